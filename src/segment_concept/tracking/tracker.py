@@ -1,0 +1,256 @@
+"""The main path: show an object, then step through frames.
+
+encode the frame -> ask the concept encoder, if the trigger fires
+then for all objects together: recall -> propose -> choose -> remember
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segment_concept.tracking.advance import Seen, advance, show
+from segment_concept.tracking.keyframes import (
+    ConceptEncoder,
+    ConceptRequest,
+    Keyframe,
+    KeyframeBank,
+)
+from segment_concept.tracking.memory import Moment, Track
+from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
+from segment_concept.tracking.segmenter import Features, Segmenter
+from segment_concept.tracking.triggers import Glance, Look, Never, Trigger, Verdict
+from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt, check_prompt
+
+SUPPRESSED_LOGIT = -10.0  # SAM 2 clamps a pixel that another object claims to at most this
+
+
+@dataclass(frozen=True, slots=True)
+class Tracker:
+    """How to track: network, policy, trigger, concept. Holds no video; share it between sessions.
+
+    `keyframes` is the size of an object's keyframe bank (SeC's `mllm_memory_size`); a frame joins
+    it when the concept was asked, the mask is not empty and the presence logit exceeds
+    `keyframe_presence`. With `exclusive` no two objects claim the same pixel in the output.
+    """
+
+    segmenter: Segmenter
+    policy: MemoryPolicy = field(default_factory=RecentMemory)
+    trigger: Trigger = field(default_factory=Never)
+    concept: ConceptEncoder | None = None
+    keyframes: int = 7
+    keyframe_presence: float = 1.0
+    exclusive: bool = False
+
+    def __post_init__(self) -> None:
+        if self.concept is None and not isinstance(self.trigger, Never):
+            raise ValueError(f"{self.trigger} can never be answered: no concept encoder was given")
+        if self.keyframes < 1:
+            raise ValueError(f"a keyframe bank holds at least 1 keyframe, got {self.keyframes}")
+
+    def session(self) -> "Session":
+        """A new video."""
+        return Session(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Previous:
+    """The frame processed last: its encoding is reused where it is prompted or asked again."""
+
+    frame: Frame
+    features: Features
+    look: Look
+    seen: tuple[Seen, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One video being tracked. All state of the run is in these fields.
+
+    What it holds is bounded: per object the memories its policy can still recall, at most
+    `keyframes` keyframes, and the last frame.
+    """
+
+    tracker: Tracker
+    tracks: dict[ObjectId, tuple[Track, ...]] = field(default_factory=dict)  # best first
+    banks: dict[ObjectId, KeyframeBank] = field(default_factory=dict)
+    previous: _Previous | None = None
+    frames_since_asked: int = 0
+
+    @property
+    def object_ids(self) -> tuple[ObjectId, ...]:
+        """The objects that are followed, in the order in which they were shown."""
+        return tuple(self.tracks)
+
+    @torch.inference_mode()
+    def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
+        """Show the session an object. On a frame that was tracked or prompted it is corrected.
+
+        Returns the prompted objects. A mask is taken as it is; a box or points are segmented.
+
+        Raises:
+            InputError: no prompt, or one that does not fit the frame.
+        """
+        if not prompts:
+            raise InputError("no prompt was given: pass {object_id: Mask | Box | Points}")
+        self._check_size(frame)
+        for prompt in prompts.values():
+            check_prompt(prompt, frame)
+        ids = tuple(prompts)
+        features = self._encode(frame)
+        moment = Moment(frame.index, self._backwards(frame))
+        known = [self.tracks.get(i, ()) for i in ids]
+        step = show(
+            self.tracker, features, moment, [prompts[i] for i in ids], known, [0] * len(ids)
+        )
+        for object_id, seen in zip(ids, step.seen, strict=True):
+            self.tracks[object_id] = seen.tracks
+        result = self._result(frame, ids, step.seen, Verdict(False))
+        for object_id in ids:
+            self._add_keyframe(object_id, Keyframe(frame, result.mask(object_id)))
+        self._remember(frame, features, step.seen)
+        return result
+
+    @torch.inference_mode()
+    def step(self, frame: Frame, *, backwards: bool | None = None) -> FrameResult:
+        """Segment in the next frame every object that was shown on a frame played before.
+
+        `backwards` says which way the video is played; left out, it follows from the frame
+        processed last. On a frame on which an object was prompted, the prompted mask is returned.
+
+        Raises:
+            InputError: no object was shown, or the frame's size is not the video's.
+        """
+        if not self.tracks:
+            raise InputError("nothing to track: call prompt() before step()")
+        self._check_size(frame)
+        if backwards is None:
+            backwards = self._backwards(frame)
+        moment = Moment(frame.index, backwards)
+        features = self._encode(frame)
+        verdict = self._judge(frame)
+        held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
+        moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
+        ask = verdict.ask and bool(moving)
+        concepts = self._concepts(moving, frame) if ask else [None] * len(moving)
+        seen = dict(held)
+        if moving:
+            tracks = [self.tracks[i] for i in moving]
+            step = advance(self.tracker, features, moment, tracks, concepts, [0] * len(moving))
+            seen |= dict(zip(moving, step.seen, strict=True))
+            self.tracks |= {i: s.tracks for i, s in zip(moving, step.seen, strict=True)}
+        ids = tuple(i for i in self.tracks if i in seen)
+        result = self._result(frame, ids, [seen[i] for i in ids], Verdict(ask, verdict.distance))
+        if ask:
+            self._keep_keyframes(moving, seen, frame, result)
+        self.frames_since_asked = 0 if ask else self.frames_since_asked + 1
+        self._remember(frame, features, [seen[i] for i in ids])
+        return result
+
+    def track(
+        self, frames: Iterable[Frame], *, backwards: bool | None = None
+    ) -> Iterator[FrameResult]:
+        """`step` over frames as they come."""
+        for frame in frames:
+            yield self.step(frame, backwards=backwards)
+
+    def remove(self, object_id: ObjectId) -> None:
+        """Forget an object. Raises KeyError if it is not followed."""
+        if object_id not in self.tracks:
+            raise KeyError(f"object {object_id} is not followed; there are {self.object_ids}")
+        del self.tracks[object_id], self.banks[object_id]
+
+    def _encode(self, frame: Frame) -> Features:
+        if self.previous is not None and self.previous.frame is frame:
+            return self.previous.features
+        return self.tracker.segmenter.encode([frame])
+
+    def _backwards(self, frame: Frame) -> bool:
+        return self.previous is not None and frame.index < self.previous.frame.index
+
+    def _check_size(self, frame: Frame) -> None:
+        if self.previous is not None and self.previous.frame.size != frame.size:
+            (h, w), (h0, w0) = frame.size, self.previous.frame.size
+            raise InputError(
+                f"frame {frame.index} is {w}x{h} but the video began with {w0}x{h0}: "
+                "resize it, or start a new session"
+            )
+
+    def _was_shown(self, object_id: ObjectId, moment: Moment) -> bool:
+        prompted = self.tracks[object_id][0].bank.prompted
+        return any(moment.since(m.frame_index) > 0 for m in prompted)
+
+    def _prompted_on(self, object_id: ObjectId, frame_index: int) -> Seen | None:
+        tracks = self.tracks[object_id]
+        on = [m for m in tracks[0].bank.prompted if m.frame_index == frame_index]
+        return Seen(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
+
+    def _judge(self, frame: Frame) -> Verdict:
+        if self.previous is None:
+            return Verdict(False)
+        presence = torch.tensor([s.presence for s in self.previous.seen]).sigmoid()
+        glance = Glance(
+            frame_index=frame.index,
+            before=self.previous.look,
+            now=self.tracker.trigger.look(frame),
+            frames_since_asked=self.frames_since_asked,
+            worst_quality=min((s.iou for s in self.previous.seen), default=1.0),
+            worst_presence=float(presence.min()) if len(presence) else 1.0,
+        )
+        return self.tracker.trigger.judge(glance)
+
+    def _concepts(self, ids: Sequence[ObjectId], frame: Frame) -> Sequence[Tensor | None]:
+        encoder = self.tracker.concept
+        assert encoder is not None, "Tracker refuses a trigger without a concept encoder"
+        return encoder.encode([ConceptRequest(self.banks[i].keyframes) for i in ids], frame)
+
+    def _keep_keyframes(
+        self,
+        ids: Sequence[ObjectId],
+        seen: Mapping[ObjectId, Seen],
+        frame: Frame,
+        result: FrameResult,
+    ) -> None:
+        for object_id in ids:
+            mask = result.mask(object_id)
+            if mask.any() and seen[object_id].presence > self.tracker.keyframe_presence:
+                self._add_keyframe(object_id, Keyframe(frame, mask))
+
+    def _add_keyframe(self, object_id: ObjectId, keyframe: Keyframe) -> None:
+        bank = self.banks.get(object_id, KeyframeBank(at_most=self.tracker.keyframes))
+        self.banks[object_id] = bank.add(keyframe)
+
+    def _remember(self, frame: Frame, features: Features, seen: Sequence[Seen]) -> None:
+        known = self.previous
+        look = known.look if known and known.frame is frame else self.tracker.trigger.look(frame)
+        self.previous = _Previous(frame, features, look, tuple(seen))
+
+    def _result(
+        self, frame: Frame, ids: tuple[ObjectId, ...], seen: Sequence[Seen], verdict: Verdict
+    ) -> FrameResult:
+        if ids:
+            small = torch.stack([s.logits for s in seen]).float()
+            logits = F.interpolate(small[:, None], frame.size, mode="bilinear")[:, 0]
+        else:
+            logits = torch.zeros((0, *frame.size))
+        return FrameResult(
+            frame_index=frame.index,
+            object_ids=ids,
+            logits=suppress_overlap(logits) if self.tracker.exclusive else logits,
+            presence=torch.tensor([s.presence for s in seen]).sigmoid(),
+            quality=torch.tensor([s.iou for s in seen]),
+            used_concept=verdict.ask,
+            scene_change=verdict.distance,
+            seconds=frame.seconds,
+        )
+
+
+def suppress_overlap(logits_OHW: Tensor) -> Tensor:
+    """The highest logit keeps a pixel, the others are clamped to at most -10, as in SAM 2."""
+    if len(logits_OHW) < 2:
+        return logits_OHW
+    winner_HW = logits_OHW.argmax(dim=0)
+    rows = torch.arange(len(logits_OHW), device=logits_OHW.device)[:, None, None]
+    return torch.where(rows == winner_HW, logits_OHW, logits_OHW.clamp(max=SUPPRESSED_LOGIT))
