@@ -1,0 +1,201 @@
+"""Clips of the synthetic world: what happens, shot by shot, and the finished pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from segment_concept.data.synthetic.assets import Assets
+from segment_concept.data.synthetic.cast import draw_lookalike, draw_object
+from segment_concept.data.synthetic.pixels import chance, log_uniform, pick
+from segment_concept.data.synthetic.puppet import Puppet
+from segment_concept.data.synthetic.stage import Role, Stage, draw_shot
+
+_TRIES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """What to render. Probabilities are per clip."""
+
+    frames: int = 5
+    height: int = 256
+    width: int = 256
+    cut: float = 0.35  # at least one hard cut
+    absent: float = 0.33  # object 1 is wholly out of sight in some later frames
+    absent_by_cut: float = 0.5  # of these: in a shot without it, rather than in the same shot
+    lookalike: float = 0.5  # something easily taken for object 1 is about
+    composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
+    occluders: float = 0.35  # of a shot: things pass in front
+    most_objects: int = 4
+    least_area: int = 150  # pixels of object 1 on frame 0, and of every target
+    speed: float = 1.0  # multiplies all movement
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or min(self.height, self.width) < 64:
+            raise ValueError(
+                f"a clip needs at least 1 frame of 64 pixels a side, got {self.frames} of "
+                f"{self.height} x {self.width}"
+            )
+        shares = (self.cut, self.absent, self.absent_by_cut, self.lookalike, self.composite)
+        if not all(0 <= p <= 1 for p in (*shares, self.occluders)):
+            raise ValueError(f"probabilities must be in [0, 1]: {self}")
+        if self.frames < 2 and (self.cut > 0 or self.absent > 0):
+            raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
+        if not 1 <= self.most_objects <= 254 or self.speed < 0:
+            raise ValueError(f"most_objects must be in 1..254 and speed not negative: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A rendered clip and what is known about it."""
+
+    rgb: NDArray[np.uint8]  # (T, H, W, 3)
+    labels: NDArray[np.uint8]  # (T, H, W): object ids from 1, 0 where there is none
+    targets: tuple[int, ...]  # ids with at least `least_area` pixels on frame 0; always has 1
+    cuts: tuple[int, ...]  # first frame of every shot but the first
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """When the shots begin and where object 1 is not."""
+
+    frames: int
+    starts: tuple[int, ...]  # first frame of every shot
+    without: frozenset[int]  # shots that do not have object 1
+    gone: range | None = None  # frames of the first shot in which it is out of sight
+
+    def length(self, shot: int) -> int:
+        """Frames in a shot."""
+        return (*self.starts, self.frames)[shot + 1] - self.starts[shot]
+
+
+def render_clip(assets: Assets, spec: ClipSpec, seed: int) -> Clip:
+    """Render one clip; the same arguments give the same clip, bit for bit.
+
+    Raises:
+        RuntimeError: the wanted clip did not come about in many tries (`least_area` too large
+            for the frame, or assets that are all but transparent).
+    """
+    plan = _draw_plan(np.random.default_rng([seed, 0]), spec)
+    for attempt in range(1, _TRIES + 1):
+        clip = _try_clip(assets, spec, plan, np.random.default_rng([seed, attempt]))
+        if clip is not None:
+            return clip
+    raise RuntimeError(
+        f"no clip with object 1 on {spec.least_area} pixels of frame 0 in {_TRIES} tries "
+        f"(seed {seed}): lower least_area or make the frames larger"
+    )
+
+
+def _draw_plan(rng: Generator, spec: ClipSpec) -> _Plan:
+    """Whether and when there are cuts and absences; not changed by failed tries."""
+    absent = chance(rng, spec.absent)
+    # Cuts away from object 1 are part of the share of clips with cuts.
+    away = absent and spec.cut > 0 and chance(rng, spec.absent_by_cut)
+    away_share = spec.absent * spec.absent_by_cut if spec.cut > 0 else 0.0
+    rest = (spec.cut - away_share) / max(1e-9, 1 - away_share)
+    if not away and not chance(rng, max(rest, 0.0)):
+        starts: tuple[int, ...] = (0,)
+    else:
+        starts = _draw_starts(rng, spec.frames, at_least_two=away and chance(rng, 0.5))
+    if away:
+        first = int(rng.integers(1, len(starts)))
+        more = {s for s in range(1, len(starts) - 1) if chance(rng, 0.25)}
+        return _Plan(spec.frames, starts, frozenset({first} | more))
+    end = starts[1] if len(starts) > 1 else spec.frames
+    if not absent:
+        return _Plan(spec.frames, starts, frozenset())
+    if end < 2:  # no room before the cut: go away after it instead
+        return _Plan(spec.frames, starts, frozenset({1}))
+    begin = int(rng.integers(1, end))
+    length = end - begin if chance(rng, 0.5) else int(rng.integers(1, end - begin + 1))
+    return _Plan(spec.frames, starts, frozenset(), range(begin, begin + length))
+
+
+def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, ...]:
+    """First frames of the shots: one cut, or more in long clips."""
+    count = 1 + int(at_least_two)
+    if frames > 8:
+        count += int(rng.integers(0, max(1, frames // 8)))
+    count = min(count, frames - 1)
+    cuts = 1 + rng.permutation(frames - 1)[:count]
+    return 0, *sorted(int(c) for c in cuts)
+
+
+def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Clip | None:
+    speed = spec.speed * log_uniform(rng, 0.3, 2.8)
+    stage = Stage(assets, spec.height, spec.width, speed, spec.composite, spec.occluders)
+    objects, extras = _draw_cast(assets, rng, spec)
+    rgb = np.empty((spec.frames, spec.height, spec.width, 3), np.uint8)
+    labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
+    for index, start in enumerate(plan.starts):
+        length = plan.length(index)
+        roles = _roles(stage, rng, plan, index, (objects, extras))
+        shot = draw_shot(stage, rng, roles, length)
+        for t in range(start, start + length):
+            rgb[t], labels[t] = shot.frame(t - start, rng)
+            if t == 0 and int((labels[0] == 1).sum()) < spec.least_area:
+                return None
+    if plan.gone is not None and (labels[plan.gone.start : plan.gone.stop] == 1).any():
+        return None
+    areas = np.bincount(labels[0].ravel(), minlength=len(objects) + 1)
+    targets = tuple(i for i in range(1, len(objects) + 1) if areas[i] >= spec.least_area)
+    return Clip(rgb, labels, targets, plan.starts[1:])
+
+
+def _draw_cast(assets: Assets, rng: Generator, spec: ClipSpec) -> tuple[list[Puppet], list[Puppet]]:
+    """The objects of the clip, the first is object 1, and extras without a label."""
+    weights = [0.22, 0.33, 0.27, 0.18, *([0.1] * 250)][: spec.most_objects]
+    count = 1 + pick(rng, weights)
+    objects = [draw_object(assets, rng, spec.composite)]
+    extras = []
+    similar = chance(rng, spec.lookalike)
+    for i in range(1, count):
+        alike = similar and (i == 1 or chance(rng, 0.5))
+        objects.append(
+            draw_lookalike(assets, rng, objects[0])
+            if alike
+            else draw_object(assets, rng, spec.composite)
+        )
+    if similar and (count == 1 or chance(rng, 0.25)):
+        extras.append(draw_lookalike(assets, rng, objects[0]))
+    if chance(rng, 0.2):
+        extras.append(draw_object(assets, rng, spec.composite))
+    return objects, extras
+
+
+def _roles(
+    stage: Stage,
+    rng: Generator,
+    plan: _Plan,
+    shot: int,
+    cast: tuple[list[Puppet], list[Puppet]],
+) -> list[Role]:
+    """Who is in a shot. The others come and go by chance; object 1 follows the plan."""
+    objects, extras = cast
+    away = shot in plan.without
+    length = plan.length(shot)
+    roles = [] if away else [_main_role(rng, plan, shot, objects[0])]
+    for label, puppet in enumerate(objects[1:], start=2):
+        if shot > 0 and not chance(rng, 0.65):
+            continue
+        roles.append(Role(puppet, label, _comes_or_goes(rng, length)))
+    roles += [Role(puppet, 0) for puppet in extras if shot == 0 or chance(rng, 0.6)]
+    if away:
+        roles.append(Role(draw_object(stage.assets, rng, stage.composite), 0, main=True))
+    return roles
+
+
+def _comes_or_goes(rng: Generator, length: int) -> range | None:
+    """Frames of a shot of `length` before an object comes in, or after it has gone out."""
+    if length < 2 or not chance(rng, 0.25):
+        return None
+    turn = int(rng.integers(1, length))
+    return range(turn) if chance(rng, 0.5) else range(turn, length)
+
+
+def _main_role(rng: Generator, plan: _Plan, shot: int, puppet: Puppet) -> Role:
+    gone = plan.gone if shot == 0 else None
+    return Role(puppet, 1, gone, covered=chance(rng, 0.45), main=True)
