@@ -1,0 +1,41 @@
+"""Trackers whose memory is of another kind than SAM 2's: Cutie and XMem.
+
+Both propagate masks: a frame reads, pixel by pixel, from what was remembered of past frames.
+"""
+
+from segment_concept.baselines.checkpoints import (
+    PUBLISHED,
+    PublishedCheckpoint,
+    convert_once,
+    load_cutie,
+    load_xmem,
+)
+from segment_concept.baselines.propagation import Settings
+from segment_concept.baselines.session import PropagationSession, PropagationTracker
+from segment_concept.baselines.trackers import (
+    cutie_long_video_settings,
+    cutie_plus_settings,
+    cutie_settings,
+    cutie_tracker,
+    xmem_settings,
+    xmem_short_video_settings,
+    xmem_tracker,
+)
+
+__all__ = [
+    "PUBLISHED",
+    "PropagationSession",
+    "PropagationTracker",
+    "PublishedCheckpoint",
+    "Settings",
+    "convert_once",
+    "cutie_long_video_settings",
+    "cutie_plus_settings",
+    "cutie_settings",
+    "cutie_tracker",
+    "load_cutie",
+    "load_xmem",
+    "xmem_settings",
+    "xmem_short_video_settings",
+    "xmem_tracker",
+]

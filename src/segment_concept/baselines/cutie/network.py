@@ -1,0 +1,174 @@
+"""Cutie's network (Cheng et al., CVPR 2024), with the official parameter names."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segment_concept.baselines.blocks import DecoderUpdate, GatedUpdate, SumFusion, Upsample
+from segment_concept.baselines.cutie.objects import ObjectSummarizer
+from segment_concept.baselines.cutie.transformer import ObjectTransformer
+from segment_concept.baselines.geometry import Fit, normalised
+from segment_concept.baselines.projection import KeyProjection
+from segment_concept.baselines.propagation import Carried, Memorised, Sight
+from segment_concept.baselines.readout import aggregate, others
+from segment_concept.baselines.resnet import (
+    RESNET18,
+    RESNET50,
+    ImageEncoder,
+    MaskTrunk,
+    Pyramid,
+    TrunkSize,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CutieSize:
+    """Widths of the network. The defaults are Cutie-base."""
+
+    key: int = 64
+    channels: int = 256  # of pixel features, values, hidden states and object vectors alike
+    queries: int = 16
+    heads: int = 8
+    feed_forward: int = 2048
+    blocks: int = 3
+    image: TrunkSize = RESNET50
+    mask: TrunkSize = RESNET18
+
+
+class ReducedKeyProjection(KeyProjection):
+    """Keys from image features that are first reduced by a projection of their own."""
+
+    def __init__(self, inputs: int, channels: int, key: int) -> None:
+        super().__init__(channels, key)
+        self.pix_feat_proj = nn.Conv2d(inputs, channels, 1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(1, C, h, w) -> key (K, h * w), shrinkage (h * w,), selection (K, h * w)."""
+        return super().forward(self.pix_feat_proj(features))
+
+
+class MaskEncoder(MaskTrunk):
+    """What is remembered of an object on a frame."""
+
+    def __init__(self, size: CutieSize) -> None:
+        super().__init__(size.mask)
+        self.fuser = SumFusion(size.channels)
+        self.sensory_update = GatedUpdate(size.channels, size.channels)
+
+    def forward(self, sight: Sight, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """masks (O, H, W) -> values (O, C, h, w) and the renewed hidden state."""
+        around = others(masks).clamp(0, 1)
+        values = self.fuser(sight.features, self.look(sight.image, masks, around))
+        return values, self.sensory_update(values, hidden)
+
+
+class PixelFuser(nn.Module):
+    """What was read from memory, with the hidden state, the last masks and the picture."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fuser = SumFusion(channels)
+        self.sensory_compress = nn.Conv2d(channels + 2, channels, 1)
+
+    def forward(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+        """readout (O, C, h, w) -> the same shape."""
+        masks = F.interpolate(carried.masks[:, None], sight.grid, mode="area")
+        around = others(masks).clamp(0, 1)
+        sensed = self.sensory_compress(torch.cat([carried.hidden, masks, around], dim=1))
+        fused: Tensor = self.fuser(sight.features, sensed + readout)
+        return fused
+
+
+class MaskDecoder(nn.Module):
+    """An object's features to its mask, and what segmenting it adds to the hidden state."""
+
+    def __init__(self, size: CutieSize) -> None:
+        super().__init__()
+        at_4, at_8, _ = size.image.channels
+        wide, narrow = size.channels, size.channels // 2
+        self.sensory_update = DecoderUpdate((wide, narrow, narrow), wide, wide)
+        self.decoder_feat_proc = nn.ModuleDict(
+            {"transforms": nn.Sequential(nn.Conv2d(at_8, wide, 1), nn.Conv2d(at_4, narrow, 1))}
+        )
+        self.up_16_8 = Upsample(wide, narrow, shortcut=1)
+        self.up_8_4 = Upsample(narrow, narrow, shortcut=1)
+        self.pred = nn.Conv2d(narrow, 1, 3, padding=1)
+
+    def forward(
+        self, pyramid: Pyramid, objects: Tensor, hidden: Tensor, *, update: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (O, 1, H / 4, W / 4) and the hidden state, renewed if `update`."""
+        skip_8, skip_4 = self.decoder_feat_proc["transforms"].children()
+        x_8 = self.up_16_8(skip_8(pyramid.at_8), objects)
+        x_4 = self.up_8_4(skip_4(pyramid.at_4), x_8)
+        logits = self.pred(F.relu(x_4))
+        if update:
+            hidden = self.sensory_update.after(Pyramid(objects, x_8, x_4), logits, hidden)
+        return logits, hidden
+
+
+class CutieNetwork(nn.Module):
+    """Implements `PropagationNetwork`. Holds no memory.
+
+    The checkpoints' `aux_computer` only serves training and has no place here.
+    """
+
+    def __init__(self, size: CutieSize) -> None:
+        super().__init__()
+        self.size = size
+        at_16 = size.image.channels[2]
+        self.pixel_encoder = ImageEncoder(size.image)
+        self.pix_feat_proj = nn.Conv2d(at_16, size.channels, 1)
+        self.key_proj = ReducedKeyProjection(at_16, size.channels, size.key)
+        self.mask_encoder = MaskEncoder(size)
+        self.mask_decoder = MaskDecoder(size)
+        self.pixel_fuser = PixelFuser(size.channels)
+        self.object_transformer = ObjectTransformer(
+            size.channels, size.queries, size.heads, size.feed_forward, size.blocks
+        )
+        self.object_summarizer = ObjectSummarizer(size.channels, size.queries)
+        self.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pix_feat_proj.weight.device
+
+    def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
+        """(1, 3, H', W') in [0, 1] -> padded with black, then normalised."""
+        return normalised(fit.pad(picture))
+
+    def look(self, image: Tensor) -> Sight:
+        """Everything that does not depend on the objects."""
+        pyramid: Pyramid = self.pixel_encoder(image)
+        key, shrinkage, selection = self.key_proj(pyramid.at_16)
+        features = self.pix_feat_proj(pyramid.at_16)
+        return Sight(image, pyramid, features, key, shrinkage, selection)
+
+    def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Zeros (O, C, h, w) and (O, S, C + 1)."""
+        zeros, size = self.pix_feat_proj.weight.new_zeros, self.size
+        hidden = zeros(objects, size.channels, *grid)
+        return hidden, zeros(objects, size.queries, size.channels + 1)
+
+    def interpret(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+        """Pixels read (O, C, h, w) meet the last masks and what is known of the objects."""
+        fused = self.pixel_fuser(sight, readout, carried)
+        objects: Tensor = self.object_transformer(fused, carried.summaries)
+        return objects
+
+    def segment(
+        self, sight: Sight, objects: Tensor, hidden: Tensor, *, update: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Probabilities (O + 1, H, W), background first, and the hidden state."""
+        logits, hidden = self.mask_decoder(sight.pyramid, objects, hidden, update=update)
+        competing = aggregate(logits[:, 0].sigmoid())[None]
+        large = F.interpolate(competing, scale_factor=4, mode="bilinear", align_corners=False)
+        return large[0].softmax(dim=0), hidden
+
+    def memorise(self, sight: Sight, masks: Tensor, hidden: Tensor) -> Memorised:
+        """Values (O, C, h, w) of objects' masks (O, H, W), hidden state and summaries."""
+        values, hidden = self.mask_encoder(sight, masks, hidden)
+        return Memorised(values, hidden, summaries=self.object_summarizer(masks, values))

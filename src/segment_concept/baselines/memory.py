@@ -1,0 +1,70 @@
+"""The memory of objects that were first shown on one frame, and reading from it. Frozen."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from segment_concept.baselines.keepers import Keeper, Parts
+from segment_concept.baselines.readout import similarity, top_k_affinity
+from segment_concept.baselines.tokens import Tokens
+from segment_concept.types import ObjectId
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Objects first shown on the same frame share their keys.
+
+    XMem's release keeps one list of keys for all groups and pairs later groups with its tail,
+    which long-term memory puts out of step; a list per group, as in Cutie, is always in step
+    and reads the same as long as nothing was consolidated.
+    """
+
+    object_ids: tuple[ObjectId, ...]
+    parts: Parts
+
+    @classmethod
+    def begin(cls, object_ids: tuple[ObjectId, ...], shown: Tokens) -> "Group":
+        """A group whose objects were shown on the frame of these tokens."""
+        none = shown.pick(slice(0, 0))
+        return cls(object_ids, Parts(permanent=shown, working=none, long=none))
+
+    def remember(self, seen: Tokens, keeper: Keeper) -> "Group":
+        """Add a tracked frame; `seen.values` rows are this group's objects."""
+        working = Tokens.joined([self.parts.working, seen])
+        return replace(self, parts=keeper.keep(replace(self.parts, working=working)))
+
+    def read(self, query: Tensor, selection: Tensor, top_k: int) -> tuple[Tensor, "Group"]:
+        """What the memory says at every query pixel.
+
+        Args:
+            query: (C, Q) keys of the frame.
+            selection: (C, Q) which channels each query cares for, scores.
+            top_k: tokens that a query may read.
+
+        Returns:
+            (O, V, Q) values, and the group with the read counted.
+        """
+        parts = self.parts
+        tokens = (parts.long, parts.permanent, parts.working)
+        key = torch.cat([t.key for t in tokens], dim=1)
+        shrinkage = torch.cat([t.shrinkage for t in tokens])
+        affinity_NQ = top_k_affinity(similarity(key, shrinkage, query, selection), top_k)
+        shares = list(zip(tokens, torch.split(affinity_NQ, [len(t) for t in tokens]), strict=True))
+        # part by part: joined values would copy the whole memory on every frame
+        values = torch.stack([t.values @ share for t, share in shares]).sum(dim=0)
+        long, permanent, working = (t.read(share.sum(dim=1)) for t, share in shares)
+        return values, replace(self, parts=Parts(permanent, working, long))
+
+    def without(self, object_id: ObjectId) -> "Group | None":
+        """Forget one object; None if it was the last."""
+        row = self.object_ids.index(object_id)
+        left = (*self.object_ids[:row], *self.object_ids[row + 1 :])
+        if not left:
+            return None
+        parts = Parts(
+            permanent=self.parts.permanent.without_row(row),
+            working=self.parts.working.without_row(row),
+            long=self.parts.long.without_row(row),
+        )
+        return Group(left, parts)

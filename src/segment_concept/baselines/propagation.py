@@ -1,0 +1,266 @@
+"""One frame of mask propagation: read memory, segment, take prompts in, remember. Pure.
+
+Cutie and XMem are the same loop over two networks; what differs between them is a network, a
+keeper, a rhythm and a way to resize. State goes in and comes out; nothing here changes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segment_concept.baselines.geometry import Fit, Resize
+from segment_concept.baselines.keepers import Keeper
+from segment_concept.baselines.memory import Group
+from segment_concept.baselines.readout import aggregate
+from segment_concept.baselines.resnet import Pyramid
+from segment_concept.baselines.tokens import Tokens
+from segment_concept.types import InputError, ObjectId
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What a network sees in one picture, whatever the objects. h, w are at stride 16."""
+
+    image: Tensor  # (1, 3, H, W) normalised and padded
+    pyramid: Pyramid
+    features: Tensor  # (1, C, h, w) that objects' features are fused with
+    key: Tensor  # (K, h * w)
+    shrinkage: Tensor  # (h * w,) at least 1
+    selection: Tensor  # (K, h * w) scores
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w)."""
+        height, width = self.features.shape[-2:]
+        return height, width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carried:
+    """What O objects carry from one frame to the next, beside the memory tokens."""
+
+    hidden: Tensor  # (O, C, h, w) recurrent state
+    masks: Tensor  # (O, H, W) scores on the last frame
+    summaries: Tensor  # (O, ...) sums over all remembered frames; (O, 0) where a network has none
+
+    def rows(self, rows: list[int]) -> "Carried":
+        """Some of the objects."""
+        return Carried(self.hidden[rows], self.masks[rows], self.summaries[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memorised:
+    """What a network makes of O objects on a frame to be remembered."""
+
+    values: Tensor  # (O, V, h, w)
+    hidden: Tensor  # (O, C, h, w) renewed
+    summaries: Tensor  # (O, ...)
+
+
+class PropagationNetwork(Protocol):
+    """Tensors in, tensors out: no memory, no decision."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
+        """(1, 3, H', W') in [0, 1] -> normalised and padded."""
+        ...
+
+    def look(self, image: Tensor) -> Sight:
+        """Everything that does not depend on the objects."""
+        ...
+
+    def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The hidden state and the summaries of objects that were never seen: zeros."""
+        ...
+
+    def interpret(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+        """What was read (O, V, h, w) as features of the objects, of the same shape.
+
+        Called for one group at a time: objects of other groups are not seen, as published.
+        """
+        ...
+
+    def segment(
+        self, sight: Sight, objects: Tensor, hidden: Tensor, *, update: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Features of all objects to probabilities (O + 1, H, W), background first.
+
+        With them comes the hidden state (O, C, h, w), as it was unless `update`.
+        """
+        ...
+
+    def memorise(self, sight: Sight, masks: Tensor, hidden: Tensor) -> Memorised:
+        """Objects' masks (O, H, W) on a frame, as they are to be remembered."""
+        ...
+
+
+class Rhythm(Protocol):
+    """When segmenting a frame renews the recurrent state."""
+
+    def renews(self, since: int, every: int, *, remembered: bool) -> bool:
+        """`since` frames after the last remembered one, of which there is one in `every`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Staggered:
+    """Cutie: `updates` frames, spread evenly between two remembered ones."""
+
+    updates: int = 5
+
+    def renews(self, since: int, every: int, *, remembered: bool) -> bool:
+        return since in {round(float(x)) for x in np.linspace(1, every, self.updates)}
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenMemories:
+    """XMem: every frame but the remembered ones, whose own encoding renews the state."""
+
+    def renews(self, since: int, every: int, *, remembered: bool) -> bool:
+        return not remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to use a network on a video."""
+
+    keeper: Keeper
+    rhythm: Rhythm
+    resize: Resize
+    memory_every: int = 5  # frames between two remembered ones
+    top_k: int = 30  # memory tokens that a pixel may read
+
+    def __post_init__(self) -> None:
+        for name, value in (("memory_every", self.memory_every), ("top_k", self.top_k)):
+            if value < 1:
+                raise InputError(f"{name} is at least 1, got {value}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Everything that is known of a video's objects after a frame."""
+
+    object_ids: tuple[ObjectId, ...]  # row i of `carried` is object_ids[i]
+    carried: Carried
+    groups: tuple[Group, ...]  # in the order in which they were shown
+    since: int  # frames since the last remembered one, when the next is seen
+
+    def without(self, object_id: ObjectId) -> "State | None":
+        """Forget one object; None if it was the last."""
+        rows = [r for r, i in enumerate(self.object_ids) if i != object_id]
+        if not rows:
+            return None
+        left = [g.without(object_id) if object_id in g.object_ids else g for g in self.groups]
+        return State(
+            object_ids=tuple(self.object_ids[r] for r in rows),
+            carried=self.carried.rows(rows),
+            groups=tuple(g for g in left if g is not None),
+            since=self.since,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Propagation:
+    """A network with the settings to use it: one frame at a time, from state to state."""
+
+    network: PropagationNetwork
+    settings: Settings
+
+    def advance(
+        self, state: State | None, sight: Sight, given: Mapping[ObjectId, Tensor]
+    ) -> tuple[State, Tensor]:
+        """See one more frame.
+
+        Args:
+            state: what was known before; None if nothing was shown yet, and then something is
+                given.
+            sight: the frame.
+            given: prompted masks (H, W), padded; of known objects and of new ones.
+
+        Returns:
+            The new state and probabilities (O + 1, H, W), background first, then
+            `state.object_ids`.
+        """
+        every = self.settings.memory_every
+        remembered = bool(given) or (state is not None and state.since >= every)
+        if state is not None and any(i not in given for i in state.object_ids):
+            state, probabilities = self._segment(state, sight, remembered=remembered)
+        if given:
+            state, probabilities = self._show(state, sight, given)
+        assert state is not None, "the session refuses a step before the first prompt"
+        if remembered:
+            state = self._remember(state, sight)
+        return replace(state, since=1 if remembered else state.since + 1), probabilities
+
+    def _segment(self, state: State, sight: Sight, *, remembered: bool) -> tuple[State, Tensor]:
+        reads = [self._read(g, state, sight) for g in state.groups]
+        by_id = {i: x for g, objects in reads for i, x in zip(g.object_ids, objects, strict=True)}
+        objects = torch.stack([by_id[i] for i in state.object_ids])
+        update = self.settings.rhythm.renews(
+            state.since, self.settings.memory_every, remembered=remembered
+        )
+        probabilities, hidden = self.network.segment(
+            sight, objects, state.carried.hidden, update=update
+        )
+        carried = replace(state.carried, hidden=hidden, masks=probabilities[1:])
+        groups = tuple(group for group, _ in reads)
+        return replace(state, carried=carried, groups=groups), probabilities
+
+    def _read(self, group: Group, state: State, sight: Sight) -> tuple[Group, Tensor]:
+        """The group with the read counted, and its objects' features (O, V, h, w)."""
+        values, group = group.read(sight.key, sight.selection, self.settings.top_k)
+        readout = values.reshape(*values.shape[:2], *sight.grid)
+        carried = state.carried.rows([state.object_ids.index(i) for i in group.object_ids])
+        return group, self.network.interpret(sight, readout, carried)
+
+    def _show(
+        self, state: State | None, sight: Sight, given: Mapping[ObjectId, Tensor]
+    ) -> tuple[State, Tensor]:
+        """Put prompted masks in the place of what was segmented; they win over other objects."""
+        if state is None:
+            state = self._empty(sight)
+        new = tuple(i for i in given if i not in state.object_ids)
+        claimed_HW = torch.stack(list(given.values())).amax(dim=0) > 0.5
+        held = dict(zip(state.object_ids, state.carried.masks * ~claimed_HW, strict=True))
+        ids = (*state.object_ids, *new)
+        scores = torch.stack([given[i] if i in given else held[i] for i in ids])
+        probabilities = aggregate(scores).softmax(dim=0)
+        hidden, summaries = self.network.blank(len(new), sight.grid)
+        carried = Carried(
+            hidden=torch.cat([state.carried.hidden, hidden]),
+            masks=probabilities[1:],
+            summaries=torch.cat([state.carried.summaries, summaries]),
+        )
+        return replace(state, object_ids=ids, carried=carried), probabilities
+
+    def _empty(self, sight: Sight) -> State:
+        hidden, summaries = self.network.blank(0, sight.grid)
+        masks = sight.image.new_zeros((0, *sight.image.shape[-2:]))
+        return State((), Carried(hidden, masks, summaries), groups=(), since=0)
+
+    def _remember(self, state: State, sight: Sight) -> State:
+        """Add the frame to every group's memory; objects without a group found one."""
+        carried = state.carried
+        seen = self.network.memorise(sight, carried.masks, carried.hidden)
+        values = dict(zip(state.object_ids, seen.values.flatten(start_dim=2), strict=True))
+
+        def tokens(ids: tuple[ObjectId, ...]) -> Tokens:
+            rows = torch.stack([values[i] for i in ids])
+            return Tokens.fresh(sight.key, sight.shrinkage, sight.selection, rows)
+
+        keeper = self.settings.keeper
+        groups = [g.remember(tokens(g.object_ids), keeper) for g in state.groups]
+        grouped = {i for g in state.groups for i in g.object_ids}
+        new = tuple(i for i in state.object_ids if i not in grouped)
+        if new:
+            groups.append(Group.begin(new, tokens(new)))
+        carried = replace(carried, hidden=seen.hidden, summaries=carried.summaries + seen.summaries)
+        return replace(state, carried=carried, groups=tuple(groups))

@@ -1,0 +1,215 @@
+"""Streaming tracking with a mask-propagation network: `TrackingSession` for Cutie and XMem."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segment_concept.baselines.geometry import Fit
+from segment_concept.baselines.propagation import (
+    Propagation,
+    PropagationNetwork,
+    Settings,
+    Sight,
+    State,
+)
+from segment_concept.types import (
+    Frame,
+    FrameResult,
+    InputError,
+    Mask,
+    ObjectId,
+    Prompt,
+    check_prompt,
+)
+
+SCORE_FLOOR = 1e-12  # keeps the logarithm of a score finite
+
+
+@dataclass(frozen=True, slots=True)
+class PropagationTracker:
+    """A network with its settings. Holds no video; share it between sessions."""
+
+    name: str  # as a person knows it, for messages
+    network: PropagationNetwork
+    settings: Settings
+
+    def session(self) -> "PropagationSession":
+        """A new video."""
+        return PropagationSession(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Current:
+    """The frame processed last, with what is needed to process it again with more prompts."""
+
+    index: int
+    sight: Sight
+    before: State | None  # what was known when the frame came
+    given: Mapping[ObjectId, Tensor]  # masks (H, W), padded
+    probabilities: Tensor  # (O + 1, H, W) padded, background first
+
+
+@dataclass(slots=True, eq=False)
+class PropagationSession:
+    """One video being tracked. All state of the run is in these fields.
+
+    Frames are taken in the order in which they come, forwards or backwards. A prompt on the
+    frame processed last processes it again, so prompts may come in one call or in several, and
+    before or after `step`; `step` on that frame returns what is known of all its objects.
+    """
+
+    tracker: PropagationTracker
+    state: State | None = None
+    fit: Fit | None = None  # set by the first frame
+    current: _Current | None = field(default=None, repr=False)
+
+    @property
+    def object_ids(self) -> tuple[ObjectId, ...]:
+        """The objects that are followed, in the order in which they were shown."""
+        return () if self.state is None else self.state.object_ids
+
+    @torch.inference_mode()
+    def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
+        """Show objects, or correct them, with masks. The result holds the prompted objects.
+
+        Objects share no pixel: where masks overlap, the one given later has it. A frame with a
+        prompt is remembered; those of an object's first frame are never forgotten.
+
+        Raises:
+            InputError: no prompt, one that is not a mask, or one that does not fit the frame.
+        """
+        masks = self._masks(frame, prompts)
+        fit = self._fit(frame)
+        current = self.current
+        if current is not None and current.index == frame.index:
+            sight, before, earlier = current.sight, current.before, current.given
+        else:
+            sight, before, earlier = self._look(frame, fit), self.state, {}
+        given = {i: mask for i, mask in earlier.items() if i not in masks}
+        for object_id, mask in masks.items():
+            bitmap = torch.from_numpy(np.ascontiguousarray(mask.bitmap))
+            newest = fit.mask(bitmap.to(self.tracker.network.device))
+            given = {i: m * (1 - newest) for i, m in given.items()} | {object_id: newest}
+        self._advance(frame, sight, before, given)
+        return self._result(frame, tuple(masks))
+
+    @torch.inference_mode()
+    def step(self, frame: Frame) -> FrameResult:
+        """Segment every object in the next frame.
+
+        Raises:
+            InputError: no object was shown, or the frame's size is not the video's.
+        """
+        if self.state is None:
+            raise InputError("nothing to track: call prompt() before step()")
+        fit = self._fit(frame)
+        if self.current is None or self.current.index != frame.index:
+            self._advance(frame, self._look(frame, fit), self.state, {})
+        return self._result(frame, self.object_ids)
+
+    def track(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
+        """`step` over frames as they come."""
+        for frame in frames:
+            yield self.step(frame)
+
+    def remove(self, object_id: ObjectId) -> None:
+        """Forget an object. Raises KeyError if it is not followed."""
+        if self.state is None or object_id not in self.state.object_ids:
+            raise KeyError(f"object {object_id} is not followed; there are {self.object_ids}")
+        current = self.current
+        assert current is not None, "there is an object, so there was a frame"
+        rows = [0] + [r for r, i in enumerate(self.object_ids, start=1) if i != object_id]
+        before = current.before
+        if before is not None and object_id in before.object_ids:
+            before = before.without(object_id)
+        self.current = replace(
+            current,
+            before=before,
+            given={i: m for i, m in current.given.items() if i != object_id},
+            probabilities=current.probabilities[rows],
+        )
+        self.state = self.state.without(object_id)
+
+    def _masks(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Mask]:
+        if not prompts:
+            raise InputError("no prompt was given: pass {object_id: Mask}")
+        masks = {}
+        for object_id, prompt in prompts.items():
+            if not isinstance(prompt, Mask):
+                raise InputError(
+                    f"{self.tracker.name} starts from masks and object {object_id} was shown by "
+                    f"{type(prompt).__name__.lower()}: give a Mask, for example one that a "
+                    "SAM 2 tracker made of it"
+                )
+            check_prompt(prompt, frame)
+            masks[object_id] = prompt
+        return masks
+
+    def _fit(self, frame: Frame) -> Fit:
+        if self.fit is None:
+            self.fit = Fit.of(frame.size, self.tracker.settings.resize)
+        if self.fit.video != frame.size:
+            (h, w), (h0, w0) = frame.size, self.fit.video
+            raise InputError(
+                f"frame {frame.index} is {w}x{h} but the video began with {w0}x{h0}: "
+                "resize it, or start a new session"
+            )
+        return self.fit
+
+    def _look(self, frame: Frame, fit: Fit) -> Sight:
+        network = self.tracker.network
+        rgb = torch.tensor(np.ascontiguousarray(frame.rgb), device=network.device)
+        return network.look(network.prepare(fit.picture(rgb), fit))
+
+    def _advance(
+        self,
+        frame: Frame,
+        sight: Sight,
+        before: State | None,
+        given: Mapping[ObjectId, Tensor],
+    ) -> None:
+        propagation = Propagation(self.tracker.network, self.tracker.settings)
+        self.state, probabilities = propagation.advance(before, sight, given)
+        self.current = _Current(frame.index, sight, before, given, probabilities)
+
+    def _result(self, frame: Frame, ids: tuple[ObjectId, ...]) -> FrameResult:
+        assert self.current is not None
+        assert self.fit is not None
+        scores = self.fit.scores(self.current.probabilities.float())
+        rows = [self.object_ids.index(i) for i in ids]
+        logits = margins(scores)[rows]
+        own = scores[1:][rows]
+        return FrameResult(
+            frame_index=frame.index,
+            object_ids=ids,
+            logits=logits,
+            presence=own.amax(dim=(1, 2)),
+            quality=expected_overlap(own, logits > 0),
+            seconds=frame.seconds,
+        )
+
+
+def margins(scores: Tensor) -> Tensor:
+    """Scores (O + 1, H, W) that compete, background first, to objects' logits (O, H, W).
+
+    A logit is the log of an object's score over that of its strongest rival, so that it is
+    above 0 exactly where the object has the highest score.
+    """
+    first, second = scores.topk(2, dim=0).values
+    own = scores[1:]
+    rival = torch.where(own == first, second, first)
+    return own.clamp(min=SCORE_FLOOR).log() - rival.clamp(min=SCORE_FLOOR).log()
+
+
+def expected_overlap(scores: Tensor, masks: Tensor) -> Tensor:
+    """(O,) the IoU of masks (O, H, W) with what the scores (O, H, W) say; 0 for an empty mask.
+
+    These networks predict no quality of their own. Expected intersection over expected union is
+    1 where every pixel is certain, and falls with every pixel that is not.
+    """
+    inside = (scores * masks).sum(dim=(1, 2))
+    union = torch.where(masks, 1.0, scores).sum(dim=(1, 2))
+    return inside / union.clamp(min=SCORE_FLOOR)

@@ -1,0 +1,135 @@
+"""XMem's network (Cheng and Schwing, ECCV 2022), with the official parameter names."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segment_concept.baselines.blocks import CatFusion, DecoderUpdate, GatedUpdate, Upsample
+from segment_concept.baselines.geometry import Fit, normalised
+from segment_concept.baselines.projection import KeyProjection
+from segment_concept.baselines.propagation import Carried, Memorised, Sight
+from segment_concept.baselines.readout import aggregate, others
+from segment_concept.baselines.resnet import (
+    RESNET18,
+    RESNET50,
+    ImageEncoder,
+    MaskTrunk,
+    Pyramid,
+    TrunkSize,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class XMemSize:
+    """Widths of the network. The defaults are the published ones."""
+
+    key: int = 64
+    value: int = 512
+    hidden: int = 64
+    decoder: int = 512  # channels at stride 16; half of it at strides 8 and 4
+    image: TrunkSize = RESNET50
+    mask: TrunkSize = RESNET18
+
+
+class ValueEncoder(MaskTrunk):
+    """What is remembered of an object on a frame."""
+
+    def __init__(self, size: XMemSize) -> None:
+        super().__init__(size.mask)
+        self.fuser = CatFusion(size.image.channels[2], size.mask.channels[2], size.value)
+        self.hidden_reinforce = GatedUpdate(size.value, size.hidden)
+
+    def forward(self, sight: Sight, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """masks (O, H, W) -> values (O, V, h, w) and the renewed hidden state."""
+        values = self.fuser(sight.features, self.look(sight.image, masks, others(masks)))
+        return values, self.hidden_reinforce(values, hidden)
+
+
+class SkipUpsample(Upsample):
+    """Upsampling whose skip is first convolved."""
+
+    def __init__(self, skip: int, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, shortcut=3)
+        self.skip_conv = nn.Conv2d(skip, inputs, 3, padding=1)
+
+    def forward(self, skip: Tensor, objects: Tensor) -> Tensor:
+        """skip (1, skip, 2h, 2w), objects (O, inputs, h, w) -> (O, outputs, 2h, 2w)."""
+        return super().forward(self.skip_conv(skip), objects)
+
+
+class Decoder(nn.Module):
+    """What was read, with the hidden state, to masks."""
+
+    def __init__(self, size: XMemSize) -> None:
+        super().__init__()
+        at_4, at_8, at_16 = size.image.channels
+        wide, narrow = size.decoder, size.decoder // 2
+        self.fuser = CatFusion(at_16, size.value + size.hidden, wide)
+        self.hidden_update = DecoderUpdate((wide, narrow, narrow), narrow, size.hidden)
+        self.up_16_8 = SkipUpsample(at_8, wide, narrow)
+        self.up_8_4 = SkipUpsample(at_4, narrow, narrow)
+        self.pred = nn.Conv2d(narrow, 1, 3, padding=1)
+
+    def forward(
+        self, pyramid: Pyramid, readout: Tensor, hidden: Tensor, *, update: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (O, 1, H / 4, W / 4) and the hidden state, renewed if `update`."""
+        x_16 = self.fuser(pyramid.at_16, torch.cat([readout, hidden], dim=1))
+        x_8 = self.up_16_8(pyramid.at_8, x_16)
+        x_4 = self.up_8_4(pyramid.at_4, x_8)
+        logits = self.pred(F.relu(x_4))
+        if update:
+            hidden = self.hidden_update.after(Pyramid(x_16, x_8, x_4), logits, hidden)
+        return logits, hidden
+
+
+class XMemNetwork(nn.Module):
+    """Implements `PropagationNetwork`. Holds no memory."""
+
+    def __init__(self, size: XMemSize) -> None:
+        super().__init__()
+        self.size = size
+        self.key_encoder = ImageEncoder(size.image)
+        self.value_encoder = ValueEncoder(size)
+        self.key_proj = KeyProjection(size.image.channels[2], size.key)
+        self.decoder = Decoder(size)
+        self.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.pred.weight.device
+
+    def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
+        """(1, 3, H', W') in [0, 1] -> normalised, then padded with zeros."""
+        return fit.pad(normalised(picture))
+
+    def look(self, image: Tensor) -> Sight:
+        """Everything that does not depend on the objects."""
+        pyramid: Pyramid = self.key_encoder(image)
+        key, shrinkage, selection = self.key_proj(pyramid.at_16)
+        return Sight(image, pyramid, pyramid.at_16, key, shrinkage, selection)
+
+    def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Zeros (O, hidden, h, w); XMem keeps no summaries: (O, 0)."""
+        weight = self.decoder.pred.weight
+        return weight.new_zeros(objects, self.size.hidden, *grid), weight.new_zeros(objects, 0)
+
+    def interpret(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+        """(O, V, h, w) as it was read: XMem decodes it at once."""
+        return readout
+
+    def segment(
+        self, sight: Sight, objects: Tensor, hidden: Tensor, *, update: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Probabilities (O + 1, H, W), background first, and the hidden state."""
+        logits, hidden = self.decoder(sight.pyramid, objects, hidden, update=update)
+        large = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+        return aggregate(large[:, 0].sigmoid()).softmax(dim=0), hidden
+
+    def memorise(self, sight: Sight, masks: Tensor, hidden: Tensor) -> Memorised:
+        """Values (O, V, h, w) of objects' masks (O, H, W), and their hidden state renewed."""
+        values, hidden = self.value_encoder(sight, masks, hidden)
+        return Memorised(values, hidden, summaries=values.new_zeros(len(values), 0))
