@@ -1,0 +1,108 @@
+"""Attention over rows of different lengths that lie one after another, without padding.
+
+Every object asked about on a frame is a row: what of it is cached, and the tokens still to be
+read. The tokens of all rows form one sequence, so every linear layer runs once over exactly
+what changed; only attention looks at rows one by one, each with its own cached past.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, PreTrainedModel
+
+NAME = "segment_concept_packed"
+
+LayerStates = tuple[Tensor, Tensor]  # keys and values, each (key/value heads, tokens, head width)
+
+
+@dataclass(slots=True)
+class PackedRows:
+    """How B rows lie in the packed sequence, and what they leave behind to be cached."""
+
+    lengths: Sequence[int]  # tokens to read, for each row
+    past: Sequence[Sequence[LayerStates]]  # for each row, for each layer; empty where none
+    keep: Sequence[int]  # how many of the tokens to read will be worth caching, for each row
+    kept: list[list[LayerStates]] = field(init=False)  # for each row, for each layer: past + kept
+
+    def __post_init__(self) -> None:
+        self.kept = [[] for _ in self.lengths]
+
+    def positions(self) -> Tensor:
+        """(1, all tokens) int64: every row counts on from its own past."""
+        starts = [states[0][0].shape[1] if states else 0 for states in self.past]
+        counts = [
+            torch.arange(start, start + length)
+            for start, length in zip(starts, self.lengths, strict=True)
+        ]
+        return torch.cat(counts)[None]
+
+    def last(self) -> Tensor:
+        """(B,) int64: where the last token of every row lies."""
+        return torch.tensor(self.lengths).cumsum(0) - 1
+
+    def attend(self, layer: int, query: Tensor, states: LayerStates, scale: float) -> Tensor:
+        """(heads, all tokens, head width): causal attention within every row and its past."""
+        ends = accumulate(self.lengths, initial=0)
+        outputs = []
+        for row, (start, end) in enumerate(pairwise(ends)):
+            fresh = (states[0][:, start:end], states[1][:, start:end])
+            keys, values = self._joined(row, layer, fresh)
+            outputs.append(_causal(query[:, start:end], keys, values, scale))
+        return torch.cat(outputs, dim=1)
+
+    def _joined(self, row: int, layer: int, fresh: LayerStates) -> LayerStates:
+        """Past and fresh states of a row; the part worth caching is noted on the way."""
+        past = self.past[row][layer] if self.past[row] else None
+        keys, values = fresh
+        if past is not None:
+            keys, values = torch.cat((past[0], keys), dim=1), torch.cat((past[1], values), dim=1)
+        if past is not None and not self.keep[row]:
+            self.kept[row].append(past)
+        else:
+            length = keys.shape[1] - self.lengths[row] + self.keep[row]
+            # copies: a slice would keep the query's states alive, and every other row's
+            self.kept[row].append((keys[:, :length].clone(), values[:, :length].clone()))
+        return keys, values
+
+
+def _causal(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Attention of the newest tokens to everything up to themselves; heads share key heads."""
+    new, seen = query.shape[1], keys.shape[1]
+    groups = query.shape[0] // keys.shape[0]
+    keys, values = (states.repeat_interleave(groups, dim=0) for states in (keys, values))
+    mask = None
+    if new < seen:  # a causal mask that ends in the lower right corner
+        mask = torch.ones(new, seen, dtype=torch.bool, device=query.device).tril(seen - new)
+    attended = F.scaled_dot_product_attention(
+        query[None], keys[None], values[None], mask, is_causal=mask is None, scale=scale
+    )
+    return attended[0]
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    packed_rows: PackedRows,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """What transformers calls in every language layer; query (1, heads, tokens, head width)."""
+    layer = module.layer_idx
+    assert isinstance(layer, int), "transformers numbers its decoder layers"
+    attended = packed_rows.attend(layer, query[0], (key[0], value[0]), scaling)
+    return attended.transpose(0, 1)[None].contiguous(), None
+
+
+def use_packed_attention(language_model: PreTrainedModel) -> None:
+    """Make every layer of a transformers decoder attend by `packed_attention`."""
+    AttentionInterface.register(NAME, packed_attention)
+    language_model.set_attn_implementation(NAME)

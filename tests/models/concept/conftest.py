@@ -1,0 +1,94 @@
+"""A two-layer InternVL whose answers depend on every picture, and a short made-up video."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from segment_concept.checkpoints.internvl_keys import belongs_to_concept
+from segment_concept.checkpoints.internvl_load import (
+    Placement,
+    load_concept_network,
+    load_tokenizer,
+)
+from segment_concept.models.concept.conversation import Tokenizer
+from segment_concept.models.concept.network import ConceptNetwork
+from segment_concept.models.concept.sizes import ConceptSize, size_from_config
+from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.types import Frame
+
+PARITY = Path(__file__).parents[2] / "fixtures" / "parity"
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer(PARITY / "sec_tokenizer")
+
+
+@pytest.fixture(scope="session")
+def size() -> ConceptSize:
+    config = json.loads((PARITY / "sec_tiny_config.json").read_text())["sec_config"]
+    return size_from_config(config, concept_width=128)
+
+
+@pytest.fixture(scope="session")
+def weights() -> dict[str, Tensor]:
+    everything = load_file(PARITY / "sec_tiny_weights.safetensors")
+    return {name: tensor for name, tensor in everything.items() if belongs_to_concept(name)}
+
+
+@pytest.fixture
+def network(size: ConceptSize, weights: dict[str, Tensor]) -> ConceptNetwork:
+    return load_concept_network(size, weights.items(), Placement())
+
+
+@pytest.fixture(scope="session")
+def keyframes() -> list[Keyframe]:
+    """Twelve frames of large random colour fields, each with a rectangle as its mask."""
+    generator = np.random.default_rng(3)
+    made = []
+    for index in range(12):
+        fields = generator.integers(0, 256, (2, 2, 3), dtype=np.uint8)
+        rgb = fields.repeat(20, axis=0).repeat(28, axis=1)
+        mask = np.zeros((40, 56), bool)
+        mask[5 + index : 20 + index, 8:30] = True
+        made.append(Keyframe(Frame(index, rgb), mask))
+    return made
+
+
+@pytest.fixture(scope="session")
+def query() -> Frame:
+    return Frame(99, np.random.default_rng(4).integers(0, 256, (40, 56, 3), dtype=np.uint8))
+
+
+class Asker:
+    """Asks an encoder about keyframes given by number, and counts the tokens it reads."""
+
+    def __init__(self, network: ConceptNetwork, keyframes: list[Keyframe], query: Frame) -> None:
+        self.tokens: list[int] = []
+        self.pictures: list[int] = []
+        self._keyframes, self._query = keyframes, query
+        read, look = network.read, network.look
+
+        def counted_read(embeddings: Tensor, rows: object) -> Tensor:
+            self.tokens.append(len(embeddings))
+            return read(embeddings, rows)  # type: ignore[arg-type]
+
+        def counted_look(pixels: Tensor) -> Tensor:
+            self.pictures.append(len(pixels))
+            return look(pixels)
+
+        network.read = counted_read  # type: ignore[method-assign]
+        network.look = counted_look  # type: ignore[method-assign]
+
+    def __call__(self, encoder: object, *banks: tuple[int, ...]) -> list[Tensor | None]:
+        requests = [ConceptRequest(tuple(self._keyframes[i] for i in bank)) for bank in banks]
+        return encoder.encode(requests, self._query)  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.fixture
+def ask(network: ConceptNetwork, keyframes: list[Keyframe], query: Frame) -> Asker:
+    return Asker(network, keyframes, query)

@@ -1,0 +1,163 @@
+"""The concept path beside numbers recorded from SeC's release (tiny weights, fp32)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from segment_concept.checkpoints.internvl_keys import belongs_to_concept, size_from_shapes
+from segment_concept.checkpoints.internvl_load import (
+    Placement,
+    load_concept_network,
+    load_tokenizer,
+)
+from segment_concept.models.concept.conversation import Conversation, full_text
+from segment_concept.models.concept.internvl import InternVLConceptEncoder
+from segment_concept.models.concept.packed import PackedRows
+from segment_concept.models.concept.preprocess import pixel_values
+from segment_concept.ops.keyframe_label import label_keyframe, resize_bicubic
+from segment_concept.tracking.keyframes import ConceptRequest, Keyframe, KeyframeBank
+from segment_concept.types import Frame
+
+PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
+CLOSE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load_file(PARITY / "sec_concept.safetensors")
+
+
+@pytest.fixture(scope="module")
+def network():
+    weights = load_file(PARITY / "sec_tiny_weights.safetensors")
+    size = size_from_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()})
+    ours = ((name, tensor) for name, tensor in weights.items() if belongs_to_concept(name))
+    return load_concept_network(size, ours, Placement())
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(PARITY / "sec_tokenizer")
+
+
+@pytest.fixture(scope="module")
+def keyframes(golden):
+    frames, masks = golden["frames"].numpy(), golden["masks"].numpy() > 0
+    return tuple(Keyframe(Frame(i, frames[i]), masks[i]) for i in range(3))
+
+
+def test_the_labels_are_drawn_as_published_and_the_query_is_not_labelled(golden, keyframes):
+    for i, keyframe in enumerate(keyframes):
+        drawn = label_keyframe(keyframe.frame.rgb, keyframe.mask)
+        assert np.array_equal(drawn, golden["labeled"][i].numpy())
+    assert torch.equal(golden["labeled"][3], golden["frames"][3])
+
+
+def test_pictures_are_resized_and_normalised_as_published(golden):
+    labelled = list(golden["labeled"].numpy())
+    assert np.array_equal(resize_bicubic(labelled[0], 448), golden["resized0"].numpy())
+    pixels = pixel_values(labelled)
+    assert (pixels[..., ::8, ::8] - golden["pixel_values_sub"]).abs().max() < 1e-6
+    facts = json.loads((PARITY / "sec_concept.json").read_text())
+    assert pixels.mean().item() == pytest.approx(facts["pixel_values_mean"], abs=1e-5)
+    assert pixels.std().item() == pytest.approx(facts["pixel_values_std"], abs=1e-5)
+
+
+def test_the_tokens_are_the_published_ones_up_to_seg(golden, tokenizer):
+    facts = json.loads((PARITY / "sec_concept.json").read_text())
+    published = golden["input_ids"][0].tolist()
+    assert tokenizer.encode(full_text(images=4), add_special_tokens=False) == published
+    ours = Conversation(tokenizer, 263).tokens(already_read=0, keyframes=3)
+    assert ours == published[: len(ours)]
+    assert [[0, len(ours) - 1]] == facts["seg_position"]
+
+
+@torch.inference_mode()
+def test_the_vision_network_gives_the_published_features(golden, network):
+    tower = network.backbone.vision_tower
+    pixels = pixel_values(list(golden["labeled"].numpy()))
+    embedded = tower.embeddings(pixels[:1])
+    assert (embedded[0, ::8] - golden["vit_hidden0"]).abs().max() < CLOSE
+    last = tower(pixel_values=pixels[:1]).last_hidden_state
+    assert (last[0, ::8] - golden["vit_last0"]).abs().max() < CLOSE
+    assert (network.look(pixels) - golden["vit_embeds"]).abs().max() < CLOSE
+
+
+@torch.inference_mode()
+def test_the_language_model_gives_the_published_states_and_concept(golden, network, tokenizer):
+    """Read in one go, up to [SEG] only; the recorded states are every eighth of the whole text."""
+    conversation = Conversation(tokenizer, 263)
+    tokens = torch.tensor(conversation.tokens(already_read=0, keyframes=3))
+    embeddings = network.embed(tokens)
+    embeddings[tokens == conversation.image_token] = golden["vit_embeds"].flatten(0, 1)
+    hidden = network.read(embeddings, PackedRows([len(tokens)], [[]], [0]))
+    recorded = golden["llm_last_hidden"][0, : len(hidden[::8])]
+    assert (hidden[::8] - recorded).abs().max() < CLOSE
+    assert (hidden[-1] - golden["llm_hidden_seg"][0]).abs().max() < CLOSE
+    assert (network.project(hidden[-1:]) - golden["concept"]).abs().max() < CLOSE
+
+
+def test_the_encoder_gives_the_published_concept_cold_and_warm(
+    golden, network, tokenizer, keyframes
+):
+    encoder = InternVLConceptEncoder(network, tokenizer)
+    query = Frame(3, golden["frames"][3].numpy())
+    for _ in ("cold", "warm"):
+        (concept,) = encoder.encode([ConceptRequest(keyframes)], query)
+        assert (concept - golden["concept"][0]).abs().max() < CLOSE
+
+
+@pytest.fixture(scope="module")
+def track():
+    tensors = load_file(PARITY / "sec_track.safetensors")
+    return tensors, json.loads((PARITY / "sec_track.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tracked(track):
+    """Every frame with the mask that the release saw on it, at video resolution."""
+    tensors, _ = track
+    size = tuple(tensors["frames"].shape[1:3])
+    logits = F.interpolate(tensors["pred_masks"], size, mode="bilinear", align_corners=False)
+    masks = (logits[:, 0] > 0).numpy()
+    masks[0] = tensors["mask0"].numpy() > 0
+    frames = tensors["frames"].numpy()
+    return [Keyframe(Frame(i, frames[i]), masks[i]) for i in range(len(frames))]
+
+
+def test_the_pictures_shown_to_the_model_while_tracking_are_the_published_ones(track, tracked):
+    shown = track[0]["vlm_images.11"].numpy()
+    for picture, index in zip(shown, (0, 3), strict=False):
+        drawn = label_keyframe(tracked[index].frame.rgb, tracked[index].mask)
+        assert np.array_equal(drawn, picture)
+    assert np.array_equal(shown[2], tracked[11].frame.rgb)
+
+
+@pytest.mark.parametrize("remember", [0, 1], ids=["recomputed", "cached"])
+def test_every_concept_of_the_tracked_video_is_the_published_one(
+    track, tracked, network, tokenizer, remember
+):
+    """Nine queries while the bank grows, stands still and drops its second keyframe."""
+    tensors, facts = track
+    encoder = InternVLConceptEncoder(network, tokenizer, remember=remember)
+    for frame, used in facts["keyframes_used_at_trigger"].items():
+        request = ConceptRequest(tuple(tracked[i] for i in used))
+        (concept,) = encoder.encode([request], tracked[int(frame)].frame)
+        assert (concept - tensors[f"concept.{frame}"][0]).abs().max() < CLOSE
+
+
+def test_the_keyframe_bank_keeps_the_keyframes_that_the_release_used(track, tracked):
+    _, facts = track
+    bank = KeyframeBank(at_most=3)
+    for frame in range(facts["T"]):
+        expected = facts["keyframes_used_at_trigger"].get(str(frame))
+        if expected is not None:
+            assert [k.frame.index for k in bank.keyframes] == expected
+        joined = facts["keyframe_bank_after_frame"][str(frame)]
+        if joined[-1] == frame:
+            bank = bank.add(tracked[frame])
