@@ -5,7 +5,7 @@ hypotheses about each, advance together as the rows of one batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Protocol
 
@@ -33,8 +33,7 @@ class Step:
     """What a batch of objects became on one frame."""
 
     seen: tuple[Seen, ...]  # one per object
-    proposals: Proposals  # one row per hypothesis, in the order of the objects
-    presence: Tensor  # (rows,) the same presence logits, with gradient where training asks for it
+    proposals: Proposals  # as decoded, one row per hypothesis, in the order of the objects
 
 
 class Engine(Protocol):
@@ -77,9 +76,7 @@ def advance(
     memories = _memorize(
         engine.segmenter, features, moment, believed, flat, [images[i] for i, _ in flat]
     )
-    return Step(
-        _grow(engine.policy, moment, objects, flat, memories), proposals, proposals.presence
-    )
+    return Step(_grow(engine.policy, moment, objects, flat, memories), proposals)
 
 
 def show(
@@ -97,11 +94,12 @@ def show(
     """
     banks = [tracks[0].bank if tracks else MemoryBank() for tracks in objects]
     known = [bank.on(moment.frame_index) for bank in banks]
+    # A corrected frame recalls what it recalled when it was tracked: in the direction of then.
     recalls: list[Recall | None] = [
-        engine.policy.recall(bank, moment)
-        if any(m.frame_index == moment.frame_index for m in bank.tracked) and bank.prompted
+        engine.policy.recall(bank, replace(moment, backwards=m.backwards))
+        if m is not None and m in bank.tracked and bank.prompted
         else None
-        for bank in banks
+        for bank, m in zip(banks, known, strict=True)
     ]
     previous = [None if m is None else m.logits for m in known]
     proposals = engine.segmenter.segment(features, prompts, previous, recalls, images)
@@ -124,7 +122,7 @@ def show(
         Seen((Track(bank.prompt(m)),), m.logits, m.iou, m.presence)
         for bank, m in zip(banks, memories, strict=True)
     )
-    return Step(seen, proposals, proposals.presence)
+    return Step(seen, proposals)
 
 
 def _choose(
@@ -180,6 +178,7 @@ def _memorize(
             presence=candidate.presence,
             logits=believed.logits[n],
             image=shared[n],
+            backwards=moment.backwards,
         )
         for n, (_, candidate) in enumerate(flat)
     ]

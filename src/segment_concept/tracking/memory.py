@@ -17,6 +17,7 @@ class Memory:
     logits: Tensor  # (h, w) the mask itself, carried into a correction of this frame
     image: Tensor | None = None  # what belongs to the picture alone, shared by its objects
     motion: float | None = None  # how well the mask met a motion model's forecast, score
+    backwards: bool = False  # was the video played backwards when this frame was segmented?
 
     def age(self, frame_index: int) -> int:
         """Frames between the two, whichever way the video is being played."""
@@ -71,6 +72,7 @@ class RecalledMap:
     slot: int  # which learned temporal embedding: 0 = newest, last = prompted
     memory: Memory
     key_scale: float = 1.0  # factor on its keys (SAM2Long's object-aware modulation)
+    prompted: bool = False  # is it a frame that was shown, not one that was tracked?
 
 
 @dataclass(frozen=True, slots=True)

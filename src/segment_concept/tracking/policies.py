@@ -182,7 +182,7 @@ def _pointer_reach(pointers: int, video_length: int | None) -> int:
 
 
 def _prompted_maps(bank: MemoryBank, slots: int) -> Iterable[RecalledMap]:
-    return (RecalledMap(slots - 1, m) for m in bank.prompted)
+    return (RecalledMap(slots - 1, m, prompted=True) for m in bank.prompted)
 
 
 def _prompted_pointers(bank: MemoryBank, moment: Moment) -> Iterable[RecalledPointer]:

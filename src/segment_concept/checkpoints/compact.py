@@ -1,0 +1,69 @@
+"""The compact model on disk: one safetensors file, half precision, with its card inside."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from segment_concept.models.compact.network import CompactNetwork, Widths
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.trunk import Trunk
+from segment_concept.types import CheckpointError
+
+FORMAT = "segment-concept/compact-1"
+
+
+def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any]) -> None:
+    """Write trunk and network as float16, with `card` (how they came about) in the header."""
+    weights = {k: v.detach().half().contiguous() for k, v in segmenter.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "widths": json.dumps(asdict(segmenter.widths)),
+        "card": json.dumps(dict(card), sort_keys=True),
+    }
+    save_file(weights, path, metadata=metadata)
+
+
+def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
+    """Read a file written by `save_compact`, as float32.
+
+    Raises:
+        CheckpointError: no such file, a damaged one, or weights of another network.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}: check the path or the installation")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): fetch it again") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} does not hold a compact model (format {metadata.get('format')!r}, "
+            f"expected {FORMAT!r}): give its recipe the weights it was made for"
+        )
+    with torch.device("meta"):
+        network = CompactNetwork(Widths(**json.loads(metadata["widths"])))
+        segmenter = CompactSegmenter(Trunk(), network, short_side=short_side)
+    expected = set(segmenter.state_dict())
+    if expected != set(weights):
+        missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
+        raise CheckpointError(
+            f"{path}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+        )
+    segmenter.load_state_dict(weights, assign=True)
+    segmenter.trunk.channels_last()
+    return segmenter.eval().requires_grad_(False)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """How the weights in `path` came about: data, commit, seed, steps, figures."""
+    with safe_open(path, framework="pt") as file:
+        card: dict[str, Any] = json.loads((file.metadata() or {}).get("card", "{}"))
+    return card

@@ -1,0 +1,105 @@
+"""Small building blocks of the compact network."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def grid_rotation(h: int, w: int, pairs: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (h * w, pairs) of a 2-D rotary embedding.
+
+    Half of the pairs turn with y, half with x; wavelengths from 4 to 64 tokens, so that a grid of
+    another size or shape than that of training stays within what was seen.
+    """
+    half = pairs // 2
+    rates = math.pi / 2 / 2.0 ** torch.linspace(0.0, 4.0, half, device=like.device)
+    y, x = torch.meshgrid(
+        torch.arange(h, device=like.device), torch.arange(w, device=like.device), indexing="ij"
+    )
+    angles = torch.cat([y.reshape(-1, 1) * rates, x.reshape(-1, 1) * rates], dim=1)
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn the first 2 * pairs channels of x (..., L, C); the rest carry no position."""
+    cos, sin = rotation
+    n = cos.shape[-1]
+    a, b, rest = x[..., :n], x[..., n : 2 * n], x[..., 2 * n :]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], dim=-1)
+
+
+class ConvRefine(nn.Module):
+    """x + conv3x3(gelu(norm(x)))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        refined: Tensor = x + self.conv(F.gelu(self.norm(x)))
+        return refined
+
+
+class Attention(nn.Module):
+    """Multi-head attention with an inner width of its own."""
+
+    def __init__(self, width: int, inner: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v = (nn.Linear(width, inner) for _ in range(3))
+        self.out = nn.Linear(inner, width)
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, rotation: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Normalised two-layer perceptron, to be added to its input."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__(
+            nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)
+        )
+
+
+class TwoWayBlock(nn.Module):
+    """SAM's decoder block: tokens look at tokens, at the image, and the image looks at them."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.tokens = Attention(width, width)
+        self.to_image = Attention(width, inner)
+        self.to_tokens = Attention(width, inner)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+
+    def forward(
+        self, tokens: Tensor, named: Tensor, image: Tensor, place: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        q = tokens + named
+        tokens = self.norms[0](tokens + self.tokens(q, q, tokens))
+        tokens = self.norms[1](tokens + self.to_image(tokens + named, image + place, image))
+        tokens = self.norms[2](tokens + self.mlp(tokens))
+        image = self.norms[3](image + self.to_tokens(image + place, tokens + named, tokens))
+        return tokens, image
+
+
+def perceptron(c_in: int, hidden: int, c_out: int) -> nn.Sequential:
+    """Two linear layers with a GELU between."""
+    return nn.Sequential(nn.Linear(c_in, hidden), nn.GELU(), nn.Linear(hidden, c_out))

@@ -1,0 +1,347 @@
+"""The compact network as a `Segmenter`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segment_concept.models.compact.network import (
+    MASKS,
+    PROMPT_CHANNELS,
+    CompactNetwork,
+    Picture,
+    Remembered,
+    Widths,
+)
+from segment_concept.models.compact.trunk import Trunk
+from segment_concept.tracking.memory import Memory, Recall, RecalledMap
+from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.types import Bitmap, Box, Frame, Mask, Points, Prompt
+
+T = TypeVar("T")
+
+STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
+CERTAIN = 10.0  # logit of a mask or a presence that a person vouched for, as in SAM 2
+CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
+_PROMPTED, _NEWEST, _SECOND, _OLDER, _SAME_FRAME = range(5)  # ages
+
+
+def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """(h, w) of the network's input: multiples of 32 with the video's aspect, about kept."""
+    scale = short_side / min(video_size)
+    h, w = (max(2, round(side * scale / STRIDE)) * STRIDE for side in video_size)
+    return h, w
+
+
+class CompactSegmenter(nn.Module):
+    """Trunk and network under the tracker's protocol.
+
+    Args:
+        trunk: the frozen image trunk.
+        network: everything behind it.
+        short_side: pixels of the shorter side of the network's input; the aspect is kept.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk | None = None,
+        network: CompactNetwork | None = None,
+        *,
+        short_side: int = 256,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk or Trunk()
+        self.network = network or CompactNetwork()
+        self.short_side = short_side
+
+    @property
+    def widths(self) -> Widths:
+        return self.network.widths
+
+    def encode(self, frames: Sequence[Frame]) -> Features:
+        pixels = torch.from_numpy(np.stack([frame.rgb for frame in frames])).permute(0, 3, 1, 2)
+        parameter = next(self.trunk.parameters())
+        size = input_size(frames[0].size, self.short_side)
+        small = F.interpolate(
+            pixels.to(parameter.device), size=size, mode="bilinear", antialias=True
+        )
+        levels = self.trunk(small.to(parameter.dtype).contiguous(memory_format=torch.channels_last))
+        return self.describe(levels, frames[0].size)
+
+    def describe(self, trunk_levels: Sequence[Tensor], video_size: tuple[int, int]) -> Features:
+        """The features of images whose trunk levels are known (training keeps and replays them)."""
+        return Features(self.network.neck(trunk_levels).levels(), video_size)
+
+    def segment(
+        self,
+        features: Features,
+        prompts: Sequence[Prompt],
+        previous: Sequence[Tensor | None],
+        recalls: Sequence[Recall | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        picture = _picture(features, images)
+        masks = [i for i, p in enumerate(prompts) if isinstance(p, Mask)]
+        rest = [i for i in range(len(prompts)) if i not in masks]
+        parts: dict[int, Proposals] = {}
+        if masks:
+            given = [prompts[i] for i in masks]
+            parts |= _rows(masks, self._take_masks(features, picture, given, masks))
+        if rest:
+            hints = torch.stack(
+                [self._hints(features, prompts[i], previous[i], picture) for i in rest]
+            )
+            rows = [recalls[i] for i in rest]
+            proposals = self._segment_hints(
+                features, _some(picture, rest), hints, rows, [images[i] for i in rest]
+            )
+            parts |= _rows(rest, proposals)
+        return _join([parts[i] for i in range(len(prompts))])
+
+    def propose(
+        self,
+        features: Features,
+        recalls: Sequence[Recall],
+        concepts: Sequence[Tensor | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        picture = _picture(features, images)
+        memory = self._remembered([_entries(r) for r in recalls], recalls, images)
+        logits, iou, pointers, presence = self.network.propose(picture, memory)
+        above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
+        pointers = self.network.decoder.conceal(pointers, presence > above)
+        return Proposals(logits, iou, pointers, presence)
+
+    def memorize(
+        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        picture = _picture(features, images)
+        visible = (believed.presence > 0).to(believed.logits.dtype)
+        hints = _mask_hints(believed.logits.detach().sigmoid())
+        values = self.network.memory_encoder(picture, hints, visible)
+        keys = features.levels[4]
+        return values, [keys[i] for i in images]
+
+    def _take_masks(
+        self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]
+    ) -> Proposals:
+        """A given mask is its own answer; its area on every cell is kept as a probability."""
+        size = picture.quarter.shape[-2:]
+        like = picture.tokens
+        area = torch.stack([_shrink(p.bitmap, size, like) for p in prompts if isinstance(p, Mask)])
+        edge = torch.sigmoid(torch.tensor(-CERTAIN)).item()
+        masks = area[:, None].expand(-1, MASKS, -1, -1)
+        certain = torch.full((len(area),), CERTAIN, device=like.device, dtype=like.dtype)
+        return Proposals(
+            logits=masks.clamp(edge, 1 - edge).logit(),
+            iou=torch.ones(len(area), MASKS, device=like.device, dtype=like.dtype),
+            pointers=self.network.decoder.describe(_some(picture, rows), masks),
+            presence=certain,
+        )
+
+    def _segment_hints(
+        self,
+        features: Features,
+        picture: Picture,
+        hints: Tensor,
+        recalls: Sequence[Recall | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        """A box or a click is a memory of this very frame, with a rough mask."""
+        certain = torch.ones(len(hints), device=hints.device, dtype=hints.dtype)
+        values = self.network.memory_encoder(picture, hints, certain)
+        keys = features.levels[4]
+        entries = [
+            [*(_entries(recall) if recall else []), _Entry(-1, _SAME_FRAME, values[i], keys[image])]
+            for i, (recall, image) in enumerate(zip(recalls, images, strict=True))
+        ]
+        known = [recall or Recall() for recall in recalls]
+        logits, iou, pointers, _ = self.network.propose(
+            picture, self._remembered(entries, known, images)
+        )
+        return Proposals(logits, iou, pointers, certain * CERTAIN)
+
+    def _hints(
+        self, features: Features, prompt: Prompt, previous: Tensor | None, picture: Picture
+    ) -> Tensor:
+        """(PROMPT_CHANNELS, h4, w4): rough mask, its binary form, clicks on and off, box."""
+        h, w = picture.quarter.shape[-2:]
+        like = picture.tokens
+        scale = (w / features.video_size[1], h / features.video_size[0])
+        box = prompt if isinstance(prompt, Box) else getattr(prompt, "box", None)
+        clicks = prompt if isinstance(prompt, Points) else Points((), (), Box(0, 0, 1, 1))
+        on, off = (
+            _discs(
+                [p for p, fg in zip(clicks.xy, clicks.foreground, strict=True) if fg is want],
+                scale,
+                (h, w),
+                like,
+            )
+            for want in (True, False)
+        )
+        inside = torch.zeros(h, w, device=like.device, dtype=like.dtype)
+        if box is not None:
+            inside = _fill(box, scale, (h, w), like)
+        if previous is not None:
+            rough = previous.detach().sigmoid()
+        else:
+            rough = inside if box is not None else on
+        return torch.stack([rough, (rough > 0.5).to(like.dtype), on, off, inside])
+
+    def _remembered(
+        self,
+        entries: Sequence[Sequence["_Entry"]],
+        recalls: Sequence[Recall],
+        images: Sequence[int],
+    ) -> Remembered:
+        sets: dict[tuple[int, tuple[tuple[int, int], ...]], int] = {}
+        set_of, owners = [], []
+        for row, (image, maps) in enumerate(zip(images, entries, strict=True)):
+            key = (image, tuple((e.frame_index, e.age) for e in maps))
+            if key not in sets:
+                sets[key] = len(sets)
+                owners.append(row)
+            set_of.append(sets[key])
+        most = max(len(maps) for maps in entries)
+        device = entries[0][0].values.device
+        tables = [entries[row] for row in owners]
+        pointers = [
+            [(p.memory, _pointer_age(p.distance, i)) for i, p in enumerate(r.pointers)]
+            for r in recalls
+        ]
+        width, wide = max(1, *(len(p) for p in pointers)), self.widths.pointer
+        blank = torch.zeros(wide, device=device, dtype=entries[0][0].values.dtype)
+        return Remembered(
+            keys=torch.stack([_padded([e.keys for e in maps], most) for maps in tables]),
+            set_of=torch.tensor(set_of, device=device),
+            values=torch.stack([_padded([e.values for e in maps], most) for maps in entries]),
+            ages=torch.tensor(
+                [_fill_to([e.age for e in t], most, 0) for t in tables], device=device
+            ),
+            missing=torch.tensor(
+                [_fill_to([False] * len(t), most, True) for t in tables], device=device
+            ),
+            pointers=torch.stack(
+                [torch.stack(_fill_to([m.pointer for m, _ in p], width, blank)) for p in pointers]
+            ),
+            pointer_ages=torch.tensor(
+                [_fill_to([age for _, age in p], width, 0) for p in pointers], device=device
+            ),
+            no_pointer=torch.tensor(
+                [_fill_to([m.presence <= 0 for m, _ in p], width, True) for p in pointers],
+                device=device,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """One map to attend to."""
+
+    frame_index: int
+    age: int
+    values: Tensor  # (L, value + CELLS)
+    keys: Tensor  # (L, 2 * match)
+
+
+def _entries(recall: Recall) -> list[_Entry]:
+    return [_entry(m.memory, _map_age(m)) for m in recall.maps]
+
+
+def _entry(memory: Memory, age: int) -> _Entry:
+    assert memory.image is not None, "memorize() gives every memory its image's keys"
+    return _Entry(memory.frame_index, age, memory.features, memory.image)
+
+
+def _map_age(recalled: RecalledMap) -> int:
+    return _PROMPTED if recalled.prompted else min(_NEWEST + recalled.slot, _OLDER)
+
+
+def _pointer_age(distance: int, position: int) -> int:
+    """Prompted pointers come first in a recall."""
+    return _PROMPTED if position == 0 else min(max(distance, 1), _OLDER)
+
+
+def _padded(parts: Sequence[Tensor], length: int) -> Tensor:
+    joined = torch.cat(list(parts))
+    return F.pad(joined, (0, 0, 0, (length - len(parts)) * len(parts[0])))
+
+
+def _fill_to(values: Sequence[T], length: int, filler: T) -> list[T]:
+    return [*values, *[filler] * (length - len(values))]
+
+
+def _picture(features: Features, images: Sequence[int]) -> Picture:
+    """The pictures the objects look at; without a copy where all look at the only one."""
+    if len(features) == 1:
+        return Picture(*(level.expand(len(images), *level.shape[1:]) for level in features.levels))
+    return Picture(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
+
+
+def _some(picture: Picture, rows: Sequence[int]) -> Picture:
+    if len(rows) == len(picture.tokens):
+        return picture
+    return picture[torch.tensor(rows, device=picture.tokens.device)]
+
+
+def _rows(rows: Sequence[int], p: Proposals) -> dict[int, Proposals]:
+    return {
+        row: Proposals(
+            p.logits[i : i + 1], p.iou[i : i + 1], p.pointers[i : i + 1], p.presence[i : i + 1]
+        )
+        for i, row in enumerate(rows)
+    }
+
+
+def _join(parts: Sequence[Proposals]) -> Proposals:
+    return Proposals(
+        torch.cat([p.logits for p in parts]),
+        torch.cat([p.iou for p in parts]),
+        torch.cat([p.pointers for p in parts]),
+        torch.cat([p.presence for p in parts]),
+    )
+
+
+def _mask_hints(masks: Tensor) -> Tensor:
+    """(O, PROMPT_CHANNELS, h4, w4) of soft masks (O, h4, w4)."""
+    hints = torch.stack([masks, (masks > 0.5).to(masks.dtype)], dim=1)
+    return F.pad(hints, (0, 0, 0, 0, 0, PROMPT_CHANNELS - 2))
+
+
+def _shrink(bitmap: Bitmap, size: Sequence[int], like: Tensor) -> Tensor:
+    mask = torch.from_numpy(bitmap).to(like.device, like.dtype)
+    return F.adaptive_avg_pool2d(mask[None], (size[0], size[1]))[0]
+
+
+def _fill(box: Box, scale: tuple[float, float], size: tuple[int, int], like: Tensor) -> Tensor:
+    """How much of every cell lies inside the box."""
+    spans = []
+    for low, high, factor, cells in (
+        (box.y0, box.y1, scale[1], size[0]),
+        (box.x0, box.x1, scale[0], size[1]),
+    ):
+        at = torch.arange(cells, device=like.device, dtype=like.dtype)
+        spans.append(
+            ((at + 1).clamp(max=high * factor) - at.clamp(min=low * factor)).clamp(min=0, max=1)
+        )
+    return spans[0][:, None] * spans[1]
+
+
+def _discs(
+    points: Sequence[tuple[float, float]],
+    scale: tuple[float, float],
+    size: tuple[int, int],
+    like: Tensor,
+) -> Tensor:
+    """Soft discs around points; 0 everywhere where there is none."""
+    y = torch.arange(size[0], device=like.device, dtype=like.dtype)[:, None] + 0.5
+    x = torch.arange(size[1], device=like.device, dtype=like.dtype)[None] + 0.5
+    total = torch.zeros(size, device=like.device, dtype=like.dtype)
+    for px, py in points:
+        distance = ((x - px * scale[0]) ** 2 + (y - py * scale[1]) ** 2).sqrt()
+        total = torch.maximum(total, (CLICK_RADIUS + 0.5 - distance).clamp(0, 1))
+    return total

@@ -1,0 +1,244 @@
+"""SAM 2.1 as a network: pictures, prompts and memories in, masks and memories out.
+
+transformers' leaf modules (image encoder, prompt encoder, mask decoder, memory encoder) and our
+own memory attention, under transformers' parameter names. No memory and no decision is in here.
+Inputs may be of any number type; they are cast to that of the weights.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2VisionConfig
+from transformers.models.sam2.modeling_sam2 import Sam2VisionModel
+from transformers.models.sam2_video.configuration_sam2_video import (
+    Sam2VideoConfig,
+    Sam2VideoMaskDecoderConfig,
+    Sam2VideoPromptEncoderConfig,
+)
+from transformers.models.sam2_video.modeling_sam2_video import (
+    Sam2VideoFeedForward,
+    Sam2VideoMaskDecoder,
+    Sam2VideoMemoryEncoder,
+    Sam2VideoPromptEncoder,
+)
+
+from segment_concept.models.sam2.memory_attention import MemoryAttention
+from segment_concept.models.sam2.positions import grid_sines
+from segment_concept.models.sam2.sizes import Sam2Sizes
+
+MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # of mask scores before they are encoded, as published
+NOT_A_POINT = -1  # label of a point that is only there to fill a place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The mask decoder's answer for O rows, in float32; M is 1 or 3."""
+
+    logits: Tensor  # (O, M, h, w)
+    iou: Tensor  # (O, M) scores
+    tokens: Tensor  # (O, M, C) from which pointers are made
+    presence: Tensor  # (O,) logits
+
+
+class Sam2Network(nn.Module):
+    """See the module. `sizes` gives the shapes; weights are random until loaded."""
+
+    def __init__(self, sizes: Sam2Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        width, memory_width = sizes.width, sizes.memory_width
+        self.vision_encoder = Sam2VisionModel(_vision_config(sizes))
+        self.vision_encoder.neck.position_encoding = _NoPositions()  # type: ignore[assignment]
+        self.prompt_encoder = Sam2VideoPromptEncoder(_prompt_config(sizes))
+        self.mask_decoder = Sam2VideoMaskDecoder(_decoder_config(sizes))
+        self.memory_encoder = Sam2VideoMemoryEncoder(_memory_config(sizes))
+        self.memory_encoder.position_encoding = _NoPositions()  # type: ignore[assignment]
+        self.memory_attention = MemoryAttention(
+            width, memory_width, sizes.attention_layers, sizes.attention_mlp
+        )
+        self.token_attn = (
+            MemoryAttention(width, memory_width, sizes.concept_layers, sizes.attention_mlp)
+            if sizes.concept_layers
+            else None
+        )
+        self.object_pointer_proj = Sam2VideoFeedForward(width, width, width, 3)
+        self.temporal_positional_encoding_projection_layer = nn.Linear(width, memory_width)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, width))
+        self.no_object_pointer = nn.Parameter(torch.zeros(1, width))
+        self.memory_temporal_positional_encoding = nn.Parameter(
+            torch.zeros(sizes.slots, 1, 1, memory_width)
+        )
+        self.occlusion_spatial_embedding_parameter = nn.Parameter(torch.zeros(1, memory_width))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of all features."""
+        return self.no_object_pointer.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return self.no_object_pointer.device
+
+    @property
+    def slots(self) -> Tensor:
+        """(slots, M) temporal embeddings of memory maps."""
+        return self.memory_temporal_positional_encoding.flatten(0, 2)
+
+    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of B pictures (B, 3, S, S), normalised: at 1/4, at 1/8 and at 1/16 of S.
+
+        The two finer levels are already projected to what the mask decoder reads, (B, C / 8, ...)
+        and (B, C / 4, ...); the coarsest is (B, C, ...).
+        """
+        seen = self.vision_encoder(pixels.to(self.device, self.dtype), return_dict=True)
+        fine, middle, coarse = seen.fpn_hidden_states
+        return self.mask_decoder.conv_s0(fine), self.mask_decoder.conv_s1(middle), coarse
+
+    def grid_positions(self) -> Tensor:
+        """(1, C, h, w) positions that memory attention adds to the coarsest features."""
+        grid = self.sizes.grid
+        return grid_sines(self.sizes.width, grid, grid, self.device).to(self.dtype)
+
+    def without_memory(self, coarse: Tensor) -> Tensor:
+        """(B, C, h, w) features of a frame on which nothing is remembered."""
+        return coarse + self.no_memory_embedding.flatten()[:, None, None]
+
+    def embed_prompts(
+        self, xy: Tensor, labels: Tensor, masks: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Sparse (O, P + 1, C) and dense (O or 1, C, h, w) embeddings.
+
+        Args:
+            xy: (O, P, 2) in pixels of the network's square.
+            labels: (O, P) 1 on the object, 0 off it, 2 and 3 a box's corners, -1 filling.
+            masks: (O, 1, S / 4, S / 4) logits, or None.
+        """
+        masks = None if masks is None else masks.to(self.dtype)
+        sparse, dense = self.prompt_encoder(xy[:, None], labels[:, None], None, masks)
+        if masks is None:
+            dense = dense[:1]
+        return sparse[:, 0].to(self.dtype), dense
+
+    def decode(
+        self,
+        coarse: Tensor,
+        fine: tuple[Tensor, Tensor],
+        prompts: tuple[Tensor, Tensor],
+        *,
+        several: bool,
+    ) -> Decoded:
+        """Masks of O rows.
+
+        Args:
+            coarse: (O, C, h, w) conditioned features.
+            fine: the two finer levels, each (O or 1, ...).
+            prompts: sparse (O or 1, P, C) and dense (O or 1, C, h, w).
+            several: propose three masks rather than one.
+        """
+        sparse, dense = prompts
+        rows = len(coarse)
+        logits, iou, tokens, presence = self.mask_decoder(
+            image_embeddings=coarse,
+            image_positional_embeddings=self._decoder_positions(),
+            sparse_prompt_embeddings=sparse.expand(rows, -1, -1)[:, None],
+            dense_prompt_embeddings=dense,
+            multimask_output=several,
+            high_resolution_features=list(fine),
+        )
+        return Decoded(
+            logits[:, 0].float(), iou[:, 0].float(), tokens[:, 0], presence.flatten().float()
+        )
+
+    def point(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        """(O, M, C) object pointers from mask tokens; `visible` (O,) bool."""
+        pointers: Tensor = self.object_pointer_proj(tokens)
+        return torch.where(visible[:, None, None], pointers, self.no_object_pointer)
+
+    def remember(self, coarse: Tensor, masks: Tensor, visible: Tensor) -> Tensor:
+        """(O, M, h, w) memory maps.
+
+        Args:
+            coarse: (O or 1, C, h, w) the image's features, not conditioned on memory.
+            masks: (O, 1, S, S) scores in [0, 1].
+            visible: (O,) bool.
+        """
+        scaled = (masks * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype)
+        maps: Tensor = self.memory_encoder(coarse, scaled)[0]
+        absent = self.occlusion_spatial_embedding_parameter[..., None, None]
+        return torch.where(visible[:, None, None, None], maps, maps + absent)
+
+    def _decoder_positions(self) -> Tensor:
+        """(1, C, h, w): random Fourier features of the grid's centres."""
+        centres = (torch.arange(self.sizes.grid, device=self.device) + 0.5) / self.sizes.grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        sines: Tensor = self.prompt_encoder.shared_embedding(torch.stack([x, y], dim=-1))
+        return sines.permute(2, 0, 1)[None].to(self.dtype)
+
+
+class _NoPositions(nn.Module):
+    """Stands for position embeddings that transformers computes and nobody reads."""
+
+    def forward(self, shape: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
+        return torch.empty(0, device=device, dtype=dtype)
+
+
+# A leaf that stands alone is not told which attention to use: the official code's is this one.
+_ATTENTION = "sdpa"
+
+
+def _vision_config(sizes: Sam2Sizes) -> Sam2VisionConfig:
+    trunk, side = sizes.trunk, sizes.image_side
+    backbone = Sam2HieraDetConfig(
+        hidden_size=trunk.width,
+        num_attention_heads=trunk.wiring.heads,
+        image_size=[side, side],
+        blocks_per_stage=list(trunk.blocks),
+        embed_dim_per_stage=trunk.widths,
+        num_attention_heads_per_stage=[trunk.wiring.heads * 2**i for i in range(4)],
+        window_size_per_stage=list(trunk.wiring.windows),
+        global_attention_blocks=list(trunk.wiring.global_blocks),
+        window_positional_embedding_background_size=[trunk.background] * 2,
+    )
+    backbone._attn_implementation = _ATTENTION
+    config = Sam2VisionConfig(
+        backbone_config=backbone,
+        backbone_channel_list=trunk.widths[::-1],
+        backbone_feature_sizes=[[side // cell] * 2 for cell in (4, 8, 16)],
+        fpn_hidden_size=sizes.width,
+    )
+    config._attn_implementation = _ATTENTION
+    return config
+
+
+def _prompt_config(sizes: Sam2Sizes) -> Sam2VideoPromptEncoderConfig:
+    return Sam2VideoPromptEncoderConfig(
+        hidden_size=sizes.width,
+        image_size=sizes.image_side,
+        mask_input_channels=sizes.mask_channels,
+    )
+
+
+def _decoder_config(sizes: Sam2Sizes) -> Sam2VideoMaskDecoderConfig:
+    config = Sam2VideoMaskDecoderConfig(
+        hidden_size=sizes.width,
+        mlp_dim=sizes.decoder_mlp,
+        iou_head_hidden_dim=sizes.iou_width,
+        dynamic_multimask_via_stability=False,  # the segmenter's options decide that
+    )
+    config._attn_implementation = _ATTENTION
+    return config
+
+
+def _memory_config(sizes: Sam2Sizes) -> Sam2VideoConfig:
+    return Sam2VideoConfig(
+        memory_encoder_hidden_size=sizes.width,
+        memory_encoder_output_channels=sizes.memory_width,
+        mask_downsampler_embed_dim=sizes.width,
+        memory_fuser_num_layers=sizes.fuser_layers,
+        memory_fuser_embed_dim=sizes.width,
+        memory_fuser_intermediate_dim=sizes.fuser_mlp,
+    )

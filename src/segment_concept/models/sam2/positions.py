@@ -1,0 +1,61 @@
+"""Position embeddings of SAM 2: sines over a grid, sines over time, rotations of a grid."""
+
+import math
+
+import torch
+from torch import Tensor
+
+TEMPERATURE = 10000.0
+
+
+def grid_sines(channels: int, h: int, w: int, device: torch.device) -> Tensor:
+    """(1, channels, h, w) float32: half of the channels say y, half x, each scaled to 2 pi."""
+    half = channels // 2
+    index = torch.arange(half, device=device, dtype=torch.float32)
+    period = TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
+    y_h, x_w = (_turns(length, device)[:, None] / period for length in (h, w))
+    y_h, x_w = (
+        torch.stack((a[:, 0::2].sin(), a[:, 1::2].cos()), dim=2).flatten(1) for a in (y_h, x_w)
+    )
+    both = torch.cat([y_h[:, None].expand(h, w, half), x_w[None].expand(h, w, half)], dim=2)
+    return both.permute(2, 0, 1)[None]
+
+
+def time_sines(distances: Tensor, channels: int) -> Tensor:
+    """(N, channels) float32 of N distances, already divided by the horizon."""
+    half = channels // 2
+    index = torch.arange(half, device=distances.device, dtype=torch.float32)
+    angles = distances[:, None] / TEMPERATURE ** (2 * (index // 2) / half)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def grid_rotation(h: int, w: int, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (h * w, channels / 2) float32 of an axial rotary embedding.
+
+    The first half of the channel pairs turns with x, the second with y.
+    """
+    half = channels // 2
+    exponent = torch.arange(0, half, 2, device=device, dtype=torch.float32) / half
+    rates = 1.0 / TEMPERATURE**exponent
+    y = torch.arange(h, device=device, dtype=torch.float32).repeat_interleave(w)
+    x = torch.arange(w, device=device, dtype=torch.float32).repeat(h)
+    angles = torch.cat([x[:, None] * rates, y[:, None] * rates], dim=1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn neighbouring channels of tokens (O, n * h * w, C), the grid repeated n times.
+
+    Computed in float32 as in the official code, whatever the tokens' number type.
+    """
+    cos, sin = rotation
+    rows, _, channels = tokens.shape
+    a, b = tokens.float().reshape(rows, -1, len(cos), channels // 2, 2).unbind(-1)
+    turned = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return turned.flatten(3).flatten(1, 2).to(tokens.dtype)
+
+
+def _turns(length: int, device: torch.device) -> Tensor:
+    """Positions 1..length, scaled so that the last is one full turn."""
+    steps = torch.arange(1, length + 1, device=device, dtype=torch.float32)
+    return steps / (length + 1e-6) * (2 * math.pi)

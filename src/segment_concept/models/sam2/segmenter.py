@@ -1,0 +1,307 @@
+"""SAM 2.1 as the tracker's `Segmenter`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segment_concept.models.sam2.memories import concept_tokens, memory_tokens
+from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, Sam2Network
+from segment_concept.models.sam2.prompts import Clicks, clicks
+from segment_concept.ops.resize import mask_square, normalized_square
+from segment_concept.tracking.memory import Recall
+from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.types import Box, Frame, InputError, Mask, Points, Prompt
+
+SHOWN_SCALE, SHOWN_BIAS = 20.0, -10.0  # logits of a mask that was given: +10 inside, -10 outside
+PREVIOUS_LIMIT = 32.0  # logits that a click corrects are clamped to this
+STABLE_SHARE, STABLE_MARGIN = 0.98, 0.05  # SAM 2's dynamic multimask constants
+
+
+@dataclass(frozen=True, slots=True)
+class Sam2Options:
+    """How the weights are used.
+
+    Args:
+        stability_fallback: a single mask that changes much with its threshold gives way to the
+            best of three (`dynamic_multimask_via_stability`). It never fires while tracking.
+        binary_prompts: on prompted frames the mask is encoded into memory as 0 and 1, and not as
+            probabilities (`binarize_mask_from_pts_for_mem_enc`).
+        memory_dtype: in which memory maps are kept; bfloat16 as published.
+        compiled: compile the image encoder and the memory attention when they are first used.
+    """
+
+    stability_fallback: bool = True
+    binary_prompts: bool = True
+    memory_dtype: torch.dtype = torch.bfloat16
+    compiled: bool = False
+
+    @classmethod
+    def benchmark(cls) -> "Sam2Options":
+        """As SAM 2's own script for benchmarks runs: `apply_postprocessing=False`.
+
+        The default is the release's otherwise, without its hole filling (a CUDA-only step).
+        """
+        return cls(stability_fallback=False, binary_prompts=False)
+
+
+class Sam2Segmenter:
+    """Implements `tracking.segmenter.Segmenter`; holds no state of any video."""
+
+    def __init__(self, network: Sam2Network, options: Sam2Options | None = None) -> None:
+        self.network = network
+        self.options = options or Sam2Options()
+        self._look = network.look
+        self._attend: Callable[..., Tensor] = network.memory_attention
+        if self.options.compiled:
+            self._look = torch.compile(network.look)
+            self._attend = torch.compile(network.memory_attention, dynamic=True)
+
+    @property
+    def slots(self) -> int:
+        """Temporal embeddings that a policy may ask for."""
+        return self.network.sizes.slots
+
+    def encode(self, frames: Sequence[Frame]) -> Features:
+        """Levels at 1/4, 1/8 and 1/16 of the network's square, which is not in proportion."""
+        side = self.network.sizes.image_side
+        pixels = torch.stack([normalized_square(frame.rgb, side) for frame in frames])
+        return self.encode_pixels(pixels, frames[0].size)
+
+    def encode_pixels(self, pixels: Tensor, video_size: tuple[int, int]) -> Features:
+        """The same for pictures (B, 3, S, S) that are already resized and normalised."""
+        return Features(self._look(pixels), video_size)
+
+    def segment(
+        self,
+        features: Features,
+        prompts: Sequence[Prompt],
+        previous: Sequence[Tensor | None],
+        recalls: Sequence[Recall | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        """One mask a row, or three where some row is a single click; see the protocol.
+
+        Rows that have one answer only repeat it.
+        """
+        shown = [i for i, prompt in enumerate(prompts) if isinstance(prompt, Mask)]
+        side = self.network.sizes.image_side
+        asked = {
+            i: clicks(prompt, features.video_size, side)
+            for i, prompt in enumerate(prompts)
+            if isinstance(prompt, Box | Points)
+        }
+        parts: list[tuple[list[int], Proposals]] = []
+        if shown:
+            bitmaps = [p.bitmap for p in prompts if isinstance(p, Mask)]
+            masks = torch.stack([mask_square(bitmap, side) for bitmap in bitmaps])
+            parts.append((shown, self._take_masks(features, masks, [images[i] for i in shown])))
+        for count in sorted({len(c.labels) for c in asked.values()}):
+            rows = [i for i, c in asked.items() if len(c.labels) == count]
+            coarse = self.condition(
+                features,
+                [recalls[i] for i in rows],
+                [None] * len(rows),
+                [images[i] for i in rows],
+            )
+            answer = self._answer_clicks(
+                coarse,
+                self._fine(features, [images[i] for i in rows]),
+                [asked[i] for i in rows],
+                [previous[i] for i in rows],
+            )
+            parts.append((rows, answer))
+        return _in_order(parts)
+
+    def propose(
+        self,
+        features: Features,
+        recalls: Sequence[Recall],
+        concepts: Sequence[Tensor | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        """Three masks a row; see the protocol.
+
+        Raises:
+            InputError: a concept is given to weights that have no `token_attn`.
+        """
+        coarse = self.condition(features, recalls, concepts, images)
+        fine = self._fine(features, images)
+        decoded = self.network.decode(coarse, fine, self._nothing_asked(), several=True)
+        visible_above = torch.tensor(
+            [r.visible_above for r in recalls], device=decoded.presence.device
+        )
+        return self._with_pointers(decoded, decoded.presence > visible_above)
+
+    def memorize(
+        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """(O, M, h, w) memory maps; nothing is shared by the objects of an image."""
+        side = self.network.sizes.image_side
+        logits = _resize(believed.logits.float()[:, None], side)
+        binary = prompted and self.options.binary_prompts
+        scores = (logits > 0).float() if binary else logits.sigmoid()
+        coarse = _select(features.levels[2], images)
+        maps = self.network.remember(coarse, scores, believed.presence > 0)
+        return maps.to(self.options.memory_dtype), [None] * len(maps)
+
+    def condition(
+        self,
+        features: Features,
+        recalls: Sequence[Recall | None],
+        concepts: Sequence[Tensor | None],
+        images: Sequence[int],
+    ) -> Tensor:
+        """(O, C, h, w) coarse features, in the light of memories and concepts.
+
+        Where there is a concept, SeC's mean of the features with memory and those with concept.
+        """
+        coarse = features.levels[2]
+        at = torch.tensor(images, device=coarse.device)
+        plain = self.network.without_memory(coarse)[at]
+        known = {i: r for i, r in enumerate(recalls) if r and (r.maps or r.pointers)}
+        if known:
+            rows = torch.tensor(list(known), device=coarse.device)
+            remembered = self._remember(coarse, list(known.values()), at[rows])
+            plain = plain.index_copy(0, rows, remembered)
+        named = {i: c for i, c in enumerate(concepts) if c is not None}
+        if named:
+            rows = torch.tensor(list(named), device=coarse.device)
+            recognised = self._recognise(coarse, list(named.values()), at[rows])
+            plain = plain.index_copy(0, rows, (recognised + plain[rows]) / 2)
+        return plain
+
+    def _remember(self, coarse: Tensor, recalls: Sequence[Recall], at: Tensor) -> Tensor:
+        network = self.network
+        tokens = memory_tokens(
+            recalls,
+            network.slots,
+            lambda sines: network.temporal_positional_encoding_projection_layer(
+                sines.to(network.dtype)
+            ),
+            network.sizes.width,
+        )
+        return self._attend(coarse, network.grid_positions(), tokens, at)
+
+    def _recognise(self, coarse: Tensor, concepts: Sequence[Tensor], at: Tensor) -> Tensor:
+        network = self.network
+        if network.token_attn is None:
+            raise InputError(
+                "these weights have no `token_attn`, so no concept can be used: load SeC's, or "
+                "track without a concept encoder"
+            )
+        stacked = torch.stack([c.to(coarse.device, network.dtype) for c in concepts])
+        tokens = concept_tokens(stacked, network.sizes.memory_width)
+        recognised: Tensor = network.token_attn(coarse, network.grid_positions(), tokens, at)
+        return recognised
+
+    def _take_masks(
+        self, features: Features, masks_OSS: Tensor, images: Sequence[int]
+    ) -> Proposals:
+        """The masks themselves are the answer; the decoder only makes a pointer of each.
+
+        As in the release the pointer is that of the single-mask token, on features without
+        `no_memory_embedding`.
+        """
+        network = self.network
+        masks = masks_OSS[:, None].to(network.device)
+        logits = _resize(masks * SHOWN_SCALE + SHOWN_BIAS, masks.shape[-1] // 4, antialias=True)
+        sparse, _ = self._nothing_asked()
+        _, dense = network.embed_prompts(
+            *self._no_points(len(masks)), network.mask_downsample(masks.to(network.dtype))
+        )
+        coarse = features.levels[2][torch.tensor(images, device=network.device)]
+        fine = self._fine(features, images)
+        decoded = network.decode(coarse, fine, (sparse, dense), several=False)
+        shown = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
+        answer = self._with_pointers(shown, decoded.presence > 0)
+        certain = torch.full_like(decoded.presence, SHOWN_SCALE + SHOWN_BIAS)
+        return replace(answer, presence=certain)
+
+    def _answer_clicks(
+        self,
+        coarse: Tensor,
+        fine: tuple[Tensor, Tensor],
+        asked: Sequence[Clicks],
+        previous: Sequence[Tensor | None],
+    ) -> Proposals:
+        """O rows with the same number of points each."""
+        network = self.network
+        xy = torch.tensor([c.xy for c in asked], device=network.device)
+        labels = torch.tensor([c.labels for c in asked], device=network.device)
+        sparse, dense = network.embed_prompts(xy, labels, None)
+        corrected = {i: p for i, p in enumerate(previous) if p is not None}
+        if corrected:
+            rows = torch.tensor(list(corrected), device=network.device)
+            logits = torch.stack(list(corrected.values()))[:, None].to(network.device)
+            logits = logits.clamp(-PREVIOUS_LIMIT, PREVIOUS_LIMIT)
+            _, embedded = network.embed_prompts(xy[rows], labels[rows], logits)
+            dense = dense.expand(len(asked), -1, -1, -1).index_copy(0, rows, embedded)
+        ambiguous = asked[0].ambiguous
+        decoded = network.decode(coarse, fine, (sparse, dense), several=ambiguous)
+        if not ambiguous and self.options.stability_fallback:
+            several = network.decode(coarse, fine, (sparse, dense), several=True)
+            decoded = _stable(decoded, several)
+        return self._with_pointers(decoded, decoded.presence > 0)
+
+    def _with_pointers(self, decoded: Decoded, visible: Tensor) -> Proposals:
+        pointers = self.network.point(decoded.tokens, visible)
+        return Proposals(decoded.logits, decoded.iou, pointers, decoded.presence)
+
+    def _no_points(self, rows: int) -> tuple[Tensor, Tensor]:
+        device = self.network.device
+        return (
+            torch.zeros(rows, 1, 2, device=device),
+            torch.full((rows, 1), NOT_A_POINT, device=device),
+        )
+
+    def _nothing_asked(self) -> tuple[Tensor, Tensor]:
+        return self.network.embed_prompts(*self._no_points(1), None)
+
+    def _fine(self, features: Features, images: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return _select(features.levels[0], images), _select(features.levels[1], images)
+
+
+def _select(level: Tensor, images: Sequence[int]) -> Tensor:
+    """(O, ...) features of each row's image; (1, ...), not copied, where all share one."""
+    if len(set(images)) == 1:
+        return level[images[0] : images[0] + 1]
+    return level[torch.tensor(images, device=level.device)]
+
+
+def _resize(images: Tensor, side: int, *, antialias: bool = False) -> Tensor:
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=antialias)
+
+
+def _stable(single: Decoded, several: Decoded) -> Decoded:
+    """Where the single mask is not stable, the best of three; the pointer's token stays."""
+    flat = single.logits.flatten(1)
+    inner = (flat > STABLE_MARGIN).sum(dim=1)
+    outer = (flat > -STABLE_MARGIN).sum(dim=1)
+    stable_O = torch.where(outer > 0, inner / outer, 1.0) >= STABLE_SHARE
+    best_O1 = several.iou.argmax(dim=1, keepdim=True)
+    best_logits = torch.take_along_dim(several.logits, best_O1[..., None, None], dim=1)
+    best_iou = torch.take_along_dim(several.iou, best_O1, dim=1)
+    return replace(
+        single,
+        logits=torch.where(stable_O[:, None, None, None], single.logits, best_logits),
+        iou=torch.where(stable_O[:, None], single.iou, best_iou),
+    )
+
+
+def _in_order(parts: Sequence[tuple[list[int], Proposals]]) -> Proposals:
+    """One batch of several, every row at its place."""
+    masks = max(part.iou.shape[1] for _, part in parts)
+    place = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
+
+    def joined(field: str) -> Tensor:
+        tensors = [getattr(part, field) for _, part in parts]
+        whole = torch.cat([t.expand(-1, masks, *t.shape[2:]) for t in tensors])
+        return whole[place.to(whole.device)]
+
+    presence = torch.cat([part.presence for _, part in parts])
+    return Proposals(
+        joined("logits"), joined("iou"), joined("pointers"), presence[place.to(presence.device)]
+    )

@@ -1,0 +1,44 @@
+"""Pictures and masks brought to the square that a network reads."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as Picture
+from torch import Tensor
+
+from segment_concept.types import Bitmap, Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def resize_bicubic(rgb: Image, side: int) -> Image:
+    """(side, side, 3) uint8: bicubic, antialiased as PIL does it; the aspect is not kept."""
+    picture = Picture.fromarray(np.ascontiguousarray(rgb))
+    resized: Image = np.array(picture.resize((side, side), Picture.Resampling.BICUBIC))
+    return resized
+
+
+def normalized_square(rgb: Image, side: int) -> Tensor:
+    """(3, side, side) float32: resized, scaled to [0, 1], normalised with ImageNet's statistics.
+
+    This is how SAM 2 loads the frames of a video.
+    """
+    pixels = torch.from_numpy(resize_bicubic(rgb, side)).permute(2, 0, 1).float().div(255)
+    mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
+    std = torch.tensor(IMAGENET_STD)[:, None, None]
+    return (pixels - mean) / std
+
+
+def mask_square(bitmap: Bitmap, side: int) -> Tensor:
+    """(side, side) float32 of 0 and 1: bilinear, antialiased, at least half covered, as in SAM 2.
+
+    SAM 2 loses a mask so small that no pixel of the square is half covered; here the pixels that
+    it covers most stand for it, so that nothing that was shown is lost.
+    """
+    shown = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
+    if shown.shape[-2:] == (side, side):
+        return shown[0, 0]
+    covered = F.interpolate(shown, (side, side), mode="bilinear", antialias=True)[0, 0]
+    half: float = min(0.5, covered.max().item())
+    return ((covered >= half) & (covered > 0)).float()

@@ -1,0 +1,84 @@
+"""COCO's run-length masks: runs down the columns, and the text that its tools make of them.
+
+The text has 5 bits a character, lowest first, in two's complement; a set sixth bit says that more
+follow, and 48 is added to be printable. From the fourth run on the difference to the run before
+the last is written (`rleToString` in COCO's `maskApi.c`).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_concept.types import Bitmap, InputError
+
+_FIRST_CHARACTER = 48
+_DATA_BITS, _SIGN, _MORE = 0x1F, 0x10, 0x20
+
+
+def encode_rle(mask: Bitmap) -> str:
+    """The counts of a (H, W) mask as text."""
+    return counts_to_text(runs_of(mask))
+
+
+def decode_rle(counts: str, size: tuple[int, int]) -> Bitmap:
+    """The (H, W) mask that `encode_rle` made the text of.
+
+    Raises:
+        InputError: the text is damaged or belongs to a mask of another size.
+    """
+    height, width = size
+    runs = text_to_counts(counts)
+    if (runs < 0).any() or int(runs.sum()) != height * width:
+        raise InputError(f"the runs add up to {runs.sum()} pixels, expected {width}x{height}")
+    values = (np.arange(len(runs)) & 1).astype(np.bool_)
+    mask: Bitmap = np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+    return mask
+
+
+def runs_of(mask: Bitmap) -> NDArray[np.int64]:
+    """Lengths of the runs of a (H, W) mask, columns first; the first run is of background."""
+    pixels = np.ascontiguousarray(mask.T).ravel()
+    if not len(pixels):
+        return np.zeros(0, np.int64)
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    runs = np.diff(np.concatenate(([0], edges, [len(pixels)])))
+    return np.concatenate(([0], runs)) if pixels[0] else runs
+
+
+def counts_to_text(runs: NDArray[np.int64]) -> str:
+    """Runs as COCO's text."""
+    left = runs.astype(np.int64)
+    left[3:] -= runs[1:-2]
+    columns: list[NDArray[np.int64]] = []
+    going = np.ones(len(left), np.bool_)
+    while going.any():
+        bits = left & _DATA_BITS
+        left >>= 5
+        more = np.where(bits & _SIGN, left != -1, left != 0)
+        columns.append(np.where(going, bits + _MORE * more + _FIRST_CHARACTER, 0))
+        going &= more
+    characters = np.stack(columns, axis=1).ravel() if columns else np.zeros(0, np.int64)
+    return characters[characters > 0].astype(np.uint8).tobytes().decode("ascii")
+
+
+def text_to_counts(text: str) -> NDArray[np.int64]:
+    """Runs from COCO's text.
+
+    Raises:
+        InputError: the text ends within a number or holds a character that is not of the code.
+    """
+    if not text:
+        return np.zeros(0, np.int64)
+    bits = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    if ((bits < 0) | (bits > _MORE + _DATA_BITS)).any():
+        raise InputError("the run-length text holds a character that no COCO tool writes")
+    if bits[-1] & _MORE:
+        raise InputError("the run-length text ends within a number")
+    ends = np.flatnonzero((bits & _MORE) == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    shifts = 5 * (np.arange(len(bits)) - np.repeat(starts, lengths))
+    runs = np.add.reduceat((bits & _DATA_BITS) << shifts, starts)
+    runs -= np.where(bits[ends] & _SIGN, np.int64(1) << (5 * lengths), 0)
+    for first in (1, 2):  # undo the differences, odd and even runs apart
+        runs[first::2] = np.cumsum(runs[first::2])
+    return runs

@@ -1,0 +1,1 @@
+"""Training: clips are unrolled through the same step as inference."""

@@ -1,0 +1,288 @@
+"""The training loop: resumable from any interruption, on one process or several."""
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from segment_concept.data.synthetic import ClipSpec, load
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
+from segment_concept.train.samples import Diet, FreshClips, Stock, portions
+from segment_concept.train.unroll import Lesson, unroll
+from segment_concept.train.validation import Report, validate, validation_clips
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """AdamW with a linear warm-up and a cosine to `last_rate` of the learning rate."""
+
+    steps: int
+    rate: float = 6e-4
+    last_rate: float = 0.03
+    warm_up: int = 100
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    average: float = 0.998  # of the weights, exponential
+
+    def rate_at(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, self.warm_up))
+        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        return self.rate * warm * (self.last_rate + (1 - self.last_rate) * wave)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A complete, frozen description of one training run."""
+
+    name: str
+    diet: Diet
+    schedule: Schedule
+    lesson: Lesson = field(default_factory=Lesson)
+    policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
+    validation: ClipSpec = field(default_factory=lambda: ClipSpec(frames=8, height=256, width=448))
+    validation_clips: int = 24
+    validate_every: int = 400
+    save_every: int = 100
+    log_every: int = 20
+    seed: int = 1
+    short_side: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Which of how many processes this is, as `torchrun` says it."""
+
+    rank: int
+    count: int
+
+    @classmethod
+    def from_environment(cls) -> "Ranks":
+        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def train(segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path) -> Report:
+    """Train everything behind the trunk; what is in `out` is continued.
+
+    Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, TensorBoard
+    events where that is installed, and `out/best.pt`, the averaged weights with the best score
+    on the held-out clips.
+    """
+    ranks = Ranks.from_environment()
+    if ranks.count > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(segmenter, stage, assets, out, ranks)
+    run.resume()
+    report = run.go()
+    if ranks.count > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+    return report
+
+
+class _Run:
+    """The mutable state of a run."""
+
+    def __init__(
+        self, segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path, ranks: Ranks
+    ) -> None:
+        self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
+        self.assets_file = assets
+        network = segmenter.network
+        self.optimizer = torch.optim.AdamW(
+            _decayed(network, stage.schedule.weight_decay),
+            lr=stage.schedule.rate,
+            betas=(0.9, 0.98),
+        )
+        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.step, self.best, self.seconds = 0, -math.inf, 0.0
+        self.stock = Stock(load(assets, "train"), stage.diet, segmenter.trunk)
+        self.held_out = (
+            validation_clips(load(assets, "held_out"), stage.validation, stage.validation_clips)
+            if ranks.rank == 0
+            else []
+        )
+        self.board = _board(out) if ranks.rank == 0 else None
+
+    def resume(self) -> None:
+        path = self.out / "state.pt"
+        if path.exists():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.segmenter.network.load_state_dict(state["network"])
+            self.average = state["average"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
+            log.info("continuing %s at step %d", self.out, self.step)
+
+    def go(self) -> Report:
+        stage, ranks = self.stage, self.ranks
+        steps = range(self.step, stage.schedule.steps)
+        fresh = DataLoader(
+            FreshClips(
+                str(self.assets_file), stage.diet, stage.seed, steps, ranks.rank, ranks.count
+            ),
+            batch_size=None,
+            num_workers=1,
+            prefetch_factor=4,
+            multiprocessing_context="spawn",  # a fork inherits OpenCV's dead thread pool
+        )
+        measured: list[dict[str, float]] = []
+        began, mark = time.monotonic() - self.seconds, time.monotonic()
+        for step, rendered in zip(steps, fresh, strict=True):
+            for clip_seed, clip in rendered:
+                self.stock.add(clip_seed, clip)
+            measured.append(self._learn(step))
+            self.step, self.seconds = step + 1, time.monotonic() - began
+            if ranks.rank == 0 and self.step % stage.log_every == 0:
+                self._log(
+                    "train",
+                    _means(measured) | {"s_per_step": (time.monotonic() - mark) / len(measured)},
+                )
+                measured, mark = [], time.monotonic()
+            if self.step % stage.validate_every == 0 and self.step < stage.schedule.steps:
+                self._validate()
+            if ranks.rank == 0 and self.step % stage.save_every == 0:
+                self._save()
+        report = self._validate()
+        if ranks.rank == 0:
+            self._save()
+        return report
+
+    def _learn(self, step: int) -> dict[str, float]:
+        stage = self.stage
+        network = self.segmenter.network.train()
+        clips = [
+            self.stock.take(portion)
+            for portion in portions(stage.diet, stage.seed, step, self.ranks.rank, self.ranks.count)
+        ]
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.schedule.rate_at(step)
+        losses = unroll(self.segmenter, stage.policy, clips, stage.diet.targets, stage.lesson)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        if self.ranks.count > 1:
+            _average_gradients(network, self.ranks.count)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), stage.schedule.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        else:
+            log.warning("step %d: the gradient is not finite, the step is skipped", step)
+        self._update_average(network)
+        return losses.measured | {"loss": losses.total.item(), "gradient": norm.item()}
+
+    def _update_average(self, network: nn.Module) -> None:
+        keep = min(self.stage.schedule.average, (self.step + 1) / (self.step + 20))
+        weights = network.state_dict()
+        with torch.no_grad():
+            for name, mean in self.average.items():
+                mean.lerp_(weights[name], 1 - keep)
+
+    def _validate(self) -> Report:
+        """Validate the averaged weights; other ranks wait at their next step's gradients."""
+        if self.ranks.rank != 0:
+            return Report(*[math.nan] * 6)
+        network = self.segmenter.network
+        kept = {k: v.clone() for k, v in network.state_dict().items()}
+        network.load_state_dict(self.average)
+        report = validate(self.segmenter, self.stage.policy, self.held_out)
+        network.load_state_dict(kept)
+        self._log("held_out", asdict(report) | {"score": report.score})
+        if report.score > self.best:
+            self.best = report.score
+            _write(
+                self.out / "best.pt",
+                {"network": self.average, "step": self.step, "report": asdict(report)},
+            )
+        return report
+
+    def _save(self) -> None:
+        _write(
+            self.out / "state.pt",
+            {
+                "network": self.segmenter.network.state_dict(),
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "best": self.best,
+                "seconds": self.seconds,
+            },
+        )
+
+    def _log(self, kind: str, values: dict[str, float]) -> None:
+        row = {"kind": kind, "step": self.step, "seconds": round(self.seconds, 1)}
+        row |= {k: round(v, 5) for k, v in values.items()}
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        log.info("%s", row)
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(f"{kind}/{name}", value, self.step)
+
+
+def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms, embeddings and gains do not."""
+    named = list(network.named_parameters())
+    matrices = [p for n, p in named if p.ndim > 1 and "queries" not in n and "age" not in n]
+    chosen = {id(p) for p in matrices}
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.0},
+    ]
+
+
+def _average_gradients(network: nn.Module, count: int) -> None:
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in network.parameters()]
+    flat = torch.cat([g.flatten() for g in grads])
+    dist.all_reduce(flat)
+    start = 0
+    for p in network.parameters():
+        p.grad = (flat[start : start + p.numel()] / count).view_as(p)
+        start += p.numel()
+
+
+def measure_levels(segmenter: CompactSegmenter, clips: Sequence[Tensor]) -> None:
+    """Set the neck's channel means and deviations from frames (T, 3, H, W) of some clips."""
+    neck = segmenter.network.neck
+    with torch.inference_mode():
+        levels = [segmenter.trunk(clip) for clip in clips]
+    for i in range(len(levels[0])):
+        flat = torch.cat([level[i].transpose(0, 1).flatten(1) for level in levels], dim=1)
+        getattr(neck, f"mean{i}").copy_(flat.mean(1)[None, :, None, None])
+        getattr(neck, f"deviation{i}").copy_(flat.std(1)[None, :, None, None] + 1e-3)
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = sorted({name for row in rows for name in row})
+    return {
+        name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows)
+        for name in names
+    }
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Atomically: an interruption leaves the old file whole."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def _board(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.info("TensorBoard is not installed; figures go to %s only", out / "log.jsonl")
+        return None
+    return SummaryWriter(str(out / "events"))

@@ -1,0 +1,211 @@
+"""A batch of clips -> losses, through the same step as inference (`tracking.advance`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor
+
+from segment_concept.models.compact.segmenter import CERTAIN, CompactSegmenter
+from segment_concept.tracking.advance import Step, advance, show
+from segment_concept.tracking.memory import Moment, Recall, Track
+from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.train.losses import Losses, LossWeights, proposal_losses
+from segment_concept.train.prompts import correction, draw_prompt
+from segment_concept.train.samples import Sample
+from segment_concept.types import Bitmap, Mask, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How a clip is taught."""
+
+    weights: LossWeights = field(default_factory=LossWeights)
+    corrections: float = 0.15  # share of batches in which a later frame gets correction clicks
+    told: float = 0.5  # how often memory is told the truth about presence, not what was believed
+    visible_pixels: int = 20  # below, an object counts as absent
+
+
+class _Told:
+    """A segmenter whose memory hears the truth about presence, for some of the objects."""
+
+    def __init__(self, inner: CompactSegmenter, visible: Tensor, told: Tensor) -> None:
+        self._inner, self._visible, self._told = inner, visible, told
+        self.encode, self.segment, self.memorize = inner.encode, inner.segment, inner.memorize
+        self.believed: Proposals | None = None
+
+    def propose(
+        self,
+        features: Features,
+        recalls: Sequence[Recall],
+        concepts: Sequence[Tensor | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        proposals = self._inner.propose(features, recalls, concepts, images)
+        self.believed = proposals
+        truth = torch.where(self._visible, CERTAIN, -CERTAIN).to(proposals.presence.dtype)
+        return replace(proposals, presence=torch.where(self._told, truth, proposals.presence))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Engine:
+    segmenter: "CompactSegmenter | _Told"
+    policy: MemoryPolicy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Clips side by side. O objects over B clips of T frames."""
+
+    features: tuple[Features, ...]  # of every frame
+    images: list[int]  # (O,) the clip of an object
+    truth: Tensor  # (T, O, H, W) bool
+    rng: Generator
+
+    def bitmap(self, t: int, o: int) -> Bitmap:
+        bitmap: Bitmap = self.truth[t, o].numpy()
+        return bitmap
+
+    def shares(self, t: int, grid: Sequence[int]) -> Tensor:
+        """(O, 2h, 2w) how much of every pixel of twice the mask grid is object."""
+        size = (2 * grid[0], 2 * grid[1])
+        return F.adaptive_avg_pool2d(self.truth[t].float(), size)
+
+
+def unroll(
+    segmenter: CompactSegmenter,
+    policy: MemoryPolicy,
+    clips: Sequence[tuple[Sample, Generator]],
+    targets: int,
+    lesson: Lesson,
+) -> Losses:
+    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong."""
+    batch = _gather(segmenter, clips, targets, lesson)
+    rng = batch.rng
+    prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
+    engine = _Engine(segmenter, policy)
+    objects: list[tuple[Track, ...]] = [() for _ in prompts]
+    first = show(engine, batch.features[0], Moment(0), prompts, objects, batch.images)
+    objects = [seen.tracks for seen in first.seen]
+    losses = _prompt_losses(batch, 0, first, prompts, lesson)
+    frames = len(batch.features)
+    corrected = int(rng.integers(1, frames)) if rng.random() < lesson.corrections else 0
+    for t in range(1, frames):
+        visible = batch.truth[t].flatten(1).sum(1) >= lesson.visible_pixels
+        told = torch.from_numpy(rng.random(len(prompts)) < lesson.told)
+        teacher = _Told(segmenter, visible, told)
+        step = advance(
+            _Engine(teacher, policy),
+            batch.features[t],
+            Moment(t),
+            objects,
+            [None] * len(objects),
+            batch.images,
+        )
+        objects = [seen.tracks for seen in step.seen]
+        assert teacher.believed is not None
+        losses.append(_tracked_losses(batch, t, teacher.believed, visible, lesson))
+        if t == corrected:
+            objects, extra = _correct(engine, batch, t, step, objects, lesson)
+            losses += extra
+    return _mean(losses)
+
+
+def _gather(
+    segmenter: CompactSegmenter,
+    clips: Sequence[tuple[Sample, Generator]],
+    targets: int,
+    lesson: Lesson,
+) -> _Batch:
+    frames, size = len(clips[0][0].labels), clips[0][0].labels.shape[1:]
+    images, truth = [], []
+    for image, (sample, rng) in enumerate(clips):
+        for label in rng.permutation(sample.targets)[:targets]:
+            images.append(image)
+            truth.append(torch.from_numpy(sample.labels == label))
+    levels = [
+        torch.cat([sample.levels[n] for sample, _ in clips]).float()
+        for n in range(len(clips[0][0].levels))
+    ]
+    everything = segmenter.describe(levels, (size[0], size[1]))
+    by_clip = [level.unflatten(0, (len(clips), frames)) for level in everything.levels]
+    features = tuple(
+        Features(tuple(level[:, t] for level in by_clip), everything.video_size)
+        for t in range(frames)
+    )
+    return _Batch(features, images, torch.stack(truth, dim=1), clips[0][1])
+
+
+def _prompt_losses(
+    batch: _Batch, t: int, step: Step, prompts: Sequence[Prompt], lesson: Lesson
+) -> list[Losses]:
+    """What boxes and clicks were made into; a given mask has nothing to learn."""
+    rows = [o for o, prompt in enumerate(prompts) if not isinstance(prompt, Mask)]
+    if not rows:
+        return []
+    index = torch.tensor(rows)
+    proposals = step.proposals
+    some = Proposals(
+        proposals.logits[index],
+        proposals.iou[index],
+        proposals.pointers[index],
+        proposals.presence[index],
+    )
+    truth = batch.shares(t, proposals.logits.shape[-2:])[index]
+    found = proposal_losses(some, truth, lesson.weights, judge_presence=False)
+    return [Losses(found.total, {f"prompt_{k}": v for k, v in found.measured.items()})]
+
+
+def _tracked_losses(
+    batch: _Batch, t: int, proposals: Proposals, visible: Tensor, lesson: Lesson
+) -> Losses:
+    truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
+    return proposal_losses(proposals, truth, lesson.weights)
+
+
+def _correct(
+    engine: _Engine,
+    batch: _Batch,
+    t: int,
+    step: Step,
+    objects: list[tuple[Track, ...]],
+    lesson: Lesson,
+) -> tuple[list[tuple[Track, ...]], list[Losses]]:
+    """Correction clicks for the objects that need them."""
+    clicks: dict[int, Prompt] = {}
+    for o, seen in enumerate(step.seen):
+        truth = batch.bitmap(t, o)
+        mask = F.interpolate(seen.logits.detach()[None, None], truth.shape, mode="bilinear")
+        click = correction(truth, (mask[0, 0] > 0).numpy(), batch.rng) if truth.any() else None
+        if click is not None and truth.sum() >= lesson.visible_pixels:
+            clicks[o] = click
+    if not clicks:
+        return objects, []
+    rows = list(clicks)
+    shown = show(
+        engine,
+        batch.features[t],
+        Moment(t),
+        list(clicks.values()),
+        [objects[o] for o in rows],
+        [batch.images[o] for o in rows],
+    )
+    objects = list(objects)
+    for o, seen in zip(rows, shown.seen, strict=True):
+        objects[o] = seen.tracks
+    shares = batch.shares(t, shown.proposals.logits.shape[-2:])[torch.tensor(rows)]
+    found = proposal_losses(shown.proposals, shares, lesson.weights, judge_presence=False)
+    return objects, [Losses(found.total, {f"click_{k}": v for k, v in found.measured.items()})]
+
+
+def _mean(losses: Sequence[Losses]) -> Losses:
+    names = sorted({name for each in losses for name in each.measured})
+    measured = {
+        name: float(np.mean([each.measured[name] for each in losses if name in each.measured]))
+        for name in names
+    }
+    return Losses(torch.stack([each.total for each in losses]).mean(), measured)
