@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 
+from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.trunk import imagenet_trunk
 from segment_concept.data.synthetic import ClipSpec, load, render_clip
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.train.loop import Schedule, Stage, measure_levels
 from segment_concept.train.samples import Diet
+from segment_concept.types import InputError
 
 
 def base(steps: int = 3000) -> Stage:
@@ -34,6 +36,26 @@ def fine(steps: int = 1500) -> Stage:
 
 
 STAGES = {stage.__name__: stage for stage in (base, fine)}
+
+
+def find_stage(name: str, steps: int | None = None) -> Stage:
+    """The stage of that name, with another number of steps where given.
+
+    Raises:
+        InputError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise InputError(f"there is no training stage {name!r}: there are {', '.join(STAGES)}")
+    return STAGES[name]() if steps is None else STAGES[name](steps)
+
+
+def continue_from(segmenter: CompactSegmenter, state: Path) -> None:
+    """Take over the averaged weights of an earlier stage's state.pt, or an exported model."""
+    if state.suffix == ".safetensors":
+        segmenter.load_state_dict(load_compact(state).state_dict())
+        return
+    known = torch.load(state, map_location="cpu", weights_only=True)
+    segmenter.network.load_state_dict(known["average"])
 
 
 def fresh_model(assets: Path, stage: Stage) -> CompactSegmenter:

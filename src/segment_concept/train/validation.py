@@ -1,5 +1,6 @@
 """The figure by which checkpoints are chosen: held-out cut-outs and backgrounds, fixed clips."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,12 +30,18 @@ class Report:
 
     @property
     def score(self) -> float:
-        """What is maximised: overlap, with half the weight on each kind of presence error."""
-        return (
-            self.j
-            + 0.25 * (self.j_box + self.j_click)
-            + 0.5 * (self.absent_empty - 2 * self.visible_empty)
+        """What is maximised: overlap, with half the weight on each kind of presence error.
+
+        What the clips have no example of counts nothing.
+        """
+        terms = (
+            (1.0, self.j),
+            (0.25, self.j_box),
+            (0.25, self.j_click),
+            (0.5, self.absent_empty),
+            (-1.0, self.visible_empty),
         )
+        return sum(weight * value for weight, value in terms if not math.isnan(value))
 
 
 def validation_clips(assets: Assets, spec: ClipSpec, count: int) -> list[Clip]:

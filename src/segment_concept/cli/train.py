@@ -1,0 +1,69 @@
+"""`segment-concept train`: prepare the pictures, train a stage, export what is shipped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train the compact model.", no_args_is_help=True)
+
+Assets = Annotated[Path, typer.Option("--assets", help="Cache written by `train assets`.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group to the command line."""
+    parent.add_typer(app, name="train")
+
+
+@app.command("assets")
+def assets(
+    folder: Annotated[Path, typer.Argument(help="What tools/fetch_training_assets.sh unpacked.")],
+    cache: Annotated[Path, typer.Argument(help="The file to write.")],
+) -> None:
+    """Turn unpacked picture packages into one cache file."""
+    from segment_concept.data.synthetic import prepare
+
+    prepare(folder, cache)
+    typer.echo(f"wrote {cache}")
+
+
+@app.command("run")
+def run(
+    stage: Annotated[str, typer.Argument(help="base, fine or another of train/stages.py.")],
+    assets: Assets,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; continued if it exists.")],
+    steps: Annotated[int | None, typer.Option(help="Other number of steps.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="state.pt of the stage before.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of each process.")] = 1,
+) -> None:
+    """Train a stage. Under torchrun every process takes its share of the clips."""
+    import logging
+
+    import torch
+
+    from segment_concept.train.loop import train
+    from segment_concept.train.stages import continue_from, find_stage, fresh_model
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(threads)
+    chosen = find_stage(stage, steps)
+    model = fresh_model(assets, chosen)
+    if start is not None:
+        continue_from(model, start)
+    report = train(model, chosen, assets, out)
+    typer.echo(f"{chosen.name} is trained: {report}")
+
+
+@app.command("export")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="best.pt or state.pt of a run.")],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    history: Annotated[str, typer.Option(help="How it was trained, for the card.")] = "",
+) -> None:
+    """Write the averaged weights as the float16 file that the package ships, with its card."""
+    from segment_concept.train.export import export_compact
+
+    card = export_compact(checkpoint, out, history)
+    typer.echo(f"wrote {out}: {card}")

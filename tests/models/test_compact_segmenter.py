@@ -1,0 +1,114 @@
+"""The compact network under the tracker's protocol, with random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
+from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
+from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+
+A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> CompactSegmenter:
+    """Random weights, made lively enough that masks and presence depend on what is remembered."""
+    torch.manual_seed(0)
+    model = CompactSegmenter(short_side=64).eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if "kernels" in name or "presence" in name or "iou" in name:
+            parameter.normal_(0, 0.05)
+    model.network.decoder.presence[-1].bias.fill_(3.0)  # there, unless something speaks against
+    return model
+
+
+@pytest.fixture
+def frames() -> list[Frame]:
+    rng = np.random.default_rng(0)
+    still = rng.integers(0, 255, (72, 120, 3), dtype=np.uint8)
+    return [Frame(t, np.roll(still, 3 * t, axis=1)) for t in range(6)]
+
+
+def square(x: int) -> np.ndarray:
+    mask = np.zeros((72, 120), bool)
+    mask[20:50, x : x + 30] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("video", "expected"),
+    [((480, 854), (256, 448)), ((854, 480), (448, 256)), ((20, 20), (256, 256))],
+)
+def test_the_input_keeps_the_aspect_in_multiples_of_the_stride(video, expected):
+    assert input_size(video, 256) == expected
+
+
+def test_a_given_mask_is_its_own_answer(segmenter, frames):
+    result = Tracker(segmenter).session().prompt(frames[0], {A: Mask(square(30))})
+    wrong = result.mask(A) ^ square(30)
+    assert wrong.mean() < 0.03  # only the border, at the decoder's resolution
+    assert result.presence[0] > 0.99
+
+
+@pytest.mark.parametrize("policy", [RecentMemory(slots=3, pointers=4), ReliableMemory(slots=3)])
+def test_objects_together_are_what_they_are_alone(segmenter, frames, policy):
+    prompts = {A: Mask(square(30)), B: Box(60, 20, 90, 50), C: Points.on((20.0, 30.0))}
+    together = Tracker(segmenter, policy).session()
+    together.prompt(frames[0], prompts)
+    results = list(together.track(frames[1:]))
+    for row, (who, prompt) in enumerate(prompts.items()):
+        alone = Tracker(segmenter, policy).session()
+        alone.prompt(frames[0], {who: prompt})
+        for result, expected in zip(results, alone.track(frames[1:]), strict=True):
+            torch.testing.assert_close(result.logits[row], expected.logits[0], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                result.presence[row], expected.presence[0], atol=1e-4, rtol=0
+            )
+
+
+def test_objects_with_memories_of_different_length_advance_together(segmenter, frames):
+    session = Tracker(segmenter).session()
+    session.prompt(frames[0], {A: Mask(square(30))})
+    list(session.track(frames[1:3]))
+    session.prompt(frames[2], {B: Mask(square(60))})
+    both = session.step(frames[3])
+    alone = Tracker(segmenter).session()
+    alone.prompt(frames[2], {B: Mask(square(60))})
+    torch.testing.assert_close(
+        both.logits[1], alone.step(frames[3]).logits[0], atol=1e-4, rtol=1e-4
+    )
+
+
+def test_what_is_remembered_decides_the_mask(segmenter, frames):
+    answers = []
+    for x in (10, 70):
+        session = Tracker(segmenter).session()
+        session.prompt(frames[0], {A: Mask(square(x))})
+        answers.append(session.step(frames[1]).logits)
+    assert not torch.allclose(answers[0], answers[1], atol=0.1)
+
+
+def test_a_correction_hears_the_logits_it_corrects(segmenter, frames):
+    def corrected(after: int) -> torch.Tensor:
+        session = Tracker(segmenter).session()
+        session.prompt(frames[0], {A: Mask(square(30))})
+        for frame in frames[1 : after + 1]:
+            session.step(frame)
+        return session.prompt(frames[2], {A: Points.on((45.0, 35.0))}).logits
+
+    assert not torch.allclose(corrected(after=2), corrected(after=1), atol=1e-3)
+
+
+def test_gradients_reach_every_part_that_is_trained(segmenter, frames):
+    torch.manual_seed(0)
+    model = CompactSegmenter(short_side=64)
+    features = model.encode(frames[:1])
+    shown = model.segment(features, [Box(30, 20, 60, 50)], [None], [None], [0])
+    (shown.logits.sum() + shown.iou.sum()).backward()
+    silent = {n for n, p in model.network.named_parameters() if p.grad is None}
+    # a first prompt has no memory to be absent from, and is present by definition
+    assert all(
+        "presence" in n or "absent" in n or "decoder.pointer" in n or "identity" in n
+        for n in silent
+    ), silent

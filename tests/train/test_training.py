@@ -1,0 +1,211 @@
+"""The training loop on a handful of tiny clips."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from segment_concept.data.synthetic import Assets, Background, ClipSpec, Cutout
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.tracking.policies import RecentMemory
+from segment_concept.tracking.segmenter import Proposals
+from segment_concept.train import loop
+from segment_concept.train.losses import LossWeights, proposal_losses
+from segment_concept.train.prompts import correction, draw_prompt, loose_box
+from segment_concept.train.samples import Diet, Stock, portions
+from segment_concept.train.unroll import Lesson, unroll
+from segment_concept.types import Box, Mask, Points
+
+SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
+
+
+@pytest.fixture(scope="module")
+def assets() -> Assets:
+    rng = np.random.default_rng(0)
+    disc = np.hypot(*np.mgrid[-20:20, -20:20]) < 18
+    cutouts = tuple(
+        Cutout(
+            f"{n}.png",
+            "discs",
+            np.dstack([np.full((40, 40, 3), 60 * n, np.uint8), (disc * 255).astype(np.uint8)]),
+        )
+        for n in range(4)
+    )
+    noise = rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    return Assets(cutouts, (Background("noise.jpg", noise, 1.0),))
+
+
+@pytest.fixture
+def diet() -> Diet:
+    return Diet(SPEC, fresh=1, replayed=1, stock=4)
+
+
+@pytest.fixture
+def model() -> CompactSegmenter:
+    torch.manual_seed(0)
+    return CompactSegmenter(short_side=64)
+
+
+def blob() -> np.ndarray:
+    return np.hypot(*np.mgrid[-40:40, -50:50]) < 20
+
+
+def test_the_same_step_trains_on_the_same_clips_wherever_a_run_begins(diet):
+    assert portions(diet, 1, 7, 0, 2) == portions(diet, 1, 7, 0, 2)
+    assert portions(diet, 1, 7, 0, 2) != portions(diet, 1, 7, 1, 2)
+
+
+def test_replays_are_of_clips_that_were_fresh_not_long_ago(diet):
+    fresh = {
+        p.clip_seed: step
+        for step in range(20)
+        for p in portions(diet, 1, step, 0, 1)
+        if not p.replay
+    }
+    for step in range(20):
+        for portion in portions(diet, 1, step, 0, 1):
+            assert 0 <= step - fresh[portion.clip_seed] <= diet.stock
+
+
+def test_a_clip_that_left_the_stock_is_rendered_again(assets, diet, model):
+    stock = Stock(assets, diet, model.trunk)
+    portion = portions(diet, 1, 0, 0, 1)[0]
+    first, _ = stock.take(portion)
+    for step in range(1, 10):
+        stock.take(portions(diet, 1, step, 0, 1)[0])
+    again, _ = stock.take(portion)
+    assert again is not first
+    assert np.array_equal(again.labels, first.labels)
+
+
+def test_prompts_are_masks_boxes_and_points_in_the_stated_shares():
+    rng = np.random.default_rng(0)
+    drawn = [type(draw_prompt(blob(), rng)) for _ in range(1000)]
+    assert drawn.count(Mask) == pytest.approx(500, abs=60)
+    assert drawn.count(Box) == pytest.approx(250, abs=50)
+    assert drawn.count(Points) == pytest.approx(250, abs=50)
+
+
+def test_points_lie_where_their_label_says():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        prompt = draw_prompt(blob(), rng)
+        if isinstance(prompt, Points):
+            for (x, y), foreground in zip(prompt.xy, prompt.foreground, strict=True):
+                assert blob()[int(y), int(x)] == foreground
+
+
+def test_a_loose_box_stays_near_the_object():
+    box = loose_box(blob(), np.random.default_rng(0))
+    assert abs(box.x0 - 31) < 4
+    assert abs(box.y1 - 60) < 4
+
+
+def test_a_correction_clicks_into_the_larger_error():
+    truth = blob()
+    assert correction(truth, truth, np.random.default_rng(0)) is None
+    missing = correction(truth, np.zeros_like(truth), np.random.default_rng(0))
+    assert missing is not None
+    assert missing.foreground == (True,)
+    extra = correction(truth, np.ones_like(truth), np.random.default_rng(0))
+    assert extra is not None
+    assert extra.foreground == (False,)
+
+
+def proposals(logits: torch.Tensor, presence: float = 5.0) -> Proposals:
+    o, m = logits.shape[:2]
+    return Proposals(logits, torch.ones(o, m), torch.zeros(o, m, 4), torch.full((o,), presence))
+
+
+def test_a_perfect_mask_costs_next_to_nothing_and_an_inverted_one_much():
+    truth = torch.zeros(1, 32, 32)
+    truth[:, 8:24, 8:24] = 1
+    perfect = (torch.nn.functional.avg_pool2d(truth[:, None], 2) * 40 - 20).expand(1, 3, 16, 16)
+    assert proposal_losses(proposals(perfect), truth, LossWeights()).total < 0.05
+    assert proposal_losses(proposals(-perfect), truth, LossWeights()).total > 10
+
+
+def test_an_absent_object_teaches_presence_alone():
+    logits = torch.randn(1, 3, 16, 16)
+    found = proposal_losses(proposals(logits, 5.0), torch.zeros(1, 32, 32), LossWeights())
+    assert found.total.item() == pytest.approx(5.0067, abs=1e-3)  # log(1 + e^5)
+
+
+def test_a_clip_teaches_every_part_of_the_network(assets, diet, model):
+    stock = Stock(assets, diet, model.trunk)
+    lesson = Lesson(corrections=1.0)
+    for step in range(3):
+        clips = [stock.take(p) for p in portions(diet, 1, step, 0, 1)]
+        losses = unroll(model, RecentMemory(slots=3, pointers=3), clips, 2, lesson)
+        losses.total.backward()
+        assert torch.isfinite(losses.total)
+    untaught = {n for n, p in model.network.named_parameters() if p.grad is None}
+    assert not untaught - {"memory_encoder.absent", "decoder.absent_pointer"}
+
+
+def test_an_interrupted_run_ends_where_an_undisturbed_one_does(assets, diet, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+    monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
+    stage = loop.Stage(
+        name="tiny",
+        diet=diet,
+        schedule=loop.Schedule(steps=4, warm_up=1),
+        validation=replace(SPEC, frames=2),
+        validation_clips=1,
+        validate_every=100,
+        save_every=2,
+        log_every=1,
+        short_side=64,
+    )
+
+    def weights(out, *lengths):
+        for steps in lengths:
+            torch.manual_seed(0)
+            model = CompactSegmenter(short_side=64)
+            part = replace(stage, schedule=replace(stage.schedule, steps=4))
+            run = loop._Run(model, part, tmp_path, tmp_path / out, loop.Ranks(0, 1))
+            (tmp_path / out).mkdir(exist_ok=True)
+            run.resume()
+            for step in range(run.step, steps):
+                run._learn(step)
+                run.step = step + 1
+            run._save()
+        return model.network.state_dict()
+
+    whole, parts = weights("whole", 4), weights("parts", 2, 4)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
+
+
+def test_a_run_leaves_a_log_and_its_best_weights(assets, diet, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+    monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
+    stage = loop.Stage(
+        name="tiny",
+        diet=diet,
+        schedule=loop.Schedule(steps=2, warm_up=1),
+        validation=replace(SPEC, frames=2),
+        validation_clips=2,
+        save_every=1,
+        log_every=1,
+        short_side=64,
+    )
+    torch.manual_seed(0)
+    report = loop.train(CompactSegmenter(short_side=64), stage, tmp_path, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in rows] == ["train", "train", "held_out"]
+    best = torch.load(tmp_path / "run/best.pt", weights_only=True)
+    assert best["step"] == 2
+    assert best["report"]["j"] == pytest.approx(report.j)
+
+
+class _InThisProcess:
+    """A loader without workers: renders nothing ahead, the stock renders what it lacks."""
+
+    def __init__(self, dataset, **_):
+        self.steps = dataset._steps
+
+    def __iter__(self):
+        return iter([[] for _ in self.steps])
