@@ -1,0 +1,239 @@
+"""`segment-concept score`, and `segment-concept dataset check` and `stats`."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from segment_concept.data.dataset_check import check_dataset, survey_dataset
+from segment_concept.data.dataset_stats import DatasetStats, dataset_stats, scenes_by_shots
+from segment_concept.data.datasets import open_dataset, recognise
+from segment_concept.data.findings import Finding, Severity
+from segment_concept.data.videos import Benchmark, Dataset, Source
+from segment_concept.evaluate.rules import ProtocolName, RuleOptions, Rules, rules_for
+from segment_concept.evaluate.score_files import write_scores
+from segment_concept.evaluate.scores import Scores
+from segment_concept.evaluate.scoring import Work, score_dataset
+from segment_concept.evaluate.sightings import Window
+from segment_concept.types import SegmentConceptError
+
+BAD_INPUT, INCOMPLETE = 2, 1  # exit codes
+_SHOWN_WARNINGS = 20
+
+DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
+Split = Annotated[str, typer.Option(help="The split: val, test, train, test-dev, ...")]
+Kind = Annotated[
+    Benchmark | None,
+    typer.Option("--benchmark", "-b", help="Which dataset it is; recognised where left out."),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(help="The folder of full annotations, where they do not lie in the dataset."),
+]
+Unseen = Annotated[
+    Path | None,
+    typer.Option(help="List of unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
+]
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What the user can mend is said without a traceback."""
+    try:
+        yield
+    except SegmentConceptError as wrong:
+        typer.echo(f"error: {wrong}", err=True)
+        raise typer.Exit(BAD_INPUT) from wrong
+
+
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="A folder of masks a video.")
+    ],
+    data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder.")],
+    benchmark: Kind = None,
+    split: Split = "val",
+    protocol: Annotated[
+        ProtocolName | None,
+        typer.Option(help="Another protocol than the dataset's own."),
+    ] = None,
+    window: Annotated[
+        Window,
+        typer.Option(
+            help="From which frame on an object counts, where the protocol goes by first sight. "
+            "As published (sight) a stray predicted pixel opens it early; truth closes that."
+        ),
+    ] = Window.SIGHT,
+    truth: Truth = None,
+    unseen: Unseen = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write scores.json and scores.csv here.")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", "-p", min=1, help="Processes to score with.")
+    ] = max(1, min(os.cpu_count() or 1, 8)),
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="Score without the videos that cannot be scored."),
+    ] = False,
+    drop_unseen: Annotated[
+        bool,
+        typer.Option("--drop-unseen", help="Leave out objects that the scored frames never show."),
+    ] = False,
+    count_strays: Annotated[
+        bool,
+        typer.Option(
+            "--count-strays", help="Count files that are no masks as frames, as vos-benchmark does."
+        ),
+    ] = False,
+) -> None:
+    """Score masks on disk by a benchmark's own protocol.
+
+    Exit code 0: all videos were scored. 1: some were left out (--skip-broken). 2: nothing was.
+    """
+    with _plain_errors():
+        kind = benchmark or recognise(data)
+        dataset = open_dataset(kind, Source(data, split, truth, unseen))
+        rules = rules_for(kind, protocol, RuleOptions(window, drop_unseen, count_strays))
+        scores = _with_progress(dataset, predictions, rules, Work(processes, skip_broken))
+        if out is not None:
+            write_scores(scores, out)
+    _show_findings(scores.findings)
+    _show_scores(scores, kind)
+    if scores.broken_videos:
+        typer.echo(
+            f"{len(scores.broken_videos)} of {len(dataset.videos)} videos were left out: this is "
+            "not the dataset's score",
+            err=True,
+        )
+        raise typer.Exit(INCOMPLETE)
+
+
+def _with_progress(dataset: Dataset, predictions: Path, rules: Rules, work: Work) -> Scores:
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
+        line = bar.add_task("videos", total=len(dataset.videos))
+
+        def show(done: int, total: int) -> None:
+            bar.update(line, completed=done, total=total)
+
+        shown = Work(work.processes, work.skip_broken, show)
+        return score_dataset(dataset, predictions, rules, shown)
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    for severity in (Severity.ERROR, Severity.WARNING):
+        of_kind = [finding for finding in findings if finding.severity is severity]
+        for finding in of_kind[:_SHOWN_WARNINGS]:
+            typer.echo(f"{severity.value}: {finding}", err=True)
+        if len(of_kind) > _SHOWN_WARNINGS:
+            typer.echo(f"{severity.value}: and {len(of_kind) - _SHOWN_WARNINGS} more", err=True)
+
+
+def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
+    videos = len({scored.video for scored in scores.objects})
+    objects = len({(scored.video, scored.object_name) for scored in scores.objects})
+    rules = scores.protocol if scores.official else f"{scores.protocol} (not official)"
+    typer.echo(f"{benchmark.value} by {rules}: {videos} videos, {objects} objects, in %")
+    Console().print(_headline_table(scores.headline))
+
+
+def _headline_table(headline: Mapping[str, float]) -> Table:
+    """A row for each kind of a measure: "J recall" stands in row "recall", column "J"."""
+    places = {name: (name.partition(" ")[2], name.partition(" ")[0]) for name in headline}
+    rows, columns = (list(dict.fromkeys(p[i] for p in places.values())) for i in (0, 1))
+    values = {places[name]: _percent(value) for name, value in headline.items()}
+    table = Table(show_header=True)
+    if len(rows) > 1:
+        table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        label = [row] if len(rows) > 1 else []
+        table.add_row(*label, *(values.get((row, column), "") for column in columns))
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def check(
+    data: DataFolder,
+    benchmark: Kind = None,
+    split: Split = "val",
+    truth: Truth = None,
+    unseen: Unseen = None,
+) -> None:
+    """Say what a dataset's folder holds and what is wrong with it.
+
+    Exit code 0: sound. 1: something is wrong. 2: no dataset was found.
+    """
+    with _plain_errors():
+        kind = benchmark or recognise(data)
+        dataset = open_dataset(kind, Source(data, split, truth, unseen))
+        report = check_dataset(dataset, survey_dataset(dataset))
+    typer.echo(
+        f"{kind.value}, split {split}: {len(dataset.videos)} videos, {report.pictures} pictures, "
+        f"{report.masks} masks, {report.objects} objects ({report.late_objects} appear late)"
+    )
+    _show_findings(report.findings)
+    typer.echo("sound" if report.is_sound else "something is wrong: see the errors above")
+    if not report.is_sound:
+        raise typer.Exit(INCOMPLETE)
+
+
+def stats(
+    data: DataFolder,
+    benchmark: Kind = None,
+    split: Split = "val",
+    truth: Truth = None,
+    scenes: Annotated[
+        bool, typer.Option(help="Count scenes with the shot detector; reads every picture.")
+    ] = True,
+) -> None:
+    """Print the figures by which papers compare datasets."""
+    with _plain_errors():
+        kind = benchmark or recognise(data)
+        dataset = open_dataset(kind, Source(data, split, truth))
+        found = dataset_stats(dataset, survey_dataset(dataset), scenes_by_shots if scenes else None)
+    Console().print(_stats_table(kind, split, found))
+
+
+def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
+    table = Table(title=f"{kind.value}, split {split}")
+    row = {
+        "videos": f"{found.videos}",
+        "objects": f"{found.objects}",
+        "masks": f"{found.masks}",
+        "seconds a video": _number(found.seconds),
+        "disappear %": _percent(found.disappear),
+        "and reappear %": _percent(found.reappear),
+        "scenes a video": _number(found.scenes),
+    }
+    for column in row:
+        table.add_column(column, justify="right")
+    table.add_row(*row.values())
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `score` and the group `dataset` to the command line."""
+    app.command("score")(score)
+    group = typer.Typer(help="Look at a dataset on disk.", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("stats")(stats)
+    app.add_typer(group, name="dataset")

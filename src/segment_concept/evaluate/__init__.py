@@ -1,0 +1,1 @@
+"""Scoring by each benchmark's own protocol."""

@@ -1,0 +1,1 @@
+"""One module a family of scoring protocols; `evaluate.rules` names them."""

@@ -1,0 +1,130 @@
+"""Scoring a dataset: plan, score video by video on one or more processes, sum up."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from segment_concept.data.findings import Finding, error, errors_of
+from segment_concept.data.videos import Dataset
+from segment_concept.evaluate.rules import Rules
+from segment_concept.evaluate.scores import Scores, VideoScores
+from segment_concept.evaluate.tasks import VideoTask
+from segment_concept.types import InputError
+
+_SHOWN = 10
+
+Progress = Callable[[int, int], None]  # videos done, videos in all
+
+
+class ScoringError(InputError):
+    """Some videos cannot be scored; `findings` has every reason."""
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How to go about scoring.
+
+    `skip_broken` scores without the videos that cannot be scored; they stay in the findings.
+    """
+
+    processes: int = 1
+    skip_broken: bool = False
+    progress: Progress | None = None
+
+
+def score_dataset(dataset: Dataset, predictions: Path, rules: Rules, work: Work) -> Scores:
+    """Score predictions on disk against a dataset.
+
+    Raises:
+        ScoringError: some videos cannot be scored and `skip_broken` is off, or none can.
+        InputError: nothing can be scored at all, such as predictions of another dataset.
+    """
+    plan = rules.plan(dataset, predictions)
+    if not work.skip_broken:
+        _refuse_broken(plan.findings)
+    videos = score_tasks(plan.tasks, rules, work)
+    findings = plan.findings + tuple(f for video in videos for f in video.findings)
+    if not work.skip_broken or not any(video.objects for video in videos):
+        _refuse_broken(findings)
+    objects = tuple(scored for video in videos for scored in video.objects)
+    return Scores(rules.name, rules.official, rules.headline(objects), objects, findings)
+
+
+def _refuse_broken(findings: Sequence[Finding]) -> None:
+    broken = errors_of(findings)
+    if not broken:
+        return
+    lines = [f"  - {finding}" for finding in broken[:_SHOWN]]
+    if len(broken) > _SHOWN:
+        lines.append(f"  - and {len(broken) - _SHOWN} more")
+    count = len({finding.video for finding in broken})
+    head = "1 video cannot be scored:" if count == 1 else f"{count} videos cannot be scored:"
+    raise ScoringError("\n".join([head, *lines]), findings)
+
+
+def score_tasks(tasks: Sequence[VideoTask], rules: Rules, work: Work) -> list[VideoScores]:
+    """Score each video; one that cannot be scored comes back with the error as a finding.
+
+    The order of the results is that of the tasks, however many processes work on them.
+    """
+    if work.processes <= 1 or len(tasks) <= 1:
+        return list(_one_by_one(tasks, rules, work.progress))
+    return _in_processes(tasks, rules, work)
+
+
+def _one_by_one(
+    tasks: Sequence[VideoTask], rules: Rules, progress: Progress | None
+) -> Iterator[VideoScores]:
+    with _single_threaded_opencv():
+        for done, task in enumerate(tasks, 1):
+            yield score_task(task, rules)
+            if progress is not None:
+                progress(done, len(tasks))
+
+
+def _in_processes(tasks: Sequence[VideoTask], rules: Rules, work: Work) -> list[VideoScores]:
+    # Spawned, not forked: the caller may hold threads and a GPU.
+    context = multiprocessing.get_context("spawn")
+    results: dict[int, VideoScores] = {}
+    count = min(work.processes, len(tasks))
+    with ProcessPoolExecutor(count, context, cv2.setNumThreads, (1,)) as pool:
+        futures = {pool.submit(score_task, t, rules): i for i, t in enumerate(tasks)}
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                results[futures[future]] = future.result()
+                if work.progress is not None:
+                    work.progress(done, len(tasks))
+        except BrokenProcessPool as broken:
+            raise ScoringError(
+                "a scoring process died, perhaps for lack of memory: use fewer processes"
+            ) from broken
+    return [results[i] for i in range(len(tasks))]
+
+
+def score_task(task: VideoTask, rules: Rules) -> VideoScores:
+    """Score one video, with what is wrong with it as a finding instead of an exception."""
+    try:
+        return rules.score(task)
+    except InputError as wrong:
+        return VideoScores(task.video.name, (), (error(str(wrong), task.video.name),))
+
+
+@contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """OpenCV's threads cost more than they give on masks; the caller's setting comes back."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,139 @@
+"""Reading masks: every way a PNG can hold ids, and every way it can be broken."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from segment_concept.data import png
+from segment_concept.data.mask_files import PngLayer, mask_size, read_labels
+from segment_concept.types import InputError
+
+IDS = np.array([[0, 1, 2, 0], [3, 3, 0, 1], [0, 2, 2, 2]], np.uint8)
+
+
+def write_palette(path: Path, ids: NDArray[np.uint8], **options: int) -> Path:
+    image = Image.fromarray(ids, "L").convert("P")
+    image.putdata(ids.ravel().tolist())
+    image.putpalette(list(range(256)) * 3)
+    image.save(path, **options)
+    return path
+
+
+def write_raw_png(path: Path, rows: bytes, depth: int, colour: int, size: tuple[int, int]) -> Path:
+    """A PNG of exactly these filtered rows."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", size[1], size[0], depth, colour, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def test_a_palette_file_gives_its_indices(tmp_path: Path) -> None:
+    assert (read_labels(write_palette(tmp_path / "m.png", IDS)) == IDS).all()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_palette_of_few_colours_gives_its_indices(tmp_path: Path, bits: int) -> None:
+    assert (read_labels(write_palette(tmp_path / "m.png", IDS, bits=bits)) == IDS).all()
+
+
+def test_a_grey_file_gives_its_values(tmp_path: Path) -> None:
+    Image.fromarray(IDS, "L").save(tmp_path / "m.png")
+    assert (read_labels(tmp_path / "m.png") == IDS).all()
+
+
+def test_ids_beyond_255_are_read_from_16_bits(tmp_path: Path) -> None:
+    wide = IDS.astype(np.uint16) * 300
+    Image.fromarray(wide).save(tmp_path / "m.png")
+    assert (read_labels(tmp_path / "m.png") == wide).all()
+
+
+def test_a_black_and_white_file_gives_object_1(tmp_path: Path) -> None:
+    Image.fromarray(IDS > 0).convert("1").save(tmp_path / "m.png")
+    assert (read_labels(tmp_path / "m.png") == (IDS > 0)).all()
+
+
+@pytest.mark.parametrize("inflate", [zlib.decompress, lambda data: zlib.decompress(data)])
+@pytest.mark.parametrize("filters", [(0, 0, 0), (0, 2, 0), (1, 0, 0)])
+def test_filtered_rows_and_plain_rows_read_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: tuple[int, ...], inflate: object
+) -> None:
+    monkeypatch.setattr(png, "_inflate", inflate)  # the second stands for an optional fast one
+    above = np.vstack([np.zeros((1, 4), np.uint8), IDS[:-1]])
+    left = np.hstack([np.zeros((3, 1), np.uint8), IDS[:, :-1]])
+    encoded = {0: IDS, 1: IDS - left, 2: IDS - above}
+    rows = b"".join(bytes([f]) + encoded[f][y].tobytes() for y, f in enumerate(filters))
+    path = write_raw_png(tmp_path / "m.png", rows, 8, 0, (3, 4))
+    assert (read_labels(path) == IDS).all()
+
+
+def test_the_layer_of_one_object_is_1_wherever_the_file_is_not_0(tmp_path: Path) -> None:
+    write_palette(tmp_path / "00000.png", IDS * 85)
+    assert (PngLayer(tmp_path, "000").read("00000") == (IDS > 0)).all()
+
+
+def test_a_colour_picture_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 3)).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match=r"m\.png .*RGB.*write palette or grey"):
+        read_labels(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+@pytest.mark.parametrize("kept", [0, 10, 40, 0.5, -60])
+def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, kept: float, mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    whole = tmp_path / "whole.png"
+    Image.fromarray(noise, "L").convert(mode).save(whole)
+    data = whole.read_bytes()
+    end = int(kept * len(data)) if isinstance(kept, float) else kept
+    (tmp_path / "m.png").write_bytes(data[:end])
+    with pytest.raises(InputError, match=r"m\.png cannot be read as a mask"):
+        read_labels(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_damaged_pixels_are_refused(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "m.png"
+    Image.fromarray(np.zeros((64, 64), np.uint8), "L").convert(mode).save(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT") + 8
+    data[at : at + 6] = b"\xff" * 6
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be read as a mask"):
+        read_labels(path)
+
+
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.png").write_text("no image at all, but long enough to look at twice")
+    with pytest.raises(InputError, match="not a PNG file"):
+        read_labels(tmp_path / "m.png")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"m\.png is missing"):
+        read_labels(tmp_path / "m.png")
+
+
+def test_the_size_comes_from_the_header(tmp_path: Path) -> None:
+    assert mask_size(write_palette(tmp_path / "m.png", IDS)) == (3, 4)
+
+
+def test_hidden_and_foreign_files_are_no_frames(tmp_path: Path) -> None:
+    for name in ("00001.png", "00000.png", ".DS_Store", "._00000.png", "notes.txt"):
+        (tmp_path / name).touch()
+    layer = PngLayer(tmp_path)
+    assert layer.frames == ("00000", "00001")
+    assert set(layer.strays) == {".DS_Store", "._00000.png", "notes.txt"}
