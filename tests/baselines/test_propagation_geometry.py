@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from segment_concept.baselines.geometry import AsItIs, Fit, ScaleTo, ShrinkTo, normalised
+from segment_concept.baselines.geometry import AsItIs, Fit, ScaleTo, ShrinkTo
+from segment_concept.ops.resize import normalized
 from segment_concept.baselines.trackers import (
     cutie_long_video_settings,
     cutie_plus_settings,
@@ -59,7 +60,7 @@ def test_a_resized_picture_keeps_its_colours_in_range():
 
 def test_normalising_takes_out_the_mean_of_imagenet():
     grey = torch.tensor((0.485, 0.456, 0.406))[None, :, None, None]
-    assert not normalised(grey).any()
+    assert not normalized(grey).any()
 
 
 @pytest.mark.parametrize("build", [ShrinkTo, ScaleTo])

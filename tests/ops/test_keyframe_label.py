@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from segment_concept.ops.keyframe_label import label_keyframe, resize_bicubic
+from segment_concept.ops.keyframe_label import label_keyframe
+from segment_concept.ops.resize import resize_bicubic
 from segment_concept.types import InputError
 
 GREEN = (0, 255, 0)

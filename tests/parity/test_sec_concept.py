@@ -19,7 +19,8 @@ from segment_concept.models.concept.conversation import Conversation, full_text
 from segment_concept.models.concept.internvl import InternVLConceptEncoder
 from segment_concept.models.concept.packed import PackedRows
 from segment_concept.models.concept.preprocess import pixel_values
-from segment_concept.ops.keyframe_label import label_keyframe, resize_bicubic
+from segment_concept.ops.keyframe_label import label_keyframe
+from segment_concept.ops.resize import resize_bicubic
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.types import Frame
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -115,13 +114,6 @@ class Fit:
         if self.inner == self.video:
             return inside
         return F.interpolate(inside[None], self.video, mode="bilinear", align_corners=False)[0]
-
-
-def normalised(image: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] with ImageNet's mean and deviation taken out."""
-    mean = torch.tensor((0.485, 0.456, 0.406), device=image.device)
-    deviation = torch.tensor((0.229, 0.224, 0.225), device=image.device)
-    return (image - mean[:, None, None]) / deviation[:, None, None]
 
 
 def _margins(side: int) -> tuple[int, int]:

@@ -1,8 +1,7 @@
-"""Pictures for a vision-language model: the object outlined on a frame, and the resize."""
+"""Pictures for a vision-language model: the object outlined on a frame."""
 
 import cv2
 import numpy as np
-from PIL import Image as Picture
 
 from segment_concept.types import Bitmap, Image, InputError
 
@@ -31,10 +30,3 @@ def label_keyframe(rgb: Image, mask: Bitmap) -> Image:
     )
     cv2.drawContours(labelled, contours, -1, OUTLINE_RGB, OUTLINE_PIXELS)
     return labelled
-
-
-def resize_bicubic(rgb: Image, side: int) -> Image:
-    """(side, side, 3) uint8: bicubic, antialiased as PIL does it; the aspect is not kept."""
-    picture = Picture.fromarray(np.ascontiguousarray(rgb))
-    resized: Image = np.array(picture.resize((side, side), Picture.Resampling.BICUBIC))
-    return resized

@@ -22,11 +22,16 @@ def resize_bicubic(rgb: Image, side: int) -> Image:
 def normalized_square(rgb: Image, side: int) -> Tensor:
     """(3, side, side) float32: resized, scaled to [0, 1], normalised with ImageNet's statistics.
 
-    This is how SAM 2 loads the frames of a video.
+    This is how SAM 2 and InternVL load their pictures.
     """
     pixels = torch.from_numpy(resize_bicubic(rgb, side)).permute(2, 0, 1).float().div(255)
-    mean = torch.tensor(IMAGENET_MEAN)[:, None, None]
-    std = torch.tensor(IMAGENET_STD)[:, None, None]
+    return normalized(pixels)
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    """(..., 3, H, W) in [0, 1] with ImageNet's mean and deviation taken out."""
+    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
+    std = torch.tensor(IMAGENET_STD, device=pixels.device)[:, None, None]
     return (pixels - mean) / std
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segment_concept.baselines.blocks import DecoderUpdate, GatedUpdate, SumFusion, Upsample
 from segment_concept.baselines.cutie.objects import ObjectSummarizer
 from segment_concept.baselines.cutie.transformer import ObjectTransformer
-from segment_concept.baselines.geometry import Fit, normalised
+from segment_concept.baselines.geometry import Fit
 from segment_concept.baselines.projection import KeyProjection
 from segment_concept.baselines.propagation import Carried, Memorised, Sight
 from segment_concept.baselines.readout import aggregate, others
@@ -21,6 +21,7 @@ from segment_concept.baselines.resnet import (
     Pyramid,
     TrunkSize,
 )
+from segment_concept.ops.resize import normalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class CutieNetwork(nn.Module):
 
     def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> padded with black, then normalised."""
-        return normalised(fit.pad(picture))
+        return normalized(fit.pad(picture))
 
     def look(self, image: Tensor) -> Sight:
         """Everything that does not depend on the objects."""

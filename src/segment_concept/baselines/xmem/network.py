@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.baselines.blocks import CatFusion, DecoderUpdate, GatedUpdate, Upsample
-from segment_concept.baselines.geometry import Fit, normalised
+from segment_concept.baselines.geometry import Fit
 from segment_concept.baselines.projection import KeyProjection
 from segment_concept.baselines.propagation import Carried, Memorised, Sight
 from segment_concept.baselines.readout import aggregate, others
@@ -19,6 +19,7 @@ from segment_concept.baselines.resnet import (
     Pyramid,
     TrunkSize,
 )
+from segment_concept.ops.resize import normalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class XMemNetwork(nn.Module):
 
     def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> normalised, then padded with zeros."""
-        return fit.pad(normalised(picture))
+        return fit.pad(normalized(picture))
 
     def look(self, image: Tensor) -> Sight:
         """Everything that does not depend on the objects."""
