@@ -16,6 +16,8 @@ _HOMES = {
     "SegmentConceptError": "types",
     "Session": "tracking.tracker",
     "Tracker": "tracking.tracker",
+    "load": "checkpoints.build",
+    "open_video": "video",
 }
 
 __all__ = [
@@ -30,9 +32,12 @@ __all__ = [
     "Session",
     "Tracker",
     "__version__",
+    "load",
+    "open_video",
 ]
 
 if TYPE_CHECKING:
+    from segment_concept.checkpoints.build import load
     from segment_concept.tracking.tracker import Session, Tracker
     from segment_concept.types import (
         Box,
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
         Points,
         SegmentConceptError,
     )
+    from segment_concept.video import open_video
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ A *logit* is unbounded and 0 means "undecided"; a *score* is in [0, 1]; `seconds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NewType, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-ObjectId = NewType("ObjectId", int)
+ObjectId: TypeAlias = int  # chosen by the caller; 1 to 255 fit a palette PNG
 
 Bitmap: TypeAlias = NDArray[np.bool_]
 Image: TypeAlias = NDArray[np.uint8]

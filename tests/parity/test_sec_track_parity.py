@@ -1,14 +1,23 @@
-"""SeC's release, tracked end to end; what its language model said is read from the reference."""
+"""SeC's release, tracked end to end, number by number.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+Once with the concepts of the reference, so that a difference in tracking is seen as such; once
+as users have it: weights written to disk, loaded through a recipe, and the language model asked.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sam2_reference import (
+    FIXTURES,
     ONE,
+    TINY,
     Watched,
     WatchedSegmenter,
     frames_of,
@@ -18,62 +27,114 @@ from sam2_reference import (
 )
 from torch import Tensor
 
+from segment_concept.checkpoints.build import load
+from segment_concept.checkpoints.sec import Untold, load_sec
+from segment_concept.checkpoints.sec_save import save_sec
 from segment_concept.models.sam2.memories import concept_tokens
-from segment_concept.tracking.keyframes import ConceptRequest
+from segment_concept.recipes import find_recipe
+from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.tracking.tracker import Session, Tracker
 from segment_concept.tracking.triggers import published_hsv
 from segment_concept.types import Frame, FrameResult, Mask, ObjectId
 
-LOGITS, MAPS = 1e-3, 0.06
+LOGITS, MAPS, CONCEPTS = 1e-3, 0.06, 1e-3
 SLOTS, KEYFRAMES = 22, 3
+PARITY = FIXTURES / "parity"
+TWO = ObjectId(2)
 
 
 @dataclass
 class StoredConcepts:
-    """A concept encoder that answers from the reference and writes down what it was shown."""
+    """A concept encoder that answers from the reference."""
 
     tensors: dict[str, Tensor]
-    asked: dict[int, list[int]] = field(default_factory=dict)
 
     def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> list[Tensor]:
-        self.asked[query.index] = [k.frame.index for k in requests[0].keyframes]
         return [self.tensors[f"concept.{query.index}"][0] for _ in requests]
 
 
 @dataclass
-class Run:
-    """The reference video, tracked."""
+class WatchedConcepts:
+    """Writes down which keyframes a concept encoder was shown, and what it said."""
 
-    tensors: dict[str, Tensor]
-    facts: dict[str, Any]
+    encoder: ConceptEncoder
+    asked: dict[int, list[list[int]]] = field(default_factory=dict)
+    said: dict[int, Sequence[Tensor | None]] = field(default_factory=dict)
+
+    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> Sequence[Tensor | None]:
+        self.asked[query.index] = [[k.frame.index for k in r.keyframes] for r in requests]
+        self.said[query.index] = self.encoder.encode(requests, query)
+        return self.said[query.index]
+
+
+def with_stored_concepts() -> Tracker:
+    tensors, facts = stored("parity", "sec_track")
+    policy = ReliableMemory(video_length=facts["T"])
+    concepts = StoredConcepts(tensors)
+    return Tracker(tiny_sec(), policy, published_hsv(), concepts, keyframes=KEYFRAMES)
+
+
+@cache
+def as_loaded() -> Tracker:
+    """Saved in our own form, and built from the published recipe."""
+    model = load_sec(
+        PARITY / "sec_tiny_weights.safetensors",
+        tokenizer=PARITY / "sec_tokenizer",
+        untold=Untold(128, TINY),
+    )
+    with TemporaryDirectory() as folder:
+        save_sec(model, Path(folder) / "sec")
+        recipe = replace(
+            find_recipe("sec_4b"), weights=str(Path(folder) / "sec"), keyframes=KEYFRAMES
+        )
+        return load(recipe, device="cpu")
+
+
+@dataclass
+class Run:
+    """A video, tracked."""
+
     session: Session
     segmenter: WatchedSegmenter
     policy: Watched
-    concepts: StoredConcepts
+    concepts: WatchedConcepts
     results: list[FrameResult]
     banks: list[list[int]]
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def run() -> Run:
-    tensors, facts = stored("parity", "sec_track")
-    return tracked(tensors, facts, [ONE])
+@pytest.fixture(
+    scope="module", params=[with_stored_concepts, as_loaded], ids=["stored concepts", "as loaded"]
+)
+def run(request: pytest.FixtureRequest) -> Run:
+    tensors, _ = stored("parity", "sec_track")
+    return tracked(request.param, frames_of(tensors["frames"]), {ONE: first_mask()})
 
 
-def tracked(tensors: dict[str, Tensor], facts: dict[str, Any], ids: list[ObjectId]) -> Run:
-    segmenter, concepts = tiny_sec(), StoredConcepts(tensors)
-    policy = Watched(ReliableMemory(video_length=facts["T"]))
-    tracker = Tracker(segmenter, policy, published_hsv(), concepts, keyframes=KEYFRAMES)
-    session = tracker.session()
-    frames = frames_of(tensors["frames"])
-    mask = Mask(tensors["mask0"].numpy() > 0)
-    results, banks = [session.prompt(frames[0], dict.fromkeys(ids, mask))], []
+def first_mask() -> Mask:
+    tensors, _ = stored("parity", "sec_track")
+    return Mask(tensors["mask0"].numpy() > 0)
+
+
+def tracked(
+    build: Callable[[], Tracker], frames: Sequence[Frame], masks: dict[ObjectId, Mask]
+) -> Run:
+    """Every object is shown on the first frame; frames may come in any order."""
+    tracker = build()
+    segmenter, policy = WatchedSegmenter(tracker.segmenter), Watched(tracker.policy)
+    assert tracker.concept is not None
+    concepts = WatchedConcepts(tracker.concept)
+    watched = replace(tracker, segmenter=segmenter, policy=policy, concept=concepts)
+    session = watched.session()
+    results, banks = [session.prompt(frames[0], dict(masks))], []
+    object_id = next(iter(masks))
     for frame in frames[1:]:
-        banks.append([k.frame.index for k in session.banks[ids[0]].keyframes])
+        banks.append([k.frame.index for k in session.banks[object_id].keyframes])
         results.append(session.step(frame))
-    banks.append([k.frame.index for k in session.banks[ids[0]].keyframes])
-    return Run(tensors, facts, session, segmenter, policy, concepts, results, banks)
+    banks.append([k.frame.index for k in session.banks[object_id].keyframes])
+    return Run(session, segmenter, policy, concepts, results, banks, *stored("parity", "sec_track"))
 
 
 def close(ours: Tensor, reference: Tensor, within: float = LOGITS) -> None:
@@ -93,7 +154,13 @@ def test_keyframes_are_those_of_the_release(run):
     kept = [[*b[:1], *b[1:][-(KEYFRAMES - 1) :]] for b in (whole[str(t)] for t in range(36))]
     assert run.banks == kept
     used = run.facts["keyframes_used_at_trigger"]
-    assert {str(t): frames for t, frames in run.concepts.asked.items()} == used
+    assert {str(t): frames for t, (frames,) in run.concepts.asked.items()} == used
+
+
+def test_concepts_are_those_of_the_release(run):
+    assert sorted(run.concepts.said) == run.facts["trigger_frames"]
+    for index, (concept,) in run.concepts.said.items():
+        close(concept, run.tensors[f"concept.{index}"][0], CONCEPTS)
 
 
 def test_memories_are_recalled_as_in_the_release(run):
@@ -132,7 +199,54 @@ def test_masks_scores_pointers_and_memories_are_those_of_the_release(run):
         close(proposals.presence, run.tensors["object_score_logits"][index])
 
 
-def test_two_objects_are_tracked_as_two_runs_of_one(run):
-    both = tracked(run.tensors, run.facts, [ONE, ObjectId(2)])
-    for one, two in zip(run.results, both.results, strict=True):
-        close(two.logits, one.logits.expand(2, -1, -1))
+def elsewhere(mask: Mask) -> Mask:
+    """The same shape in another place."""
+    return Mask(np.roll(mask.bitmap, (20, 60), (0, 1)))
+
+
+SHORT = 16  # frames with four of the cuts, and frames that the memory filter leaves out
+
+
+def test_two_objects_are_tracked_as_two_runs_of_one():
+    frames = frames_of(stored("parity", "sec_track")[0]["frames"])[:SHORT]
+    masks = {ONE: first_mask(), TWO: elsewhere(first_mask())}
+    both = tracked(as_loaded, frames, masks)
+    for row, (object_id, mask) in enumerate(masks.items()):
+        alone = tracked(as_loaded, frames, {object_id: mask})
+        for one, two in zip(alone.results, both.results, strict=True):
+            close(two.logits[row], one.logits[0])
+            assert two.used_concept == one.used_concept
+        for index, (concept,) in alone.concepts.said.items():
+            close(both.concepts.said[index][row], concept, CONCEPTS)
+            assert both.concepts.asked[index][row] == alone.concepts.asked[index][0]
+        kept, kept_alone = (
+            [m.frame_index for m in r.session.tracks[object_id][0].bank.tracked]
+            for r in (both, alone)
+        )
+        assert kept == kept_alone
+    assert len(both.concepts.said) == 4
+    assert both.concepts.asked[14][0] != both.concepts.asked[14][1]  # they are told apart
+
+
+def test_playing_backwards_is_the_mirror_image_of_playing_a_mirrored_video_forwards():
+    pictures = stored("parity", "sec_track")[0]["frames"][:SHORT]
+    last = SHORT - 1
+    forwards = tracked(as_loaded, frames_of(pictures), {ONE: first_mask()})
+    mirrored = [Frame(last - frame.index, frame.rgb) for frame in frames_of(pictures)]
+    backwards = tracked(as_loaded, mirrored, {ONE: first_mask()})
+    for there, back in zip(forwards.results, backwards.results, strict=True):
+        assert back.frame_index == last - there.frame_index
+        assert (back.used_concept, back.scene_change) == (there.used_concept, there.scene_change)
+        close(back.logits, there.logits)
+    assert backwards.banks == [[last - i for i in bank] for bank in forwards.banks]
+    asked = {last - i: [[last - k for k in b] for b in banks]
+             for i, banks in forwards.concepts.asked.items()}  # fmt: skip
+    assert backwards.concepts.asked == asked
+    for (at, there), (at_back, back) in zip(
+        forwards.policy.recalls, backwards.policy.recalls, strict=True
+    ):
+        assert at_back == last - at
+        expected = selection(there, SLOTS)
+        expected["memory"] = [[slot, last - frame] for slot, frame in expected["memory"]]
+        expected["ptr_frames"] = [last - frame for frame in expected["ptr_frames"]]
+        assert selection(back, SLOTS) == expected

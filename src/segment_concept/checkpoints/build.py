@@ -10,26 +10,42 @@ import torch
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
 from segment_concept.recipes import Recipe, find_recipe
-from segment_concept.recipes.track import BUNDLED
+from segment_concept.recipes.track import BUNDLED, Numbers
+from segment_concept.tracking.keyframes import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 
-def load(recipe: str | Recipe = "sec_compact", *, device: str = "auto") -> Tracker:
+def load(
+    recipe: str | Recipe = "sec_compact",
+    *,
+    device: str = "auto",
+    language_device: str | None = None,
+) -> Tracker:
     """A tracker, ready to use.
 
     Args:
         recipe: a name from `segment-concept recipes`, or a recipe of your own.
         device: `auto` (a GPU where there is one), or what torch calls it: `cpu`, `cuda:1`, `mps`.
+        language_device: where SeC's language model goes, if not to the same device.
 
     Raises:
-        InputError: there is no such recipe or device.
+        InputError: there is no such recipe or device, or the device is too small.
         CheckpointError: the weights are missing, damaged or another network's.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    main = find_device(device)
+    if recipe.network == "sec":
+        language = main if language_device is None else find_device(language_device)
+        segmenter, concept = _sec(recipe, main, language)
+    elif language_device is not None:
+        raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
+    else:
+        segmenter, concept = _segmenter(recipe, main), None
     return Tracker(
-        _segmenter(recipe, find_device(device)),
+        segmenter,
+        concept=concept,
         policy=recipe.policy,
         trigger=recipe.trigger,
         keyframes=recipe.keyframes,
@@ -61,6 +77,14 @@ def find_device(name: str = "auto") -> torch.device:
     return device
 
 
+def number_type(numbers: Numbers, device: torch.device) -> torch.dtype:
+    """The torch number type of that name; `auto` is bfloat16 on a GPU, else float32."""
+    if numbers == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype: torch.dtype = getattr(torch, numbers)
+    return dtype
+
+
 def weights_files(recipe: Recipe) -> tuple[Path, ...]:
     """The files that hold a recipe's weights, fetched from the hub if need be."""
     return (bundled_weights(),) if recipe.weights == BUNDLED else find_files(recipe.weights)
@@ -88,4 +112,18 @@ def _segmenter(recipe: Recipe, device: torch.device) -> Segmenter:
         return load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
     from segment_concept.checkpoints.sam2 import load_sam2
 
-    return load_sam2(recipe.weights, device=device)
+    return load_sam2(recipe.weights, device=device, dtype=number_type(recipe.numbers, device))
+
+
+def _sec(
+    recipe: Recipe, device: torch.device, language: torch.device
+) -> tuple[Segmenter, ConceptEncoder]:
+    from segment_concept.checkpoints.internvl_load import Placement
+    from segment_concept.checkpoints.room import SecPlacement
+    from segment_concept.checkpoints.sec import load_sec
+
+    numbers = number_type(recipe.concept_numbers, language)
+    concept = Placement(str(device), str(language), numbers, recipe.four_bit)
+    placement = SecPlacement(str(device), number_type(recipe.numbers, device), concept)
+    model = load_sec(recipe.weights, placement)
+    return model.segmenter, model.concept_encoder()

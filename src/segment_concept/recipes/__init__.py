@@ -10,6 +10,17 @@ from segment_concept.recipes.track import (
     sam2_large,
     sam2_small,
     sam2_tiny,
+    sam2long_base_plus,
+    sam2long_compact,
+    sam2long_large,
+    sam2long_small,
+    sam2long_tiny,
+    samurai_base_plus,
+    samurai_compact,
+    samurai_large,
+    samurai_small,
+    samurai_tiny,
+    sec_4b,
     sec_compact,
 )
 from segment_concept.types import InputError
@@ -21,10 +32,21 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     for recipe in (
         sec_compact,
         sam2_compact,
+        samurai_compact,
+        sam2long_compact,
+        sec_4b,
         sam2_tiny,
         sam2_small,
         sam2_base_plus,
         sam2_large,
+        samurai_tiny,
+        samurai_small,
+        samurai_base_plus,
+        samurai_large,
+        sam2long_tiny,
+        sam2long_small,
+        sam2long_base_plus,
+        sam2long_large,
     )
 }
 

@@ -3,12 +3,18 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from segment_concept.tracking.motion import MotionMemory
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
-from segment_concept.tracking.triggers import Never, Trigger
+from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.triggers import Never, Trigger, published_hsv
 
-Network: TypeAlias = Literal["compact", "sam2"]
+Network: TypeAlias = Literal["compact", "sam2", "sec"]
+Numbers: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
+
+# The weight of the forecast in SAMURAI's configurations: for Hiera-large, and for all others.
+SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,9 @@ class Recipe:
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         exclusive: no two objects claim the same pixel.
         short_side: pixels of the shorter side of the compact network's input.
+        numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
+        concept_numbers: the same for SeC's concept network.
+        four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
         about: one line for the table of recipes.
         size: of the weights, for the same table.
         licence: of the weights.
@@ -37,6 +46,9 @@ class Recipe:
     keyframes: int = 7
     exclusive: bool = False
     short_side: int = 256
+    numbers: Numbers = "float32"
+    concept_numbers: Numbers = "auto"
+    four_bit: bool = False
     about: str = ""
     size: str = ""
     licence: str = "Apache-2.0"
@@ -46,6 +58,8 @@ class Recipe:
             raise ValueError(f"keyframes must be at least 1, got {self.keyframes}")
         if self.short_side < 64:
             raise ValueError(f"short_side must be at least 64 pixels, got {self.short_side}")
+        if self.four_bit and self.network != "sec":
+            raise ValueError(f"{self.network} has no language model to keep in 4 bits")
 
 
 def sec_compact() -> Recipe:
@@ -70,6 +84,29 @@ def sam2_compact() -> Recipe:
     )
 
 
+def samurai_compact() -> Recipe:
+    """The bundled model with SAMURAI's memory, with its constants for small networks."""
+    return replace(
+        sec_compact(),
+        name="samurai_compact",
+        policy=MotionMemory(slots=7, pointers=8, motion_weight=SAMURAI_SMALLER),
+        about="bundled; SAMURAI's choice and memory by motion, for comparison",
+    )
+
+
+def sam2long_compact() -> Recipe:
+    """The bundled model with SAM2Long's tree of three hypotheses, streaming.
+
+    The compact network does not scale the keys of its memories; all else is as in SAM2Long.
+    """
+    return replace(
+        sec_compact(),
+        name="sam2long_compact",
+        policy=TreeMemory(slots=7, pointers=8),
+        about="bundled; SAM2Long's three hypotheses, the best so far is shown, for comparison",
+    )
+
+
 def sam2_tiny() -> Recipe:
     """SAM 2.1 with Hiera-tiny, as published."""
     return _sam2("tiny", "156 MB")
@@ -90,6 +127,71 @@ def sam2_large() -> Recipe:
     return _sam2("large", "898 MB")
 
 
+def samurai_tiny() -> Recipe:
+    """SAMURAI on SAM 2.1 with Hiera-tiny, as published."""
+    return _samurai(sam2_tiny(), motion_weight=SAMURAI_SMALLER)
+
+
+def samurai_small() -> Recipe:
+    """SAMURAI on SAM 2.1 with Hiera-small, as published."""
+    return _samurai(sam2_small(), motion_weight=SAMURAI_SMALLER)
+
+
+def samurai_base_plus() -> Recipe:
+    """SAMURAI on SAM 2.1 with Hiera-base+, as published."""
+    return _samurai(sam2_base_plus(), motion_weight=SAMURAI_SMALLER)
+
+
+def samurai_large() -> Recipe:
+    """SAMURAI on SAM 2.1 with Hiera-large, as published."""
+    return _samurai(sam2_large(), motion_weight=SAMURAI_LARGE)
+
+
+def sam2long_tiny() -> Recipe:
+    """SAM2Long on SAM 2.1 with Hiera-tiny; streaming, see `TreeMemory`."""
+    return _sam2long(sam2_tiny())
+
+
+def sam2long_small() -> Recipe:
+    """SAM2Long on SAM 2.1 with Hiera-small; streaming, see `TreeMemory`."""
+    return _sam2long(sam2_small())
+
+
+def sam2long_base_plus() -> Recipe:
+    """SAM2Long on SAM 2.1 with Hiera-base+; streaming, see `TreeMemory`."""
+    return _sam2long(sam2_base_plus())
+
+
+def sam2long_large() -> Recipe:
+    """SAM2Long on SAM 2.1 with Hiera-large; streaming, see `TreeMemory`."""
+    return _sam2long(sam2_large())
+
+
+def sec_4b() -> Recipe:
+    """SeC-4B as published: SAM 2.1's large segmenter, and InternVL2.5-4B asked at scene changes.
+
+    SeC's own knobs, by the names that they have in its release and its ports:
+
+    - `mllm_memory_size` (7) is `keyframes`: the first keyframe and the newest six others;
+    - the scene-change threshold (0.35) is `above` of the trigger: `HsvShift(above=0.35)`;
+    - `num_maskmem` (22), the mask memories attended to, is `slots` of `ReliableMemory`, and its
+      filter, predicted IoU > 0.3 with the object visible, is `min_iou`;
+    - the object score above which a frame becomes a keyframe (1) is `keyframe_presence` of
+      `Tracker`.
+    """
+    return Recipe(
+        name="sec_4b",
+        network="sec",
+        weights="OpenIXCLab/SeC-4B",
+        policy=ReliableMemory(slots=22),
+        trigger=published_hsv(),
+        keyframes=7,
+        numbers="auto",
+        about="SeC as published: a vision-language model recognises the object after cuts; a GPU",
+        size="14 GB",
+    )
+
+
 def _sam2(size: str, megabytes: str) -> Recipe:
     return Recipe(
         name=f"sam2_{size}",
@@ -97,4 +199,22 @@ def _sam2(size: str, megabytes: str) -> Recipe:
         weights=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
         about=f"SAM 2.1 {size.replace('_', ' ')} as published; fetched from the hub, wants a GPU",
         size=megabytes,
+    )
+
+
+def _samurai(base: Recipe, motion_weight: float) -> Recipe:
+    return replace(
+        base,
+        name=base.name.replace("sam2", "samurai"),
+        policy=MotionMemory(motion_weight=motion_weight),
+        about="SAMURAI: SAM 2.1's weights, masks chosen and remembered by motion too; wants a GPU",
+    )
+
+
+def _sam2long(base: Recipe) -> Recipe:
+    return replace(
+        base,
+        name=base.name.replace("sam2", "sam2long"),
+        policy=TreeMemory(),
+        about="SAM2Long: SAM 2.1's weights, three hypotheses, the best so far is shown; a GPU",
     )

@@ -6,14 +6,13 @@ hypotheses about each, advance together as the rows of one batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import log
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, Track
-from segment_concept.tracking.policies import Candidate, MemoryPolicy
+from segment_concept.tracking.policies import Candidate, MemoryPolicy, grown_score
 from segment_concept.tracking.segmenter import Features, Proposals, Segmented, Segmenter
 from segment_concept.types import Prompt
 
@@ -33,7 +32,8 @@ class Step:
     """What a batch of objects became on one frame."""
 
     seen: tuple[Seen, ...]  # one per object
-    proposals: Proposals  # as decoded, one row per hypothesis, in the order of the objects
+    proposals: Proposals  # as decoded, one row per hypothesis, in the order of the objects;
+    # hypotheses that are still the same one share a row
 
 
 class Engine(Protocol):
@@ -63,20 +63,21 @@ def advance(
         concepts: for each object its concept (C,) or None.
         images: for each object a row of `features`.
     """
-    rows = [(i, track) for i, tracks in enumerate(objects) for track in tracks]
-    recalls = [engine.policy.recall(track.bank, moment) for _, track in rows]
+    objects = [_play_on(tracks, moment) for tracks in objects]
+    rows = _rows(objects)
+    recalls = [engine.policy.recall(bank, moment) for bank in rows.banks]
     proposals = engine.segmenter.propose(
-        features, recalls, [concepts[i] for i, _ in rows], [images[i] for i, _ in rows]
+        features, recalls, [concepts[i] for i in rows.owners], [images[i] for i in rows.owners]
     )
     silenced = proposals.silenced([r.visible_above for r in recalls])
-    chosen = _choose(engine.policy, objects, silenced)
-    flat = [(i, c) for i, picks in enumerate(chosen) for c in picks]
-    first_row = _offsets(objects)
-    believed = _pick(silenced, [(first_row[i] + c.track, c.mask) for i, c in flat])
-    memories = _memorize(
-        engine.segmenter, features, moment, believed, flat, [images[i] for i, _ in flat]
-    )
-    return Step(_grow(engine.policy, moment, objects, flat, memories), proposals)
+    proposed = _candidates(rows, silenced)
+    picks = [
+        _Pick(i, rows.of[i][candidate.track], candidate)
+        for i, tracks in enumerate(objects)
+        for candidate in engine.policy.choose(tracks, proposed[i])
+    ]
+    memories = _memorize(engine.segmenter, features, moment, silenced, picks, images)
+    return Step(_grow(engine.policy, moment, objects, picks, memories), proposals)
 
 
 def show(
@@ -94,30 +95,20 @@ def show(
     """
     banks = [tracks[0].bank if tracks else MemoryBank() for tracks in objects]
     known = [bank.on(moment.frame_index) for bank in banks]
-    # A corrected frame recalls what it recalled when it was tracked: in the direction of then.
-    recalls: list[Recall | None] = [
-        engine.policy.recall(bank, replace(moment, backwards=m.backwards))
-        if m is not None and m in bank.tracked and bank.prompted
-        else None
-        for bank, m in zip(banks, known, strict=True)
-    ]
+    recalls = [_recall_again(engine.policy, *each) for each in zip(banks, known, strict=True)]
     previous = [None if m is None else m.logits for m in known]
     proposals = engine.segmenter.segment(features, prompts, previous, recalls, images)
     silenced = proposals.silenced([0.0] * len(prompts))
-    best = silenced.iou.argmax(dim=1).tolist()
-    flat = [
-        (i, Candidate(0, mask, iou, presence))
-        for i, (mask, iou, presence) in enumerate(
-            zip(
-                best,
-                silenced.iou.max(dim=1).values.tolist(),
-                silenced.presence.tolist(),
-                strict=True,
-            )
-        )
+    best = silenced.iou.max(dim=1)
+    believed = zip(
+        best.indices.tolist(), best.values.tolist(), silenced.presence.tolist(), strict=True
+    )
+    picks = [_Pick(i, i, Candidate(0, *scores)) for i, scores in enumerate(believed)]
+    memories = _memorize(engine.segmenter, features, moment, silenced, picks, images, prompted=True)
+    memories = [
+        replace(m, backwards=before.backwards, corrected=True) if before and recall else m
+        for m, before, recall in zip(memories, known, recalls, strict=True)
     ]
-    believed = _pick(silenced, list(enumerate(best)))
-    memories = _memorize(engine.segmenter, features, moment, believed, flat, images, prompted=True)
     seen = tuple(
         Seen((Track(bank.prompt(m)),), m.logits, m.iou, m.presence)
         for bank, m in zip(banks, memories, strict=True)
@@ -125,78 +116,140 @@ def show(
     return Step(seen, proposals)
 
 
-def _choose(
-    policy: MemoryPolicy, objects: Sequence[tuple[Track, ...]], proposals: Proposals
-) -> list[Sequence[Candidate]]:
+def _recall_again(policy: MemoryPolicy, bank: MemoryBank, known: Memory | None) -> Recall | None:
+    """What a frame recalled when it was tracked, in the direction of then; None if it never was.
+
+    As SAM 2 does, every correction of that frame is made in the light of it, not only the first.
+    """
+    if known is None or not (known.corrected or known in bank.tracked):
+        return None
+    others = replace(bank, prompted=tuple(m for m in bank.prompted if m is not known))
+    return policy.recall(others, Moment(known.frame_index, known.backwards))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Hypotheses as rows of a batch."""
+
+    banks: tuple[MemoryBank, ...]
+    owners: tuple[int, ...]  # the object of each row
+    of: tuple[tuple[int, ...], ...]  # of[i][k]: the row of hypothesis k about object i
+
+
+@dataclass(frozen=True, slots=True)
+class _Pick:
+    """A mask that is believed."""
+
+    owner: int  # its object
+    row: int  # of the proposals
+    candidate: Candidate
+
+    @property
+    def key(self) -> tuple[int, int, float | None]:
+        """Picks with the same key are remembered alike."""
+        return self.row, self.candidate.mask, self.candidate.met
+
+
+def _play_on(tracks: tuple[Track, ...], moment: Moment) -> tuple[Track, ...]:
+    """The hypotheses of a video that is played on. Where it turned, the best one begins anew."""
+    last = tracks[0].bank.tracked[-1:]
+    if all(m.backwards == moment.backwards and moment.since(m.frame_index) > 0 for m in last):
+        return tracks
+    return (Track(tracks[0].bank),)
+
+
+def _rows(objects: Sequence[tuple[Track, ...]]) -> _Rows:
+    """Hypotheses about an object that share their bank share a row: they cannot differ yet."""
+    banks: list[MemoryBank] = []
+    owners: list[int] = []
+    of: list[tuple[int, ...]] = []
+    for i, tracks in enumerate(objects):
+        known: dict[int, int] = {}
+        for track in tracks:
+            if id(track.bank) not in known:
+                known[id(track.bank)] = len(banks)
+                banks.append(track.bank)
+                owners.append(i)
+        of.append(tuple(known[id(track.bank)] for track in tracks))
+    return _Rows(tuple(banks), tuple(owners), tuple(of))
+
+
+def _candidates(rows: _Rows, proposals: Proposals) -> list[list[Candidate]]:
+    """Every mask proposed for each hypothesis, by object."""
     ious, presences = proposals.iou.tolist(), proposals.presence.tolist()
-    chosen, row = [], 0
-    for tracks in objects:
-        candidates = [
-            Candidate(k, mask, iou, presences[row + k])
-            for k in range(len(tracks))
-            for mask, iou in enumerate(ious[row + k])
+    return [
+        [
+            Candidate(k, mask, iou, presences[row], proposals.logits[row, mask])
+            for k, row in enumerate(own)
+            for mask, iou in enumerate(ious[row])
         ]
-        chosen.append(policy.choose(tracks, candidates))
-        row += len(tracks)
-    return chosen
-
-
-def _offsets(objects: Sequence[tuple[Track, ...]]) -> list[int]:
-    offsets, row = [], 0
-    for tracks in objects:
-        offsets.append(row)
-        row += len(tracks)
-    return offsets
-
-
-def _pick(proposals: Proposals, picks: Sequence[tuple[int, int]]) -> Segmented:
-    device = proposals.logits.device
-    rows = torch.tensor([row for row, _ in picks], device=device)
-    masks = torch.tensor([mask for _, mask in picks], device=device)
-    return Segmented(
-        proposals.logits[rows, masks], proposals.presence[rows], proposals.pointers[rows, masks]
-    )
+        for own in rows.of
+    ]
 
 
 def _memorize(
     segmenter: Segmenter,
     features: Features,
     moment: Moment,
-    believed: Segmented,
-    flat: Sequence[tuple[int, Candidate]],
+    proposals: Proposals,
+    picks: Sequence[_Pick],
     images: Sequence[int],
     *,
     prompted: bool = False,
 ) -> list[Memory]:
-    maps, shared = segmenter.memorize(features, believed, images, prompted=prompted)
-    return [
-        Memory(
+    """A memory of every pick; equal ones share theirs."""
+    distinct = {pick.key: pick for pick in picks}
+    believed = _believed(proposals, list(distinct.values()))
+    owners = [images[pick.owner] for pick in distinct.values()]
+    maps, shared = segmenter.memorize(features, believed, owners, prompted=prompted)
+    rows = [_apart(each) for each in (maps, believed.pointers, believed.logits)]
+    memories = {
+        pick.key: Memory(
             frame_index=moment.frame_index,
-            features=maps[n],
-            pointer=believed.pointers[n],
-            iou=candidate.iou,
-            presence=candidate.presence,
-            logits=believed.logits[n],
+            features=rows[0][n],
+            pointer=rows[1][n],
+            iou=pick.candidate.iou,
+            presence=pick.candidate.presence,
+            logits=rows[2][n],
             image=shared[n],
+            motion=pick.candidate.met,
             backwards=moment.backwards,
         )
-        for n, (_, candidate) in enumerate(flat)
-    ]
+        for n, pick in enumerate(distinct.values())
+    }
+    return [memories[pick.key] for pick in picks]
+
+
+def _apart(rows: Tensor) -> Sequence[Tensor]:
+    """Rows that do not keep each other in memory: objects are forgotten at different times."""
+    return [row.clone() for row in rows] if len(rows) > 1 else list(rows)
+
+
+def _believed(proposals: Proposals, picks: Sequence[_Pick]) -> Segmented:
+    device = proposals.logits.device
+    rows = torch.tensor([pick.row for pick in picks], device=device)
+    masks = torch.tensor([pick.candidate.mask for pick in picks], device=device)
+    return Segmented(
+        proposals.logits[rows, masks], proposals.presence[rows], proposals.pointers[rows, masks]
+    )
 
 
 def _grow(
     policy: MemoryPolicy,
     moment: Moment,
     objects: Sequence[tuple[Track, ...]],
-    flat: Sequence[tuple[int, Candidate]],
+    picks: Sequence[_Pick],
     memories: Sequence[Memory],
 ) -> tuple[Seen, ...]:
+    banks: dict[tuple[int, int], MemoryBank] = {}
     grown: list[list[tuple[Track, Memory]]] = [[] for _ in objects]
-    for (i, candidate), memory in zip(flat, memories, strict=True):
-        parent = objects[i][candidate.track]
-        bank = policy.forget(parent.bank.remember(memory), moment)
-        score = parent.log_score + log(candidate.iou + 1e-5)
-        grown[i].append((Track(bank, score), memory))
+    for pick, memory in zip(picks, memories, strict=True):
+        candidate, parent = pick.candidate, objects[pick.owner][pick.candidate.track]
+        key = id(parent.bank), id(memory)
+        if key not in banks:
+            banks[key] = policy.forget(parent.bank.remember(memory), moment)
+        track = Track(banks[key], grown_score(parent, candidate), candidate.motion, candidate.track)
+        grown[pick.owner].append((track, memory))
     return tuple(
         Seen(
             tuple(t for t, _ in branch),

@@ -38,11 +38,9 @@ class KeyframeBank:
         if any(k.frame.index == index for k in self.keyframes):
             kept = tuple(keyframe if k.frame.index == index else k for k in self.keyframes)
             return replace(self, keyframes=kept)
-        first, rest = self.keyframes[:1], (*self.keyframes[1:], keyframe)
-        if not first:
-            return replace(self, keyframes=(keyframe,))
-        room = self.at_most - 1
-        return replace(self, keyframes=(*first, *rest[len(rest) - room :]) if room else first)
+        grown = (*self.keyframes, keyframe)
+        too_many = max(0, len(grown) - self.at_most)
+        return replace(self, keyframes=(*grown[:1], *grown[1 + too_many :]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

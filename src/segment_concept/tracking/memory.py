@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from segment_concept.ops.kalman import BoxBelief
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
@@ -17,7 +19,8 @@ class Memory:
     logits: Tensor  # (h, w) the mask itself, carried into a correction of this frame
     image: Tensor | None = None  # what belongs to the picture alone, shared by its objects
     motion: float | None = None  # how well the mask met a motion model's forecast, score
-    backwards: bool = False  # was the video played backwards when this frame was segmented?
+    backwards: bool = False  # was the video played backwards when this frame was tracked?
+    corrected: bool = False  # is it a prompted frame that had been tracked before?
 
     def age(self, frame_index: int) -> int:
         """Frames between the two, whichever way the video is being played."""
@@ -94,9 +97,19 @@ class Recall:
     visible_above: float = 0.0  # presence logit above which the object counts as visible
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """How an object moves, as a policy with a motion model sees it."""
+
+    belief: BoxBelief  # in pixels of the network's input
+    steady: int  # for so many frames the model was fed with masks that could be trusted
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """One hypothesis about one object."""
 
     bank: MemoryBank = field(default_factory=MemoryBank)
     log_score: float = 0.0  # sum of log predicted IoU along this hypothesis
+    motion: Motion | None = None  # None until a policy begins to follow it
+    parent: int = 0  # which of the hypotheses on the frame before this one grew from

@@ -5,7 +5,7 @@ then for all objects together: recall -> propose -> choose -> remember
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,7 @@ class _Previous:
     frame: Frame
     features: Features
     look: Look
-    seen: tuple[Seen, ...]
+    seen: Mapping[ObjectId, Seen]  # what was believed on it
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +78,7 @@ class Session:
     banks: dict[ObjectId, KeyframeBank] = field(default_factory=dict)
     previous: _Previous | None = None
     frames_since_asked: int = 0
+    backwards: bool = False  # which way it was played last
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
@@ -99,18 +100,20 @@ class Session:
         for prompt in prompts.values():
             check_prompt(prompt, frame)
         ids = tuple(prompts)
-        features = self._encode(frame)
+        features, look = self._encode(frame), self._look(frame)
         moment = Moment(frame.index, self._backwards(frame))
         known = [self.tracks.get(i, ()) for i in ids]
         step = show(
             self.tracker, features, moment, [prompts[i] for i in ids], known, [0] * len(ids)
         )
-        for object_id, seen in zip(ids, step.seen, strict=True):
-            self.tracks[object_id] = seen.tracks
+        seen = dict(zip(ids, step.seen, strict=True))
+        self.tracks |= {i: s.tracks for i, s in seen.items()}
         result = self._result(frame, ids, step.seen, Verdict(False))
         for object_id in ids:
             self._add_keyframe(object_id, Keyframe(frame, result.mask(object_id)))
-        self._remember(frame, features, step.seen)
+        if self.previous is not None and self._is_previous(frame):
+            seen = {**self.previous.seen, **seen}
+        self.previous = _Previous(frame, features, look, seen)
         return result
 
     @torch.inference_mode()
@@ -129,8 +132,8 @@ class Session:
         if backwards is None:
             backwards = self._backwards(frame)
         moment = Moment(frame.index, backwards)
-        features = self._encode(frame)
-        verdict = self._judge(frame)
+        features, look = self._encode(frame), self._look(frame)
+        verdict = self._judge(frame, look)
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
         ask = verdict.ask and bool(moving)
@@ -146,7 +149,8 @@ class Session:
         if ask:
             self._keep_keyframes(moving, seen, frame, result)
         self.frames_since_asked = 0 if ask else self.frames_since_asked + 1
-        self._remember(frame, features, [seen[i] for i in ids])
+        self.backwards = backwards
+        self.previous = _Previous(frame, features, look, seen)
         return result
 
     def track(
@@ -161,14 +165,28 @@ class Session:
         if object_id not in self.tracks:
             raise KeyError(f"object {object_id} is not followed; there are {self.object_ids}")
         del self.tracks[object_id], self.banks[object_id]
+        if self.previous is not None:
+            seen = {i: s for i, s in self.previous.seen.items() if i != object_id}
+            self.previous = replace(self.previous, seen=seen)
 
     def _encode(self, frame: Frame) -> Features:
         if self.previous is not None and self.previous.frame is frame:
             return self.previous.features
         return self.tracker.segmenter.encode([frame])
 
+    def _look(self, frame: Frame) -> Look:
+        if self.previous is not None and self.previous.frame is frame:
+            return self.previous.look
+        return self.tracker.trigger.look(frame)
+
+    def _is_previous(self, frame: Frame) -> bool:
+        return self.previous is not None and self.previous.frame.index == frame.index
+
     def _backwards(self, frame: Frame) -> bool:
-        return self.previous is not None and frame.index < self.previous.frame.index
+        """A frame that was just prompted, or is played once more, turns nothing."""
+        if self.previous is None or self._is_previous(frame):
+            return self.backwards
+        return frame.index < self.previous.frame.index
 
     def _check_size(self, frame: Frame) -> None:
         if self.previous is not None and self.previous.frame.size != frame.size:
@@ -187,16 +205,17 @@ class Session:
         on = [m for m in tracks[0].bank.prompted if m.frame_index == frame_index]
         return Seen(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
 
-    def _judge(self, frame: Frame) -> Verdict:
+    def _judge(self, frame: Frame, look: Look) -> Verdict:
         if self.previous is None:
             return Verdict(False)
-        presence = torch.tensor([s.presence for s in self.previous.seen]).sigmoid()
+        seen = self.previous.seen.values()
+        presence = torch.tensor([s.presence for s in seen]).sigmoid()
         glance = Glance(
             frame_index=frame.index,
             before=self.previous.look,
-            now=self.tracker.trigger.look(frame),
-            frames_since_asked=self.frames_since_asked,
-            worst_quality=min((s.iou for s in self.previous.seen), default=1.0),
+            now=look,
+            frames_since_asked=self.frames_since_asked + 1,
+            worst_quality=min((s.iou for s in seen), default=1.0),
             worst_presence=float(presence.min()) if len(presence) else 1.0,
         )
         return self.tracker.trigger.judge(glance)
@@ -222,29 +241,28 @@ class Session:
         bank = self.banks.get(object_id, KeyframeBank(at_most=self.tracker.keyframes))
         self.banks[object_id] = bank.add(keyframe)
 
-    def _remember(self, frame: Frame, features: Features, seen: Sequence[Seen]) -> None:
-        known = self.previous
-        look = known.look if known and known.frame is frame else self.tracker.trigger.look(frame)
-        self.previous = _Previous(frame, features, look, tuple(seen))
-
     def _result(
         self, frame: Frame, ids: tuple[ObjectId, ...], seen: Sequence[Seen], verdict: Verdict
     ) -> FrameResult:
-        if ids:
-            small = torch.stack([s.logits for s in seen]).float()
-            logits = F.interpolate(small[:, None], frame.size, mode="bilinear")[:, 0]
-        else:
-            logits = torch.zeros((0, *frame.size))
         return FrameResult(
             frame_index=frame.index,
             object_ids=ids,
-            logits=suppress_overlap(logits) if self.tracker.exclusive else logits,
+            logits=enlarged([s.logits for s in seen], frame.size, exclusive=self.tracker.exclusive),
             presence=torch.tensor([s.presence for s in seen]).sigmoid(),
             quality=torch.tensor([s.iou for s in seen]),
             used_concept=verdict.ask,
             scene_change=verdict.distance,
             seconds=frame.seconds,
         )
+
+
+def enlarged(small: Sequence[Tensor], size: tuple[int, int], *, exclusive: bool) -> Tensor:
+    """Logits (h, w) of O objects in the size of the video: (O, H, W) float32."""
+    if not small:
+        return torch.zeros((0, *size))
+    stacked = torch.stack(list(small)).float()
+    logits = F.interpolate(stacked[:, None], size, mode="bilinear")[:, 0]
+    return suppress_overlap(logits) if exclusive else logits
 
 
 def suppress_overlap(logits_OHW: Tensor) -> Tensor:

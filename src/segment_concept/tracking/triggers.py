@@ -20,7 +20,7 @@ class Glance:
     frame_index: int
     before: Look  # of the frame processed just before, whichever way the video is played
     now: Look
-    frames_since_asked: int
+    frames_since_asked: int  # frames played since then, this one included
     worst_quality: float  # lowest predicted IoU of any object on the previous frame, score
     worst_presence: float  # lowest object score of any object on the previous frame, score
 

@@ -1,0 +1,75 @@
+"""Frames a second of the whole main job (decode, track, write overlay and PNGs), and its memory.
+
+    python benchmarks/bench_track.py VIDEO [--recipe NAME] [--objects 1,3] [--threads 2]
+
+Runs the numbers of objects side by side, `--repeat` times in turn, and quotes their ratio. Objects
+are boxes spread over the first frame: what they hold does not matter for the time they take.
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from segment_concept import Box
+from segment_concept.checkpoints.build import load
+from segment_concept.video.job import TrackJob, Watch, run_track
+from segment_concept.video.prompts import Shown
+from segment_concept.video.source import open_video
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("video")
+    parser.add_argument("--recipe", default="sec_compact")
+    parser.add_argument("--objects", default="1,3")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    tracker = load(options.recipe, device="cpu")
+    counts = [int(n) for n in options.objects.split(",")]
+    seconds: dict[int, list[float]] = {n: [] for n in counts}
+    frames = 0
+    for _ in range(options.repeat):
+        for count in counts:
+            frames, took = once(tracker, options.video, count)
+            seconds[count].append(took)
+    first = statistics.median(seconds[counts[0]])
+    for count in counts:
+        took = statistics.median(seconds[count])
+        print(
+            f"{count} objects: {frames / took:5.1f} frames/s "
+            f"({took / frames * 1000:.0f} ms a frame, {took / first:.2f} x {counts[0]} object)"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of the process: {peak:.0f} MB, {options.threads} threads")
+
+
+def once(tracker, video: str, count: int) -> tuple[int, float]:  # type: ignore[no-untyped-def]
+    source = open_video(video)
+    height, width = source.info.size
+    step = width / (count + 1)
+    boxes = {
+        n + 1: Box(step * (n + 0.7), height * 0.3, step * (n + 1.3), height * 0.7)
+        for n in range(count)
+    }
+    shown = tuple(Shown(i, box) for i, box in boxes.items())
+    done = [0]
+
+    def count_frame(so_far: int, total: int | None) -> None:
+        done[0] = so_far
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        job = TrackJob(source, shown, Path(folder) / "out")
+        run_track(job, tracker, Watch(on_frame=count_frame))
+        return done[0], time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

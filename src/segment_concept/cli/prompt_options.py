@@ -1,0 +1,129 @@
+"""Options that show objects. Their order matters: `--object 2` begins what is said of object 2.
+
+    --box 10,10,80,90                                 object 1, on frame 0
+    --at 1.5s --point 40,50 --not 5,5                 the same, shown 1.5 seconds on
+    --object 1 --box ... --object 2 --at 12 --point ...
+
+An `--at` before the first `--object` holds for all objects that have none of their own. Within one
+object several hold for what follows each, so that it can be shown, or corrected, on several frames.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from typer.core import TyperCommand
+
+from segment_concept.types import InputError
+from segment_concept.video.prompts import (
+    At,
+    Shown,
+    Sketch,
+    parse_at,
+    parse_box,
+    parse_point,
+    read_prompts,
+)
+
+ORDERED = ("--object", "--at", "--mask", "--box", "--point", "--not")
+_KEY = "segment_concept.prompt_options"
+
+Given = tuple[str, str]  # an option and its value
+
+
+class PromptCommand(TyperCommand):
+    """A command that remembers in which order the options above were given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note the order, then go on as usual."""
+        ctx.meta[_KEY] = tuple(_ordered(args))
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+
+def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[Shown, ...]:
+    """What the command's options and the prompts file show.
+
+    Raises:
+        InputError: an option cannot be understood, or an object is not shown by anything.
+    """
+    shown = read_prompts(prompts_file) if prompts_file is not None else []
+    return (*shown, *shown_by(ctx.meta[_KEY]))
+
+
+def shown_by(given: Sequence[Given]) -> list[Shown]:
+    """The objects that options show, in their order. Raises InputError."""
+    groups = list(_groups(given))
+    default = next((parse_at(value) for name, value in groups[0].given if name == "--at"), 0)
+    return [shown for group in groups for shown in group.shown(default)]
+
+
+@dataclass(slots=True)
+class _Group:
+    """What was said of one object; of none in particular before the first `--object`."""
+
+    object_id: int | None = None
+    given: list[Given] = field(default_factory=list)
+
+    def shown(self, default: At) -> list[Shown]:
+        sketches: dict[At, Sketch] = {}
+        for at, name, value in self._placed(default):
+            sketches[at] = _with(sketches.get(at, Sketch()), name, value)
+        if not sketches and self.object_id is not None:
+            raise InputError(
+                f"object {self.object_id} is not shown by anything: after --object "
+                f"{self.object_id} give --mask, --box or --point"
+            )
+        return [s for at, sketch in sketches.items() for s in sketch.shown(self.object_id, at)]
+
+    def _placed(self, default: At) -> Iterator[tuple[At, str, str]]:
+        """What shows the object, with its place in the video."""
+        at = next((parse_at(value) for name, value in self.given if name == "--at"), default)
+        for name, value in self.given:
+            if name == "--at":
+                at = parse_at(value)
+            else:
+                yield at, name, value
+
+
+def _groups(given: Sequence[Given]) -> Iterator[_Group]:
+    group = _Group()
+    for name, value in given:
+        if name == "--object":
+            yield group
+            group = _Group(_object_id(value))
+        else:
+            group.given.append((name, value))
+    yield group
+
+
+def _with(sketch: Sketch, name: str, value: str) -> Sketch:
+    if name == "--point":
+        return replace(sketch, on=(*sketch.on, parse_point(value)))
+    if name == "--not":
+        return replace(sketch, off=(*sketch.off, parse_point(value)))
+    if (sketch.box if name == "--box" else sketch.mask) is not None:
+        raise InputError(
+            f"{name} is given twice for one object: number the objects apart, as in "
+            f"--object 1 {name} ... --object 2 {name} ..."
+        )
+    if name == "--box":
+        return replace(sketch, box=parse_box(value))
+    return replace(sketch, mask=Path(value))
+
+
+def _object_id(value: str) -> int:
+    if not value.isdigit():
+        raise InputError(f"--object {value}: expected a number from 1 to 255")
+    return int(value)
+
+
+def _ordered(args: Sequence[str]) -> Iterator[Given]:
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            return
+        name, equals, value = word.partition("=")
+        if name in ORDERED:
+            yield name, value if equals else next(words, "")

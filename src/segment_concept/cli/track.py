@@ -1,0 +1,235 @@
+"""`segment-concept track`: follow objects through a video."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segment_concept.cli.prompt_options import PromptCommand, given_prompts
+from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
+from segment_concept.types import InputError
+from segment_concept.video.plan import Direction
+
+if TYPE_CHECKING:
+    from segment_concept.recipes import Recipe
+    from segment_concept.video.folder import IfExists
+    from segment_concept.video.job import TrackJob
+    from segment_concept.video.recorder import Save
+    from segment_concept.video.report import TrackSummary
+
+DEFAULT_RECIPE = "sec_compact"
+SHOWING = "Show the object (their order matters)"
+WRITING = "What is written"
+OUTPUTS = "overlay, palette, objects, rle, matte, matte-png"
+
+RecipeName = Annotated[
+    str, typer.Option("--recipe", "-r", help="One of `segment-concept recipes`.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+
+
+def track(
+    ctx: typer.Context,
+    video: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video file, a folder of images, a webcam's number or a stream's address.",
+        ),
+    ],
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A mask image: palette or grey labels for several objects, or white on black.",
+            rich_help_panel=SHOWING,
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="x0,y0,x1,y1", help="A box, in pixels.", rich_help_panel=SHOWING),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar="x,y", help="A point on it; repeatable.", rich_help_panel=SHOWING),
+    ] = None,
+    not_point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not", metavar="x,y", help="A point off it; repeatable.", rich_help_panel=SHOWING
+        ),
+    ] = None,
+    object_id: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--object",
+            metavar="N",
+            help="What follows shows object N (1 to 255).",
+            rich_help_panel=SHOWING,
+        ),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FRAME|SECONDS",
+            help="Where it is shown: 12 is a frame, 1.5s a moment; 0 where left out.",
+            rich_help_panel=SHOWING,
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON: a list of prompts with object, at, box, points, background_points, mask.",
+            rich_help_panel=SHOWING,
+        ),
+    ] = None,
+    direction: Annotated[
+        Direction, typer.Option(help="Where to look, seen from there.")
+    ] = Direction.BOTH,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    device: Device = "auto",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of a folder of images; 24 where left out.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="The output folder; VIDEO's name and _tracked where left out.",
+            rich_help_panel=WRITING,
+        ),
+    ] = None,
+    save: Annotated[
+        str,
+        typer.Option(
+            "--save",
+            "-s",
+            help=f"Between commas, some of: {OUTPUTS}.",
+            rich_help_panel=WRITING,
+        ),
+    ] = "overlay,palette",
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where a run was left off.", rich_help_panel=WRITING),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an earlier result.", rich_help_panel=WRITING),
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Follow objects through a video, shown once by a mask, a box or points.
+
+    Writes DIR/overlay.mp4, DIR/palette/*.png and DIR/result.json. Ctrl-C keeps what was done.
+
+    Exit code 0: done. 2: something given cannot be used. 130: stopped; --resume goes on.
+    """
+    with plain_errors():
+        from segment_concept.recipes import find_recipe
+        from segment_concept.video.job import TrackJob
+        from segment_concept.video.source import open_video
+
+        chosen = find_recipe(recipe)
+        job = TrackJob(
+            shown=given_prompts(ctx, prompts),
+            source=open_video(video, rate=_rate(fps)),
+            out=out or Path(f"{Path(video).stem or 'video'}_tracked"),
+            save=saved(save),
+            direction=direction,
+            if_exists=if_exists(resume=resume, overwrite=overwrite),
+        )
+        summary = run(job, chosen, device, quiet=quiet)
+    if not quiet:
+        tell(summary)
+    if not summary.finished:
+        raise typer.Exit(STOPPED)
+
+
+def run(job: "TrackJob", recipe: "Recipe", device: str, *, quiet: bool) -> "TrackSummary":
+    """Load what is needed and do the job, with a progress bar."""
+    from dataclasses import replace
+
+    from segment_concept.checkpoints.build import find_device, load
+    from segment_concept.video.job import Watch, check_job, run_track
+
+    check_job(job)  # before the weights are loaded, or fetched
+    tracker = load(recipe, device=device)
+    traced = replace(job, provenance=provenance(recipe, str(find_device(device))))
+    with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
+        return run_track(traced, tracker, Watch(on_frame, should_stop))
+
+
+def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
+    """With what the masks were made."""
+    from segment_concept.checkpoints.build import weights_hash
+    from segment_concept.cli.info import versions
+    from segment_concept.video.report import as_json
+
+    return {
+        "recipe": as_json(recipe),
+        "weights": {"source": recipe.weights, "sha256": weights_hash(recipe)},
+        "device": device,
+        "versions": versions(),
+    }
+
+
+def saved(text: str) -> frozenset["Save"]:
+    """`overlay,palette` as what to write. Raises InputError that lists the names."""
+    from segment_concept.video.recorder import Save
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {kind.value: kind for kind in Save}
+    for name in names:
+        if name not in known:
+            raise InputError(f"--save {name}: expected some of {', '.join(known)}, between commas")
+    return frozenset(known[name] for name in names)
+
+
+def if_exists(*, resume: bool, overwrite: bool) -> "IfExists":
+    """What to do with an output folder that is not empty. Raises InputError."""
+    from segment_concept.video.folder import IfExists
+
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run and --overwrite begins again: give one")
+    if resume:
+        return IfExists.RESUME
+    return IfExists.OVERWRITE if overwrite else IfExists.REFUSE
+
+
+def tell(summary: "TrackSummary") -> None:
+    """What came of a run."""
+    if not summary.finished:
+        again = shlex.join(["segment-concept", *sys.argv[1:]])
+        typer.echo(f"stopped: {summary.frames} frames are kept in {summary.out}")
+        typer.echo(f"go on with: {again.replace(' --overwrite', '')} --resume")
+        return
+    if summary.stepped:
+        typer.echo(
+            f"{summary.stepped} frames in {summary.seconds:.1f} s "
+            f"({summary.rate:.1f} frames/s): {summary.out}"
+        )
+    else:
+        typer.echo(f"nothing left to do: {summary.out} holds all {summary.frames} frames")
+    for object_id, found in summary.objects.items():
+        typer.echo(f"object {object_id}: seen on {found.seen} of {found.frames} frames")
+
+
+def _rate(fps: float | None) -> Fraction | None:
+    if fps is None:
+        return None
+    if not 0 < fps <= 1000:
+        raise InputError(f"--fps {fps:g}: expected more than 0 and at most 1000")
+    return Fraction(fps).limit_denominator(1001)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `track` to the command line."""
+    app.command("track", cls=PromptCommand)(track)

@@ -1,0 +1,122 @@
+"""Prompts as SAM 2 takes them: arrays of points with labels, boxes of four numbers, any mask."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segment_concept.types import Box, InputError, Mask, Points
+
+Numbers: TypeAlias = Tensor | NDArray[Any] | Sequence[Any]  # what numpy makes an array of
+
+PADDING, OFF, ON, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # SAM 2's labels of points
+
+
+def clicks_of(
+    points: Numbers | None,
+    labels: Numbers | None,
+    box: Numbers | None,
+    scale: tuple[float, float],
+) -> Points | Box:
+    """One prompt of what `add_new_points_or_box` takes.
+
+    Args:
+        points: (N, 2) or (1, N, 2), x and y.
+        labels: (N,) or (1, N): 1 on the object, 0 off it; 2 and 3 are the top left and bottom
+            right corner of a box; -1 does not count.
+        box: x0, y0, x1, y1.
+        scale: what x and y are multiplied with to be pixels of the video.
+
+    Raises:
+        InputError: neither points nor box, points without labels, or anything that is no prompt.
+    """
+    if (points is None) != (labels is None):
+        raise InputError("points and labels go together: give both or neither")
+    if points is None and box is None:
+        raise InputError("nothing to prompt with: give points with labels, a box, or both")
+    xy, kinds = _labelled(points, labels)
+    xy = xy * np.asarray(scale)
+    corners = [xy[kinds == corner] for corner in (TOP_LEFT, BOTTOM_RIGHT)]
+    found = [len(c) for c in corners]
+    if found not in ([0, 0], [1, 1]) or (found == [1, 1] and box is not None):
+        raise InputError(
+            "a box is given once: as `box`, or as two points labelled 2 (top left) and 3 (bottom "
+            "right)"
+        )
+    shown = None
+    if box is not None:
+        shown = _box(_array(box), scale)
+    elif found == [1, 1]:
+        shown = _box(np.concatenate(corners))
+    clicked = (kinds == ON) | (kinds == OFF)
+    if shown is not None and not clicked.any():
+        return shown
+    where = tuple((float(x), float(y)) for x, y in xy[clicked])
+    return Points(where, tuple(bool(k == ON) for k in kinds[clicked]), shown)
+
+
+def joined(old: Points | Box, new: Points | Box) -> Points:
+    """Both, in the order in which they were given.
+
+    Raises:
+        InputError: a box comes after other prompts.
+    """
+    if isinstance(new, Box) or new.box is not None:
+        raise InputError(
+            "a box comes before any point: leave clear_old_points=True, and add points afterwards"
+        )
+    if isinstance(old, Box):
+        return Points(new.xy, new.foreground, old)
+    return Points((*old.xy, *new.xy), (*old.foreground, *new.foreground), old.box)
+
+
+def mask_of(mask: Numbers, size: tuple[int, int]) -> Mask:
+    """A mask (h, w) of any size, in the size of the video.
+
+    Raises:
+        InputError: it is no mask, or has no foreground.
+    """
+    array = _array(mask)
+    if array.ndim != 2:
+        raise InputError(f"a mask has two dimensions (H, W), got {array.shape}")
+    bitmap = array != 0
+    if bitmap.shape != size:
+        whole = torch.from_numpy(bitmap).float()[None, None]
+        small = F.interpolate(whole, size, mode="bilinear", antialias=True)[0, 0]
+        bitmap = (small >= 0.5).numpy()  # as SAM 2 brings masks to its own size
+    return Mask(bitmap)
+
+
+def _labelled(
+    points: Numbers | None, labels: Numbers | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    if points is None or labels is None:
+        return np.zeros((0, 2)), np.zeros(0, np.int64)
+    xy, kinds = _array(points), _array(labels).reshape(-1).astype(np.int64)
+    if xy.shape[-1:] != (2,) or xy.reshape(-1, 2).shape[0] != len(kinds):
+        raise InputError(
+            f"points are (N, 2) with N labels, got {xy.shape} with {len(kinds)} labels"
+        )
+    unknown = sorted(set(kinds.tolist()) - {PADDING, OFF, ON, TOP_LEFT, BOTTOM_RIGHT})
+    if unknown:
+        raise InputError(
+            f"unknown labels {unknown}: 1 is on the object, 0 off it, 2 and 3 are a box's corners"
+        )
+    return xy.reshape(-1, 2).astype(np.float64), kinds
+
+
+def _box(corners: NDArray[Any], scale: tuple[float, float] = (1.0, 1.0)) -> Box:
+    if corners.size != 4:
+        raise InputError(f"a box is x0, y0, x1, y1, got {corners.size} numbers")
+    x0, y0, x1, y1 = (float(v) for v in corners.reshape(4))
+    return Box(x0 * scale[0], y0 * scale[1], x1 * scale[0], y1 * scale[1])
+
+
+def _array(values: Numbers) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values)

@@ -1,0 +1,36 @@
+"""From what SAM 2's scripts call their weights to a recipe."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from segment_concept.checkpoints.files import open_weights
+from segment_concept.checkpoints.sam2_keys import SEC_PREFIX
+from segment_concept.checkpoints.sec_card import CONCEPT
+from segment_concept.recipes import RECIPES, Recipe, find_recipe
+from segment_concept.types import InputError
+
+_OLDER = "facebook/sam2-hiera-"  # SAM 2 without .1: another network
+
+
+def recipe_for(model_id: str | Path | Recipe) -> Recipe:
+    """The recipe of that name, the one with those weights, or SAM 2.1's or SeC's with a file.
+
+    Raises:
+        InputError: the weights of SAM 2 before 2.1.
+        CheckpointError: there are no such weights.
+    """
+    if isinstance(model_id, Recipe):
+        return model_id
+    name = str(model_id)
+    if name in RECIPES:
+        return find_recipe(name)
+    known = [recipe for make in RECIPES.values() if (recipe := make()).weights == name]
+    if known:
+        return known[0]
+    if name.startswith(_OLDER):
+        raise InputError(
+            f"{name} is SAM 2, another network than SAM 2.1: take "
+            f"{name.replace('sam2-', 'sam2.1-')}"
+        )
+    is_sec = any(n.startswith((SEC_PREFIX, CONCEPT)) for n in open_weights(name).shapes)
+    return replace(find_recipe("sec_4b" if is_sec else "sam2_large"), name=name, weights=name)

@@ -1,0 +1,155 @@
+"""What a script carries from call to call: a video, the objects, and their session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segment_concept.tracking.keyframes import Keyframe, KeyframeBank
+from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, Track
+from segment_concept.tracking.policies import Candidate, MemoryPolicy
+from segment_concept.tracking.segmenter import NO_OBJECT_LOGIT
+from segment_concept.tracking.tracker import Session, enlarged
+from segment_concept.types import Frame, InputError, ObjectId, Prompt
+from segment_concept.video.source import VideoSource, read_frame
+
+_LIKE_A_DICT = ("num_frames", "video_height", "video_width", "obj_ids")
+
+
+@dataclass(frozen=True, slots=True)
+class Unforgetting:
+    """Recalls and chooses as another policy, but forgets nothing.
+
+    So that, as with SAM 2, any frame of the video can be corrected at any time.
+    """
+
+    policy: MemoryPolicy
+
+    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+        """As the other."""
+        return self.policy.recall(bank, moment)
+
+    def choose(
+        self, tracks: Sequence[Track], candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        """As the other."""
+        return self.policy.choose(tracks, candidates)
+
+    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+        """The bank as it is."""
+        return bank
+
+
+@dataclass(slots=True, eq=False)
+class InferenceState:
+    """Made by `VideoPredictor.init_state`; scripts hand it back and look at no more than its size.
+
+    `obj_ids` are the objects in the order of the rows of every answer, those without a prompt
+    included. `prompts` holds for each object what it was shown on which frame.
+    """
+
+    source: VideoSource
+    session: Session
+    obj_ids: list[ObjectId] = field(default_factory=list)
+    prompts: dict[ObjectId, dict[int, Prompt]] = field(default_factory=dict)
+    last: Frame | None = None  # reused where it is prompted again: its features are known
+
+    @property
+    def num_frames(self) -> int | None:
+        """About how many frames the video has; None where its container does not say."""
+        return self.source.info.frames
+
+    @property
+    def video_height(self) -> int:
+        """Pixels."""
+        return self.source.info.size[0]
+
+    @property
+    def video_width(self) -> int:
+        """Pixels."""
+        return self.source.info.size[1]
+
+    def __getitem__(self, name: str) -> Any:
+        """The few entries of SAM 2's dictionary that scripts read."""
+        if name not in _LIKE_A_DICT:
+            raise KeyError(f"{name!r}: of SAM 2's state there are {', '.join(_LIKE_A_DICT)}")
+        return getattr(self, name)
+
+    def frame(self, index: int) -> Frame:
+        """A frame of the video. Raises InputError where there is none."""
+        if self.last is None or self.last.index != index:
+            self.last = read_frame(self.source, index)
+        return self.last
+
+    def seen(self, frame: Frame) -> Frame:
+        """The frame, or the same one that was read before."""
+        if self.last is None or self.last.index != frame.index:
+            self.last = frame
+        return self.last
+
+    def masks(self, index: int) -> Tensor:
+        """(O, 1, H, W) logits of every object on a frame; -1024 where it has none."""
+        known = {
+            row: memory.logits
+            for row, object_id in enumerate(self.obj_ids)
+            if (memory := self._memory(object_id, index)) is not None
+        }
+        size, exclusive = self.source.info.size, self.session.tracker.exclusive
+        logits = enlarged(list(known.values()), size, exclusive=exclusive)
+        whole = torch.full((len(self.obj_ids), *size), NO_OBJECT_LOGIT, device=logits.device)
+        whole[list(known)] = logits
+        return whole[:, None]
+
+    def first_prompted(self) -> int:
+        """The earliest frame on which an object was shown.
+
+        Raises:
+            InputError: none was.
+        """
+        frames = [index for shown in self.prompts.values() for index in shown]
+        if not frames:
+            raise InputError("nothing to track: add points, a box or a mask first")
+        return min(frames)
+
+    def withdraw(self, object_id: ObjectId, index: int) -> None:
+        """Take back what an object was shown on a frame.
+
+        As in SAM 2 the frame stays in its memory, as one that was tracked; an object that was
+        shown on no other frame is forgotten.
+        """
+        if self.prompts.get(object_id, {}).pop(index, None) is None:
+            return
+        if not self.prompts[object_id]:
+            self.session.remove(object_id)
+            return
+        tracks = self.session.tracks[object_id]
+        self.session.tracks[object_id] = tuple(
+            replace(track, bank=_demoted(track.bank, index)) for track in tracks
+        )
+        self.session.banks[object_id] = self._without_keyframe(object_id, index)
+
+    def _memory(self, object_id: ObjectId, index: int) -> Memory | None:
+        tracks = self.session.tracks.get(object_id)
+        return tracks[0].bank.on(index) if tracks else None
+
+    def _without_keyframe(self, object_id: ObjectId, index: int) -> KeyframeBank:
+        """A bank is never empty: the earliest frame still shown takes the place of the last."""
+        bank = self.session.banks[object_id]
+        kept = tuple(k for k in bank.keyframes if k.frame.index != index)
+        if kept:
+            return replace(bank, keyframes=kept)
+        first = min(self.prompts[object_id])
+        memory = self._memory(object_id, first)
+        assert memory is not None, "prompted frames are never forgotten"
+        frame = self.frame(first)
+        mask = enlarged([memory.logits], frame.size, exclusive=False)[0] > 0
+        return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))
+
+
+def _demoted(bank: MemoryBank, index: int) -> MemoryBank:
+    """A prompted frame becomes a tracked one."""
+    memory = next(m for m in bank.prompted if m.frame_index == index)
+    prompted = tuple(m for m in bank.prompted if m is not memory)
+    return replace(bank, prompted=prompted).remember(memory)

@@ -1,0 +1,5 @@
+"""Videos in and out: sources of frames, the job that writes what was found, drawing."""
+
+from segment_concept.video.source import VideoSource, open_video
+
+__all__ = ["VideoSource", "open_video"]

@@ -1,0 +1,219 @@
+"""Writing video in parts, and joining the parts into one file with the source's sound.
+
+A part holds consecutive frames and begins with a keyframe, so that a run can stop and go on, or
+be played backwards chunk by chunk, and nothing has to be encoded twice. Parts are NUT files: they
+keep any time base exactly and stay readable where they are cut off.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from heapq import merge
+from itertools import count
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from segment_concept.types import Frame
+from segment_concept.video.decode import AnyPacket, opened, video_stream
+from segment_concept.video.sound import TimedPacket, sound_of
+from segment_concept.video.source import VideoInfo
+
+ENCODERS = ("libx264", "h264")
+ENCODER_THREADS = 2
+PRESET = "superfast"  # a third less work than veryfast, and without B-frames no larger
+BACKWARDS_BYTES = 48 << 20  # of planes held while a video is played backwards
+BACKWARDS_FRAMES = 48
+
+Planes = NDArray[np.uint8]  # (H + H/2, W) planar 4:2:0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of consecutive frames."""
+
+    file: str  # its name within the folder of parts
+    first: int
+    last: int
+
+    def meets(self, other: "Part") -> bool:
+        """Do they share a frame?"""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One encoded-to-be picture."""
+
+    index: int
+    pts: int
+    planes: Planes
+
+
+class PartWriter:
+    """Writes frames that come in ascending or descending order as parts in a folder."""
+
+    def __init__(
+        self, folder: Path, stem: str, info: VideoInfo, crf: int, parts: Sequence[Part] = ()
+    ) -> None:
+        self._folder, self._stem, self._info, self._crf = folder, stem, info, crf
+        self.parts = list(parts)
+        self._numbers = count(len(self.parts))
+        self._open: _Encoder | None = None
+        self._held: list[Still] = []
+        self.backwards = False
+
+    def write(self, frame: Frame, planes: Planes) -> None:
+        """One more frame. Raises OSError where the disk is full."""
+        still = Still(frame.index, self._pts(frame), planes)
+        if self.backwards:
+            self._held.append(still)
+            held_bytes = len(self._held) * planes.nbytes
+            if len(self._held) >= BACKWARDS_FRAMES or held_bytes >= BACKWARDS_BYTES:
+                self.cut()
+            return
+        self._encode(still)
+
+    def cut(self) -> None:
+        """Finish the part that is being written; the next frame begins another."""
+        held, self._held = self._held, []
+        for still in reversed(held):
+            self._encode(still)
+        encoder, self._open = self._open, None
+        if encoder is not None:
+            encoder.close()
+            self.parts.append(encoder.part)
+
+    def _encode(self, still: Still) -> None:
+        if self._open is None:
+            name = f"{self._stem}-{next(self._numbers):05d}.nut"
+            self._open = _Encoder(self._folder / name, still, self._info, self._crf)
+        self._open.encode(still)
+
+    def _pts(self, frame: Frame) -> int:
+        base, rate = self._info.time_base, self._info.rate
+        if frame.seconds is None:
+            return round(frame.index / rate / base)
+        return round(frame.seconds / float(base))
+
+
+class _Encoder:
+    """One part."""
+
+    def __init__(self, path: Path, first: Still, info: VideoInfo, crf: int) -> None:
+        self._path = path
+        self._first = self._last = first.index
+        self._last_pts = first.pts - 1
+        self._base = info.time_base
+        self._container: OutputContainer = av.open(str(path), "w", format="nut")
+        encoder = next(name for name in ENCODERS if name in av.codecs_available)
+        self._stream = cast(VideoStream, self._container.add_stream(encoder, rate=info.rate))
+        height, width = first.planes.shape[0] * 2 // 3, first.planes.shape[1]
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.options = {"preset": PRESET, "crf": str(crf)}
+        context = self._stream.codec_context
+        context.time_base = self._base
+        context.max_b_frames = 0  # then decoding order is presentation order, and parts join
+        context.thread_count = ENCODER_THREADS
+        context.flags |= Flags.global_header  # MP4 wants the parameters in front
+        context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU601
+        context.sample_aspect_ratio = info.pixel_aspect
+
+    @property
+    def part(self) -> Part:
+        return Part(self._path.name, self._first, self._last)
+
+    def encode(self, still: Still) -> None:
+        picture = VideoFrame.from_ndarray(still.planes, format="yuv420p")
+        picture.pts = self._last_pts = max(still.pts, self._last_pts + 1)
+        picture.time_base = self._base
+        self._last = still.index
+        self._container.mux(self._stream.encode(picture))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def joinable(parts: Sequence[Part]) -> list[Part]:
+    """Parts in the order of their frames; of those that share frames, the one written last."""
+    kept: list[Part] = []
+    for part in reversed(parts):
+        if not any(part.meets(other) for other in kept):
+            kept.append(part)
+    return sorted(kept, key=lambda part: part.first)
+
+
+def join(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> None:
+    """Write parts as one MP4 file, with the sound of the same stretch of the source.
+
+    Presentation times are the source's, counted from the first frame that is written.
+
+    Raises:
+        OSError: the disk is full, or such; `target` is then as it was.
+    """
+    ordered = joinable(parts)
+    if not ordered:
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        _mux(folder, ordered, info, partial)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _mux(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> None:
+    base = info.time_base
+    start = next(_stored(folder, parts[:1], base))[0]
+    *_, (last, _) = _stored(folder, parts[-1:], base)
+    end = last + _ticks(info)
+    with (
+        opened(str(folder / parts[0].file)) as model,
+        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as out,
+    ):
+        made = out.add_stream_from_template(video_stream(model, parts[0].file))
+        made.time_base = base
+        video = _renewed(_stored(folder, parts, base), made, info, start)
+        with sound_of(info.sound, out, start * base, end * base) as sound:
+            for _, packet in merge(video, sound, key=lambda timed: timed[0]):
+                out.mux(packet)
+
+
+def _stored(folder: Path, parts: Sequence[Part], base: Fraction) -> Iterator[tuple[int, AnyPacket]]:
+    """All packets with their times in units of `base`; NUT counts in a fraction of it."""
+    for part in parts:
+        with opened(str(folder / part.file)) as container:
+            stream = video_stream(container, part.file)
+            for packet in container.demux(stream):
+                if packet.pts is not None:
+                    yield round(packet.pts * packet.time_base / base), packet
+
+
+def _ticks(info: VideoInfo) -> int:
+    """How long a frame is shown, in units of the time base."""
+    return max(1, round(1 / info.rate / info.time_base))
+
+
+def _renewed(
+    stored: Iterator[tuple[int, AnyPacket]], made: VideoStream, info: VideoInfo, start: int
+) -> Iterator[TimedPacket]:
+    """The packets of several parts as those of one stream that begins at 0."""
+    base, last = info.time_base, -1
+    duration = _ticks(info)
+    for pts, packet in stored:
+        last = max(last + 1, pts - start)
+        packet.stream = made
+        packet.time_base = base
+        packet.pts = packet.dts = last
+        packet.duration = duration
+        yield last * base, packet

@@ -1,0 +1,142 @@
+"""What a video is to the rest of the package: frames, in order and from anywhere."""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+from segment_concept.types import Frame, InputError
+
+STREAM_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Where a video's sound is, and which of its moments belongs to the first frame."""
+
+    address: str
+    starts: Fraction  # seconds on the file's own clock
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What is known of a video before it is read."""
+
+    size: tuple[int, int]  # (H, W), upright
+    rate: Fraction  # frames a second, on average
+    time_base: Fraction  # all presentation times are multiples of it, in seconds
+    frames: int | None = None  # about how many there are
+    pixel_aspect: Fraction = Fraction(1)  # width of a pixel over its height
+    sound: Sound | None = None
+    live: bool = False  # frames come once, and when they like
+
+
+class VideoSource(Protocol):
+    """A video. Contract, held by one test suite over every source:
+
+    a frame's index counts the video's frames from 0 in the order of presentation, however it is
+    reached; a damaged frame keeps its index, is left out and warned of; memory does not grow with
+    the length of the video. `seconds` count from the first frame.
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        ...
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size, rate and such."""
+        ...
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Frames `start`, `start + 1`, ... to the end."""
+        ...
+
+    def backwards(self, start: int) -> Iterator[Frame]:
+        """Frames `start`, `start - 1`, ... to 0."""
+        ...
+
+    def index_at(self, seconds: float) -> int:
+        """The frame that is on screen at that moment.
+
+        Raises:
+            InputError: the video is over by then.
+        """
+        ...
+
+    def frame_name(self, index: int) -> str:
+        """What files that belong to this frame are called, without suffix."""
+        ...
+
+
+def open_video(address: str | Path, *, rate: Fraction | None = None) -> VideoSource:
+    """A video from a file, a folder of images, a webcam's number or a stream's address.
+
+    `rate` is for folders of images, which know none: frames a second, 24 where it is left out.
+
+    Raises:
+        InputError: there is no such thing, or it holds no picture.
+    """
+    from segment_concept.video.files import VideoFile
+    from segment_concept.video.images import ImageFolder
+    from segment_concept.video.live import LiveVideo
+
+    text = str(address)
+    path = Path(address)
+    if STREAM_ADDRESS.match(text):
+        live = LiveVideo(text)
+        return live if live.endless else VideoFile(text)
+    if path.is_dir():
+        return ImageFolder(path, rate=rate or Fraction(24))
+    if text.isdigit() and not path.exists():
+        return LiveVideo(*webcam(int(text)))
+    return VideoFile(path)
+
+
+def webcam(number: int, platform: str = sys.platform) -> tuple[str, str]:
+    """What FFmpeg calls the n-th camera: its address and its input format."""
+    if platform.startswith("linux"):
+        return f"/dev/video{number}", "v4l2"
+    if platform == "darwin":
+        return f"{number}:none", "avfoundation"
+    if platform == "win32":
+        return str(number), "vfwcap"
+    raise InputError(f"no way to open a webcam on {platform} is known: give a stream's address")
+
+
+def frame_at(seconds: float, rate: Fraction) -> int:
+    """The frame on screen at that moment, where all frames last equally long."""
+    return int(seconds * float(rate) + 1e-6)  # 0.12 s is the fourth frame at 25 a second
+
+
+def frames_in_words(first: int, last: int) -> str:
+    """`frame 7` or `frames 7 to 9`."""
+    return f"frame {first}" if first == last else f"frames {first} to {last}"
+
+
+def read_frame(source: VideoSource, index: int) -> Frame:
+    """One frame.
+
+    Raises:
+        InputError: the video is shorter, or the frame is damaged.
+    """
+    frame = next(iter(source.frames(index)), None)
+    if frame is None:
+        raise InputError(
+            f"there is no frame {index} in {source.name}{_length(source)}: frames count from 0"
+        )
+    if frame.index != index:
+        raise InputError(
+            f"frame {index} of {source.name} is damaged: show the object on another frame, "
+            f"for example {frame.index}"
+        )
+    return frame
+
+
+def _length(source: VideoSource) -> str:
+    frames = source.info.frames
+    return "" if frames is None else f", which has about {frames}"

@@ -1,0 +1,305 @@
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from tracking_toy import (
+    BLUE,
+    GREEN,
+    ONE,
+    RED,
+    THREE,
+    TWO,
+    Blob,
+    ColourSegmenter,
+    RotatingConcept,
+    flat,
+    on,
+    play,
+    video,
+)
+
+from segment_concept.tracking.tracker import Session, Tracker
+from segment_concept.tracking.triggers import (
+    AnyOf,
+    AtFrames,
+    Every,
+    Glance,
+    HsvShift,
+    Look,
+    LowQuality,
+    Never,
+    Trigger,
+    Verdict,
+    fast_hsv,
+    published_hsv,
+)
+from segment_concept.types import Frame
+
+BALL = Blob(RED, top=0, left=1, speed=1)
+CUT = 6
+COLOURS, TOPS = (RED, GREEN, BLUE), (0, 4, 8)
+
+
+def at(*frames: int) -> AtFrames:
+    return AtFrames(frozenset(frames))
+
+
+def session(trigger: Trigger, concept: RotatingConcept | None = None, **settings) -> Session:
+    concept = concept or RotatingConcept()
+    return Tracker(ColourSegmenter(), trigger=trigger, concept=concept, **settings).session()
+
+
+def cut_video() -> list[Frame]:
+    """Three squares; after the cut each has the colour that another one had before."""
+    before, after = frozenset(range(CUT)), frozenset(range(CUT, 12))
+    here = [Blob(c, top, hidden=after) for c, top in zip(COLOURS, TOPS, strict=True)]
+    turned = [tuple(np.roll(c, -1).tolist()) for c in COLOURS]
+    there = [Blob(c, top, left=9, hidden=before) for c, top in zip(turned, TOPS, strict=True)]
+    return video(*here, *there)
+
+
+def after_cut(number: int) -> np.ndarray:
+    return Blob(RED, TOPS[number], left=9).on(CUT)
+
+
+@dataclass
+class Counted:
+    """A trigger that writes down what it was asked and at which frames it looked."""
+
+    inner: Trigger
+    looked: list[int] = field(default_factory=list)
+    glances: list[Glance] = field(default_factory=list)
+
+    def look(self, frame: Frame) -> Look:
+        self.looked.append(frame.index)
+        return self.inner.look(frame)
+
+    def judge(self, glance: Glance) -> Verdict:
+        self.glances.append(glance)
+        return self.inner.judge(glance)
+
+
+def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own_concept():
+    frames = cut_video()
+    concept = RotatingConcept()
+    following = session(at(CUT), concept)
+    shown = {
+        i: Blob(c, t).mask(0) for i, c, t in zip((THREE, ONE, TWO), COLOURS, TOPS, strict=True)
+    }
+    following.prompt(frames[0], shown)
+    results = play(following, frames[1:])
+    assert concept.asked == [(CUT, [[0], [0], [0]])]
+    assert [i for i, r in results.items() if r.used_concept] == [CUT]
+    for number, object_id in enumerate((THREE, ONE, TWO)):
+        assert np.array_equal(results[CUT].mask(object_id), after_cut(number))
+
+
+def test_without_a_concept_the_colours_of_before_are_followed():
+    """What the test above would see if concepts did not reach the network."""
+    frames = cut_video()
+    following = session(Never())
+    following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
+    # Blue turns into red: it is the object of the third square that is red now.
+    turned = next(n for n, c in enumerate(COLOURS) if tuple(np.roll(c, -1)) == RED)
+    assert np.array_equal(play(following, frames[1:])[CUT].mask(ONE), after_cut(turned))
+
+
+def test_concepts_go_to_no_other_frame():
+    following = session(at(3, 5))
+    frames = video(BALL)
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    play(following, frames[1:])
+    given = [call.concepts[0] is not None for call in following.tracker.segmenter.proposed]
+    assert given == [index in (3, 5) for index in range(1, 12)]
+
+
+def test_an_object_without_a_usable_concept_goes_on_without():
+    frames = cut_video()
+    following = session(at(CUT), RotatingConcept(unknown=(RED,)))
+    following.prompt(frames[0], {ONE: Blob(RED).mask(0), TWO: Blob(GREEN, top=4).mask(0)})
+    result = play(following, frames[1 : CUT + 1])[CUT]
+    assert result.used_concept
+    assert [c is None for c in following.tracker.segmenter.proposed[-1].concepts] == [True, False]
+    assert np.array_equal(result.mask(TWO), after_cut(1))
+
+
+def test_only_objects_that_are_being_tracked_are_asked_about():
+    late = Blob(GREEN, top=4, left=3)
+    frames = video(BALL, late)
+    concept = RotatingConcept()
+    following = session(at(0, 4, 5, 7), concept)
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    assert not following.step(frames[0]).used_concept
+    following.prompt(frames[5], {TWO: late.mask(5)})
+    play(following, frames[1:], backwards=False)
+    assert [(index, len(keyframes)) for index, keyframes in concept.asked] == [
+        (4, 1),
+        (5, 1),  # the other one was shown on this frame
+        (7, 2),
+    ]
+
+
+def test_a_frame_joins_the_bank_if_it_was_asked_about_and_the_object_is_clearly_there():
+    """On 4 it is hidden; on 6 only a column is seen, whose presence logit is 4 / 2 - 1 = 1."""
+    ball = Blob(RED, left=4, hidden=frozenset({4}))
+    never = frozenset(range(20))
+    three_columns = Blob((0, 0, 0), left=5, hidden=never - {6})
+    two_columns = Blob((0, 0, 0), left=6, hidden=never - {8})
+    frames = video(ball, three_columns, two_columns)
+    concept = RotatingConcept(unknown=(RED,))
+    following = session(at(2, 4, 6, 8, 10), concept)
+    following.prompt(frames[0], {ONE: ball.mask(0)})
+    results = play(following, frames[1:])
+    assert results[6].mask(ONE).sum() == 4
+    assert torch.equal(results[6].presence, torch.tensor([1.0]).sigmoid())
+    assert results[8].mask(ONE).sum() == 8
+    keyframes = following.banks[ONE].keyframes
+    assert [k.frame.index for k in keyframes] == [0, 2, 8, 10]
+    assert np.array_equal(keyframes[2].mask, results[8].mask(ONE))
+    assert keyframes[2].frame is frames[8]
+    # A frame joins after it was asked about: it is not among its own keyframes.
+    assert concept.asked == [
+        (2, [[0]]),
+        (4, [[0, 2]]),
+        (6, [[0, 2]]),
+        (8, [[0, 2]]),
+        (10, [[0, 2, 8]]),
+    ]
+
+
+def test_how_clearly_an_object_must_be_seen_for_a_keyframe_can_be_set():
+    frames = video(BALL)
+    following = session(at(3), keyframe_presence=7.0)  # 16 pixels: 16 / 2 - 1
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    play(following, frames[1:])
+    assert [k.frame.index for k in following.banks[ONE].keyframes] == [0]
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [(1, [0]), (2, [0, 11]), (7, [0, 6, 7, 8, 9, 10, 11]), (30, list(range(12)))]
+)
+def test_the_bank_has_the_size_that_was_asked_for(size, kept):
+    frames = video(BALL)
+    following = session(Every(1), RotatingConcept((RED,)), keyframes=size)
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    play(following, frames[1:])
+    assert [k.frame.index for k in following.banks[ONE].keyframes] == kept
+
+
+def test_frames_that_are_shown_are_keyframes_and_replaced_when_shown_again():
+    frames = video(BALL)
+    following = session(at(2), RotatingConcept((RED,)))
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    play(following, frames[1:6])
+    for index in (5, 2, 0):
+        corrected = following.prompt(frames[index], {ONE: on((BALL.left + index + 1, 1))})
+        assert [k.frame.index for k in following.banks[ONE].keyframes] == [0, 2, 5]
+        (keyframe,) = (k for k in following.banks[ONE].keyframes if k.frame.index == index)
+        assert np.array_equal(keyframe.mask, corrected.mask(ONE))
+
+
+def test_every_third_frame_is_every_third_frame():
+    frames = video(BALL)
+    following = session(Every(3), RotatingConcept((RED,)))
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    results = play(following, frames[1:])
+    assert [i for i, r in results.items() if r.used_concept] == [3, 6, 9]
+
+
+def test_frames_are_counted_from_the_last_one_asked_about_whatever_asked():
+    frames = video(BALL)
+    following = session(AnyOf((Every(4), at(5))), RotatingConcept((RED,)))
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    results = play(following, frames[1:])
+    assert [i for i, r in results.items() if r.used_concept] == [4, 5, 9]
+
+
+@pytest.mark.parametrize("trigger", [published_hsv(), fast_hsv()])
+def test_the_distance_to_the_previous_frame_is_reported_on_every_frame(trigger):
+    frames = [flat(RED, 0), flat(RED, 1), flat(BLUE, 2), flat(BLUE, 3)]
+    following = session(trigger)
+    shown = following.prompt(frames[0], {ONE: on((3, 3))})
+    assert (shown.scene_change, shown.used_concept) == (None, False)
+    results = play(following, frames[1:])
+    assert [r.scene_change for r in results.values()] == [0, 1, 0]
+    assert [r.used_concept for r in results.values()] == [False, True, False]
+
+
+def test_triggers_that_do_not_look_report_no_distance():
+    frames = video(BALL)
+    following = session(Every(2))
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    assert {r.scene_change for r in play(following, frames[1:]).values()} == {None}
+
+
+def test_played_backwards_a_frame_is_compared_with_the_one_processed_before_it():
+    """The release compares with index - 1, and so fires one frame late and before the cut."""
+    frames = [flat(RED if i < 3 else BLUE, i) for i in range(6)]
+    following = session(HsvShift(side=16))
+    following.prompt(frames[5], {ONE: on((3, 3))})
+    results = play(following, reversed(frames[:5]))
+    assert {i: r.scene_change for i, r in results.items()} == {4: 0, 3: 0, 2: 1, 1: 0, 0: 0}
+    assert [i for i, r in results.items() if r.used_concept] == [2]
+
+
+def test_frames_left_out_are_not_compared_with():
+    frames = [flat(RED, 0), flat(BLUE, 1), flat(RED, 2), flat(BLUE, 3)]
+    following = session(HsvShift(side=16))
+    following.prompt(frames[0], {ONE: on((3, 3))})
+    assert following.step(frames[2]).scene_change == 0
+    assert following.step(frames[3]).scene_change == 1
+
+
+def test_every_frame_is_looked_at_once():
+    frames = video(BALL)
+    trigger = Counted(HsvShift(side=16))
+    following = session(trigger)
+    following.prompt(frames[0], {ONE: BALL.mask(0)})
+    play(following, frames[:6])
+    following.prompt(frames[5], {ONE: BALL.mask(5)})
+    play(following, frames[5:])
+    assert trigger.looked == list(range(12))
+
+
+def test_low_quality_is_that_of_the_worst_object_of_the_previous_frame():
+    frames = video(BALL, Blob(GREEN, top=6, drift=(0, -5, 0)), length=5)
+    trigger = Counted(LowQuality())
+    following = session(trigger)
+    following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
+    play(following, frames[1:])
+    # The green one is 5 from its prompt on frame 1, then 7.5 and 10 from the mean of its past.
+    worst = [1, 1 - 5 / 40, 1 - 7.5 / 40, 1 - 10 / 40]
+    assert [g.worst_quality for g in trigger.glances] == pytest.approx(worst)
+    seen = [g.worst_presence for g in trigger.glances]
+    assert seen == pytest.approx([1 / (1 + np.exp(-7))] * 4)
+
+
+def test_correcting_one_object_does_not_hide_how_bad_another_is():
+    frames = video(BALL, Blob(GREEN, top=6, hidden=frozenset({3, 4, 5})))
+    following = session(LowQuality(), RotatingConcept((RED, GREEN)))
+    following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
+    play(following, frames[1:4])
+    following.prompt(frames[3], {ONE: BALL.mask(3)})
+    assert following.step(frames[4]).used_concept
+
+
+def test_a_removed_object_is_asked_about_no_more_however_bad_it_was():
+    frames = video(BALL, Blob(GREEN, top=6, hidden=frozenset({3, 4, 5})))
+    following = session(LowQuality())
+    following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
+    play(following, frames[1:4])
+    following.remove(TWO)
+    assert not following.step(frames[4]).used_concept
+
+
+@pytest.mark.parametrize("trigger", [published_hsv(), Every(5), AnyOf((Never(), at(3)))])
+def test_a_trigger_without_a_concept_encoder_is_refused(trigger):
+    with pytest.raises(ValueError, match="can never be answered: no concept encoder was given"):
+        Tracker(ColourSegmenter(), trigger=trigger)
+    assert Tracker(ColourSegmenter(), trigger=Never()).concept is None
+
+
+def test_a_tracker_needs_room_for_a_keyframe():
+    with pytest.raises(ValueError, match="at least 1 keyframe, got 0"):
+        Tracker(ColourSegmenter(), keyframes=0)

@@ -1,0 +1,251 @@
+"""A segmenter one can check by hand: an object is whatever has its colour.
+
+What an object remembers is its mean colour, and it is looked for in the mean of the colours it
+recalls; so a memory of another object, or of another frame, changes the mask. All rows of a batch
+are computed together.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segment_concept.tracking.keyframes import ConceptRequest
+from segment_concept.tracking.memory import MemoryBank, Moment, Recall
+from segment_concept.tracking.motion import MotionMemory
+from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
+from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.tracking.tracker import Session
+from segment_concept.tracking.tree import TreeMemory
+from segment_concept.types import (
+    Bitmap,
+    Box,
+    Frame,
+    FrameResult,
+    Mask,
+    ObjectId,
+    Points,
+    Prompt,
+)
+
+RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
+ONE, TWO, THREE = ObjectId(1), ObjectId(2), ObjectId(3)
+FAR = 40.0  # pixels whose colour is farther from the object's (summed over R, G, B) are not its own
+SIZE = (12, 20)
+EVERY_POLICY: list[MemoryPolicy] = [RecentMemory(), ReliableMemory(), MotionMemory(), TreeMemory()]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A square of 4x4 pixels that moves to the right and changes its colour."""
+
+    colour: tuple[int, int, int]
+    top: int = 0
+    left: int = 0
+    speed: int = 0
+    drift: tuple[int, int, int] = (0, 0, 0)
+    hidden: frozenset[int] = frozenset()
+
+    def on(self, index: int) -> Bitmap:
+        """Its pixels; it comes back on the left when it has left on the right."""
+        bitmap = np.zeros(SIZE, np.bool_)
+        columns = (self.left + self.speed * index + np.arange(4)) % SIZE[1]
+        if index not in self.hidden:
+            bitmap[self.top : self.top + 4, columns] = True
+        return bitmap
+
+    def paint(self, rgb: Any, index: int) -> None:
+        """Into `rgb`, as it looks on frame `index`."""
+        shade = np.array(self.colour) + index * np.array(self.drift)
+        rgb[self.on(index)] = shade.clip(0, 255)
+
+    def mask(self, index: int) -> Mask:
+        return Mask(self.on(index))
+
+
+def video(*blobs: Blob, length: int = 12) -> list[Frame]:
+    return list(endless(*blobs, length=length))
+
+
+def endless(*blobs: Blob, length: int) -> Iterator[Frame]:
+    """The blobs on black; later ones in front."""
+    for index in range(length):
+        rgb = np.zeros((*SIZE, 3), np.uint8)
+        for blob in blobs:
+            blob.paint(rgb, index)
+        yield Frame(index, rgb)
+
+
+def flat(colour: tuple[int, int, int], index: int = 0, size: tuple[int, int] = SIZE) -> Frame:
+    return Frame(index, np.full((*size, 3), colour, np.uint8))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What `segment` or `propose` was given."""
+
+    frame_rows: tuple[int, ...]
+    previous: tuple[Tensor | None, ...]
+    recalls: tuple[Recall | None, ...]
+    concepts: tuple[Tensor | None, ...]
+
+
+@dataclass
+class ColourSegmenter:
+    """Implements `Segmenter`. The middle one of three masks is the right one.
+
+    Of n pixels of the object's colour the presence logit is n / 2 - 1, and the predicted IoU is 1
+    where they have exactly that colour and 0 at the distance `FAR`.
+    """
+
+    encoded: list[int] = field(default_factory=list)  # frames, in the order they were encoded in
+    segmented: list[Call] = field(default_factory=list)
+    proposed: list[Call] = field(default_factory=list)
+
+    def encode(self, frames: Sequence[Frame]) -> Features:
+        self.encoded += [frame.index for frame in frames]
+        pixels = torch.stack([torch.from_numpy(frame.rgb.copy()) for frame in frames])
+        return Features((pixels.permute(0, 3, 1, 2).float(),), frames[0].size)
+
+    def segment(
+        self,
+        features: Features,
+        prompts: Sequence[Prompt],
+        previous: Sequence[Tensor | None],
+        recalls: Sequence[Recall | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        self.segmented.append(
+            Call(tuple(images), tuple(previous), tuple(recalls), (None,) * len(images))
+        )
+        pictures = features.levels[0]
+        logits = torch.stack(
+            [
+                _shown(pictures[image], prompt, before)
+                for prompt, before, image in zip(prompts, previous, images, strict=True)
+            ]
+        )
+        return _proposals(logits, torch.ones(len(logits)))
+
+    def propose(
+        self,
+        features: Features,
+        recalls: Sequence[Recall],
+        concepts: Sequence[Tensor | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        self.proposed.append(
+            Call(tuple(images), (None,) * len(images), tuple(recalls), tuple(concepts))
+        )
+        colours = torch.stack(
+            [
+                _recalled_colour(recall) if concept is None else concept
+                for recall, concept in zip(recalls, concepts, strict=True)
+            ]
+        )
+        distance = (features.levels[0][list(images)] - colours[:, :, None, None]).abs().sum(1)
+        own = (distance < FAR).float()
+        mean = (distance * own).sum((1, 2)) / own.sum((1, 2)).clamp(min=1)
+        return _proposals((FAR - distance) / 4, 1 - mean / FAR)
+
+    def memorize(
+        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """(O, 4): mean colour, and 1 where the object is visible; the image lends itself."""
+        own = (believed.logits > 0).float()
+        count = own.sum((1, 2))[:, None]
+        pictures = features.levels[0][list(images)]
+        colours = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
+        return torch.cat((colours, count.clamp(max=1)), dim=1), [features.levels[0]] * len(images)
+
+
+class Nothing(list[Any]):
+    """A list that writes nothing down."""
+
+    def append(self, item: Any) -> None:
+        pass
+
+    def __iadd__(self, items: Any) -> "Nothing":  # type: ignore[override, misc]
+        return self
+
+
+def forgetful() -> ColourSegmenter:
+    """One that keeps nothing of what it was asked."""
+    return ColourSegmenter(Nothing(), Nothing(), Nothing())
+
+
+def _proposals(logits: Tensor, quality: Tensor) -> Proposals:
+    count = (logits > 0).flatten(1).sum(1)
+    masks = torch.stack((logits - 8, logits, -logits), dim=1)
+    ious = quality[:, None] * torch.tensor([0.5, 1.0, 0.1])
+    pointers = torch.stack((ious, torch.arange(3.0).expand(len(ious), 3)), dim=2)
+    return Proposals(masks, ious, pointers, presence=count / 2 - 1)
+
+
+def _recalled_colour(recall: Recall) -> Tensor:
+    seen = torch.stack([m.memory.features for m in recall.maps])
+    colours, visible = seen[:, :3], seen[:, 3:]
+    return (colours * visible).sum(0) / visible.sum(0)
+
+
+def _shown(picture: Tensor, prompt: Prompt, before: Tensor | None) -> Tensor:
+    """(H, W) logits. Clicks add to, or take from, what was believed before."""
+    if isinstance(prompt, Mask):
+        return torch.from_numpy(prompt.bitmap) * 20.0 - 10.0
+    if isinstance(prompt, Box):
+        inside = torch.zeros(picture.shape[1:], dtype=torch.bool)
+        inside[int(prompt.y0) : int(prompt.y1), int(prompt.x0) : int(prompt.x1)] = True
+        return torch.where(inside & (picture.sum(0) > 0), 10.0, -10.0)
+    logits = torch.full(picture.shape[1:], -10.0) if before is None else before
+    for (x, y), on in zip(prompt.xy, prompt.foreground, strict=True):
+        colour = picture[:, int(y), int(x)][:, None, None]
+        like = (FAR - (picture - colour).abs().sum(0)) / 4
+        logits = logits.maximum(like) if on else logits.minimum(-like)
+    return logits
+
+
+@dataclass
+class RotatingConcept:
+    """A concept encoder that says: its colour after the cut is (G, B, R) of its colour before.
+
+    It answers None for an object whose first keyframe shows one of the `unknown` colours.
+    """
+
+    unknown: tuple[tuple[int, int, int], ...] = ()
+    asked: list[tuple[int, list[list[int]]]] = field(default_factory=list)
+
+    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> list[Tensor | None]:
+        shown = [[k.frame.index for k in request.keyframes] for request in requests]
+        self.asked.append((query.index, shown))
+        return [self._concept(request) for request in requests]
+
+    def _concept(self, request: ConceptRequest) -> Tensor | None:
+        first = request.keyframes[0]
+        colour = tuple(first.frame.rgb[first.mask].mean(axis=0).tolist())
+        return None if colour in self.unknown else torch.tensor(np.roll(colour, -1)).float()
+
+
+@dataclass
+class WatchedPolicy:
+    """A policy that writes down every recall."""
+
+    policy: MemoryPolicy
+    recalls: list[tuple[Moment, Recall]] = field(default_factory=list)
+
+    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+        self.recalls.append((moment, self.policy.recall(bank, moment)))
+        return self.recalls[-1][1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.policy, name)
+
+
+def play(session: Session, frames: Sequence[Frame], **how: Any) -> dict[int, FrameResult]:
+    return {result.frame_index: result for result in session.track(frames, **how)}
+
+
+def on(*xy: tuple[float, float]) -> Points:
+    return Points.on(*xy)

@@ -1,0 +1,13 @@
+"""Videos that several tests read; each is made once."""
+
+from pathlib import Path
+
+import pytest
+from video_toys import Film, write_film
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 frames, H.264 with B-frames, a keyframe every 6, and sound."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    return write_film(path, Film(sound="aac", b_frames=2))
