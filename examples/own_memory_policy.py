@@ -46,7 +46,7 @@ def main(path: str, corners: str) -> None:
     frames = sc.open_video(path).frames()
     session.prompt(next(frames), {1: sc.Box(*(float(c) for c in corners.split(",")))})
     for result in session.track(frames):
-        print(result.frame_index, f"predicted IoU {result.quality[0]:.2f}")
+        print(f"frame {result.frame_index}: predicted IoU {result.quality[0]:.2f}")
 
 
 if __name__ == "__main__":

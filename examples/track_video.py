@@ -14,9 +14,12 @@ def main(path: str, corners: str) -> None:
     frames = sc.open_video(path).frames()
     first = next(frames)
     box = sc.Box(*(float(c) for c in corners.split(",")))
-    print(0, session.prompt(first, {1: box}).mask(1).sum())
+    print(f"frame 0: {session.prompt(first, {1: box}).mask(1).sum()} pixels")
     for result in session.track(frames):
-        print(result.frame_index, result.mask(1).sum(), f"presence {result.presence[0]:.2f}")
+        print(
+            f"frame {result.frame_index}: {result.mask(1).sum()} pixels, "
+            f"presence {result.presence[0]:.2f}"
+        )
 
 
 if __name__ == "__main__":
