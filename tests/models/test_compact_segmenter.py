@@ -1,11 +1,14 @@
 """The compact network under the tracker's protocol, with random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
+from segment_concept.tracking.memory import Moment
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 
 A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)
@@ -112,3 +115,17 @@ def test_gradients_reach_every_part_that_is_trained(segmenter, frames):
         "presence" in n or "absent" in n or "decoder.pointer" in n or "identity" in n
         for n in silent
     ), silent
+
+
+def test_keys_are_scaled_where_a_policy_says_so(segmenter, frames):
+    def conditioned(scale: float) -> torch.Tensor:
+        session = Tracker(segmenter).session()
+        session.prompt(frames[0], {A: Mask(square(30))})
+        session.step(frames[1])
+        recall = RecentMemory().recall(session.tracks[A][0].bank, Moment(2))
+        maps = tuple(replace(m, key_scale=1.0 if m.prompted else scale) for m in recall.maps)
+        features = segmenter.encode([frames[2]])
+        return segmenter.propose(features, [replace(recall, maps=maps)], [None], [0]).logits
+
+    assert torch.equal(conditioned(1.0), conditioned(1.0))
+    assert not torch.allclose(conditioned(1.0), conditioned(0.5), atol=1e-3)

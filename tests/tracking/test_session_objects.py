@@ -52,7 +52,7 @@ def test_several_objects_are_followed_as_if_each_were_alone(policy):
     frames = video(A, B, C, length=24)
     together = session(policy=policy)
     together.prompt(frames[0], {ONE: A.mask(0), TWO: Box(4, 4, 10, 8)})
-    results = play(together, frames[1:5])
+    results = play(together, frames[1:4])
     together.prompt(frames[4], {THREE: on((18, 10))})
     results |= play(together, frames[4:])
     starts = {ONE: (0, A.mask(0)), TWO: (0, Box(4, 4, 10, 8)), THREE: (4, on((18, 10)))}

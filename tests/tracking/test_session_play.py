@@ -20,6 +20,7 @@ from tracking_toy import (
 
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Session, Tracker
+from segment_concept.tracking.tree import TreeMemory
 from segment_concept.tracking.triggers import AnyOf, Every, HsvShift
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Prompt
 
@@ -74,7 +75,7 @@ def test_logits_have_the_size_of_the_video():
     assert result.logits.shape == (1, 12, 20)
 
 
-@every_policy
+@pytest.mark.parametrize("policy", [RecentMemory(), ReliableMemory(), TreeMemory()], ids=repr)
 def test_what_was_believed_before_is_what_is_looked_for(policy):
     """The colour fades by 4 a frame; it is looked for in the mean of the colours recalled."""
     fading = Blob(RED, top=2, drift=(-4, 0, 0))

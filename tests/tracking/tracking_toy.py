@@ -168,7 +168,7 @@ class Nothing(list[Any]):
     def append(self, item: Any) -> None:
         pass
 
-    def __iadd__(self, items: Any) -> "Nothing":  # type: ignore[override, misc]
+    def __iadd__(self, items: Any) -> "Nothing":  # type: ignore[misc]
         return self
 
 

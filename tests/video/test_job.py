@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from video_toys import (
     HEIGHT,
@@ -308,6 +309,21 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
     assert everything_in(job.out) == everything_in(whole.out)
     times = presentation_times(job.out / "overlay.mp4")
     assert times == presentation_times(whole.out / "overlay.mp4")
+
+
+@pytest.mark.parametrize("file", ["checkpoint.pt", "request.json"])
+def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
+    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    (job.out / ".resume" / file).write_bytes(b"rubbish")
+    with pytest.raises(InputError, match=f"{file} is damaged.*--overwrite"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
+
+
+def test_a_state_file_can_run_no_code(job: TrackJob) -> None:
+    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    torch.save({"format": 1, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
+    with pytest.raises(InputError, match="is damaged"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
 
 
 def test_resuming_a_finished_run_does_nothing(job: TrackJob) -> None:

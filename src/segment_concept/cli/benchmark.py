@@ -178,7 +178,8 @@ def _show_plan(job: Assignment, station: Station) -> None:
     typer.echo(
         f"{station.source.name} on {job.dataset.benchmark.value} ({job.dataset.source.split}{part})"
         f" into {station.run.path}: {len(todo.pending)} videos with {todo.frames} frames to "
-        f"predict, {len(todo.done)} done; {job.workforce.workers} workers ({job.workforce.engine.value})"
+        f"predict, {len(todo.done)} done; {job.workforce.workers} workers "
+        f"({job.workforce.engine.value})"
     )
     typer.echo(
         f"then scored by {job.rules.name}"

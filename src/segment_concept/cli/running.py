@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
@@ -39,7 +39,7 @@ class Workforce:
     engine: Engine = Engine.LOCAL
     workers: int = 1
     retries: int = 2
-    shard: Shard = Shard()
+    shard: Shard = field(default_factory=Shard)
 
     def crew(self, opener: Opener) -> Crew:
         """The workers.
@@ -124,7 +124,7 @@ def predict_all(
 
     Raises:
         InputError: another run is at the same work.
-        WorkerFailed: a worker cannot work at all (no weights, say, or a full disk).
+        WorkerError: a worker cannot work at all (no weights, say, or a full disk).
     """
     run = station.run
     with claimed(run.path, workforce.shard), _logging(run):

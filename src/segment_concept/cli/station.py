@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+
 from segment_concept.cli.trackers import TrackerSource
 from segment_concept.data.videos import Dataset, VideoEntry
 from segment_concept.evaluate.benchmark import Prediction, predict_video, video_job
@@ -44,13 +46,12 @@ class Station:
     def __call__(self, place: int) -> Callable[[VideoEntry], Outcome]:
         """Load the tracker, and return what predicts a video with it."""
         log_to(self.run.path / LOG)
-        if self.threads:
-            import cv2
-            import torch
-
-            torch.set_num_threads(self.threads)
-            cv2.setNumThreads(self.threads)
         tracker = self.source.load(place)
+        torch = sys.modules.get("torch")  # a tracker may do without
+        if self.threads:
+            cv2.setNumThreads(self.threads)
+        if self.threads and torch is not None:
+            torch.set_num_threads(self.threads)
         return lambda video: self._predict(tracker, video)
 
     def _predict(self, tracker: VideoTracker, video: VideoEntry) -> Outcome:
@@ -76,10 +77,7 @@ def log_to(path: Path) -> logging.Handler:
     """Let this process's messages go to a file too; several processes may share it."""
     logger = logging.getLogger("segment_concept")
     for handler in logger.handlers:
-        if (
-            isinstance(handler, logging.FileHandler)
-            and Path(handler.baseFilename) == path.resolve()
-        ):
+        if getattr(handler, "baseFilename", "") == str(path.resolve()):
             return handler
     handler = logging.FileHandler(path.resolve(), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import segment_concept
 from segment_concept.tracking.api import VideoTracker
@@ -43,14 +43,12 @@ class TrackerSource:
 
     def load(self, place: int) -> VideoTracker:
         """The tracker, with its weights, for the worker in that place."""
-        from segment_concept.recipes import Recipe
-
         made = self.made()
-        if not isinstance(made, Recipe):
+        if _is_tracker(made):
             return made
         from segment_concept.checkpoints.build import load
 
-        return load(made, device=self.device_of(place))
+        return load(cast("Recipe", made), device=self.device_of(place))
 
     def device_of(self, place: int) -> str:
         """Workers take turns among several GPUs."""
@@ -62,14 +60,13 @@ class TrackerSource:
 
     def described(self) -> dict[str, Any]:
         """What decides the tracker's results: its configuration and its weights' sha256."""
-        from segment_concept.recipes import Recipe
-
         made = self.made()
-        if not isinstance(made, Recipe):
+        if _is_tracker(made):
             return {"tracker": f"{type(made).__module__}.{type(made).__qualname__}"}
         from segment_concept.checkpoints.build import weights_hash
 
-        return {"recipe": repr(made), "weights": made.weights, "sha256": weights_hash(made)}
+        recipe = cast("Recipe", made)
+        return {"recipe": repr(recipe), "weights": recipe.weights, "sha256": weights_hash(recipe)}
 
 
 def versions() -> dict[str, str]:
@@ -85,6 +82,10 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _is_tracker(made: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
+    return hasattr(made, "session")
 
 
 def _own(name: str) -> "Recipe | VideoTracker":

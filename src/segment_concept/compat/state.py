@@ -12,7 +12,7 @@ from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, 
 from segment_concept.tracking.policies import Candidate, MemoryPolicy
 from segment_concept.tracking.segmenter import NO_OBJECT_LOGIT
 from segment_concept.tracking.tracker import Session, enlarged
-from segment_concept.types import Frame, InputError, ObjectId, Prompt
+from segment_concept.types import Frame, InputError, Mask, ObjectId, Prompt
 from segment_concept.video.source import VideoSource, read_frame
 
 _LIKE_A_DICT = ("num_frames", "video_height", "video_width", "obj_ids")
@@ -140,10 +140,12 @@ class InferenceState:
         kept = tuple(k for k in bank.keyframes if k.frame.index != index)
         if kept:
             return replace(bank, keyframes=kept)
-        first = min(self.prompts[object_id])
+        first, shown = min(self.prompts[object_id].items(), key=lambda item: item[0])
+        frame = self.frame(first)
+        if isinstance(shown, Mask):
+            return replace(bank, keyframes=(Keyframe(frame, shown.bitmap),))
         memory = self._memory(object_id, first)
         assert memory is not None, "prompted frames are never forgotten"
-        frame = self.frame(first)
         mask = enlarged([memory.logits], frame.size, exclusive=False)[0] > 0
         return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from enum import Enum
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
+from zipfile import is_zipfile
 
 import torch
 
@@ -69,9 +71,9 @@ class OutputFolder:
         path = self.state / "checkpoint.pt"
         if before is None or not path.exists():
             return None
-        values = torch.load(path, weights_only=True)
-        if values["format"] != _FORMAT:
-            raise InputError(f"{self.path} was written by another version: use --overwrite")
+        values = _loaded(path)
+        if values.get("format") != _FORMAT:
+            raise InputError(f"{path} was written by another version: begin again with --overwrite")
         parts = {k: tuple(Part(**p) for p in v) for k, v in values["parts"].items()}
         return Checkpoint(
             Position(**values["position"]), Written(values["journal"], parts), values["session"]
@@ -225,11 +227,22 @@ def _compare(before: Mapping[str, Any], request: Mapping[str, Any], path: Path) 
             )
 
 
+def _loaded(path: Path) -> dict[str, Any]:
+    damaged = InputError(f"{path} is damaged: begin again with --overwrite")
+    if not is_zipfile(path):  # other things would go to torch's old reader, which fails oddly
+        raise damaged
+    try:
+        values = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise damaged from error
+    return values if isinstance(values, dict) else {}
+
+
 def _json(path: Path) -> dict[str, Any] | None:
     with suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
         try:
             values: dict[str, Any] = json.load(file)
         except ValueError as error:
-            raise InputError(f"{path} is damaged: use --overwrite") from error
+            raise InputError(f"{path} is damaged: begin again with --overwrite") from error
         return values
     return None

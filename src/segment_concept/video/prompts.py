@@ -74,13 +74,14 @@ class Sketch:
         Raises:
             InputError: nothing was given, or things that do not go together.
         """
-        which = f"object {object_id or 1}"
+        number = ObjectId(1 if object_id is None else object_id)
+        which = f"object {number}"
         if self.mask is not None:
             if self.box or self.on or self.off:
                 raise InputError(f"{which}: a mask says it all; give no box or points with it")
             if object_id is None:
                 return [Shown(i, m, at) for i, m in read_masks(self.mask).items()]
-            return [Shown(ObjectId(object_id), read_mask(self.mask, object_id), at)]
+            return [Shown(number, read_mask(self.mask, number), at)]
         if self.on or self.off:
             if not self.on and self.box is None:
                 raise InputError(f"{which}: background points alone show nothing")
@@ -90,7 +91,7 @@ class Sketch:
             prompt = self.box
         else:
             raise InputError(f"{which} is not shown by anything: give a mask, a box or points")
-        return [Shown(ObjectId(object_id or 1), prompt, at)]
+        return [Shown(number, prompt, at)]
 
 
 def parse_at(text: str) -> At:

@@ -90,11 +90,13 @@ class _Packer:
             return (type(value).__name__, [self.pack(item) for item in value])
         if isinstance(value, Mapping):
             return ("dict", [(self.pack(k), self.pack(v)) for k, v in value.items()])
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if _is_record(type(value)):
             return ("record", _name_of(type(value)), self._fields(value))
         raise NotStorableError(f"a {type(value).__name__} cannot be stored")
 
     def _fields(self, value: Any) -> list[tuple[str, Any]]:
+        if isinstance(value, tuple):
+            return [(name, self.pack(item)) for name, item in value._asdict().items()]  # type: ignore[attr-defined]
         fields = dataclasses.fields(value)
         if not all(f.init for f in fields):
             raise NotStorableError(f"{type(value).__name__} has fields that are not arguments")
@@ -135,12 +137,17 @@ class _Restorer:
             found: Any = import_module(module)
             for part in qualified.split("."):
                 found = getattr(found, part, None)
-            if isinstance(found, type) and dataclasses.is_dataclass(found):
+            if isinstance(found, type) and _is_record(found):
                 return found
         raise CheckpointError(
             f"the state holds a {name}, which this version does not know: "
             "begin again with --overwrite"
         )
+
+
+def _is_record(kind: type) -> bool:
+    """A dataclass or a named tuple."""
+    return dataclasses.is_dataclass(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
 
 
 def _name_of(kind: type) -> str:

@@ -100,6 +100,9 @@ class TwoWayBlock(nn.Module):
         return tokens, image
 
 
-def perceptron(c_in: int, hidden: int, c_out: int) -> nn.Sequential:
-    """Two linear layers with a GELU between."""
-    return nn.Sequential(nn.Linear(c_in, hidden), nn.GELU(), nn.Linear(hidden, c_out))
+def perceptron(c_in: int, hidden: int, c_out: int, bias: float | None = None) -> nn.Sequential:
+    """Two linear layers with a GELU between; `bias` is where the answers begin."""
+    last = nn.Linear(hidden, c_out)
+    if bias is not None:
+        nn.init.constant_(last.bias, bias)
+    return nn.Sequential(nn.Linear(c_in, hidden), nn.GELU(), last)

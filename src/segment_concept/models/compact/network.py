@@ -94,6 +94,7 @@ class Remembered:
     missing: Tensor  # (S, N) bool: padding
     pointers: Tensor  # (O, P, pointer)
     pointer_ages: Tensor  # (O, P)
+    pointer_scales: Tensor  # (O, P) factors on the pointers' keys
     no_pointer: Tensor  # (O, P) bool: padding or an object that was not seen
 
 
@@ -271,7 +272,7 @@ class MemoryAttention(nn.Module):
         keys = torch.cat(
             [
                 memory.keys[..., k:][memory.set_of],
-                F.normalize(self.pointer_key(pointers), dim=-1),
+                F.normalize(self.pointer_key(pointers), dim=-1) * memory.pointer_scales[..., None],
             ],
             dim=1,
         )
@@ -314,8 +315,7 @@ class MaskDecoder(nn.Module):
         self.kernels = nn.ModuleList(_kernel(d, widths.quarter + 1) for _ in range(MASKS))
         self.prior_weight = nn.Parameter(torch.tensor(3.0))
         self.iou = perceptron(d, 64, MASKS)
-        self.presence = perceptron(d + self.EVIDENCE, 64, 1)
-        nn.init.constant_(self.presence[-1].bias, 2.0)  # until it has learnt: there
+        self.presence = perceptron(d + self.EVIDENCE, 64, 1, bias=2.0)  # until it has learnt: there
         self.identity = nn.Linear(d, widths.identity)
         self.pointer = perceptron(2 * d, d, d)
         self.absent_pointer = nn.Parameter(torch.zeros(d))

@@ -1,8 +1,6 @@
 """The compact network as a `Segmenter`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,20 +12,17 @@ from segment_concept.models.compact.network import (
     PROMPT_CHANNELS,
     CompactNetwork,
     Picture,
-    Remembered,
     Widths,
 )
+from segment_concept.models.compact.recalled import entries_of, remembered, same_frame
 from segment_concept.models.compact.trunk import Trunk
-from segment_concept.tracking.memory import Memory, Recall, RecalledMap
+from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Features, Proposals, Segmented
 from segment_concept.types import Bitmap, Box, Frame, Mask, Points, Prompt
-
-T = TypeVar("T")
 
 STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
 CERTAIN = 10.0  # logit of a mask or a presence that a person vouched for, as in SAM 2
 CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
-_PROMPTED, _NEWEST, _SECOND, _OLDER, _SAME_FRAME = range(5)  # ages
 
 
 def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
@@ -110,7 +105,7 @@ class CompactSegmenter(nn.Module):
         images: Sequence[int],
     ) -> Proposals:
         picture = _picture(features, images)
-        memory = self._remembered([_entries(r) for r in recalls], recalls, images)
+        memory = remembered([entries_of(r) for r in recalls], recalls, images, self.widths.pointer)
         logits, iou, pointers, presence = self.network.propose(picture, memory)
         above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
@@ -156,12 +151,12 @@ class CompactSegmenter(nn.Module):
         values = self.network.memory_encoder(picture, hints, certain)
         keys = features.levels[4]
         entries = [
-            [*(_entries(recall) if recall else []), _Entry(-1, _SAME_FRAME, values[i], keys[image])]
+            [*(entries_of(recall) if recall else []), same_frame(values[i], keys[image])]
             for i, (recall, image) in enumerate(zip(recalls, images, strict=True))
         ]
         known = [recall or Recall() for recall in recalls]
         logits, iou, pointers, _ = self.network.propose(
-            picture, self._remembered(entries, known, images)
+            picture, remembered(entries, known, images, self.widths.pointer)
         )
         return Proposals(logits, iou, pointers, certain * CERTAIN)
 
@@ -191,88 +186,6 @@ class CompactSegmenter(nn.Module):
         else:
             rough = inside if box is not None else on
         return torch.stack([rough, (rough > 0.5).to(like.dtype), on, off, inside])
-
-    def _remembered(
-        self,
-        entries: Sequence[Sequence["_Entry"]],
-        recalls: Sequence[Recall],
-        images: Sequence[int],
-    ) -> Remembered:
-        sets: dict[tuple[int, tuple[tuple[int, int], ...]], int] = {}
-        set_of, owners = [], []
-        for row, (image, maps) in enumerate(zip(images, entries, strict=True)):
-            key = (image, tuple((e.frame_index, e.age) for e in maps))
-            if key not in sets:
-                sets[key] = len(sets)
-                owners.append(row)
-            set_of.append(sets[key])
-        most = max(len(maps) for maps in entries)
-        device = entries[0][0].values.device
-        tables = [entries[row] for row in owners]
-        pointers = [
-            [(p.memory, _pointer_age(p.distance, i)) for i, p in enumerate(r.pointers)]
-            for r in recalls
-        ]
-        width, wide = max(1, *(len(p) for p in pointers)), self.widths.pointer
-        blank = torch.zeros(wide, device=device, dtype=entries[0][0].values.dtype)
-        return Remembered(
-            keys=torch.stack([_padded([e.keys for e in maps], most) for maps in tables]),
-            set_of=torch.tensor(set_of, device=device),
-            values=torch.stack([_padded([e.values for e in maps], most) for maps in entries]),
-            ages=torch.tensor(
-                [_fill_to([e.age for e in t], most, 0) for t in tables], device=device
-            ),
-            missing=torch.tensor(
-                [_fill_to([False] * len(t), most, True) for t in tables], device=device
-            ),
-            pointers=torch.stack(
-                [torch.stack(_fill_to([m.pointer for m, _ in p], width, blank)) for p in pointers]
-            ),
-            pointer_ages=torch.tensor(
-                [_fill_to([age for _, age in p], width, 0) for p in pointers], device=device
-            ),
-            no_pointer=torch.tensor(
-                [_fill_to([m.presence <= 0 for m, _ in p], width, True) for p in pointers],
-                device=device,
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Entry:
-    """One map to attend to."""
-
-    frame_index: int
-    age: int
-    values: Tensor  # (L, value + CELLS)
-    keys: Tensor  # (L, 2 * match)
-
-
-def _entries(recall: Recall) -> list[_Entry]:
-    return [_entry(m.memory, _map_age(m)) for m in recall.maps]
-
-
-def _entry(memory: Memory, age: int) -> _Entry:
-    assert memory.image is not None, "memorize() gives every memory its image's keys"
-    return _Entry(memory.frame_index, age, memory.features, memory.image)
-
-
-def _map_age(recalled: RecalledMap) -> int:
-    return _PROMPTED if recalled.prompted else min(_NEWEST + recalled.slot, _OLDER)
-
-
-def _pointer_age(distance: int, position: int) -> int:
-    """Prompted pointers come first in a recall."""
-    return _PROMPTED if position == 0 else min(max(distance, 1), _OLDER)
-
-
-def _padded(parts: Sequence[Tensor], length: int) -> Tensor:
-    joined = torch.cat(list(parts))
-    return F.pad(joined, (0, 0, 0, (length - len(parts)) * len(parts[0])))
-
-
-def _fill_to(values: Sequence[T], length: int, filler: T) -> list[T]:
-    return [*values, *[filler] * (length - len(values))]
 
 
 def _picture(features: Features, images: Sequence[int]) -> Picture:

@@ -1,0 +1,341 @@
+"""`track`, `demo`, `recipes`, `doctor` and the command line as a whole, as a user types them.
+
+The tracker is one that follows a colour, so that no weights are needed.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import segment_concept
+from segment_concept.checkpoints import build
+from segment_concept.cli.app import COMMANDS, command, make_app
+from segment_concept.cli.prompt_options import shown_by
+from segment_concept.types import Box, InputError, Points
+from segment_concept.video.prompts import Seconds
+
+VIDEO_TESTS = Path(__file__).parents[1] / "video"
+sys.path.insert(0, str(VIDEO_TESTS))
+
+from video_toys import ColourTracker, Film, presentation_times, truth, write_film  # noqa: E402
+
+SOURCE = Path(segment_concept.__file__).parents[1]
+RED, GREEN = "4,12,20,28", "70,44,86,60"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", Film(sound="aac"))
+
+
+@pytest.fixture(autouse=True)
+def _colour_tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "load", lambda recipe, *, device: ColourTracker())
+    monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: object) -> tuple[int, str]:
+    """Exit code and all that was said."""
+    found = CliRunner().invoke(make_app(), [str(w) for w in words], env={"COLUMNS": "200"})
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+    return found.exit_code, found.output
+
+
+def result_in(out: Path) -> Any:
+    return json.loads((out / "result.json").read_text())
+
+
+def ids_on(out: Path, index: int) -> Any:
+    return np.asarray(Image.open(out / "palette" / f"{index:05d}.png"))
+
+
+def test_a_video_and_a_box_are_enough(film: Path, tmp_path: Path) -> None:
+    code, said = run("track", film, "--box", RED)
+    assert code == 0
+    out = tmp_path / "film_tracked"
+    assert sorted(p.name for p in out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
+    assert "20 frames in" in said
+    assert "frames/s" in said
+    assert "object 1: seen on 20 of 20 frames" in said
+    assert ((ids_on(out, 7) == 1) & truth(7)).sum() > 200
+
+
+def test_the_result_names_the_recipe_the_weights_and_the_versions(
+    film: Path, tmp_path: Path
+) -> None:
+    assert run("track", film, "--box", RED, "-o", "out", "-r", "sam2_compact")[0] == 0
+    result = result_in(tmp_path / "out")
+    assert result["recipe"]["name"] == "sam2_compact"
+    assert result["recipe"]["policy"]["type"] == "RecentMemory"
+    assert result["weights"]["sha256"] == "0" * 64
+    assert result["device"] in ("cpu", "cuda", "mps")
+    assert result["versions"]["segment-concept"] == segment_concept.__version__
+    assert result["versions"]["torch"].startswith("2.")
+
+
+def test_two_objects_are_shown_on_different_frames(film: Path, tmp_path: Path) -> None:
+    words = ["--object", 1, "--box", RED, "--object", 2, "--at", "0.4s", "--point", "75,50"]
+    assert run("track", film, *words, "--out", "out", "--direction", "forward")[0] == 0
+    frames = result_in(tmp_path / "out")["frames"]
+    assert [list(f["objects"]) for f in frames] == [["1"]] * 10 + [["1", "2"]] * 10
+
+
+def test_everything_that_can_be_saved_is_saved(film: Path, tmp_path: Path) -> None:
+    save = "overlay, palette,objects,rle,matte,matte-png"
+    assert run("track", film, "--box", RED, "--out", "out", "--save", save)[0] == 0
+    found = sorted(p.name for p in (tmp_path / "out").iterdir())
+    expected = ["matte", "matte.mp4", "objects", "overlay.mp4", "palette", "result.json"]
+    assert found == [*expected, "rle.json"]
+
+
+def test_prompts_come_from_a_file_too(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('[{"object": 7, "box": [70, 44, 86, 60]}]')
+    assert run("track", film, "--prompts", "p.json", "--box", RED, "--out", "out")[0] == 0
+    assert set(np.unique(ids_on(tmp_path / "out", 3))) == {0, 1, 7}
+
+
+def test_quiet_says_nothing(film: Path) -> None:
+    assert run("track", film, "--box", RED, "--quiet") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "nothing to follow"),
+        (["--point", "96,10"], "lies outside frame 0, which is 96x64"),
+        (["--box", "1,2,3"], "expected x0,y0,x1,y1"),
+        (["--box", "200,200,220,220"], "lies outside"),
+        (["--mask", "none.png"], "there is no mask none.png"),
+        (["--mask", "small.png"], "the mask is 10x10 but frame 0 is 96x64"),
+        (["--mask", "empty.png"], "no foreground pixel"),
+        (["--box", RED, "--recipe", "sec_kompact"], "did you mean sec_compact"),
+        (["--box", RED, "--save", "overlay,masks"], "--save masks: expected some of overlay"),
+        (["--box", RED, "--at", "99"], "no frame 99"),
+        (["--box", RED, "--at", "soon"], "no place in a video"),
+        (["--box", RED, "--box", GREEN], "number the objects apart"),
+        (["--object", "2"], "object 2 is not shown by anything"),
+        (["--object", "x", "--box", RED], "--object x: expected a number"),
+        (["--box", RED, "--out", "full"], "holds other files"),
+        (["--box", RED, "--resume", "--overwrite"], "give one"),
+        (["--box", RED, "--fps", "0"], "--fps 0"),
+        (["--box", RED, "--device", "abacus"], "no device 'abacus'"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence_with_exit_code_2(
+    film: Path, tmp_path: Path, words: list[str], why: str
+) -> None:
+    Image.fromarray(np.ones((10, 10), np.uint8)).save(tmp_path / "small.png")
+    Image.fromarray(np.zeros((64, 96), np.uint8)).save(tmp_path / "empty.png")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    code, said = run("track", film, *words)
+    assert code == 2
+    assert said.startswith("error: ")
+    assert why in said
+    assert "Traceback" not in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("none.mp4", None, "there is no file none.mp4"),
+        ("empty.mp4", b"", "is empty"),
+        ("notes.mp4", b"not a video at all " * 50, "notes.mp4"),
+    ],
+)
+def test_a_video_that_is_none_is_told_with_exit_code_2(
+    tmp_path: Path, name: str, content: bytes | None, why: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    code, said = run("track", name, "--box", RED)
+    assert code == 2
+    assert said.startswith("error: ")
+    assert why in said
+
+
+def test_a_result_is_replaced_only_where_that_was_asked_for(film: Path) -> None:
+    assert run("track", film, "--box", RED)[0] == 0
+    code, said = run("track", film, "--box", GREEN)
+    assert code == 2
+    assert "--overwrite" in said
+    assert run("track", film, "--box", GREEN, "--overwrite")[0] == 0
+    code, said = run("track", film, "--box", GREEN, "--resume")
+    assert code == 0
+    assert "nothing left to do" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ([("--box", "1,2,3,4")], [(1, 0, Box(1, 2, 3, 4))]),
+        ([("--box", "1,2,3,4"), ("--at", "9")], [(1, 9, Box(1, 2, 3, 4))]),
+        ([("--at", "1.5s"), ("--box", "1,2,3,4")], [(1, Seconds(1.5), Box(1, 2, 3, 4))]),
+        (
+            [("--point", "1,2"), ("--not", "3,4"), ("--point", "5,6")],
+            [(1, 0, Points(((1, 2), (5, 6), (3, 4)), (True, True, False)))],
+        ),
+        (
+            [("--point", "1,2"), ("--box", "0,0,9,9")],
+            [(1, 0, Points(((1, 2),), (True,), Box(0, 0, 9, 9)))],
+        ),
+        (
+            [("--object", "3"), ("--box", "1,2,3,4"), ("--object", "2"), ("--box", "5,6,7,8")],
+            [(3, 0, Box(1, 2, 3, 4)), (2, 0, Box(5, 6, 7, 8))],
+        ),
+        (
+            [
+                ("--at", "5"),
+                ("--object", "1"),
+                ("--box", "1,2,3,4"),
+                ("--object", "2"),
+                ("--box", "5,6,7,8"),
+                ("--at", "9"),
+            ],
+            [(1, 5, Box(1, 2, 3, 4)), (2, 9, Box(5, 6, 7, 8))],
+        ),
+        (
+            [("--at", "0"), ("--box", "1,2,3,4"), ("--at", "30"), ("--point", "5,6")],
+            [(1, 0, Box(1, 2, 3, 4)), (1, 30, Points.on((5, 6)))],
+        ),
+        ([], []),
+    ],
+)
+def test_the_order_of_options_says_what_belongs_together(
+    given: list[tuple[str, str]], shown: list[tuple[int, object, object]]
+) -> None:
+    assert [(s.object_id, s.at, s.prompt) for s in shown_by(given)] == shown
+
+
+def test_points_off_an_object_need_one_on_it() -> None:
+    with pytest.raises(InputError, match="background points alone"):
+        shown_by([("--not", "1,2")])
+
+
+def test_options_are_understood_with_an_equals_sign(film: Path, tmp_path: Path) -> None:
+    assert run("track", "--object=4", f"--box={GREEN}", film, "--out=out")[0] == 0
+    assert set(np.unique(ids_on(tmp_path / "out", 3))) == {0, 4}
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from video_toys import ColourSession, ColourTracker
+from segment_concept.checkpoints import build
+step = ColourSession.step
+def slow(self, frame):
+    time.sleep(0.05)
+    return step(self, frame)
+ColourSession.step = slow
+build.load = lambda recipe, device: ColourTracker()
+build.weights_hash = lambda recipe: "0" * 64
+from segment_concept.cli import main
+main()
+"""
+
+
+def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(film: Path, tmp_path: Path) -> None:
+    words = ["track", str(film), "--box", RED, "--out", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW.format(tests=str(VIDEO_TESTS)), *words],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out/palette/00002.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "frames are kept in out" in said
+    assert "--resume" in said
+    done = len(list((tmp_path / "out/palette").glob("*.png")))
+    assert 3 <= done < 20
+    assert result_in(tmp_path / "out")["finished"] is False
+    assert len(presentation_times(tmp_path / "out/overlay.mp4")) == done
+    code, said = run(*words, "--resume")
+    assert code == 0
+    assert f"{20 - done} frames in" in said
+    assert run("track", film, "--box", RED, "--out", "whole")[0] == 0
+    for name in ["result.json", *(f"palette/{i:05d}.png" for i in range(20))]:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_demo_shows_its_shots_and_where_to_look(tmp_path: Path) -> None:
+    code, said = run("demo", "--out", "demo")
+    assert code == 0
+    assert "108 frames in" in said
+    assert "demo/overlay.mp4" in said
+    rows = [line.split() for line in said.splitlines() if line.split()[1:2] == ["36"]]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert [row[2] for row in rows] == ["0.00", "1.44", "2.88"]
+    assert len(presentation_times(tmp_path / "demo/overlay.mp4")) == 108
+
+
+def test_recipes_are_listed_with_size_and_licence() -> None:
+    code, said = run("recipes")
+    assert code == 0
+    for word in ("sec_compact", "sam2_large", "facebook/sam2.1-hiera-large", "Apache-2.0", "MB"):
+        assert word in said
+
+
+def test_the_doctor_names_versions_and_devices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.touch()
+    monkeypatch.setattr(build, "bundled_weights", lambda: weights)
+    code, said = run("doctor")
+    assert code == 0
+    for word in (segment_concept.__version__, "torch", "cores", "default device", "all is well"):
+        assert word in said
+
+
+def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "bundled_weights", lambda: tmp_path / "none")
+    code, said = run("doctor")
+    assert code == 1
+    assert "the bundled weights are missing" in said
+
+
+def test_the_version_is_said() -> None:
+    assert run("--version") == (0, f"segment-concept {segment_concept.__version__}\n")
+
+
+def test_help_lists_every_command() -> None:
+    code, said = run("--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert name in said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_list_exists(name: str) -> None:
+    assert command(name).name == name
+
+
+def test_every_module_that_registers_commands_is_listed() -> None:
+    folder = SOURCE / "segment_concept" / "cli"
+    registering = {p.stem for p in folder.glob("*.py") if "\ndef register(" in p.read_text()}
+    assert registering == {module for module, _ in COMMANDS.values()}
+
+
+def test_an_unknown_command_is_refused() -> None:
+    code, said = run("trak")
+    assert code == 2
+    assert "No such command" in said

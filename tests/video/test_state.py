@@ -1,0 +1,201 @@
+"""Sessions on disk: what is loaded goes on exactly as if nothing had happened."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from video_toys import ColourTracker, Forgetful, picture
+
+from segment_concept.tracking.keyframes import ConceptRequest
+from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.triggers import HsvShift
+from segment_concept.types import Box, CheckpointError, Frame, Mask, ObjectId
+from segment_concept.video.state import NotStorableError, pack_session, restore_session
+
+ONE, TWO = ObjectId(1), ObjectId(2)
+
+
+class Segmenter:
+    """Answers with numbers made of everything that it recalls."""
+
+    def encode(self, frames: Any) -> Features:
+        pixels = torch.stack([torch.from_numpy(f.rgb.copy()).float() for f in frames])
+        return Features((pixels.mean(dim=3),), frames[0].size)
+
+    def segment(
+        self, features: Features, prompts: Any, previous: Any, recalls: Any, images: Any
+    ) -> Proposals:
+        bitmaps = [torch.from_numpy(p.bitmap).float() * 20 - 10 for p in prompts]
+        return self._proposals(torch.stack(bitmaps)[:, None])
+
+    def propose(self, features: Features, recalls: Any, concepts: Any, images: Any) -> Proposals:
+        rows = []
+        for recall, concept in zip(recalls, concepts, strict=True):
+            maps = [m.memory.features * m.key_scale / (1 + m.slot) for m in recall.maps]
+            pointers = [p.memory.pointer.sum() * p.distance for p in recall.pointers]
+            extra = sum(pointers, torch.tensor(0.0)) + (0 if concept is None else concept.sum())
+            rows.append(torch.stack(maps).mean(0) + 0.001 * features.levels[0][0] + 0.01 * extra)
+        return self._proposals(torch.stack(rows)[:, None])
+
+    def memorize(
+        self, features: Features, believed: Any, images: Any, *, prompted: bool
+    ) -> tuple[Tensor, Any]:
+        shared = features.levels[0][0]
+        return believed.logits.tanh(), [shared for _ in images]
+
+    def _proposals(self, logits: Tensor) -> Proposals:
+        mean = logits.mean(dim=(2, 3))
+        return Proposals(logits, mean.sigmoid(), mean[..., None], logits.flatten(1).amax(1))
+
+
+class Concept:
+    """A concept made of all keyframes."""
+
+    def encode(self, requests: Any, query: Frame) -> list[Tensor]:
+        return [self._of(request) for request in requests]
+
+    def _of(self, request: ConceptRequest) -> Tensor:
+        sizes = [float(k.mask.sum()) + k.frame.index for k in request.keyframes]
+        return torch.tensor(sizes)
+
+
+def frames(count: int) -> list[Frame]:
+    return [Frame(i, picture(3 * i), i / 25) for i in range(count)]
+
+
+def tracker() -> Tracker:
+    return Tracker(
+        Segmenter(),
+        policy=ReliableMemory(slots=4, pointers=5),
+        trigger=HsvShift(above=0.0005, side=64),
+        concept=Concept(),
+        keyframes=3,
+    )
+
+
+def through_a_file(packed: dict[str, Any]) -> Any:
+    buffer = io.BytesIO()
+    torch.save(packed, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def masks() -> Mapping[ObjectId, Mask]:
+    one, two = np.zeros((64, 96), bool), np.zeros((64, 96), bool)
+    one[10:30, 5:25], two[40:60, 60:90] = True, True
+    return {ONE: Mask(one), TWO: Mask(two)}
+
+
+@pytest.mark.parametrize("stop", [1, 4, 9])
+def test_a_restored_session_goes_on_exactly(stop: int) -> None:
+    video = frames(14)
+    shared = tracker()
+    session = shared.session()
+    session.prompt(video[0], masks())
+    for frame in video[1:stop]:
+        session.step(frame)
+    packed = through_a_file(pack_session(session, shared))
+    restored = restore_session(packed, shared)
+    asked = 0
+    for frame in video[stop:]:
+        expected, found = session.step(frame), restored.step(frame)
+        assert torch.equal(expected.logits, found.logits)
+        assert torch.equal(expected.presence, found.presence)
+        assert torch.equal(expected.quality, found.quality)
+        assert (expected.used_concept, expected.scene_change) == (
+            found.used_concept,
+            found.scene_change,
+        )
+        asked += found.used_concept
+    assert asked  # so keyframes were stored, too
+
+
+def test_things_that_are_shared_stay_shared() -> None:
+    shared = tracker()
+    session = shared.session()
+    session.prompt(frames(1)[0], masks())
+    restored: Any = restore_session(through_a_file(pack_session(session, shared)), shared)
+    first, second = (restored.tracks[i][0].bank.prompted[0] for i in (ONE, TWO))
+    assert first.image is second.image
+    assert restored.banks[ONE].keyframes[0].frame is restored.previous.frame
+
+
+def test_a_row_of_a_batch_does_not_drag_the_batch_along() -> None:
+    session = ColourTracker().session()
+    session.colours[ONE] = torch.zeros(1000, 1000)[0]
+    packed = pack_session(session, session.tracker)
+    buffer = io.BytesIO()
+    torch.save(packed, buffer)
+    assert buffer.tell() < 20_000
+
+
+def test_a_session_that_holds_more_than_data_is_refused() -> None:
+    tracker = Forgetful()
+    with pytest.raises(NotStorableError, match="iterator cannot be stored"):
+        pack_session(tracker.session(), tracker)
+
+
+def test_the_state_of_another_kind_of_session_is_refused() -> None:
+    shared = tracker()
+    packed = pack_session(shared.session(), shared)
+    with pytest.raises(CheckpointError, match="--overwrite"):
+        restore_session(packed, ColourTracker())
+
+
+def test_a_state_cannot_name_what_is_no_record_of_this_package() -> None:
+    shared = ColourTracker()
+    packed = pack_session(shared.session(), shared)
+    for name in ("pathlib:Path", "video_toys:write_film", "segment_concept.types:Missing"):
+        packed["nodes"] = [("record", name, [])]
+        with pytest.raises(CheckpointError, match="does not know"):
+            restore_session(packed, shared)
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@dataclass(slots=True, eq=False)
+class Odd:
+    """Holds every kind of value that a session may."""
+
+    tracker: Any
+    values: Any = field(default=None)
+
+
+class OddTracker:
+    def session(self) -> Any:
+        return Odd(self)
+
+
+def test_values_of_every_kind_come_back() -> None:
+    shared = OddTracker()
+    session = shared.session()
+    session.values = {
+        1: (None, True, 2, 2.5, "text"),
+        "list": [frozenset({1, 2}), ()],
+        "array": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "number": np.float32(1.5),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "box": Box(0, 0, 1, 1),
+        "pair": Pair(1, (2, 3)),
+    }
+    restored: Any = restore_session(through_a_file(pack_session(session, shared)), shared)
+    found, given = restored.values, session.values
+    assert found[1] == given[1]
+    assert found["list"] == given["list"]
+    assert (found["array"] == given["array"]).all()
+    assert found["array"].dtype == np.float32
+    assert found["number"] == 1.5
+    assert found["half"].dtype == torch.bfloat16
+    assert found["box"] == given["box"]
+    assert found["pair"] == given["pair"]
+    assert type(found["pair"]) is Pair
