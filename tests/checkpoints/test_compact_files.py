@@ -28,7 +28,7 @@ def test_the_card_travels_with_the_weights(saved):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="there are no weights at .*none"):
+    with pytest.raises(CheckpointError, match=r"there are no weights at .*none"):
         load_compact(tmp_path / "none.safetensors")
 
 

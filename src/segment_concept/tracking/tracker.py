@@ -22,7 +22,15 @@ from segment_concept.tracking.memory import Moment, Track
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
 from segment_concept.tracking.segmenter import Features, Segmenter
 from segment_concept.tracking.triggers import Glance, Look, Never, Trigger, Verdict
-from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt, check_prompt
+from segment_concept.types import (
+    Frame,
+    FrameResult,
+    InputError,
+    Mask,
+    ObjectId,
+    Prompt,
+    check_prompt,
+)
 
 SUPPRESSED_LOGIT = -10.0  # SAM 2 clamps a pixel that another object claims to at most this
 
@@ -109,8 +117,10 @@ class Session:
         seen = dict(zip(ids, step.seen, strict=True))
         self.tracks |= {i: s.tracks for i, s in seen.items()}
         result = self._result(frame, ids, step.seen, Verdict(False))
-        for object_id in ids:
-            self._add_keyframe(object_id, Keyframe(frame, result.mask(object_id)))
+        for object_id, prompt in prompts.items():
+            # As published: a given mask is kept as it is, not as the network returns it.
+            mask = prompt.bitmap if isinstance(prompt, Mask) else result.mask(object_id)
+            self._add_keyframe(object_id, Keyframe(frame, mask))
         if self.previous is not None and self._is_previous(frame):
             seen = {**self.previous.seen, **seen}
         self.previous = _Previous(frame, features, look, seen)
