@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from segment_concept.baselines.geometry import AsItIs, Fit, ScaleTo, ShrinkTo
-from segment_concept.ops.resize import normalized
 from segment_concept.baselines.trackers import (
     cutie_long_video_settings,
     cutie_plus_settings,
@@ -10,6 +9,7 @@ from segment_concept.baselines.trackers import (
     xmem_settings,
     xmem_short_video_settings,
 )
+from segment_concept.ops.resize import normalized
 from segment_concept.types import InputError
 
 
