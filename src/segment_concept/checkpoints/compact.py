@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from segment_concept.checkpoints.keys import refuse_strangers
 from segment_concept.models.compact.network import CompactNetwork, Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.trunk import Trunk
@@ -52,11 +53,12 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
         network = CompactNetwork(Widths(**json.loads(metadata["widths"])))
         segmenter = CompactSegmenter(Trunk(), network, short_side=short_side)
     expected = set(segmenter.state_dict())
-    if expected != set(weights):
-        missing, unknown = sorted(expected - set(weights)), sorted(set(weights) - expected)
-        raise CheckpointError(
-            f"{path}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
-        )
+    refuse_strangers(
+        unknown=weights.keys() - expected,
+        missing=expected - weights.keys(),
+        network=f"a compact model of the widths that {path} tells",
+        hint="Export it again with this version of the package.",
+    )
     segmenter.load_state_dict(weights, assign=True)
     segmenter.trunk.channels_last()
     return segmenter.eval().requires_grad_(False)

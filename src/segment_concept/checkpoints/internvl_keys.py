@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from segment_concept.checkpoints.keys import refuse_strangers
 from segment_concept.models.concept.sizes import SIZES, ConceptSize, with_vocabulary
 from segment_concept.types import CheckpointError
 
 PREFIXES = ("vision_model.", "mlp1.", "language_model.", "text_hidden_fcs.")
 UNUSED = frozenset({"language_model.lm_head.weight"})  # no text is generated
-_LISTED = 8  # names in an error message; the rest is counted
 
 _EMBEDDINGS = {
     "class_embedding": "cls_token",
@@ -87,16 +87,12 @@ def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
     Raises:
         CheckpointError: lists what the network does not know and what it did not get.
     """
-    problems = [
-        f"{len(names)} {what}: {_listed(names)}"
-        for what, names in (("unknown", sorted(unknown)), ("missing", sorted(missing)))
-        if names
-    ]
-    if problems:
-        raise CheckpointError(
-            f"the weights are not those of this concept network: {'; '.join(problems)}. Is this "
-            "the checkpoint of another model, or one of its shards alone?"
-        )
+    refuse_strangers(
+        unknown,
+        missing,
+        "this concept network",
+        "Is this the checkpoint of another model, or one of its shards alone?",
+    )
 
 
 def size_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
@@ -124,8 +120,3 @@ def size_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
         f"a language model {width} wide with {layers} layers is of no known size "
         f"({', '.join(SIZES)}): give the checkpoint's config.json beside it"
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

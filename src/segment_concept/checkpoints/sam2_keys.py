@@ -7,13 +7,13 @@ is. Strict: a name that is neither known nor known to be of no use is an error.
 import re
 from collections.abc import Iterable
 
+from segment_concept.checkpoints.keys import refuse_strangers
 from segment_concept.types import CheckpointError
 
 SEC_PREFIX = "grounding_encoder."  # of the segmenter within SeC's checkpoint
 UNUSED = frozenset({"no_memory_positional_encoding"})  # SAM 2.1 adds `no_mem_embed` instead
 FREQUENCIES = "prompt_encoder.shared_embedding.positional_embedding"  # of points' positions
 _SECOND_COPY = "shared_image_embedding.positional_embedding"  # transformers' second copy
-_LISTED = 8  # names in an error message; the rest is counted
 
 _POINT = re.compile(r"sam_prompt_encoder\.point_embeddings\.([0-3])\.weight")
 _POINTS = "prompt_encoder.point_embed.weight"  # the four of them, a row each
@@ -130,18 +130,10 @@ def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
     Raises:
         CheckpointError: lists what the network does not know and what it did not get.
     """
-    problems = [
-        f"{len(names)} {what}: {_listed(names)}"
-        for what, names in (("unknown", sorted(unknown)), ("missing", sorted(missing)))
-        if names
-    ]
-    if problems:
-        raise CheckpointError(
-            f"the weights are not those of SAM 2.1: {'; '.join(problems)}. SAM 2 (without .1), "
-            "SAM and SAM 3 are other networks; in the hub look for facebook/sam2.1-hiera-*"
-        )
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    refuse_strangers(
+        unknown,
+        missing,
+        "SAM 2.1",
+        "SAM 2 (without .1), SAM and SAM 3 are other networks; in the hub look for "
+        "facebook/sam2.1-hiera-*",
+    )
