@@ -40,7 +40,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _colour_tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(build, "load", lambda recipe, *, device: ColourTracker())
+    monkeypatch.setattr(build, "load", lambda recipe, **how: ColourTracker())
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
     monkeypatch.chdir(tmp_path)
 
@@ -240,7 +240,7 @@ def slow(self, frame):
     time.sleep(0.05)
     return step(self, frame)
 ColourSession.step = slow
-build.load = lambda recipe, device: ColourTracker()
+build.load = lambda recipe, **how: ColourTracker()
 build.weights_hash = lambda recipe: "0" * 64
 from segment_concept.cli import main
 main()
@@ -339,3 +339,18 @@ def test_an_unknown_command_is_refused() -> None:
     code, said = run("trak")
     assert code == 2
     assert "No such command" in said
+
+
+def test_other_weights_and_a_device_for_the_language_model_are_handed_on(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def load(recipe: Any, **how: Any) -> ColourTracker:
+        asked.append((recipe.weights, how["language_device"]))
+        return ColourTracker()
+
+    monkeypatch.setattr(build, "load", load)
+    words = ["--box", RED, "--recipe", "sec_4b", "--weights", "mine", "--language-device", "cpu"]
+    assert run("track", film, *words)[0] == 0
+    assert asked == [("mine", "cpu")]

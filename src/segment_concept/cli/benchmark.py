@@ -41,7 +41,7 @@ from segment_concept.evaluate.rules import ProtocolName, RuleOptions, Rules, rul
 from segment_concept.evaluate.runs import Manifest, RunFolder
 from segment_concept.evaluate.score_files import write_scores
 from segment_concept.evaluate.scores import Scores
-from segment_concept.evaluate.scoring import Work, score_dataset
+from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_dataset
 from segment_concept.evaluate.sightings import Window
 from segment_concept.evaluate.submission import write_submission
 from segment_concept.types import InputError
@@ -65,7 +65,7 @@ class Assignment:
         return Station(
             TrackerSource(recipe, self.device),
             self.dataset.named(set()),
-            RunFolder(folder),
+            RunFolder(folder.absolute()),
             self.alone,
             self.workforce.threads(),
         )
@@ -101,7 +101,7 @@ def evaluate(
     ] = "auto",
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
     engine: Annotated[
-        Engine, typer.Option(help="local processes, or Ray (pip install segment-concept[batch]).")
+        Engine, typer.Option(help="local processes, or Ray (needs the extra `batch`).")
     ] = Engine.LOCAL,
     shard: Annotated[
         str,
@@ -129,12 +129,15 @@ def evaluate(
     """
     with plain_errors():
         kind = benchmark or recognise(data)
-        dataset = open_dataset(kind, Source(data, split, truth, unseen))
+        # Workers elsewhere have another current folder.
+        truth = None if truth is None else truth.absolute()
+        dataset = open_dataset(kind, Source(data.absolute(), split, truth, unseen))
         refuse_unpredictable(dataset)
         recipes = recipe or ["sec_compact"]
         folders = _folders(recipes, out)
         _refuse_options(recipes, submission)
         rules = rules_for(kind, protocol, RuleOptions(window))
+        refuse_unscorable(dataset, rules)
         workforce = Workforce(engine, workers, retries, Shard.parse(shard))
         command = shlex.join(["segment-concept", *sys.argv[1:]])
         job = Assignment(dataset, rules, workforce, device, objects_alone, command)

@@ -137,6 +137,7 @@ def predict_all(
             lost = distribute(todo.pending, crew, workforce.retries, diary.note)
         finally:
             crew.close()
+            run.sweep([video.name for video in todo.pending])  # of lost workers
         for unit in lost:
             tries = "; ".join(unit.reasons)
             problem = f"its worker was lost {len(unit.reasons)} times: {tries}"

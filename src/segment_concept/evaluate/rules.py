@@ -120,5 +120,11 @@ def rules_for(
     protocol: ProtocolName | None = None,
     options: RuleOptions | None = None,
 ) -> Rules:
-    """The dataset's own protocol, or the named one."""
-    return _MAKERS[protocol or OWN[benchmark]](options or RuleOptions())
+    """The dataset's own protocol, or the named one.
+
+    For MOSE v1 none is official: its evaluator is not public.
+    """
+    options = options or RuleOptions()
+    if benchmark is Benchmark.MOSE and protocol in (None, ProtocolName.VOS_BENCHMARK):
+        return VosBenchmark(True, options.window, options.count_strays, official=False)
+    return _MAKERS[protocol or OWN[benchmark]](options)

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from segment_concept.data.findings import Finding, error, errors_of
+from segment_concept.data.mask_files import PngLayer
 from segment_concept.data.videos import Dataset
 from segment_concept.evaluate.rules import Rules
 from segment_concept.evaluate.scores import Scores, VideoScores
@@ -58,6 +59,20 @@ def score_dataset(dataset: Dataset, predictions: Path, rules: Rules, work: Work)
         _refuse_broken(findings)
     objects = tuple(scored for video in videos for scored in video.objects)
     return Scores(rules.name, rules.official, rules.headline(objects), objects, findings)
+
+
+def refuse_unscorable(dataset: Dataset, rules: Rules) -> None:
+    """See before hours of predicting that the result can be scored: the truth stands in for it.
+
+    Raises:
+        InputError: it cannot, such as where it is not known which videos are unseen.
+    """
+    video = dataset.videos[0]
+    layer = video.layers[0] if video.layers else None
+    if not dataset.truth_is_complete or not isinstance(layer, PngLayer):
+        return
+    masks = layer.folder if layer.folder.name == video.name else layer.folder.parent
+    rules.plan(dataset, masks.parent)
 
 
 def _refuse_broken(findings: Sequence[Finding]) -> None:

@@ -86,15 +86,20 @@ def _nothing_in_common(root: Path, wanted: Sequence[str], predicted: Sequence[st
 def _task(video: VideoEntry, folder: Path) -> VideoTask:
     if not folder.is_dir():
         return VideoTask(video, folder, None)
+    return VideoTask(video, folder, prediction_layers(video, folder))
+
+
+def prediction_layers(video: VideoEntry, folder: Path) -> tuple[PngLayer, ...]:
+    """Where in a video's folder of predictions the answer to each of its layers lies."""
     # A single layer with a name but no folder of its own is a video of one object (DAVIS 2016).
     has_folders = any(
-        isinstance(layer, PngLayer) and layer.folder.name != video.name for layer in video.layers
+        layer.object_name and not (isinstance(layer, PngLayer) and layer.folder.name == video.name)
+        for layer in video.layers
     )
-    predictions = tuple(
+    return tuple(
         PngLayer(folder / layer.object_name if has_folders else folder, layer.object_name)
         for layer in video.layers
     )
-    return VideoTask(video, folder, predictions)
 
 
 def check_frames(plan: Plan, scored: Chooser) -> Plan:

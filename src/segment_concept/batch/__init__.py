@@ -1,0 +1,1 @@
+"""Sharing work among processes and machines. It knows nothing of videos."""

@@ -1,0 +1,1 @@
+"""What a run came to, for people: report.md, report.html and report.json."""

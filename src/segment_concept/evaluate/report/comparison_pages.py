@@ -1,0 +1,101 @@
+"""A comparison of runs as comparison.md, comparison.html and comparison.json."""
+
+import json
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+from segment_concept.data.findings import listed
+from segment_concept.evaluate.report.comparison import RESAMPLES, Against, Comparison
+from segment_concept.evaluate.report.content import plain
+from segment_concept.evaluate.report.files import write_texts
+from segment_concept.evaluate.report.html import page, section, table_html
+from segment_concept.evaluate.report.markdown import percent, table
+from segment_concept.evaluate.report.svg import differences
+
+_MOST_BARS = 80  # more videos than this are shown by the largest losses and gains
+
+
+def signed(value: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * value:+.1f}"
+
+
+def verdict(against: Against, first: str) -> str:
+    """One sentence on what the interval says."""
+    text = f"{signed(against.mean)} points [{signed(against.low)}, {signed(against.high)}]"
+    if against.low <= 0 <= against.high:
+        return f"{against.name} and {first} cannot be told apart: {text}"
+    better = "better" if against.mean > 0 else "worse"
+    return f"{against.name} is {better} than {first}: {text}"
+
+
+def to_markdown(found: Comparison) -> str:
+    """The comparison as text."""
+    kind = "official protocol" if found.official else "not official"
+    lines = [f"# {', '.join(found.names)} on {found.benchmark}", ""]
+    lines += [f"Protocol: {found.protocol} ({kind}). Scores in %.", ""]
+    lines += table(*_headlines(found))
+    if found.left_out:
+        lines += [f"Left out, for not every run has them: {listed(found.left_out, 20)}.", ""]
+    for against in found.against:
+        lines += [f"## {against.name} against {found.names[0]}", ""]
+        lines += [_explained(against, found.names[0]), "", *table(*_videos(against, found))]
+    return "\n".join(lines)
+
+
+def _headlines(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    heads = list(dict.fromkeys(name for headline in found.headlines for name in headline))
+    named = zip(found.names, found.headlines, strict=True)
+    return ["", *heads], [[n, *(percent(h.get(head)) for head in heads)] for n, h in named]
+
+
+def _videos(against: Against, found: Comparison) -> tuple[list[str], list[list[str]]]:
+    head = ["video", "objects", found.names[0], against.name, "difference"]
+    return head, [
+        [v.video, str(v.objects), percent(v.first), percent(v.second), signed(v.difference)]
+        for v in against.videos
+    ]
+
+
+def _explained(against: Against, first: str) -> str:
+    return (
+        f"{verdict(against, first)} (mean over objects; 95 % interval by {RESAMPLES} bootstrap "
+        f"resamples of videos). Better on {against.wins} of {len(against.videos)} videos."
+    )
+
+
+def to_html(found: Comparison) -> str:
+    """The comparison as a page of its own."""
+    kind = "official protocol" if found.official else "not official"
+    parts = [
+        f"<p>Protocol: {escape(found.protocol)} ({kind}). Scores in %.</p>",
+        table_html(*_headlines(found)),
+    ]
+    if found.left_out:
+        names = escape(listed(found.left_out, 20))
+        parts.append(f'<p class="alarm">Left out, for not every run has them: {names}.</p>')
+    for against in found.against:
+        title = f"{against.name} against {found.names[0]}"
+        shown = against.videos
+        if len(shown) > _MOST_BARS:
+            shown = shown[: _MOST_BARS // 2] + shown[-_MOST_BARS // 2 :]
+        plot = differences([(v.video, v.difference) for v in shown], f"{title}, by video")
+        words = f"<p>{escape(_explained(against, found.names[0]))}</p>"
+        parts.append(section(title, words + plot + table_html(*_videos(against, found))))
+    return page(f"{', '.join(found.names)} on {found.benchmark}", "".join(parts))
+
+
+def write_comparison(folder: Path, found: Comparison) -> None:
+    """Write comparison.md, comparison.json and comparison.html.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    content = json.dumps(plain(asdict(found)), indent=1, ensure_ascii=False, allow_nan=False)
+    texts = {
+        "comparison.md": to_markdown(found),
+        "comparison.json": content + "\n",
+        "comparison.html": to_html(found),
+    }
+    write_texts(folder, texts)

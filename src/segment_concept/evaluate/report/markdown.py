@@ -1,0 +1,132 @@
+"""report.md."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from segment_concept.evaluate.report.content import Report
+from segment_concept.evaluate.report.measures import Row
+
+_WORST = 20  # objects in the table of the weakest
+
+
+def percent(value: float | None) -> str:
+    """A share of 1 in percent; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; all columns but the first are numbers."""
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" + " ---: |" * (len(head) - 1)]
+    return [*lines, *("| " + " | ".join(_cell(c) for c in row) + " |" for row in rows), ""]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report."""
+    manifest = report.manifest
+    lines = [f"# {manifest.recipe} on {manifest.benchmark} ({manifest.split})", ""]
+    lines += _warnings(report)
+    if report.headline:
+        kind = "official protocol" if report.official else "not official"
+        lines += [f"Protocol: {report.protocol} ({kind}). All scores in %.", ""]
+        lines += table(["", *report.headline], [["all", *map(percent, report.headline.values())]])
+        lines += ["## By split", "", *_rows(report, report.splits)]
+        lines += ["## By video", "", *_rows(report, report.videos)]
+        lines += _weakest(report)
+        lines += _sides(report)
+    else:
+        lines += ["The full truth of this split is not here, so nothing was scored.", ""]
+    return "\n".join([*lines, *_cost(report), *_provenance(report), *_remarks(report)]) + "\n"
+
+
+def _warnings(report: Report) -> list[str]:
+    if report.is_whole:
+        return []
+    count = len(report.broken)
+    total = len(report.manifest.videos)
+    what = f"**{count} of {total} videos have no result: this is not the dataset's score.**"
+    return [what, "", *table(["video", "why"], report.broken)]
+
+
+def _rows(report: Report, rows: Iterable[Row]) -> list[str]:
+    boundary = report.measure.partition("&")[2]
+    cells = ([r.name, str(r.objects), *map(percent, (r.both, r.region, r.boundary))] for r in rows)
+    return table(["", "objects", report.measure, "J", boundary], cells)
+
+
+def _weakest(report: Report) -> list[str]:
+    worst = sorted(report.objects, key=lambda o: (o.both, o.video, o.name))[:_WORST]
+    cells = (
+        [f"{o.video} / {o.name}", str(o.frames), *map(percent, (o.both, o.region, o.boundary))]
+        for o in worst
+    )
+    head = ["video / object", "frames", report.measure, "J", report.measure.partition("&")[2]]
+    return ["## Weakest objects", "", *table(head, cells)]
+
+
+def _sides(report: Report) -> list[str]:
+    lines: list[str] = []
+    if report.by_cuts:
+        rows = [[name, str(count), percent(score)] for name, count, score in report.by_cuts]
+        lines += ["## By cuts so far", "", *table(["cuts", "frames", report.measure], rows)]
+    if report.after_return is not None:
+        back = report.after_return
+        row = [str(back.objects), percent(back.before), percent(back.after)]
+        head = ["objects that return", "before they leave", "after they return"]
+        lines += ["## After reappearance", "", *table(head, [row])]
+    return lines
+
+
+def cost_rows(report: Report) -> list[tuple[str, str]]:
+    """What the run took, in words."""
+    cost = report.cost
+    rows = [
+        ("frames", f"{cost.frames}"),
+        ("seconds of work", f"{cost.seconds:.1f}"),
+        ("frames a second (one worker)", "-" if math.isnan(cost.rate) else f"{cost.rate:.2f}"),
+        ("frames with a concept call", f"{cost.concept_calls}"),
+        ("peak memory", _mebibytes(cost.memory)),
+        ("device", ", ".join(cost.devices) or "-"),
+    ]
+    if cost.gpu_memory is not None:
+        rows.insert(-1, ("peak GPU memory", _mebibytes(cost.gpu_memory)))
+    return rows
+
+
+def _mebibytes(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} MiB"
+
+
+def _cost(report: Report) -> list[str]:
+    return ["## Cost", "", *table(["", ""], cost_rows(report))]
+
+
+def provenance_rows(report: Report) -> list[tuple[str, str]]:
+    """What the numbers come from."""
+    manifest = report.manifest
+    rows: list[tuple[str, str]] = [("command", report.command)]
+    rows += [(key, str(value)) for key, value in manifest.tracker.items()]
+    rows += [
+        ("objects", "each tracked alone" if manifest.alone else "tracked together"),
+        ("dataset", f"{manifest.benchmark}, split {manifest.split}, {len(manifest.videos)} videos"),
+        ("dataset fingerprint", manifest.dataset),
+    ]
+    return rows + _listed(manifest.versions)
+
+
+def _listed(versions: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [("versions", ", ".join(f"{name} {number}" for name, number in versions.items()))]
+
+
+def _provenance(report: Report) -> list[str]:
+    rows = ([name, f"`{value}`"] for name, value in provenance_rows(report))
+    return ["## Provenance", "", *table(["", ""], rows)]
+
+
+def _remarks(report: Report) -> list[str]:
+    if not report.findings:
+        return []
+    return ["## Remarks", "", *(f"- {f.severity.value}: {f}" for f in report.findings)]

@@ -1,0 +1,142 @@
+"""Small plots as inline SVG; colours come from the page's style."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_WIDTH, _HEIGHT = 640, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 40
+_BAR, _LABEL = 18, 190  # height of a horizontal bar with its gap; width of its label
+_LONGEST_LABEL = 28  # characters
+_FONT = 'font-size="11"'
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What a plot's axes are called; the y axis is a score in %, x goes to `end` at least."""
+
+    x: str
+    y: str
+    end: float = 0.0
+
+
+def bars(rows: Sequence[tuple[str, float]], title: str) -> str:
+    """Horizontal bars of scores (shares of 1), each with its label and its value in %."""
+    height = _BAR * len(rows) + 4
+    scale = _WIDTH - _LABEL - 50
+    parts = []
+    for i, (label, value) in enumerate(rows):
+        y = i * _BAR + 2
+        width = max(0.0, value) * scale
+        parts.append(
+            f'<text class="ink" {_FONT} x="{_LABEL - 6}" y="{y + 12}" text-anchor="end">'
+            f"{escape(_short(label))}</text>"
+            f'<rect class="bar" x="{_LABEL}" y="{y + 2}" width="{width:.1f}" height="{_BAR - 5}"/>'
+            f'<text class="ink" {_FONT} x="{_LABEL + width + 5:.1f}" y="{y + 12}">'
+            f"{100 * value:.1f}</text>"
+        )
+    return _svg(height, "".join(parts), title)
+
+
+def differences(rows: Sequence[tuple[str, float]], title: str) -> str:
+    """Horizontal bars to both sides of a zero line, in points."""
+    reach = max((abs(value) for _, value in rows), default=0.0) or 1.0
+    middle = _LABEL + (_WIDTH - _LABEL) / 2
+    scale = ((_WIDTH - _LABEL) / 2 - 44) / reach
+    height = _BAR * len(rows) + 4
+    parts = [f'<path class="axis" d="M{middle:.1f} 0V{height}"/>']
+    for i, (label, value) in enumerate(rows):
+        y = i * _BAR + 2
+        width = abs(value) * scale
+        left = middle if value >= 0 else middle - width
+        at = middle + width + 4 if value >= 0 else middle - width - 4
+        kind = "better" if value >= 0 else "worse"
+        anchor = "start" if value >= 0 else "end"
+        parts.append(
+            f'<text class="ink" {_FONT} x="{_LABEL - 6}" y="{y + 12}" text-anchor="end">'
+            f"{escape(_short(label))}</text>"
+            f'<rect class="{kind}" x="{left:.1f}" y="{y + 2}" width="{width:.1f}" '
+            f'height="{_BAR - 5}"/>'
+            f'<text class="ink" {_FONT} x="{at:.1f}" y="{y + 12}" text-anchor="{anchor}">'
+            f"{100 * value:+.1f}</text>"
+        )
+    return _svg(height, "".join(parts), title)
+
+
+def columns(rows: Sequence[tuple[str, float]], axes: Axes, title: str) -> str:
+    """Vertical bars of scores (shares of 1), each with its name below and its value above."""
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(rows), 1)
+    parts = [_frame(axes)]
+    for i, (label, value) in enumerate(rows):
+        middle = _LEFT + step * (i + 0.5)
+        width = min(step * 0.6, 80)
+        parts.append(
+            f'<rect class="bar" x="{middle - width / 2:.1f}" y="{_y(value):.1f}" '
+            f'width="{width:.1f}" height="{_y(0) - _y(value):.1f}"/>'
+            f'<text class="ink" {_FONT} x="{middle:.1f}" y="{_y(value) - 4:.1f}" '
+            f'text-anchor="middle">{100 * value:.1f}</text>'
+            f'<text class="ink" {_FONT} x="{middle:.1f}" y="{_HEIGHT - 24}" '
+            f'text-anchor="middle">{escape(_short(label))}</text>'
+        )
+    return _svg(_HEIGHT, "".join(parts), title)
+
+
+def line(
+    points: Sequence[tuple[float, float]], axes: Axes, title: str, level: float | None = None
+) -> str:
+    """A curve of scores (shares of 1) over x >= 0; `level` is drawn dashed across."""
+    last = max([axes.end, *(x for x, _ in points)]) or 1.0
+    scale = (_WIDTH - _LEFT - _RIGHT) / last
+    path = "L".join(f"{_LEFT + x * scale:.1f} {_y(value):.1f}" for x, value in points)
+    dots = "".join(
+        f'<circle class="dot" cx="{_LEFT + x * scale:.1f}" cy="{_y(value):.1f}" r="2.5">'
+        f"<title>{x:g}: {100 * value:.1f}</title></circle>"
+        for x, value in points
+    )
+    across = ""
+    if level is not None:
+        across = f'<path class="level" d="M{_LEFT} {_y(level):.1f}H{_WIDTH - _RIGHT}"/>'
+    ticks = "".join(
+        f'<text class="ink" {_FONT} x="{_LEFT + x * scale:.1f}" y="{_HEIGHT - 24}" '
+        f'text-anchor="middle">{x:g}</text>'
+        for x in _ticks(last)
+    )
+    curve = f'<path class="curve" d="M{path}"/>' if points else ""
+    return _svg(_HEIGHT, _frame(axes) + across + curve + dots + ticks, title)
+
+
+def _ticks(last: float) -> list[float]:
+    step = next((s for s in (1, 2, 5, 10, 20, 25, 50, 100) if last / s <= 6), last / 5)
+    return [i * step for i in range(int(last / step) + 1)]
+
+
+def _y(value: float) -> float:
+    return _TOP + (1 - value) * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def _frame(axes: Axes) -> str:
+    """Grid lines with their scores, and the axes' names."""
+    lines = "".join(
+        f'<path class="grid" d="M{_LEFT} {_y(v):.1f}H{_WIDTH - _RIGHT}"/>'
+        f'<text class="ink" {_FONT} x="{_LEFT - 6}" y="{_y(v) + 4:.1f}" text-anchor="end">'
+        f"{100 * v:.0f}</text>"
+        for v in (0, 0.25, 0.5, 0.75, 1)
+    )
+    middle = (_HEIGHT - _BOTTOM) / 2
+    return (
+        f'{lines}<text class="ink" {_FONT} x="{(_WIDTH + _LEFT) / 2}" y="{_HEIGHT - 6}" '
+        f'text-anchor="middle">{escape(axes.x)}</text>'
+        f'<text class="ink" {_FONT} transform="translate(12 {middle}) rotate(-90)" '
+        f'text-anchor="middle">{escape(axes.y)}</text>'
+    )
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+
+
+def _svg(height: float, inside: str, title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>{inside}</svg>'
+    )

@@ -1,0 +1,124 @@
+"""Archives as the benchmarks' servers take them, checked before they are written."""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segment_concept.data.findings import listed
+from segment_concept.data.mask_files import SUFFIX, read_labels
+from segment_concept.data.survey import picture_size
+from segment_concept.data.videos import Benchmark, Dataset, VideoEntry
+from segment_concept.evaluate.prompts import first_masks
+from segment_concept.evaluate.runs import RunError, explained
+from segment_concept.types import InputError
+
+# Below which folder of the archive the videos lie. As Cutie's and XMem's published scripts pack
+# them: YouTube-VOS and LVOS under Annotations, MOSE directly.
+_TOP = {
+    Benchmark.YOUTUBE_VOS_2018: "Annotations/",
+    Benchmark.YOUTUBE_VOS_2019: "Annotations/",
+    Benchmark.MOSE: "",
+    Benchmark.MOSE2: "",
+    Benchmark.LVOS1: "Annotations/",
+    Benchmark.LVOS2: "Annotations/",
+}
+_SHOWN = 10
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # no time of day, so that equal runs make equal archives
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One mask of the archive."""
+
+    name: str
+    path: Path
+
+
+def write_submission(dataset: Dataset, masks: Path, target: Path) -> None:
+    """Pack a dataset's predictions for its server, once they have been checked.
+
+    Every video must have a palette PNG of the picture's size for every picture, with no other ids
+    than those that were shown.
+
+    Raises:
+        InputError: the benchmark has no server that takes such archives, or masks are missing or
+            wrong; the message lists what.
+        RunError: the archive cannot be written.
+    """
+    if dataset.benchmark not in _TOP:
+        raise InputError(
+            f"{dataset.benchmark.value} has no server that takes archives (there are "
+            f"{', '.join(b.value for b in _TOP)}): it is scored with `segment-concept score`"
+        )
+    problems = [problem for video in dataset.videos for problem in _problems(dataset, video, masks)]
+    if problems:
+        lines = [f"  - {problem}" for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"  - and {len(problems) - _SHOWN} more")
+        raise InputError("\n".join(["the server would refuse these predictions:", *lines]))
+    _pack(list(_pages(dataset, masks)), target)
+
+
+def _problems(dataset: Dataset, video: VideoEntry, masks: Path) -> Iterator[str]:
+    folder = masks / video.name
+    if not folder.is_dir():
+        yield f"video {video.name} is not predicted"
+        return
+    missing = [p.stem for p in video.pictures if not (folder / (p.stem + SUFFIX)).is_file()]
+    if missing:
+        yield f"video {video.name} has no masks for {listed(missing)}"
+        return
+    known = {0, *(shown.object_id for shown in first_masks(video, dataset.benchmark))}
+    size = picture_size(video.pictures[0]) if video.pictures else None
+    for picture in video.pictures:
+        problem = _problem(folder / (picture.stem + SUFFIX), size, known)
+        if problem:
+            yield problem
+
+
+def _problem(path: Path, size: tuple[int, int] | None, known: set[int]) -> str:
+    try:
+        labels = read_labels(path)
+        with Image.open(path) as image:
+            mode = image.mode
+    except (InputError, OSError) as error:
+        return str(error)
+    if mode != "P":
+        return f"{path} is a {mode} picture, where the server takes palette PNG files"
+    if size is not None and labels.shape != size:
+        return (
+            f"{path} is {labels.shape[1]}x{labels.shape[0]}, but the video is {size[1]}x{size[0]}"
+        )
+    strange = sorted(set(np.unique(labels).tolist()) - known)
+    return f"{path} has ids of no object: {listed([str(i) for i in strange])}" if strange else ""
+
+
+def _pages(dataset: Dataset, masks: Path) -> Iterator[_Page]:
+    top = _TOP[dataset.benchmark]
+    for video in sorted(dataset.videos, key=lambda v: v.name):
+        for picture in video.pictures:
+            name = f"{video.name}/{picture.stem}{SUFFIX}"
+            yield _Page(top + name, masks / name)
+
+
+def _pack(pages: list[_Page], target: Path) -> None:
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+                for page in pages:
+                    info = zipfile.ZipInfo(page.name, _EPOCH)
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                    info.external_attr = 0o644 << 16
+                    archive.writestr(info, page.path.read_bytes())
+            partial.replace(target)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
