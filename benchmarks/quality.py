@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segment_concept import Box, Frame, Mask, ObjectId, Points
-from segment_concept.checkpoints.build import load
+from segment_concept.checkpoints.build import load_tracker
 from segment_concept.metrics import boundary_accuracy, region_similarity
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.tracker import Tracker
@@ -58,7 +58,7 @@ def main() -> None:
         recipe = replace(recipe, weights=options.weights)
     if options.short_side:
         recipe = replace(recipe, short_side=options.short_side)
-    tracker = load(recipe)
+    tracker = load_tracker(recipe)
     cuts_file = options.data / "clips.json"
     clips = json.loads(cuts_file.read_text()) if cuts_file.exists() else {}
     names = options.only.split(",") if options.only else sorted(sequences(options.data))

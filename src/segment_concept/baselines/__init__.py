@@ -6,6 +6,7 @@ Both propagate masks: a frame reads, pixel by pixel, from what was remembered of
 from segment_concept.baselines.checkpoints import (
     PUBLISHED,
     PublishedCheckpoint,
+    check_published,
     convert_once,
     load_cutie,
     load_xmem,
@@ -28,6 +29,7 @@ __all__ = [
     "PropagationTracker",
     "PublishedCheckpoint",
     "Settings",
+    "check_published",
     "convert_once",
     "cutie_long_video_settings",
     "cutie_plus_settings",

@@ -9,8 +9,10 @@ import torch
 
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
+from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.recipes.track import BUNDLED, Numbers
+from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.keyframes import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
@@ -22,7 +24,7 @@ def load(
     *,
     device: str = "auto",
     language_device: str | None = None,
-) -> Tracker:
+) -> VideoTracker:
     """A tracker, ready to use.
 
     Args:
@@ -35,12 +37,37 @@ def load(
         CheckpointError: the weights are missing, damaged or another network's.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    if recipe.network in NAMES:
+        _check_language(recipe, language_device)
+        return load_propagation(recipe.network, recipe.weights, find_device(device))
+    return load_tracker(recipe, device=device, language_device=language_device)
+
+
+def load_tracker(
+    recipe: str | Recipe = "sec_compact",
+    *,
+    device: str = "auto",
+    language_device: str | None = None,
+) -> Tracker:
+    """The same for recipes of SAM 2's kind, with everything that their `Tracker` offers.
+
+    Its sessions can be corrected by clicks, and it can be taken apart with `replace`.
+
+    Raises:
+        InputError: as `load`, or the recipe is Cutie's or XMem's.
+        CheckpointError: as `load`.
+    """
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    if recipe.network in NAMES:
+        raise InputError(
+            f"recipe {recipe.name} is {NAMES[recipe.network]}, which has neither SAM 2's memory "
+            "nor its prompts: use load(), or a recipe of another network"
+        )
+    _check_language(recipe, language_device)
     main = find_device(device)
     if recipe.network == "sec":
         language = main if language_device is None else find_device(language_device)
         segmenter, concept = _sec(recipe, main, language)
-    elif language_device is not None:
-        raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
     else:
         segmenter, concept = _segmenter(recipe, main), None
     return Tracker(
@@ -87,6 +114,8 @@ def number_type(numbers: Numbers, device: torch.device) -> torch.dtype:
 
 def weights_files(recipe: Recipe) -> tuple[Path, ...]:
     """The files that hold a recipe's weights, fetched from the hub if need be."""
+    if recipe.network in NAMES:
+        return (propagation_file(recipe.network, recipe.weights),)
     return (bundled_weights(),) if recipe.weights == BUNDLED else find_files(recipe.weights)
 
 
@@ -105,6 +134,11 @@ def weights_hash(recipe: Recipe) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _check_language(recipe: Recipe, language_device: str | None) -> None:
+    if language_device is not None and recipe.network != "sec":
+        raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
 
 
 def _segmenter(recipe: Recipe, device: torch.device) -> Segmenter:

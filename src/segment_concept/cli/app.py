@@ -13,6 +13,7 @@ import segment_concept
 COMMANDS = {
     "track": ("track", "Follow objects through a video, shown once by a mask, a box or points."),
     "demo": ("demo", "Follow a rabbit through a clip with two hard cuts."),
+    "compare": ("compare", "Follow objects with several recipes: side by side, and a table."),
     "recipes": ("info", "List the recipes: which weights, how large, what for."),
     "doctor": ("info", "Say what this machine has, and what is wrong with the installation."),
     "evaluate": ("benchmark", "Predict a dataset with a recipe, score it and write a report."),

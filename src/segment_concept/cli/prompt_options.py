@@ -11,8 +11,9 @@ object several hold for what follows each, so that it can be shown, or corrected
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 from segment_concept.types import InputError
@@ -25,6 +26,62 @@ from segment_concept.video.prompts import (
     parse_point,
     read_prompts,
 )
+
+SHOWING = "Show the object (their order matters)"
+VideoAddress = Annotated[
+    str,
+    typer.Argument(
+        metavar="VIDEO",
+        help="A video file, a folder of images, a webcam's number or a stream's address.",
+    ),
+]
+MaskFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="A mask image: palette or grey labels for several objects, or white on black.",
+        rich_help_panel=SHOWING,
+    ),
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(metavar="x0,y0,x1,y1", help="A box, in pixels.", rich_help_panel=SHOWING),
+]
+PointsOn = Annotated[
+    list[str] | None,
+    typer.Option(metavar="x,y", help="A point on it; repeatable.", rich_help_panel=SHOWING),
+]
+PointsOff = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not", metavar="x,y", help="A point off it; repeatable.", rich_help_panel=SHOWING
+    ),
+]
+ObjectNumbers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--object",
+        metavar="N",
+        help="What follows shows object N (1 to 255).",
+        rich_help_panel=SHOWING,
+    ),
+]
+Moments = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FRAME|SECONDS",
+        help="Where it is shown: 12 is a frame, 1.5s a moment; 0 where left out.",
+        rich_help_panel=SHOWING,
+    ),
+]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON: a list of prompts with object, at, box, points, background_points, mask.",
+        rich_help_panel=SHOWING,
+    ),
+]
 
 ORDERED = ("--object", "--at", "--mask", "--box", "--point", "--not")
 _KEY = "segment_concept.prompt_options"

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.prompt_options import PromptCommand, given_prompts
+from segment_concept.cli.prompt_options import (
+    Boxes,
+    MaskFiles,
+    Moments,
+    ObjectNumbers,
+    PointsOff,
+    PointsOn,
+    PromptCommand,
+    PromptsFile,
+    VideoAddress,
+    given_prompts,
+)
 from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.types import InputError
 from segment_concept.video.plan import Direction
@@ -22,7 +33,6 @@ if TYPE_CHECKING:
     from segment_concept.video.report import TrackSummary
 
 DEFAULT_RECIPE = "sec_compact"
-SHOWING = "Show the object (their order matters)"
 WRITING = "What is written"
 OUTPUTS = "overlay, palette, objects, rle, matte, matte-png"
 
@@ -30,73 +40,39 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="One of `segment-concept recipes`.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Rate = Annotated[
+    float | None, typer.Option(help="Frames a second of a folder of images; 24 where left out.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Weights in place of the recipe's: a file, a folder or a hub name."
+    ),
+]
+LanguageDevice = Annotated[
+    str | None, typer.Option(help="Where SeC's language model goes, if not to the same device.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
 def track(
     ctx: typer.Context,
-    video: Annotated[
-        str,
-        typer.Argument(
-            metavar="VIDEO",
-            help="A video file, a folder of images, a webcam's number or a stream's address.",
-        ),
-    ],
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="A mask image: palette or grey labels for several objects, or white on black.",
-            rich_help_panel=SHOWING,
-        ),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(metavar="x0,y0,x1,y1", help="A box, in pixels.", rich_help_panel=SHOWING),
-    ] = None,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(metavar="x,y", help="A point on it; repeatable.", rich_help_panel=SHOWING),
-    ] = None,
-    not_point: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--not", metavar="x,y", help="A point off it; repeatable.", rich_help_panel=SHOWING
-        ),
-    ] = None,
-    object_id: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--object",
-            metavar="N",
-            help="What follows shows object N (1 to 255).",
-            rich_help_panel=SHOWING,
-        ),
-    ] = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FRAME|SECONDS",
-            help="Where it is shown: 12 is a frame, 1.5s a moment; 0 where left out.",
-            rich_help_panel=SHOWING,
-        ),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="JSON: a list of prompts with object, at, box, points, background_points, mask.",
-            rich_help_panel=SHOWING,
-        ),
-    ] = None,
+    video: VideoAddress,
+    mask: MaskFiles = None,
+    box: Boxes = None,
+    point: PointsOn = None,
+    not_point: PointsOff = None,
+    object_id: ObjectNumbers = None,
+    at: Moments = None,
+    prompts: PromptsFile = None,
     direction: Annotated[
         Direction, typer.Option(help="Where to look, seen from there.")
     ] = Direction.BOTH,
     recipe: RecipeName = DEFAULT_RECIPE,
+    weights: Weights = None,
     device: Device = "auto",
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second of a folder of images; 24 where left out.")
-    ] = None,
+    language_device: LanguageDevice = None,
+    fps: Rate = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -137,23 +113,30 @@ def track(
         from segment_concept.video.job import TrackJob
         from segment_concept.video.source import open_video
 
-        chosen = find_recipe(recipe)
+        chosen = with_weights(find_recipe(recipe), weights)
         job = TrackJob(
             shown=given_prompts(ctx, prompts),
-            source=open_video(video, rate=_rate(fps)),
+            source=open_video(video, rate=frame_rate(fps)),
             out=out or Path(f"{Path(video).stem or 'video'}_tracked"),
             save=saved(save),
             direction=direction,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )
-        summary = run(job, chosen, device, quiet=quiet)
+        summary = run(job, chosen, device, language_device, quiet=quiet)
     if not quiet:
         tell(summary)
     if not summary.finished:
         raise typer.Exit(STOPPED)
 
 
-def run(job: "TrackJob", recipe: "Recipe", device: str, *, quiet: bool) -> "TrackSummary":
+def run(
+    job: "TrackJob",
+    recipe: "Recipe",
+    device: str,
+    language_device: str | None = None,
+    *,
+    quiet: bool,
+) -> "TrackSummary":
     """Load what is needed and do the job, with a progress bar."""
     from dataclasses import replace
 
@@ -161,10 +144,17 @@ def run(job: "TrackJob", recipe: "Recipe", device: str, *, quiet: bool) -> "Trac
     from segment_concept.video.job import Watch, check_job, run_track
 
     check_job(job)  # before the weights are loaded, or fetched
-    tracker = load(recipe, device=device)
+    tracker = load(recipe, device=device, language_device=language_device)
     traced = replace(job, provenance=provenance(recipe, str(find_device(device))))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
         return run_track(traced, tracker, Watch(on_frame, should_stop))
+
+
+def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
+    """The recipe with other weights, where some were given."""
+    from dataclasses import replace
+
+    return recipe if weights is None else replace(recipe, weights=weights)
 
 
 def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
@@ -222,7 +212,8 @@ def tell(summary: "TrackSummary") -> None:
         typer.echo(f"object {object_id}: seen on {found.seen} of {found.frames} frames")
 
 
-def _rate(fps: float | None) -> Fraction | None:
+def frame_rate(fps: float | None) -> Fraction | None:
+    """Frames a second as a fraction. Raises InputError."""
     if fps is None:
         return None
     if not 0 < fps <= 1000:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.build import load
+from segment_concept.checkpoints.build import load_tracker
 from segment_concept.compat.prompts import Numbers, clicks_of, joined, mask_of
 from segment_concept.compat.recipes import recipe_for
 from segment_concept.compat.state import InferenceState, Unforgetting
@@ -52,7 +52,7 @@ class VideoPredictor:
         Args:
             model_id: `facebook/sam2.1-hiera-large` and its sisters; `OpenIXCLab/SeC-4B`; the name
                 of a recipe (`sec_compact`); a file or a folder with such weights; or a recipe.
-            device: see `load`.
+            device: see `load_tracker`.
             apply_postprocessing: SAM 2's name for how it is used interactively; without, as its
                 benchmark script uses it (`Sam2Options.benchmark`).
             vos_optimized: compile the networks when they are first used.
@@ -61,7 +61,7 @@ class VideoPredictor:
             InputError: nothing of that name is known, or an option does not apply to it.
             CheckpointError: the weights are missing, damaged or another network's.
         """
-        tracker = load(recipe_for(model_id), device=device)
+        tracker = load_tracker(recipe_for(model_id), device=device)
         if vos_optimized or not apply_postprocessing:
             options = Sam2Options() if apply_postprocessing else Sam2Options.benchmark()
             tracker = _with_options(tracker, replace(options, compiled=vos_optimized))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from segment_concept.recipes.track import (
     Recipe,
+    cutie_base,
     sam2_base_plus,
     sam2_compact,
     sam2_large,
@@ -22,6 +23,7 @@ from segment_concept.recipes.track import (
     samurai_tiny,
     sec_4b,
     sec_compact,
+    xmem,
 )
 from segment_concept.types import InputError
 
@@ -47,6 +49,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         sam2long_small,
         sam2long_base_plus,
         sam2long_large,
+        cutie_base,
+        xmem,
     )
 }
 

@@ -8,7 +8,7 @@ from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, Reliab
 from segment_concept.tracking.tree import TreeMemory
 from segment_concept.tracking.triggers import Never, Trigger, published_hsv
 
-Network: TypeAlias = Literal["compact", "sam2", "sec"]
+Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
 Numbers: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
@@ -24,8 +24,10 @@ class Recipe:
     Attributes:
         name: under which it is listed.
         network: which family the weights belong to.
-        weights: a hub id, a folder, a file, or `bundled:...` for those inside the package.
-        policy: which memories are recalled and which masks believed.
+        weights: a hub id, a folder, a file, or `bundled:...` for those inside the package. For
+            Cutie and XMem a published file's name or address, which must be on disk already.
+        policy: which memories are recalled and which masks believed. Cutie and XMem have
+            memories of their own: of what follows nothing but the last three concerns them.
         trigger: when the concept encoder is asked.
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         exclusive: no two objects claim the same pixel.
@@ -189,6 +191,30 @@ def sec_4b() -> Recipe:
         numbers="auto",
         about="SeC as published: a vision-language model recognises the object after cuts; a GPU",
         size="14 GB",
+    )
+
+
+def cutie_base() -> Recipe:
+    """Cutie, base size, trained on MEGA: its default setting, 480 pixels and the newest frames."""
+    return Recipe(
+        name="cutie_base",
+        network="cutie",
+        weights="cutie-base-mega.pth",
+        about="Cutie: masks propagated from pixel and object memory; shown by masks only; a GPU",
+        size="140 MB",
+        licence="MIT",
+    )
+
+
+def xmem() -> Recipe:
+    """XMem in its default setting: 480 pixels with long-term memory."""
+    return Recipe(
+        name="xmem",
+        network="xmem",
+        weights="XMem.pth",
+        about="XMem: masks propagated from three memories; shown by masks only; wants a GPU",
+        size="249 MB",
+        licence="MIT",
     )
 
 

@@ -174,7 +174,7 @@ class _Run:
     def _step(self, frame: Frame, part: Pass) -> None:
         here = Position(self._position.number, frame.index)
         due = self._plan.due.get(frame.index, {}) if part.prompting else {}
-        result = _advance(self._session, frame, due)
+        result = step_and_show(self._session, frame, due)
         if self._plan.is_past(here, self._written_to):
             self._hand_over(frame, result, here)
         self._position = replace(here, frame=frame.index + (-1 if part.backwards else 1))
@@ -247,7 +247,9 @@ class _Run:
         )
 
 
-def _advance(session: TrackingSession, frame: Frame, due: Mapping[ObjectId, Prompt]) -> FrameResult:
+def step_and_show(
+    session: TrackingSession, frame: Frame, due: Mapping[ObjectId, Prompt]
+) -> FrameResult:
     """One frame, on which objects may be shown: those that are followed are tracked first."""
     if not due:
         return session.step(frame)

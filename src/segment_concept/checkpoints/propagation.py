@@ -1,0 +1,79 @@
+"""Cutie and XMem for recipes: where their published files are looked for, and trackers of them."""
+
+from pathlib import Path
+
+import torch
+
+from segment_concept.baselines import (
+    PUBLISHED,
+    PropagationTracker,
+    check_published,
+    cutie_tracker,
+    load_cutie,
+    load_xmem,
+    xmem_tracker,
+)
+from segment_concept.checkpoints.files import SUFFIXES, find_files
+from segment_concept.types import CheckpointError
+
+NAMES = {"cutie": "Cutie", "xmem": "XMem"}  # as recipes say it: as their authors do
+
+
+def load_propagation(network: str, weights: str, device: torch.device) -> PropagationTracker:
+    """The tracker of a recipe whose network is `cutie` or `xmem`.
+
+    Args:
+        network: `cutie` or `xmem`.
+        weights: see `propagation_file`.
+        device: where it computes.
+
+    Raises:
+        CheckpointError: the file is not on disk, damaged, or another network's.
+    """
+    path = propagation_file(network, weights)
+    check_published(path)
+    if network == "cutie":
+        return cutie_tracker(load_cutie(path).to(device))
+    return xmem_tracker(load_xmem(path).to(device))
+
+
+def propagation_file(network: str, weights: str) -> Path:
+    """The file that holds the weights.
+
+    Args:
+        network: `cutie` or `xmem`.
+        weights: a file; a folder with a file of a published name, or with a single one; or a
+            published name or address, which is looked for in the folder of the command and where
+            `torch.hub` keeps what it fetched.
+
+    Raises:
+        CheckpointError: it is in none of these places; the message says where to get it.
+    """
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        names = [c.file for c in PUBLISHED.values() if c.network == NAMES[network]]
+        published = next((path / name for name in names if (path / name).is_file()), None)
+        return published or find_files(path)[0]
+    name = weights.rsplit("/", 1)[-1]
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / name
+    is_published = name in PUBLISHED and weights in (name, PUBLISHED[name].url)
+    for place in (path, Path(name), kept) if is_published else (path,):
+        if place.is_file():
+            return _with_suffix(place)
+    raise CheckpointError(_where_to_get(network, weights, kept if is_published else None))
+
+
+def _with_suffix(path: Path) -> Path:
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"{path} is no weights file: expected one of {', '.join(SUFFIXES)}")
+    return path
+
+
+def _where_to_get(network: str, weights: str, kept: Path | None) -> str:
+    releases = [c.url for c in PUBLISHED.values() if c.network == NAMES[network]]
+    there = "" if kept is None else f", or put it at {kept}"
+    return (
+        f"the weights of {NAMES[network]} are not on this machine: there is no file or folder "
+        f"{weights}. Get {' or '.join(releases)} and give it with --weights FILE "
+        f"(in Python: replace(recipe, weights=...)){there}"
+    )

@@ -1,0 +1,141 @@
+"""`segment-concept compare`: several trackers on one video, side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from segment_concept.cli.prompt_options import (
+    Boxes,
+    MaskFiles,
+    Moments,
+    ObjectNumbers,
+    PointsOff,
+    PointsOn,
+    PromptCommand,
+    PromptsFile,
+    VideoAddress,
+    given_prompts,
+)
+from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
+from segment_concept.cli.track import Device, LanguageDevice, Quiet, Rate, frame_rate, with_weights
+from segment_concept.types import InputError
+
+if TYPE_CHECKING:
+    from segment_concept.recipes import Recipe
+    from segment_concept.video.compare import Comparison
+
+MEGABYTE = 1e6
+
+
+def compare(
+    ctx: typer.Context,
+    video: VideoAddress,
+    recipe: Annotated[
+        list[str],
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="NAME[=WEIGHTS]",
+            help="One of `segment-concept recipes`, with weights of its own; give two or more.",
+        ),
+    ],
+    mask: MaskFiles = None,
+    box: Boxes = None,
+    point: PointsOn = None,
+    not_point: PointsOff = None,
+    object_id: ObjectNumbers = None,
+    at: Moments = None,
+    prompts: PromptsFile = None,
+    device: Device = "auto",
+    language_device: LanguageDevice = None,
+    fps: Rate = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The video to write; VIDEO's name and _compared.mp4 where left out.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Follow objects with several trackers: one video with all of them, and a table.
+
+    The table says how fast each is, how much it remembers, and the mean IoU of its masks with each
+    other tracker's. Agreement is no measure of who is right.
+
+    Exit code 0: done. 2: something given cannot be used. 130: stopped; what was done is kept.
+    """
+    with plain_errors():
+        from segment_concept.checkpoints.build import load
+        from segment_concept.video.compare import CompareJob, check_comparison, run_compare
+        from segment_concept.video.job import Watch
+        from segment_concept.video.source import open_video
+
+        chosen = chosen_recipes(recipe)
+        if language_device and not any(one.network == "sec" for one in chosen.values()):
+            raise InputError("--language-device is for SeC, and no recipe given is SeC's")
+        job = CompareJob(
+            source=open_video(video, rate=frame_rate(fps)),
+            shown=given_prompts(ctx, prompts),
+            out=out or Path(f"{Path(video).stem or 'video'}_compared.mp4"),
+            overwrite=overwrite,
+        )
+        check_comparison(job)  # before weights are loaded, or fetched
+        trackers = {
+            name: load(
+                one,
+                device=device,
+                language_device=language_device if one.network == "sec" else None,
+            )
+            for name, one in chosen.items()
+        }
+        with progress_bar(job.source.name, quiet=quiet) as tell, stop_signals() as should_stop:
+            found = run_compare(job, trackers, Watch(tell, should_stop))
+    if not quiet:
+        Console().print(comparison_table(found))
+        typer.echo(f"{found.frames} frames; watch {job.out}")
+    if not found.finished:
+        raise typer.Exit(STOPPED)
+
+
+def chosen_recipes(given: list[str]) -> "dict[str, Recipe]":
+    """Recipes by what they are called, `NAME` or `NAME=WEIGHTS`. Raises InputError."""
+    from segment_concept.recipes import find_recipe
+
+    chosen: dict[str, Recipe] = {}
+    for word in given:
+        if word in chosen:
+            raise InputError(f"--recipe {word} is given twice: compare it with another")
+        name, _, weights = word.partition("=")
+        chosen[word] = with_weights(find_recipe(name), weights or None)
+    if len(chosen) < 2:
+        raise InputError("give --recipe at least twice, as in --recipe sec_compact -r sam2_compact")
+    return chosen
+
+
+def comparison_table(found: "Comparison") -> Table:
+    """A row for each tracker."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("recipe", overflow="fold")
+    for column in ("frames/s", "remembers", *(f"IoU with {name}" for name in found.names)):
+        table.add_column(column, justify="right", overflow="fold")
+    for row, name in enumerate(found.names):
+        overlaps = (
+            "" if other == row else f"{found.agreement[row, other]:.3f}"
+            for other in range(len(found.names))
+        )
+        table.add_row(
+            name, f"{found.rate(row):.1f}", f"{found.held[row] / MEGABYTE:.1f} MB", *overlaps
+        )
+    return table
+
+
+def register(app: typer.Typer) -> None:
+    """Add `compare` to the command line."""
+    app.command("compare", cls=PromptCommand)(compare)

@@ -1,0 +1,223 @@
+"""What `TrackingSession` promises, asked of every tracker there is.
+
+Trackers: each memory policy on a segmenter that follows colours and on the bundled network, and
+Cutie and XMem with few random weights. Where the objects really are is asked of the first kind
+alone: it is the only one whose answers are known beforehand.
+"""
+
+import sys
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "baselines"))
+
+from propagation_toys import blue, endless, red, toy_cutie, toy_xmem, video
+from tracking_toy import EVERY_POLICY, forgetful
+
+from segment_concept.checkpoints.build import bundled_weights
+from segment_concept.checkpoints.compact import load_compact
+from segment_concept.tracking.api import VideoTracker
+from segment_concept.tracking.tracker import Tracker
+from segment_concept.types import Frame, FrameResult, InputError, ObjectId
+from segment_concept.video.held import held_bytes
+
+ONE, TWO = ObjectId(1), ObjectId(2)
+SMALL = (24, 32)
+POLICIES = {type(policy).__name__: policy for policy in EVERY_POLICY}
+COLOUR = [f"colour-{name}" for name in POLICIES]
+COMPACT = [f"compact-{name}" for name in POLICIES]
+EVERY = [*COLOUR, *COMPACT, "cutie", "xmem"]
+every_tracker = pytest.mark.parametrize("name", EVERY)
+
+
+@lru_cache(maxsize=1)
+def compact_segmenter():
+    return load_compact(bundled_weights(), short_side=64)
+
+
+@cache
+def make(name: str) -> VideoTracker:
+    if name == "cutie":
+        return toy_cutie()
+    if name == "xmem":
+        return toy_xmem()
+    kind, policy = name.split("-")
+    return Tracker(forgetful() if kind == "colour" else compact_segmenter(), POLICIES[policy])
+
+
+def check(result: FrameResult, frame: Frame, *ids: ObjectId) -> FrameResult:
+    """It is of these objects, of this frame and in its range."""
+    assert result.object_ids == ids
+    assert result.frame_index == frame.index
+    assert result.logits.shape == (len(ids), *frame.size)
+    assert bool(result.logits.isfinite().all())
+    for scores in (result.presence, result.quality):
+        assert scores.shape == (len(ids),)
+        assert bool(((scores >= 0) & (scores <= 1)).all())
+    return result
+
+
+def overlap(a, b) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+def same(a: FrameResult, b: FrameResult) -> bool:
+    pairs = ((a.logits, b.logits), (a.presence, b.presence), (a.quality, b.quality))
+    return a.object_ids == b.object_ids and all(bool((x == y).all()) for x, y in pairs)
+
+
+def grey(index: int, size: tuple[int, int]) -> Frame:
+    return Frame(index, np.full((*size, 3), 128, np.uint8))
+
+
+@every_tracker
+def test_several_objects_are_followed_in_the_order_in_which_they_were_shown(name):
+    frames = video(4)
+    session = make(name).session()
+    shown = session.prompt(frames[0], {TWO: blue(frames[0]), ONE: red(frames[0])})
+    check(shown, frames[0], TWO, ONE)
+    assert session.object_ids == (TWO, ONE)
+    for frame, result in zip(frames[1:], session.track(frames[1:]), strict=True):
+        check(result, frame, TWO, ONE)
+    if name in COLOUR:
+        assert overlap(result.mask(ONE), red(frames[3]).bitmap) > 0.9
+        assert overlap(result.mask(TWO), blue(frames[3]).bitmap) > 0.9
+
+
+@every_tracker
+def test_a_given_mask_is_what_the_object_is_on_its_frame(name):
+    frame = video(1)[0]
+    result = make(name).session().prompt(frame, {ONE: red(frame)})
+    assert overlap(result.mask(ONE), red(frame).bitmap) > 0.7
+
+
+@every_tracker
+def test_an_object_may_come_late(name):
+    frames = video(6)
+    session = make(name).session()
+    session.prompt(frames[0], {ONE: red(frames[0])})
+    for frame in frames[1:4]:
+        check(session.step(frame), frame, ONE)
+    check(session.prompt(frames[3], {TWO: blue(frames[3])}), frames[3], TWO)
+    for frame in frames[4:]:
+        result = check(session.step(frame), frame, ONE, TWO)
+    if name in COLOUR:
+        assert overlap(result.mask(TWO), blue(frames[5]).bitmap) > 0.9
+
+
+@every_tracker
+def test_an_object_may_be_removed_and_shown_again(name):
+    frames = video(7)
+    session = make(name).session()
+    session.prompt(frames[0], {ONE: red(frames[0]), TWO: blue(frames[0])})
+    session.step(frames[1])
+    session.remove(ONE)
+    assert session.object_ids == (TWO,)
+    with pytest.raises(KeyError, match="object 1 is not followed"):
+        session.remove(ONE)
+    check(session.step(frames[2]), frames[2], TWO)
+    session.remove(TWO)
+    with pytest.raises(InputError, match="nothing to track"):
+        session.step(frames[3])
+    check(session.prompt(frames[4], {ONE: blue(frames[4])}), frames[4], ONE)
+    for frame in frames[5:]:
+        result = check(session.step(frame), frame, ONE)
+    if name in COLOUR:
+        assert overlap(result.mask(ONE), blue(frames[6]).bitmap) > 0.9
+
+
+@every_tracker
+def test_frames_may_come_backwards(name):
+    frames = video(5)
+    session = make(name).session()
+    session.prompt(frames[4], {ONE: red(frames[4]), TWO: blue(frames[4])})
+    for frame in reversed(frames[:4]):
+        result = check(session.step(frame), frame, ONE, TWO)
+    if name in COLOUR:
+        assert overlap(result.mask(ONE), red(frames[0]).bitmap) > 0.9
+
+
+@pytest.mark.parametrize("name", [*COLOUR, *COMPACT])
+def test_an_object_is_awaited_through_a_hundred_frames_without_it(name):
+    frames = video(110, SMALL)
+    session = make(name).session()
+    session.prompt(frames[0], {ONE: red(frames[0])})
+    for frame in frames[1:5]:
+        session.step(frame)
+    for index in range(5, 105):
+        away = check(session.step(grey(index, SMALL)), grey(index, SMALL), ONE)
+    for frame in frames[105:]:
+        back = check(session.step(frame), frame, ONE)
+    if name in COLOUR:
+        assert not away.mask(ONE).any()
+        assert overlap(back.mask(ONE), red(frames[109]).bitmap) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*COLOUR, "cutie", "xmem"])
+def test_a_stream_of_two_thousand_frames_is_followed_in_bounded_memory(name):
+    tracker = make(name)
+    session = tracker.session()
+    largest = {}
+    for frame in endless(2000, SMALL):
+        if frame.index == 0:
+            session.prompt(frame, {ONE: red(frame), TWO: blue(frame)})
+        session.step(frame)
+        if frame.index % 10 == 9:
+            half = frame.index // 1000
+            largest[half] = max(largest.get(half, 0), held_bytes(session, tracker))
+    assert 0 < largest[1] <= 1.02 * largest[0]
+
+
+@every_tracker
+@pytest.mark.parametrize("size", [(37, 53), (53, 37), (8, 9), (20, 96)], ids=str)
+def test_frames_have_any_size(name, size):
+    frames = video(3, size)
+    session = make(name).session()
+    check(session.prompt(frames[0], {ONE: red(frames[0])}), frames[0], ONE)
+    for frame in frames[1:]:
+        check(session.step(frame), frame, ONE)
+
+
+@every_tracker
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_frames_may_show_nothing_but_one_grey(name, level):
+    frames = [Frame(i, np.full((*SMALL, 3), level, np.uint8)) for i in range(3)]
+    session = make(name).session()
+    session.prompt(frames[0], {ONE: red(frames[0])})
+    for frame in frames[1:]:
+        check(session.step(frame), frame, ONE)
+
+
+@every_tracker
+def test_two_sessions_at_once_share_nothing(name):
+    tracker, frames = make(name), video(6)
+
+    def run(show) -> Iterator[FrameResult]:
+        session = tracker.session()
+        yield session.prompt(frames[0], {ONE: show(frames[0])})
+        yield from session.track(frames[1:])
+
+    alone = list(run(red)), list(run(blue))
+    for number, pair in enumerate(zip(run(red), run(blue), strict=True)):
+        assert same(pair[0], alone[0][number])
+        assert same(pair[1], alone[1][number])
+
+
+@every_tracker
+def test_what_cannot_be_tracked_is_refused_and_the_session_goes_on(name):
+    frames = video(3)
+    session = make(name).session()
+    with pytest.raises(InputError, match="call prompt"):
+        session.step(frames[0])
+    with pytest.raises(InputError, match="the mask is 32x24 but frame 0 is 64x48"):
+        session.prompt(frames[0], {ONE: red(video(1, SMALL)[0])})
+    session.prompt(frames[0], {ONE: red(frames[0])})
+    with pytest.raises(InputError, match="the video began with 64x48"):
+        session.step(video(2, SMALL)[1])
+    check(session.step(frames[1]), frames[1], ONE)
