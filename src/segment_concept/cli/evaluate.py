@@ -2,8 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from segment_concept.cli.terminal import plain_errors
 from segment_concept.data.dataset_check import check_dataset, survey_dataset
 from segment_concept.data.dataset_stats import DatasetStats, dataset_stats, scenes_by_shots
 from segment_concept.data.datasets import open_dataset, recognise
@@ -22,9 +22,8 @@ from segment_concept.evaluate.score_files import write_scores
 from segment_concept.evaluate.scores import Scores
 from segment_concept.evaluate.scoring import Work, score_dataset
 from segment_concept.evaluate.sightings import Window
-from segment_concept.types import SegmentConceptError
 
-BAD_INPUT, INCOMPLETE = 2, 1  # exit codes
+INCOMPLETE = 1  # exit code
 _SHOWN_WARNINGS = 20
 
 DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
@@ -41,16 +40,6 @@ Unseen = Annotated[
     Path | None,
     typer.Option(help="List of unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
 ]
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What the user can mend is said without a traceback."""
-    try:
-        yield
-    except SegmentConceptError as wrong:
-        typer.echo(f"error: {wrong}", err=True)
-        raise typer.Exit(BAD_INPUT) from wrong
 
 
 def score(
@@ -98,7 +87,7 @@ def score(
 
     Exit code 0: all videos were scored. 1: some were left out (--skip-broken). 2: nothing was.
     """
-    with _plain_errors():
+    with plain_errors():
         kind = benchmark or recognise(data)
         dataset = open_dataset(kind, Source(data, split, truth, unseen))
         rules = rules_for(kind, protocol, RuleOptions(window, drop_unseen, count_strays))
@@ -178,7 +167,7 @@ def check(
 
     Exit code 0: sound. 1: something is wrong. 2: no dataset was found.
     """
-    with _plain_errors():
+    with plain_errors():
         kind = benchmark or recognise(data)
         dataset = open_dataset(kind, Source(data, split, truth, unseen))
         report = check_dataset(dataset, survey_dataset(dataset))
@@ -202,7 +191,7 @@ def stats(
     ] = True,
 ) -> None:
     """Print the figures by which papers compare datasets."""
-    with _plain_errors():
+    with plain_errors():
         kind = benchmark or recognise(data)
         dataset = open_dataset(kind, Source(data, split, truth))
         found = dataset_stats(dataset, survey_dataset(dataset), scenes_by_shots if scenes else None)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segment_concept.cli.terminal import plain_errors
+
 app = typer.Typer(help="Train the compact model.", no_args_is_help=True)
 
 Assets = Annotated[Path, typer.Option("--assets", help="Cache written by `train assets`.")]
@@ -21,9 +23,10 @@ def assets(
     cache: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
     """Turn unpacked picture packages into one cache file."""
-    from segment_concept.data.synthetic import prepare
+    with plain_errors():
+        from segment_concept.data.synthetic import prepare
 
-    prepare(folder, cache)
+        prepare(folder, cache)
     typer.echo(f"wrote {cache}")
 
 
@@ -39,20 +42,21 @@ def run(
     threads: Annotated[int, typer.Option(help="CPU threads of each process.")] = 1,
 ) -> None:
     """Train a stage. Under torchrun every process takes its share of the clips."""
-    import logging
+    with plain_errors():
+        import logging
 
-    import torch
+        import torch
 
-    from segment_concept.train.loop import train
-    from segment_concept.train.stages import continue_from, find_stage, fresh_model
+        from segment_concept.train.loop import train
+        from segment_concept.train.stages import continue_from, find_stage, fresh_model
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(threads)
-    chosen = find_stage(stage, steps)
-    model = fresh_model(assets, chosen)
-    if start is not None:
-        continue_from(model, start)
-    report = train(model, chosen, assets, out)
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        torch.set_num_threads(threads)
+        chosen = find_stage(stage, steps)
+        model = fresh_model(assets, chosen)
+        if start is not None:
+            continue_from(model, start)
+        report = train(model, chosen, assets, out)
     typer.echo(f"{chosen.name} is trained: {report}")
 
 
@@ -63,7 +67,8 @@ def export(
     history: Annotated[str, typer.Option(help="How it was trained, for the card.")] = "",
 ) -> None:
     """Write the averaged weights as the float16 file that the package ships, with its card."""
-    from segment_concept.train.export import export_compact
+    with plain_errors():
+        from segment_concept.train.export import export_compact
 
-    card = export_compact(checkpoint, out, history)
+        card = export_compact(checkpoint, out, history)
     typer.echo(f"wrote {out}: {card}")
