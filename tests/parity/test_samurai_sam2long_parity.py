@@ -169,7 +169,8 @@ def same_leaves(tracks: Sequence[tuple[Track, ...]], leaf: dict[str, Any]) -> No
     index = leaf["frame"]
     shared = tracks[1][0].log_score
     scores = [track.log_score - shared for track in tracks[index]]
-    assert scores == pytest.approx(leaf["acc_score"], abs=1e-4)
+    # sums of a dozen logs, each of which moves by up to 2e-5 with the number of threads
+    assert scores == pytest.approx(leaf["acc_score"], abs=5e-4)
     nodes = [memory(track, index) for track in tracks[index]][: len(leaf["kept_ious"])]
     assert [n.iou for n in nodes] == pytest.approx(leaf["kept_ious"], abs=LOGITS)
     assert [n.presence for n in nodes] == pytest.approx(leaf["kept_obj"], abs=LOGITS)
