@@ -15,7 +15,8 @@ NO_IO = {"cv2", "PIL", "os", "pathlib", "tqdm", "argparse"}
 FORBIDDEN = {"models": NO_IO | {"hydra", "omegaconf"}, "tracking": NO_IO | {"transformers"}}
 MAY_USE_TRANSFORMERS = {"models", "checkpoints"}
 
-MODULES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
+ENTRANCES = {ROOT / "__init__.py", ROOT / "__main__.py"}  # they name what lies anywhere
+MODULES = sorted(p for p in ROOT.rglob("*.py") if p not in ENTRANCES)
 
 
 def name_of(path: Path) -> str:
