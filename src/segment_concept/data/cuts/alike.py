@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -112,10 +112,21 @@ def appearance(footage: Footage) -> Appearance | None:
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
     return Appearance(
-        np.asarray(found / found.sum(), np.float32),
+        _smoothed(found / found.sum()),
         float(np.log(mask.mean())),
         float(np.log(width / height)),
     )
+
+
+def _smoothed(shares: NDArray[Any]) -> NDArray[np.float32]:
+    """Neighbouring shades count too, or colours that differ a little would differ wholly."""
+    for axis, mode in ((0, "wrap"), (1, "edge"), (2, "edge")):  # hue is an angle
+        wide = np.pad(shares, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode=mode)  # type: ignore[call-overload]
+        low, middle, high = (
+            np.take(wide, range(k, k + shares.shape[axis]), axis) for k in range(3)
+        )
+        shares = low / 4 + middle / 2 + high / 4
+    return np.asarray(shares, np.float32)
 
 
 def sizes_differ(footage: Footage, place: int, mask: Sequence[int], picture: Sequence[int]) -> str:

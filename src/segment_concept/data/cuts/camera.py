@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,17 +56,17 @@ class View:
             best[wins] = share[wins]
         return labels
 
-    def _cropped(self, picture: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
         x, y, width, height = self.window
         inside = picture[y : y + height, x : x + width]
         return np.ascontiguousarray(inside[:, ::-1] if self.mirror else inside)
 
 
-def _resized(picture: NDArray[np.generic], size: Size) -> NDArray[np.generic]:
+def _resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
     height, width = size
     shrinks = picture.shape[0] >= height
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=way))  # type: ignore[arg-type]
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=way))
 
 
 def clip_size(source: Size, short_side: int) -> Size:

@@ -142,7 +142,7 @@ def _target_shots(
     """`count` shots from equal stretches of the sequence, in its order; the first begins it."""
     begin = _beginning(target, shown)
     bounds = [begin + (len(shown) - begin) * i // count for i in range(count + 1)]
-    shots = []
+    shots: list[Shot] = []
     for low, high in pairwise(bounds):
         if high - low < span.least:
             raise _TooShortError(
