@@ -40,6 +40,7 @@ class Record:
     # By hue and saturation to the frame played before, where it is to be explained and the
     # trigger measures nothing.
     colour_change: float | None = None
+    backwards: bool = False  # the frame played before was the next one of the video
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Record":

@@ -160,6 +160,7 @@ class Recorder:
         self._sinks = _sinks(out, save, self._videos)
         self._witness = Witness(state) if Save.EXPLAIN in save else None
         self._before: JournalIndex | None = None
+        self._backwards = False
 
     def record(self, entry: Entry) -> None:
         """One more frame. Raises OSError where the disk is full."""
@@ -181,6 +182,7 @@ class Recorder:
                 scene_change=result.scene_change,
                 objects=tuple(sightings),
                 colour_change=change,
+                backwards=self._backwards,
             )
         )
         for sink in self._sinks:
@@ -189,6 +191,7 @@ class Recorder:
     def begin(self, *, backwards: bool, again: bool) -> None:
         """A pass begins; `again` where it may add objects to frames that were recorded before."""
         self.cut()
+        self._backwards = backwards
         for video in self._videos.values():
             video.backwards = backwards
         self._before = JournalIndex(self._journal.path) if again else None

@@ -51,8 +51,8 @@ class CutsSpec:
     """Everything that decides what clips come out of a dataset: equal specs, equal files.
 
     Attributes:
-        seed: each clip draws from it and from its own name alone, so that a dataset that grows
-            keeps the clips it had, unless a new sequence becomes an interlude.
+        seed: each clip draws from it and from its own name alone, so that it does not matter which
+            others are made; interludes also depend on which sequences there are.
         splits: which are made of every target.
         copies: clips of each split and target.
         objects: whether one object of a sequence is followed, or all.

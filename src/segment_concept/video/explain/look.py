@@ -2,10 +2,12 @@
 
 LOOK = """
 body { max-width: 1120px; }
-video { display: block; width: 100%; max-height: 56vh; background: #000; border-radius: 8px; }
-.script { visibility: hidden; } .ready .script { visibility: visible; }
-.readout { font-variant-numeric: tabular-nums; font-size: 14px; min-height: 1.5em;
-  position: sticky; top: 0; background: var(--paper); padding: 6px 0; margin: 0; z-index: 1; }
+.stage { position: sticky; top: 0; background: var(--paper); z-index: 1; padding: 8px 0;
+  border-bottom: 1px solid var(--line); }
+video { display: block; width: 100%; max-height: 44vh; background: #000; border-radius: 8px; }
+.script { display: none; } .ready .script { display: block; }
+.readout { font-variant-numeric: tabular-nums; font-size: 14px; margin: 6px 0 0; }
+.hint { font-size: 13px; margin: 8px 0 0; }
 .readout b { font-weight: 600; } .readout span { margin-right: 18px; white-space: nowrap; }
 section h2 { margin-top: 26px; } section p { font-size: 13px; margin: 0 0 4px; }
 .strips { min-width: 640px; cursor: crosshair; touch-action: pan-y; }
@@ -38,7 +40,7 @@ svg .now { stroke: var(--ink); stroke-width: 1.2; display: none; }
 .bank figcaption { margin-top: 4px; line-height: 1.35; } .bank b { color: var(--ink); }
 .blank { display: grid; place-items: center; aspect-ratio: 16/9; background: var(--wash);
   border: 1px dashed var(--line); border-radius: 6px; color: var(--soft); font-size: 12px; }
-@media print { video, .script { display: none; } section { break-inside: avoid; }
+@media print { .stage, .script, .ready .script { display: none; } section { break-inside: avoid; }
   .strips { min-width: 0; } .bank { grid-template-columns: repeat(5, 1fr); }
   :root { --ask: #8a5a00; } }
 """
@@ -79,11 +81,6 @@ SCRIPT = """
     const next = data.seconds[place + 1] ?? data.seconds[place] + 0.02;
     video.currentTime = data.seconds[place] + 0.3 * (next - data.seconds[place]);
   };
-  let due = null;
-  const soon = place => {
-    if (due === null) requestAnimationFrame(() => { const go = due; due = null; seek(go); });
-    due = place;
-  };
   const under = (strips, event) => {
     const box = strips.getBoundingClientRect();
     const x = (event.clientX - box.left) * width / box.width;
@@ -91,11 +88,11 @@ SCRIPT = """
   };
   document.querySelectorAll('.strips').forEach(strips => {
     strips.addEventListener('pointermove', event => {
-      if (!video || video.paused || event.buttons) soon(under(strips, event));
+      if (!video || video.paused || event.buttons) seek(under(strips, event));
     });
     strips.addEventListener('pointerdown', event => {
       video?.pause();
-      soon(under(strips, event));
+      seek(under(strips, event));
     });
   });
   document.querySelectorAll('a[data-frame]').forEach(link => {

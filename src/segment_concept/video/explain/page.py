@@ -34,7 +34,7 @@ def explain_html(title: str, story: Story, thumbnails: Thumbnails, video: str | 
     It can be read, and its links followed, without JavaScript.
     """
     axis = axis_of(story)
-    parts = [_cards(story), _player(video), _now(story)]
+    parts = [_cards(story), _stage(video)]
     words = _about_change(story)
     strips = [_titled("Scene change", words, change_strip(story, axis) + tick_strip(story, axis))]
     for object_id, strand in story.objects.items():
@@ -57,19 +57,17 @@ def _cards(story: Story) -> str:
     return f'<div class="cards">{cards}</div>'
 
 
-def _player(video: str | None) -> str:
+def _stage(video: str | None) -> str:
+    """The video, and a line that the script fills with the values of its frame."""
+    readout = '<p class="readout script" id="readout">&nbsp;</p>'
     if video is None:
-        return '<p class="soft">No overlay video was saved beside this page.</p>'
-    return (
-        f'<video src="{escape(video)}" controls muted playsinline preload="auto"></video>'
-        '<p class="soft script">Move along the timeline, or press the arrow keys, to go through '
-        "the video; click to stay there.</p>"
+        return f'<div class="stage">{readout}</div>'
+    player = f'<video src="{escape(video)}" controls muted playsinline preload="auto"></video>'
+    hint = (
+        '<p class="soft hint script">Move along the timeline below, or press the arrow keys, to '
+        "go through the video.</p>"
     )
-
-
-def _now(story: Story) -> str:
-    """A line that the script fills."""
-    return '<p class="readout script" id="readout" aria-live="off">&nbsp;</p>'
+    return f'<div class="stage">{player}{readout}</div>{hint}'
 
 
 def _about_change(story: Story) -> str:

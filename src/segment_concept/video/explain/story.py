@@ -56,14 +56,9 @@ class Story:
     frames: "array[int]" = field(default_factory=lambda: array("q"))
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
     distance: "array[float]" = field(default_factory=lambda: array("f"))  # NaN where none is known
+    cuts: list[int] = field(default_factory=list)  # frames that begin a shot, by the threshold
     asked: list[int] = field(default_factory=list)
     objects: dict[int, Strand] = field(default_factory=dict)
-
-    @property
-    def cuts(self) -> list[int]:
-        """Frames whose distance to the one played before is above the threshold."""
-        known = zip(self.frames, self.distance, strict=True)
-        return [frame for frame, distance in known if distance > self.threshold]
 
     @property
     def span(self) -> tuple[int, int]:
@@ -82,11 +77,15 @@ def read_story(journal: Iterable[Record], request: Mapping[str, Any]) -> Story:
         known = record.seconds is not None
         story.seconds.append(record.seconds if known else record.frame / rate)  # type: ignore[arg-type]
         story.distance.append(float("nan") if distance is None else distance)
+        if distance is not None and distance > story.threshold:
+            # Played backwards it was the next frame that it differed from.
+            story.cuts.append(record.frame + record.backwards)
         if record.used_concept:
             story.asked.append(record.frame)
             story.has_concept = True
         for sighting in record.objects:
             story.objects.setdefault(sighting.id, Strand()).add(record, sighting)
+    story.cuts = sorted({*story.cuts})
     story.objects = dict(sorted(story.objects.items()))
     return story
 
