@@ -1,6 +1,7 @@
 """Clips with cuts, made from a dataset without any."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from cuts_toys import (
     opened,
     picture_and_labels,
     save_sequence,
+    square,
 )
-from dataset_builders import save_mask
+from cuts_toys import SIZE as TOY
+from dataset_builders import davis2017, sav, save_mask, write_json
 
 from segment_concept.data.cuts import (
     AtRandom,
@@ -32,9 +35,13 @@ from segment_concept.data.cuts import (
 )
 from segment_concept.data.cuts.alike import appearance, likeness_of
 from segment_concept.data.cuts.chance import chance
-from segment_concept.data.datasets import recognise
-from segment_concept.data.videos import Benchmark, Dataset, ObjectEntry
+from segment_concept.data.datasets import open_dataset, recognise
+from segment_concept.data.videos import Benchmark, Dataset, ObjectEntry, Source
+from segment_concept.ops.rle import encode_rle
 from segment_concept.types import InputError
+
+sys.path.append(str(Path(__file__).parents[1] / "video"))
+from video_toys import Film, write_film
 
 SHORT = CutsSpec(
     shot_frames=Span(4, 6), uncut_frames=Span(5, 8), interlude_frames=Span(3, 4), short_side=48
@@ -223,6 +230,35 @@ def test_a_sequence_that_is_too_short_is_left_out_and_named(tmp_path: Path) -> N
     ((name, split, why),) = plan.left_out
     assert (name, split) == ("short", Split.SINGLE)
     assert "6 frames with the target are too few for 2 shots of 4 or more" in why
+
+
+def test_objects_and_frames_are_those_that_the_dataset_has(tmp_path: Path) -> None:
+    (dogs,) = footage_of(opened(davis2017(tmp_path / "davis")))
+    assert list(dogs.areas) == ["1", "2"]  # 255 is void there
+    assert dogs.areas["2"] == (4, 0, 4, 4, 0)
+    assert dogs.main_object == "1"
+    (video,) = footage_of(opened(sav(tmp_path / "sav")))
+    assert video.frames == ("00000", "00004", "00008")  # of 9 pictures, 3 have masks
+    assert list(video.areas) == ["000", "001"]
+
+
+def test_clips_are_made_of_movies_too(tmp_path: Path) -> None:
+    def red_square(index: int) -> Any:
+        rgb = np.full((*TOY, 3), 120, np.uint8)
+        rgb[square(index)] = RED
+        return rgb
+
+    write_film(tmp_path / "sav_1.mp4", Film(frames=33), red_square)
+    rows = [[{"size": list(TOY), "counts": encode_rle(square(index))}] for index in range(0, 33, 4)]
+    write_json(tmp_path / "sav_1_manual.json", {"masklet_id": [0], "masklet": rows})
+    dataset = open_dataset(recognise(tmp_path), Source(tmp_path, "train"))
+    make_cuts(CutsJob(dataset, tmp_path / "out", replace(SHORT, splits=(Split.SINGLE,))))
+    (clip,) = clips_of(tmp_path / "out").values()
+    assert clip["objects"] == {"1": "manual_0"}
+    for shot in clip["shots"]:
+        rgb, labels = picture_and_labels(tmp_path / "out", "sav_1-single", shot["end"] - 1)
+        seen, true = is_coloured(rgb), labels == 1
+        assert (seen & true).sum() / (seen | true).sum() > 0.8
 
 
 def refused(job: CutsJob) -> str:

@@ -40,7 +40,8 @@ svg .now { stroke: var(--ink); stroke-width: 1.2; display: none; }
 .bank figcaption { margin-top: 4px; line-height: 1.35; } .bank b { color: var(--ink); }
 .blank { display: grid; place-items: center; aspect-ratio: 16/9; background: var(--wash);
   border: 1px dashed var(--line); border-radius: 6px; color: var(--soft); font-size: 12px; }
-@media print { .stage, .script, .ready .script { display: none; } section { break-inside: avoid; }
+@media print { .stage, .script, .ready .script, .ready svg .now { display: none; }
+  section { break-inside: avoid; }
   .strips { min-width: 0; } .bank { grid-template-columns: repeat(5, 1fr); }
   :root { --ask: #8a5a00; } }
 """
