@@ -69,10 +69,11 @@ SCRIPT = """
     const frame = data.frames[place], x = left + (frame - span[0] + 0.5) * step;
     lines.forEach(line => line.setAttribute('transform', `translate(${x - left} 0)`));
     let text = `<span>frame <b>${frame}</b>, <b>${data.seconds[place].toFixed(2)}</b> s</span>`;
-    text += `<span>${say('distance', data.distance[place])}</span>`;
+    text += ` <span>${say('distance', data.distance[place])}</span>`;
     for (const [id, [presence, quality, share]] of Object.entries(data.objects))
       if (presence[place] != null)
-        text += `<span>object ${id}:${say('score', presence[place])}${say('IoU', quality[place])}` +
+        text += ` <span>object ${id}:${say('score', presence[place])}` +
+          `${say('IoU', quality[place])}` +
           ` area <b>${(100 * share[place]).toFixed(2)} %</b></span>`;
     readout.innerHTML = text;
   };
