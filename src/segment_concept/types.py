@@ -167,9 +167,13 @@ class FrameResult:
     used_concept: bool = False  # was the concept encoder asked on this frame?
     scene_change: float | None = None  # the trigger's distance to the previous frame
     seconds: float | None = None
+    # O rows: of which frames each object's keyframe bank consists now. Empty where there are none.
+    keyframes: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         rows = (len(self.object_ids), len(self.logits), len(self.presence), len(self.quality))
+        if self.keyframes and len(self.keyframes) != rows[0]:
+            raise ValueError(f"keyframes of {len(self.keyframes)} objects, of {rows[0]} followed")
         if len(set(rows)) != 1:
             raise ValueError(f"object_ids, logits, presence, quality disagree on O: {rows}")
 

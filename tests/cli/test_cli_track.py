@@ -99,6 +99,19 @@ def test_everything_that_can_be_saved_is_saved(film: Path, tmp_path: Path) -> No
     assert found == [*expected, "rle.json"]
 
 
+def test_explain_adds_the_page_and_the_video_that_it_plays(film: Path, tmp_path: Path) -> None:
+    assert run("track", film, "--box", RED, "-o", "o", "-s", "palette", "--explain", "-q")[0] == 0
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {
+        "explain.html",
+        "overlay.mp4",
+        "palette",
+        "result.json",
+    }
+    page = (tmp_path / "o/explain.html").read_text(encoding="utf-8")
+    assert 'src="overlay.mp4"' in page
+    assert "film.mp4, tracked by sec_compact" in page
+
+
 def test_prompts_come_from_a_file_too(film: Path, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('[{"object": 7, "box": [70, 44, 86, 60]}]')
     assert run("track", film, "--prompts", "p.json", "--box", RED, "--out", "out")[0] == 0

@@ -58,7 +58,27 @@ def test_parts_of_videos_have_rows_of_their_own() -> None:
     assert [(row.name, round(row.both, 9)) for row in by_split([scored("a", "1", 0.5), part])] == [
         ("all", 0.5),
         ("first segment", 0.3),
+        ("videos without cuts", 0.5),
     ]
+
+
+def test_videos_have_rows_by_how_many_cuts_they_have() -> None:
+    def videos(name: str, score: float, *parts: str) -> list[ObjectScore]:
+        values = {"J": 0.0, "F": 0.0}
+        apart = [ObjectScore(name, "1", values, part=part) for part in parts]
+        return [*apart, scored(name, "1", score)]
+
+    first, second, remain = "first_segment", "second_segment", "remain_segments"
+    objects = [
+        *videos("calm", 0.9, first),
+        *videos("cut", 0.5, first, second),
+        *videos("film", 0.2, first, second, remain),
+        *videos("other film", 0.4, remain, first, second),
+    ]
+    rows = {row.name: (row.objects, round(row.both, 9)) for row in by_split(objects)}
+    assert rows["videos without cuts"] == (1, 0.9)
+    assert rows["videos with one cut"] == (1, 0.5)
+    assert rows["videos with several cuts"] == (2, 0.3)
 
 
 def test_mose_v2_goes_by_f_dot() -> None:

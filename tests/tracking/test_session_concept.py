@@ -187,6 +187,16 @@ def test_the_bank_has_the_size_that_was_asked_for(size, kept):
     assert [k.frame.index for k in following.banks[ONE].keyframes] == kept
 
 
+def test_a_result_says_which_keyframes_its_frame_left_in_each_bank():
+    frames = video(BALL, Blob(GREEN, top=6, hidden=frozenset({5})))
+    following = session(at(2, 5), RotatingConcept((RED, GREEN)))
+    shown = following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
+    assert shown.keyframes == ((0,), (0,))
+    results = play(following, frames[1:])
+    assert [results[i].keyframes for i in (1, 2, 4)] == [((0,), (0,)), *[((0, 2), (0, 2))] * 2]
+    assert results[5].keyframes == results[11].keyframes == ((0, 2, 5), (0, 2))
+
+
 def test_frames_that_are_shown_are_keyframes_and_replaced_when_shown_again():
     frames = video(BALL)
     following = session(at(2), RotatingConcept((RED,)))

@@ -20,6 +20,7 @@ COMMANDS = {
     "score": ("evaluate", "Score masks on disk by a benchmark's own protocol."),
     "report": ("report", "Print a run's report, or compare several runs with the first."),
     "dataset": ("evaluate", "Look at a dataset on disk."),
+    "cuts": ("cuts", "Make clips with cuts and exact truth from annotated videos without any."),
     "convert": ("convert", "Convert SeC weights: one folder with weights, tokenizer and hashes."),
     "train": ("train", "Train the compact model."),
 }

@@ -17,6 +17,7 @@ from segment_concept.data.dataset_stats import DatasetStats, dataset_stats, scen
 from segment_concept.data.datasets import open_dataset, recognise
 from segment_concept.data.findings import Finding, Severity
 from segment_concept.data.videos import Benchmark, Dataset, Source
+from segment_concept.evaluate.report.measures import by_cuts_of_video
 from segment_concept.evaluate.rules import ProtocolName, RuleOptions, Rules, rules_for
 from segment_concept.evaluate.score_files import write_scores
 from segment_concept.evaluate.scores import Scores
@@ -134,6 +135,12 @@ def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
     rules = scores.protocol if scores.official else f"{scores.protocol} (not official)"
     typer.echo(f"{benchmark.value} by {rules}: {videos} videos, {objects} objects, in %")
     Console().print(_headline_table(scores.headline))
+    for row in by_cuts_of_video(scores.objects):
+        values = ", ".join(
+            f"{name} {_percent(value)}"
+            for name, value in (("J&F", row.both), ("J", row.region), ("F", row.boundary))
+        )
+        typer.echo(f"{row.name}: {values} ({row.objects} objects)")
 
 
 def _headline_table(headline: Mapping[str, float]) -> Table:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "sec_compact"
 WRITING = "What is written"
-OUTPUTS = "overlay, palette, objects, rle, matte, matte-png"
+OUTPUTS = "overlay, palette, objects, rle, matte, matte-png, explain"
 
 RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="One of `segment-concept recipes`.")
@@ -92,6 +92,14 @@ def track(
             rich_help_panel=WRITING,
         ),
     ] = "overlay,palette",
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also explain.html, beside overlay.mp4: scores, cuts and keyframes over time.",
+            rich_help_panel=WRITING,
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where a run was left off.", rich_help_panel=WRITING),
@@ -118,7 +126,7 @@ def track(
             shown=given_prompts(ctx, prompts),
             source=open_video(video, rate=frame_rate(fps)),
             out=out or Path(f"{Path(video).stem or 'video'}_tracked"),
-            save=saved(save),
+            save=saved(f"{save},overlay,explain" if explain else save),
             direction=direction,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from segment_concept.data.findings import listed
 from segment_concept.data.mask_files import SUFFIX, PngLayer
+from segment_concept.data.pictures import read_picture
 from segment_concept.data.shots import find_cuts
 from segment_concept.data.videos import Benchmark, Dataset, VideoEntry
 from segment_concept.evaluate.prompts import Shown, first_masks
 from segment_concept.evaluate.tasks import prediction_layers
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 from segment_concept.types import Frame, FrameResult, Image, InputError, Mask
-from segment_concept.video.images import read_image
 from segment_concept.video.png import mask_png, palette_png
 from segment_concept.video.source import open_video
 
@@ -112,17 +112,7 @@ def read_frames(job: VideoJob) -> Iterator[tuple[str, Frame]]:
             yield f"{frame.index:05d}", frame
         return
     for index, path in enumerate(job.video.pictures):
-        yield path.stem, Frame(index, _pixels(path), index / job.fps if job.fps else None)
-
-
-def _pixels(path: Path) -> Image:
-    try:
-        rgb = read_image(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    if rgb is None:
-        raise InputError(f"{path} cannot be read as an image: it is damaged; replace it")
-    return rgb
+        yield path.stem, Frame(index, read_picture(path), index / job.fps if job.fps else None)
 
 
 def track_objects(

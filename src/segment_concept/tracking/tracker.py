@@ -124,7 +124,7 @@ class Session:
         if self.previous is not None and self._is_previous(frame):
             seen = {**self.previous.seen, **seen}
         self.previous = _Previous(frame, features, look, seen)
-        return result
+        return self._with_keyframes(result)
 
     @torch.inference_mode()
     def step(self, frame: Frame, *, backwards: bool | None = None) -> FrameResult:
@@ -161,7 +161,7 @@ class Session:
         self.frames_since_asked = 0 if ask else self.frames_since_asked + 1
         self.backwards = backwards
         self.previous = _Previous(frame, features, look, seen)
-        return result
+        return self._with_keyframes(result)
 
     def track(
         self, frames: Iterable[Frame], *, backwards: bool | None = None
@@ -253,6 +253,11 @@ class Session:
     def _add_keyframe(self, object_id: ObjectId, keyframe: Keyframe) -> None:
         bank = self.banks.get(object_id, KeyframeBank(at_most=self.tracker.keyframes))
         self.banks[object_id] = bank.add(keyframe)
+
+    def _with_keyframes(self, result: FrameResult) -> FrameResult:
+        """The same, with the banks as the frame left them."""
+        banks = (self.banks[i].keyframes for i in result.object_ids)
+        return replace(result, keyframes=tuple(tuple(k.frame.index for k in b) for b in banks))
 
     def _result(
         self, frame: Frame, ids: tuple[ObjectId, ...], seen: Sequence[Seen], verdict: Verdict

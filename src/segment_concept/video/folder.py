@@ -24,7 +24,18 @@ from segment_concept.video.recorder import Written
 
 STATE = ".resume"
 RESULT = "result.json"
-OWN = ("overlay.mp4", "matte.mp4", "palette", "objects", "matte", "rle.json", RESULT, STATE)
+EXPLAINED = "explain.html"
+OWN = (
+    "overlay.mp4",
+    "matte.mp4",
+    "palette",
+    "objects",
+    "matte",
+    "rle.json",
+    EXPLAINED,
+    RESULT,
+    STATE,
+)
 _FORMAT = 1  # of the checkpoint
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -17,7 +17,9 @@ import torch
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
 from segment_concept.video.encode import join
+from segment_concept.video.explain.write import write_explanation
 from segment_concept.video.folder import (
+    EXPLAINED,
     RESULT,
     Checkpoint,
     IfExists,
@@ -233,6 +235,8 @@ class _Run:
             write_rle(job.out / "rle.json", journal, request["video"])
         found = digest(journal)
         header = {"finished": finished, "request": dict(request)} | as_json(job.provenance)
+        if Save.EXPLAIN in job.save:
+            write_explanation(job.out / EXPLAINED, self._folder.state, journal, request)
         write_result(job.out / RESULT, journal, header, found)
         took = time.monotonic() - self._began
         return TrackSummary(
@@ -264,6 +268,10 @@ def step_and_show(
         logits=torch.cat((tracked.logits[rows], shown.logits)),
         presence=torch.cat((tracked.presence[rows], shown.presence)),
         quality=torch.cat((tracked.quality[rows], shown.quality)),
+        keyframes=(
+            *(tracked.keyframes[row] for row in rows if tracked.keyframes),
+            *shown.keyframes,
+        ),
     )
 
 

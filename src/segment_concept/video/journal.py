@@ -23,6 +23,7 @@ class Sighting:
     quality: float  # predicted IoU of its mask
     area: int  # pixels
     counts: str  # its mask, as COCO run lengths
+    keyframes: tuple[int, ...] = ()  # the frames of its keyframe bank, after this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,18 @@ class Record:
     used_concept: bool
     scene_change: float | None
     objects: tuple[Sighting, ...]
+    # By hue and saturation to the frame played before, where it is to be explained and the
+    # trigger measures nothing.
+    colour_change: float | None = None
+    backwards: bool = False  # the frame played before was the next one of the video
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Record":
         """What `asdict` made of it."""
-        objects = tuple(Sighting(**sighting) for sighting in values["objects"])
+        objects = tuple(
+            Sighting(**(each | {"keyframes": tuple(each.get("keyframes", ()))}))
+            for each in values["objects"]
+        )
         height, width = values["size"]
         return cls(**(values | {"objects": objects, "size": (height, width)}))
 

@@ -14,6 +14,7 @@ from segment_concept.ops.rle import decode_rle, encode_rle
 from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
 from segment_concept.video.draw import grey_to_i420, overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter
+from segment_concept.video.explain.witness import Witness
 from segment_concept.video.journal import Journal, JournalIndex, Record, Sighting
 from segment_concept.video.png import grey_png, mask_png, palette_png, write_whole
 from segment_concept.video.source import VideoInfo
@@ -32,6 +33,7 @@ class Save(Enum):
     RLE = "rle"  # rle.json: COCO run-length masks with times
     MATTE = "matte"  # matte.mp4: all objects white on black with soft edges
     MATTE_PNG = "matte-png"  # matte/00000.png: the same as images
+    EXPLAIN = "explain"  # explain.html: why, on a timeline
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ class Recorder:
             if kind in save
         }
         self._sinks = _sinks(out, save, self._videos)
+        self._witness = Witness(state) if Save.EXPLAIN in save else None
         self._before: JournalIndex | None = None
+        self._backwards = False
 
     def record(self, entry: Entry) -> None:
         """One more frame. Raises OSError where the disk is full."""
@@ -165,6 +169,9 @@ class Recorder:
             before = self._before.record(entry.frame.index).objects
             found, sightings = _joined(found, sightings, before)
         result = entry.result
+        change = None
+        if self._witness is not None:
+            change = self._witness.watch(entry.frame, result)
         self._journal.append(
             Record(
                 frame=entry.frame.index,
@@ -174,6 +181,8 @@ class Recorder:
                 used_concept=result.used_concept,
                 scene_change=result.scene_change,
                 objects=tuple(sightings),
+                colour_change=change,
+                backwards=self._backwards,
             )
         )
         for sink in self._sinks:
@@ -182,14 +191,19 @@ class Recorder:
     def begin(self, *, backwards: bool, again: bool) -> None:
         """A pass begins; `again` where it may add objects to frames that were recorded before."""
         self.cut()
+        self._backwards = backwards
         for video in self._videos.values():
             video.backwards = backwards
         self._before = JournalIndex(self._journal.path) if again else None
+        if self._witness is not None:
+            self._witness.begin(backwards=backwards)
 
     def cut(self) -> Written:
         """Finish the parts of videos, and hand everything to the system."""
         for video in self._videos.values():
             video.cut()
+        if self._witness is not None:
+            self._witness.keep()
         return Written(self._journal.flush(), self.parts())
 
     def parts(self) -> dict[str, Sequence[Part]]:
@@ -234,8 +248,16 @@ def _found(entry: Entry) -> tuple[Found, list[Sighting]]:
         logits = logits[rows]
     found = Found(entry.frame, entry.name, tuple(int(i) for i in entry.wanted), logits)
     presence, quality = result.presence.tolist(), result.quality.tolist()
+    banks = result.keyframes or ((),) * len(presence)
     sightings = [
-        Sighting(i, presence[row], quality[row], int(np.count_nonzero(mask)), encode_rle(mask))
+        Sighting(
+            id=i,
+            presence=presence[row],
+            quality=quality[row],
+            area=int(np.count_nonzero(mask)),
+            counts=encode_rle(mask),
+            keyframes=banks[row],
+        )
         for i, row, mask in zip(found.ids, rows, found.masks, strict=True)
     ]
     return found, sightings

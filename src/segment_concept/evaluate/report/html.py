@@ -1,17 +1,16 @@
 """report.html: one file, with its plots and pictures in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from segment_concept.evaluate.report.content import ObjectRow, Report
 from segment_concept.evaluate.report.markdown import cost_rows, percent, provenance_rows
 from segment_concept.evaluate.report.measures import Row
 from segment_concept.evaluate.report.sheets import Sheet
-from segment_concept.evaluate.report.style import STYLE
 from segment_concept.evaluate.report.svg import Axes, bars, columns, line
+from segment_concept.video.page.html import facts, page, section, table_html
 
 _MOST_BARS = 60  # with more videos than this, the curve of the sorted scores says more
-_OPEN_ROWS = 40  # longer tables are folded away
 
 
 def to_html(report: Report, sheets: Sequence[Sheet]) -> str:
@@ -36,40 +35,6 @@ def to_html(report: Report, sheets: Sequence[Sheet]) -> str:
     parts += [section("Cost", facts(cost_rows(report))), _remarks(report)]
     parts.append(section("Provenance", facts(provenance_rows(report))))
     return page(f"{manifest.recipe} on {manifest.benchmark} ({manifest.split})", "".join(parts))
-
-
-def page(title: str, body: str) -> str:
-    """A whole page."""
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
-        '</title><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
-    )
-
-
-def section(title: str, body: str) -> str:
-    """A heading and what belongs below it."""
-    return f"<h2>{escape(title)}</h2>{body}"
-
-
-def table_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a long one is folded away on the screen until it is asked for."""
-    cells = [("".join(f"<td>{escape(cell)}</td>" for cell in row)) for row in rows]
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{cell}</tr>" for cell in cells)
-    whole = (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
-    )
-    if len(cells) <= _OPEN_ROWS:
-        return whole
-    return f"<details><summary>all {len(cells)} rows</summary>{whole}</details>"
-
-
-def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values."""
-    cells = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
-    return f'<div class="scroll"><table class="facts">{"".join(cells)}</table></div>'
 
 
 def _warnings(report: Report) -> str:

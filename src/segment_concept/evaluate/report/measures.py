@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from segment_concept.data.survey import Survey
 from segment_concept.data.videos import Group
+from segment_concept.evaluate.protocols.secvos import PARTS
 from segment_concept.evaluate.scores import OVERALL, ObjectScore, mean
 
 _BINS = 20  # of a video's length
 _MANY_CUTS = 4  # this many and more are taken together
 _LONGEST_RETURN = 30  # frames after an object's return
+_VIDEOS_BY_CUTS = ("videos without cuts", "videos with one cut", "videos with several cuts")
 
 Curve = Sequence[tuple[float, float]]  # (x, score)
 
@@ -81,6 +83,21 @@ def by_split(objects: Sequence[ObjectScore]) -> list[Row]:
         rows.extend([row_of(group.value, of_group)] if of_group else [])
     for part in dict.fromkeys(o.part for o in objects if o.part != OVERALL):
         rows.append(row_of(part.replace("_", " "), [o for o in objects if o.part == part]))
+    return rows + by_cuts_of_video(objects)
+
+
+def by_cuts_of_video(objects: Sequence[ObjectScore]) -> list[Row]:
+    """Whole videos by how many cuts they have, where the parts between cuts were scored apart."""
+    parts: dict[str, set[str]] = {}
+    for scored in objects:
+        if scored.part in PARTS:
+            parts.setdefault(scored.video, set()).add(scored.part)
+    # What a video's last part is called says how many cuts it has.
+    kinds = {video: max(there, key=list(PARTS).index) for video, there in parts.items()}
+    rows = []
+    for part, name in zip(PARTS, _VIDEOS_BY_CUTS, strict=True):
+        of_kind = [o for o in overall(objects) if kinds.get(o.video) == part]
+        rows.extend([row_of(name, of_kind)] if of_kind else [])
     return rows
 
 

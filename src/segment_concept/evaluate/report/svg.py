@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from segment_concept.video.page.svg import FONT, drawing, ticks_to
+
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 40
 _BAR, _LABEL = 18, 190  # height of a horizontal bar with its gap; width of its label
 _LONGEST_LABEL = 28  # characters
-_FONT = 'font-size="11"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,13 @@ def bars(rows: Sequence[tuple[str, float]], title: str) -> str:
         y = i * _BAR + 2
         width = max(0.0, value) * scale
         parts.append(
-            f'<text class="ink" {_FONT} x="{_LABEL - 6}" y="{y + 12}" text-anchor="end">'
+            f'<text class="ink" {FONT} x="{_LABEL - 6}" y="{y + 12}" text-anchor="end">'
             f"{escape(_short(label))}</text>"
             f'<rect class="bar" x="{_LABEL}" y="{y + 2}" width="{width:.1f}" height="{_BAR - 5}"/>'
-            f'<text class="ink" {_FONT} x="{_LABEL + width + 5:.1f}" y="{y + 12}">'
+            f'<text class="ink" {FONT} x="{_LABEL + width + 5:.1f}" y="{y + 12}">'
             f"{100 * value:.1f}</text>"
         )
-    return _svg(height, "".join(parts), title)
+    return drawing((_WIDTH, height), "".join(parts), title)
 
 
 def differences(rows: Sequence[tuple[str, float]], title: str) -> str:
@@ -53,14 +54,14 @@ def differences(rows: Sequence[tuple[str, float]], title: str) -> str:
         kind = "better" if value >= 0 else "worse"
         anchor = "start" if value >= 0 else "end"
         parts.append(
-            f'<text class="ink" {_FONT} x="{_LABEL - 6}" y="{y + 12}" text-anchor="end">'
+            f'<text class="ink" {FONT} x="{_LABEL - 6}" y="{y + 12}" text-anchor="end">'
             f"{escape(_short(label))}</text>"
             f'<rect class="{kind}" x="{left:.1f}" y="{y + 2}" width="{width:.1f}" '
             f'height="{_BAR - 5}"/>'
-            f'<text class="ink" {_FONT} x="{at:.1f}" y="{y + 12}" text-anchor="{anchor}">'
+            f'<text class="ink" {FONT} x="{at:.1f}" y="{y + 12}" text-anchor="{anchor}">'
             f"{100 * value:+.1f}</text>"
         )
-    return _svg(height, "".join(parts), title)
+    return drawing((_WIDTH, height), "".join(parts), title)
 
 
 def columns(rows: Sequence[tuple[str, float]], axes: Axes, title: str) -> str:
@@ -73,12 +74,12 @@ def columns(rows: Sequence[tuple[str, float]], axes: Axes, title: str) -> str:
         parts.append(
             f'<rect class="bar" x="{middle - width / 2:.1f}" y="{_y(value):.1f}" '
             f'width="{width:.1f}" height="{_y(0) - _y(value):.1f}"/>'
-            f'<text class="ink" {_FONT} x="{middle:.1f}" y="{_y(value) - 4:.1f}" '
+            f'<text class="ink" {FONT} x="{middle:.1f}" y="{_y(value) - 4:.1f}" '
             f'text-anchor="middle">{100 * value:.1f}</text>'
-            f'<text class="ink" {_FONT} x="{middle:.1f}" y="{_HEIGHT - 24}" '
+            f'<text class="ink" {FONT} x="{middle:.1f}" y="{_HEIGHT - 24}" '
             f'text-anchor="middle">{escape(_short(label))}</text>'
         )
-    return _svg(_HEIGHT, "".join(parts), title)
+    return drawing((_WIDTH, _HEIGHT), "".join(parts), title)
 
 
 def line(
@@ -97,17 +98,12 @@ def line(
     if level is not None:
         across = f'<path class="level" d="M{_LEFT} {_y(level):.1f}H{_WIDTH - _RIGHT}"/>'
     ticks = "".join(
-        f'<text class="ink" {_FONT} x="{_LEFT + x * scale:.1f}" y="{_HEIGHT - 24}" '
+        f'<text class="ink" {FONT} x="{_LEFT + x * scale:.1f}" y="{_HEIGHT - 24}" '
         f'text-anchor="middle">{x:g}</text>'
-        for x in _ticks(last)
+        for x in ticks_to(last)
     )
     curve = f'<path class="curve" d="M{path}"/>' if points else ""
-    return _svg(_HEIGHT, _frame(axes) + across + curve + dots + ticks, title)
-
-
-def _ticks(last: float) -> list[float]:
-    step = next((s for s in (1, 2, 5, 10, 20, 25, 50, 100) if last / s <= 6), last / 5)
-    return [i * step for i in range(int(last / step) + 1)]
+    return drawing((_WIDTH, _HEIGHT), _frame(axes) + across + curve + dots + ticks, title)
 
 
 def _y(value: float) -> float:
@@ -118,25 +114,18 @@ def _frame(axes: Axes) -> str:
     """Grid lines with their scores, and the axes' names."""
     lines = "".join(
         f'<path class="grid" d="M{_LEFT} {_y(v):.1f}H{_WIDTH - _RIGHT}"/>'
-        f'<text class="ink" {_FONT} x="{_LEFT - 6}" y="{_y(v) + 4:.1f}" text-anchor="end">'
+        f'<text class="ink" {FONT} x="{_LEFT - 6}" y="{_y(v) + 4:.1f}" text-anchor="end">'
         f"{100 * v:.0f}</text>"
         for v in (0, 0.25, 0.5, 0.75, 1)
     )
     middle = (_HEIGHT - _BOTTOM) / 2
     return (
-        f'{lines}<text class="ink" {_FONT} x="{(_WIDTH + _LEFT) / 2}" y="{_HEIGHT - 6}" '
+        f'{lines}<text class="ink" {FONT} x="{(_WIDTH + _LEFT) / 2}" y="{_HEIGHT - 6}" '
         f'text-anchor="middle">{escape(axes.x)}</text>'
-        f'<text class="ink" {_FONT} transform="translate(12 {middle}) rotate(-90)" '
+        f'<text class="ink" {FONT} transform="translate(12 {middle}) rotate(-90)" '
         f'text-anchor="middle">{escape(axes.y)}</text>'
     )
 
 
 def _short(label: str) -> str:
     return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
-
-
-def _svg(height: float, inside: str, title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(title)}" '
-        f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>{inside}</svg>'
-    )

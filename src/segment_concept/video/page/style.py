@@ -1,4 +1,4 @@
-"""How a report looks: on a screen, in the dark, and on paper."""
+"""How a page looks: on a screen, in the dark, and on paper."""
 
 STYLE = """
 :root { --ink: #1c2330; --soft: #5b6576; --line: #d9dee7; --paper: #ffffff; --wash: #f5f7fa;

@@ -1,0 +1,1 @@
+"""How the pages that the package writes look."""
