@@ -7,9 +7,12 @@ from pathlib import Path
 
 import torch
 
+from segment_concept.checkpoints.allocator import keep_freed_memory
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
 from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
+from segment_concept.models.compact.fused import fused
+from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.recipes.track import BUNDLED, Numbers
 from segment_concept.tracking.api import VideoTracker
@@ -39,7 +42,7 @@ def load(
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
-        return load_propagation(recipe.network, recipe.weights, find_device(device))
+        return load_propagation(recipe.network, recipe.weights, _ready(device))
     return load_tracker(recipe, device=device, language_device=language_device)
 
 
@@ -64,7 +67,7 @@ def load_tracker(
             "nor its prompts: use load(), or a recipe of another network"
         )
     _check_language(recipe, language_device)
-    main = find_device(device)
+    main = _ready(device)
     if recipe.network == "sec":
         language = main if language_device is None else find_device(language_device)
         segmenter, concept = _sec(recipe, main, language)
@@ -101,6 +104,14 @@ def find_device(name: str = "auto") -> torch.device:
         raise InputError(
             f"there is no device {name!r} here ({str(error).splitlines()[0]}): try --device cpu"
         ) from error
+    return device
+
+
+def _ready(name: str) -> torch.device:
+    """A device on which a network is about to run."""
+    device = find_device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 
@@ -143,10 +154,16 @@ def _check_language(recipe: Recipe, language_device: str | None) -> None:
 
 def _segmenter(recipe: Recipe, device: torch.device) -> Segmenter:
     if recipe.network == "compact":
-        return load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
+        return _compact(recipe, device)
     from segment_concept.checkpoints.sam2 import load_sam2
 
     return load_sam2(recipe.weights, device=device, dtype=number_type(recipe.numbers, device))
+
+
+def _compact(recipe: Recipe, device: torch.device) -> CompactSegmenter:
+    segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
+    segmenter.trunk = fused(segmenter.trunk)
+    return segmenter
 
 
 def _sec(
