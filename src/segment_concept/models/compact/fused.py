@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segment_concept.models.compact import onednn
 from segment_concept.models.compact.trunk import MobileBlock, SameConv, Trunk
 
 NOMINAL = (256, 448)  # the input for which weights are laid out; others do, a little slower
@@ -21,13 +22,8 @@ Layer = Callable[[Tensor], Tensor]
 
 def fused(trunk: Trunk) -> Trunk:
     """The same trunk made for inference on a CPU, or the trunk itself where that cannot be had."""
-    like = trunk.stem.weight
-    fusable = torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_reorder_convolution_weight"
-    )
-    if not fusable or like.device.type != "cpu" or like.dtype != torch.float32:
-        return trunk
-    return FusedTrunk(trunk)
+    with torch.no_grad():
+        return FusedTrunk(trunk) if onednn.usable(trunk.stem.weight) else trunk
 
 
 class FusedTrunk(Trunk):
