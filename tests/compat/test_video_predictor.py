@@ -387,7 +387,7 @@ def test_a_keyframe_that_is_taken_back_is_not_asked_about_again(predictor, video
         def __init__(self) -> None:
             self.asked = []
 
-        def encode(self, requests: Any, query: Any) -> list[None]:
+        def encode(self, requests: Any, query: Any, features: Any) -> list[None]:
             self.asked.append([k.frame.index for k in requests[0].keyframes])
             return [None]
 

@@ -34,6 +34,7 @@ from segment_concept.models.sam2.memories import concept_tokens
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.tracker import Session, Tracker
 from segment_concept.tracking.triggers import published_hsv
 from segment_concept.types import Frame, FrameResult, Mask, ObjectId
@@ -50,7 +51,9 @@ class StoredConcepts:
 
     tensors: dict[str, Tensor]
 
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> list[Tensor]:
+    def encode(
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
+    ) -> list[Tensor]:
         return [self.tensors[f"concept.{query.index}"][0] for _ in requests]
 
 
@@ -62,9 +65,11 @@ class WatchedConcepts:
     asked: dict[int, list[list[int]]] = field(default_factory=dict)
     said: dict[int, Sequence[Tensor | None]] = field(default_factory=dict)
 
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> Sequence[Tensor | None]:
+    def encode(
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
+    ) -> Sequence[Tensor | None]:
         self.asked[query.index] = [[k.frame.index for k in r.keyframes] for r in requests]
-        self.said[query.index] = self.encoder.encode(requests, query)
+        self.said[query.index] = self.encoder.encode(requests, query, features)
         return self.said[query.index]
 
 

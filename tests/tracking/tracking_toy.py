@@ -217,7 +217,9 @@ class RotatingConcept:
     unknown: tuple[tuple[int, int, int], ...] = ()
     asked: list[tuple[int, list[list[int]]]] = field(default_factory=list)
 
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> list[Tensor | None]:
+    def encode(
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
+    ) -> list[Tensor | None]:
         shown = [[k.frame.index for k in request.keyframes] for request in requests]
         self.asked.append((query.index, shown))
         return [self._concept(request) for request in requests]

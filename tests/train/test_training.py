@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from segment_concept.data.synthetic import Assets, Background, ClipSpec, Cutout
+from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import RecentMemory
+from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 from segment_concept.train import loop
+from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.samples import Diet, Stock, portions
@@ -199,6 +201,48 @@ def test_a_run_leaves_a_log_and_its_best_weights(assets, diet, tmp_path, monkeyp
     best = torch.load(tmp_path / "run/best.pt", weights_only=True)
     assert best["step"] == 2
     assert best["report"]["j"] == pytest.approx(report.j, nan_ok=True)
+
+
+def test_a_clip_played_backwards_is_cut_where_it_was(assets, diet, model):
+    stock = Stock(assets, replace(diet, clip=replace(SPEC, frames=5, cut=1.0)), model.trunk)
+    sample, _ = stock.take(portions(diet, 1, 0, 0, 1)[0])
+    turned = sample.reversed(1)
+    assert turned is not None
+    assert sample.cuts
+    assert turned.cuts == tuple(5 - cut for cut in reversed(sample.cuts))
+
+
+@pytest.fixture
+def knowing(model) -> CompactSegmenter:
+    small = ConceptWidths(tokens=32, layers=1, likeness=8, concept=32)
+    model.concept = ConceptPath(model.widths, small)
+    return model
+
+
+@pytest.mark.parametrize("lesson", [RecognitionLesson(), ConceptLesson()])
+def test_lessons_of_concepts_teach_the_concept_path_alone(assets, diet, knowing, lesson):
+    for parameter in knowing.network.parameters():
+        parameter.requires_grad_(False)
+    stock = Stock(assets, replace(diet, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk)
+    for step in range(3):
+        clips = [stock.take(p) for p in portions(diet, 1, step, 0, 1)]
+        losses = lesson.losses(knowing, ReliableMemory(slots=3, pointers=3), clips, 2)
+        losses.total.backward()
+    assert all(p.grad is None for p in knowing.network.parameters())
+    taught = [n for n, p in knowing.concept.named_parameters() if p.grad is not None]
+    assert any(name.startswith("presence") for name in taught)
+    assert any(name.startswith("network") for name in taught)
+
+
+def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, diet, model, tmp_path):
+    stage = loop.Stage("tiny", diet, loop.Schedule(steps=1), ConceptLesson())
+    with pytest.raises(ValueError, match="give the model one"):
+        loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
+
+
+def test_of_the_part_in_training_the_average_is_used():
+    state = {"network": {"a": 1}, "concept": {"b": 2}, "average": {"b": 3}, "part": "concept"}
+    assert loop.averaged(state) == {"network": {"a": 1}, "concept": {"b": 3}}
 
 
 class _InThisProcess:

@@ -58,7 +58,7 @@ class Segmenter:
 class Concept:
     """A concept made of all keyframes."""
 
-    def encode(self, requests: Any, query: Frame) -> list[Tensor]:
+    def encode(self, requests: Any, query: Frame, features: Any) -> list[Tensor]:
         return [self._of(request) for request in requests]
 
     def _of(self, request: ConceptRequest) -> Tensor:

@@ -11,15 +11,16 @@ from segment_concept.checkpoints.allocator import keep_freed_memory
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
 from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
+from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.fused import fused
-from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.recipes.track import BUNDLED, Numbers
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.keyframes import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.types import InputError
+from segment_concept.tracking.triggers import Never
+from segment_concept.types import CheckpointError, InputError
 
 
 def load(
@@ -68,11 +69,15 @@ def load_tracker(
         )
     _check_language(recipe, language_device)
     main = _ready(device)
+    segmenter: Segmenter
+    concept: ConceptEncoder | None
     if recipe.network == "sec":
         language = main if language_device is None else find_device(language_device)
         segmenter, concept = _sec(recipe, main, language)
+    elif recipe.network == "compact":
+        segmenter, concept = _compact(recipe, main)
     else:
-        segmenter, concept = _segmenter(recipe, main), None
+        segmenter, concept = _sam2(recipe, main), None
     return Tracker(
         segmenter,
         concept=concept,
@@ -152,18 +157,23 @@ def _check_language(recipe: Recipe, language_device: str | None) -> None:
         raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
 
 
-def _segmenter(recipe: Recipe, device: torch.device) -> Segmenter:
-    if recipe.network == "compact":
-        return _compact(recipe, device)
+def _compact(
+    recipe: Recipe, device: torch.device
+) -> tuple[Segmenter, CompactConceptEncoder | None]:
+    segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
+    if segmenter.concept is None and not isinstance(recipe.trigger, Never):
+        raise CheckpointError(
+            f"{recipe.weights} holds a compact model without a concept path, but recipe "
+            f"{recipe.name} asks for concepts: give it other weights, or the trigger Never()"
+        )
+    segmenter.trunk = fused(segmenter.trunk)
+    return segmenter, None if segmenter.concept is None else CompactConceptEncoder(segmenter)
+
+
+def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
     from segment_concept.checkpoints.sam2 import load_sam2
 
     return load_sam2(recipe.weights, device=device, dtype=number_type(recipe.numbers, device))
-
-
-def _compact(recipe: Recipe, device: torch.device) -> CompactSegmenter:
-    segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
-    segmenter.trunk = fused(segmenter.trunk)
-    return segmenter
 
 
 def _sec(

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from segment_concept.checkpoints.keys import refuse_strangers
+from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.network import CompactNetwork, Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.trunk import Trunk
@@ -27,6 +28,8 @@ def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any
         "widths": json.dumps(asdict(segmenter.widths)),
         "card": json.dumps(dict(card), sort_keys=True),
     }
+    if segmenter.concept is not None:
+        metadata["concept"] = json.dumps(asdict(segmenter.concept.widths))
     save_file(weights, path, metadata=metadata)
 
 
@@ -50,8 +53,13 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
             f"expected {FORMAT!r}): give its recipe the weights it was made for"
         )
     with torch.device("meta"):
-        network = CompactNetwork(Widths(**json.loads(metadata["widths"])))
-        segmenter = CompactSegmenter(Trunk(), network, short_side=short_side)
+        widths = Widths(**json.loads(metadata["widths"]))
+        concept = None
+        if "concept" in metadata:
+            concept = ConceptPath(widths, ConceptWidths(**json.loads(metadata["concept"])))
+        segmenter = CompactSegmenter(
+            Trunk(), CompactNetwork(widths), concept, short_side=short_side
+        )
     expected = set(segmenter.state_dict())
     refuse_strangers(
         unknown=weights.keys() - expected,

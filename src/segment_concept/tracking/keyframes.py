@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from segment_concept.tracking.segmenter import Features
 from segment_concept.types import Bitmap, Frame
 
 
@@ -53,6 +54,11 @@ class ConceptRequest:
 class ConceptEncoder(Protocol):
     """Says what an object is, from its keyframes, as seen in the query frame."""
 
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> Sequence[Tensor | None]:
-        """For each object a concept (C,), or None where no usable one could be formed."""
+    def encode(
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
+    ) -> Sequence[Tensor | None]:
+        """For each object a concept (C,), or None where no usable one could be formed.
+
+        `features` is what the tracker's segmenter made of the query, for encoders that read it.
+        """
         ...

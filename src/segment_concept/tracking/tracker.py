@@ -147,7 +147,7 @@ class Session:
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
         ask = verdict.ask and bool(moving)
-        concepts = self._concepts(moving, frame) if ask else [None] * len(moving)
+        concepts = self._concepts(moving, frame, features) if ask else [None] * len(moving)
         seen = dict(held)
         if moving:
             tracks = [self.tracks[i] for i in moving]
@@ -230,10 +230,13 @@ class Session:
         )
         return self.tracker.trigger.judge(glance)
 
-    def _concepts(self, ids: Sequence[ObjectId], frame: Frame) -> Sequence[Tensor | None]:
+    def _concepts(
+        self, ids: Sequence[ObjectId], frame: Frame, features: Features
+    ) -> Sequence[Tensor | None]:
         encoder = self.tracker.concept
         assert encoder is not None, "Tracker refuses a trigger without a concept encoder"
-        return encoder.encode([ConceptRequest(self.banks[i].keyframes) for i in ids], frame)
+        requests = [ConceptRequest(self.banks[i].keyframes) for i in ids]
+        return encoder.encode(requests, frame, features)
 
     def _keep_keyframes(
         self,

@@ -8,7 +8,10 @@ import torch
 
 from segment_concept.checkpoints.compact import save_compact
 from segment_concept.checkpoints.trunk import imagenet_trunk
+from segment_concept.models.compact.concept import ConceptPath
+from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.train.loop import averaged, take_over
 
 DATA = (
     "synthetic clips of data/synthetic: cut-outs of tuxpaint-stamps-default, photographs of "
@@ -22,8 +25,11 @@ def export_compact(checkpoint: Path, out: Path, history: str = "") -> dict[str, 
     Returns the card: data, commit, steps, how it was trained, figures on held-out clips.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    segmenter = CompactSegmenter(imagenet_trunk())
-    segmenter.network.load_state_dict(state.get("average", state["network"]))
+    parts = averaged(state)
+    network = CompactNetwork()
+    path = ConceptPath(network.widths) if "concept" in parts else None
+    segmenter = CompactSegmenter(imagenet_trunk(), network, path)
+    take_over(segmenter, parts)
     card = {
         "name": "sec-compact",
         "licence": "Apache-2.0",

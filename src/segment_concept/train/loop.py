@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segment_concept.data.synthetic import ClipSpec, load
+from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
+from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.triggers import AnyOf, LowQuality, Trigger, fast_hsv
+from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.samples import Diet, FreshClips, Stock, portions
-from segment_concept.train.unroll import Lesson, unroll
+from segment_concept.train.unroll import Lesson
 from segment_concept.train.validation import Report, validate, validation_clips
 
 log = logging.getLogger(__name__)
@@ -50,8 +54,9 @@ class Stage:
     name: str
     diet: Diet
     schedule: Schedule
-    lesson: Lesson = field(default_factory=Lesson)
+    lesson: Lesson | RecognitionLesson | ConceptLesson = field(default_factory=Lesson)
     policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
+    trigger: Trigger = field(default_factory=lambda: AnyOf((fast_hsv(), LowQuality())))
     validation: ClipSpec = field(default_factory=lambda: ClipSpec(frames=8, height=256, width=448))
     validation_clips: int = 24
     validate_every: int = 400
@@ -74,7 +79,7 @@ class Ranks:
 
 
 def train(segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path) -> Report:
-    """Train everything behind the trunk; what is in `out` is continued.
+    """Train everything behind the trunk, or the concept path alone; what is in `out` is continued.
 
     Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, TensorBoard
     events where that is installed, and `out/best.pt`, the averaged weights with the best score
@@ -101,13 +106,15 @@ class _Run:
     ) -> None:
         self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
         self.assets_file = assets
-        network = segmenter.network
+        self.trained = _trained(segmenter, stage)
+        segmenter.requires_grad_(False)
+        self.trained.requires_grad_(True)
         self.optimizer = torch.optim.AdamW(
-            _decayed(network, stage.schedule.weight_decay),
+            _decayed(self.trained, stage.schedule.weight_decay),
             lr=stage.schedule.rate,
             betas=(0.9, 0.98),
         )
-        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.average = {k: v.detach().clone() for k, v in self.trained.state_dict().items()}
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
         self.stock = Stock(load(assets, "train"), stage.diet, segmenter.trunk)
         self.held_out = (
@@ -121,7 +128,7 @@ class _Run:
         path = self.out / "state.pt"
         if path.exists():
             state = torch.load(path, map_location="cpu", weights_only=True)
-            self.segmenter.network.load_state_dict(state["network"])
+            take_over(self.segmenter, state)
             self.average = state["average"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
@@ -163,29 +170,29 @@ class _Run:
 
     def _learn(self, step: int) -> dict[str, float]:
         stage = self.stage
-        network = self.segmenter.network.train()
+        self.segmenter.train()
         clips = [
             self.stock.take(portion)
             for portion in portions(stage.diet, stage.seed, step, self.ranks.rank, self.ranks.count)
         ]
         for group in self.optimizer.param_groups:
             group["lr"] = stage.schedule.rate_at(step)
-        losses = unroll(self.segmenter, stage.policy, clips, stage.diet.targets, stage.lesson)
+        losses = stage.lesson.losses(self.segmenter, stage.policy, clips, stage.diet.targets)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         if self.ranks.count > 1:
-            _average_gradients(network, self.ranks.count)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), stage.schedule.clip)
+            _average_gradients(self.trained, self.ranks.count)
+        norm = nn.utils.clip_grad_norm_(self.trained.parameters(), stage.schedule.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
         else:
             log.warning("step %d: the gradient is not finite, the step is skipped", step)
-        self._update_average(network)
+        self._update_average()
         return losses.measured | {"loss": losses.total.item(), "gradient": norm.item()}
 
-    def _update_average(self, network: nn.Module) -> None:
+    def _update_average(self) -> None:
         keep = min(self.stage.schedule.average, (self.step + 1) / (self.step + 20))
-        weights = network.state_dict()
+        weights = self.trained.state_dict()
         with torch.no_grad():
             for name, mean in self.average.items():
                 mean.lerp_(weights[name], 1 - keep)
@@ -194,25 +201,28 @@ class _Run:
         """Validate the averaged weights; other ranks wait at their next step's gradients."""
         if self.ranks.rank != 0:
             return Report(*[math.nan] * 6)
-        network = self.segmenter.network
-        kept = {k: v.clone() for k, v in network.state_dict().items()}
-        network.load_state_dict(self.average)
-        report = validate(self.segmenter, self.stage.policy, self.held_out)
-        network.load_state_dict(kept)
+        kept = {k: v.clone() for k, v in self.trained.state_dict().items()}
+        self.trained.load_state_dict(self.average)
+        report = validate(_tracker(self.segmenter.eval(), self.stage), self.held_out)
         self._log("held_out", asdict(report) | {"score": report.score})
         if report.score > self.best:
             self.best = report.score
-            _write(
-                self.out / "best.pt",
-                {"network": self.average, "step": self.step, "report": asdict(report)},
-            )
+            best = {**self._weights(), "step": self.step, "report": asdict(report)}
+            _write(self.out / "best.pt", best)
+        self.trained.load_state_dict(kept)
         return report
+
+    def _weights(self) -> dict[str, Any]:
+        """Of every part behind the trunk that there is."""
+        parts = {"network": self.segmenter.network, "concept": self.segmenter.concept}
+        return {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def _save(self) -> None:
         _write(
             self.out / "state.pt",
             {
-                "network": self.segmenter.network.state_dict(),
+                **self._weights(),
+                "part": self.stage.lesson.part,
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
@@ -230,6 +240,41 @@ class _Run:
         if self.board is not None:
             for name, value in values.items():
                 self.board.add_scalar(f"{kind}/{name}", value, self.step)
+
+
+def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
+    """What a stage trains; the rest is frozen."""
+    parts = {"network": segmenter.network, "concept": segmenter.concept}
+    part = parts[stage.lesson.part]
+    if part is None:
+        raise ValueError(f"stage {stage.name} trains a concept path: give the model one")
+    return part
+
+
+def _tracker(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
+    """What is validated: with concepts where they are trained."""
+    if stage.lesson.part != "concept":
+        return Tracker(segmenter, stage.policy)
+    encoder = CompactConceptEncoder(segmenter)
+    return Tracker(segmenter, stage.policy, trigger=stage.trigger, concept=encoder)
+
+
+def averaged(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The weights to use of a state.pt or best.pt, by part: `network`, and `concept` if it has one.
+
+    Of the part that was being trained, its average.
+    """
+    parts = {part: state[part] for part in ("network", "concept") if part in state}
+    if "average" in state:
+        parts[state.get("part", "network")] = state["average"]
+    return parts
+
+
+def take_over(segmenter: CompactSegmenter, parts: Mapping[str, Any]) -> None:
+    """Load the parts that both have."""
+    segmenter.network.load_state_dict(parts["network"])
+    if segmenter.concept is not None and "concept" in parts:
+        segmenter.concept.load_state_dict(parts["concept"])
 
 
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

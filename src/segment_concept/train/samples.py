@@ -38,6 +38,7 @@ class Sample:
     levels: tuple[Tensor, ...]  # each (T, C, h, w) float16, trunk features
     labels: NDArray[np.uint8]  # (T, H, W)
     targets: tuple[int, ...]  # visible enough on the first frame
+    cuts: tuple[int, ...] = ()  # first frame of every shot but the first
 
     def reversed(self, least_area: int) -> "Sample | None":
         """Played backwards, if anything is visible enough on the last frame."""
@@ -46,7 +47,10 @@ class Sample:
         if not targets:
             return None
         return Sample(
-            tuple(level.flip(0) for level in self.levels), self.labels[::-1].copy(), targets
+            tuple(level.flip(0) for level in self.levels),
+            self.labels[::-1].copy(),
+            targets,
+            tuple(len(self.labels) - cut for cut in reversed(self.cuts)),
         )
 
 
@@ -93,7 +97,7 @@ class Stock:
         with torch.inference_mode():
             levels = self._trunk(pixels.contiguous(memory_format=torch.channels_last))
         half = tuple(level.half().contiguous().clone() for level in levels)
-        self._kept[clip_seed] = Sample(half, clip.labels, clip.targets)
+        self._kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts)
         while len(self._kept) > self._diet.stock + self._diet.fresh:
             self._kept.popitem(last=False)
 

@@ -8,10 +8,20 @@ import torch
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.trunk import imagenet_trunk
 from segment_concept.data.synthetic import ClipSpec, load, render_clip
+from segment_concept.models.compact.concept import ConceptPath
+from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.train.loop import Schedule, Stage, measure_levels
+from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.train.concept import ConceptLesson, RecognitionLesson
+from segment_concept.train.loop import Schedule, Stage, averaged, measure_levels, take_over
+from segment_concept.train.losses import LossWeights
 from segment_concept.train.samples import Diet
+from segment_concept.train.unroll import Lesson
 from segment_concept.types import InputError
+
+_CUT_CLIP = ClipSpec(
+    frames=8, height=256, width=448, cut=1.0, absent=0.5, absent_by_cut=0.9, lookalike=0.8
+)
 
 
 def base(steps: int = 3000) -> Stage:
@@ -35,7 +45,49 @@ def fine(steps: int = 1500) -> Stage:
     )
 
 
-STAGES = {stage.__name__: stage for stage in (base, fine)}
+def longer(steps: int = 1700) -> Stage:
+    """Goes on from `fine`, with more absences and cuts, and presence weighing more."""
+    stage = fine(steps)
+    return replace(
+        stage,
+        name="longer",
+        diet=Diet(
+            ClipSpec(frames=6, height=256, width=448, cut=0.45, absent=0.45, absent_by_cut=0.6),
+            fresh=1,
+            replayed=1,
+        ),
+        schedule=Schedule(steps=steps, rate=5e-4, warm_up=50),
+        lesson=Lesson(weights=LossWeights(presence=2.0)),
+        seed=3,
+    )
+
+
+def recognise(steps: int = 3000) -> Stage:
+    """The concept network by itself."""
+    return Stage(
+        name="recognise",
+        diet=Diet(replace(_CUT_CLIP, height=192, width=320), fresh=1, replayed=3),
+        schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
+        lesson=RecognitionLesson(),
+        validate_every=steps,
+        seed=4,
+    )
+
+
+def concept(steps: int = 1000) -> Stage:
+    """The concept path in tracking; the segmenter is frozen."""
+    return Stage(
+        name="concept",
+        diet=Diet(_CUT_CLIP, fresh=1, replayed=1),
+        schedule=Schedule(steps=steps, rate=4e-4, warm_up=50, average=0.995),
+        lesson=ConceptLesson(),
+        policy=ReliableMemory(slots=7, pointers=8),
+        validate_every=250,
+        seed=5,
+    )
+
+
+STAGES = {stage.__name__: stage for stage in (base, fine, longer, recognise, concept)}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:
@@ -50,18 +102,25 @@ def find_stage(name: str, steps: int | None = None) -> Stage:
 
 
 def continue_from(segmenter: CompactSegmenter, state: Path) -> None:
-    """Take over the averaged weights of an earlier stage's state.pt, or an exported model."""
+    """Take over the weights of an earlier stage's state.pt or best.pt, or of an exported model."""
     if state.suffix == ".safetensors":
-        segmenter.load_state_dict(load_compact(state).state_dict())
+        known = load_compact(state)
+        parts = {"network": known.network.state_dict()}
+        if known.concept is not None:
+            parts["concept"] = known.concept.state_dict()
+        take_over(segmenter, parts)
         return
-    known = torch.load(state, map_location="cpu", weights_only=True)
-    segmenter.network.load_state_dict(known["average"])
+    take_over(segmenter, averaged(torch.load(state, map_location="cpu", weights_only=True)))
 
 
 def fresh_model(assets: Path, stage: Stage) -> CompactSegmenter:
     """An untrained network over the ImageNet trunk, its input levels measured on some clips."""
     torch.manual_seed(stage.seed)
-    segmenter = CompactSegmenter(imagenet_trunk().channels_last(), short_side=stage.short_side)
+    network = CompactNetwork()
+    path = ConceptPath(network.widths) if stage.lesson.part == "concept" else None
+    segmenter = CompactSegmenter(
+        imagenet_trunk().channels_last(), network, path, short_side=stage.short_side
+    )
     cutouts = load(assets, "train")
     clips = [render_clip(cutouts, stage.diet.clip, seed) for seed in range(24)]
     pixels = [torch.from_numpy(clip.rgb).permute(0, 3, 1, 2).float() for clip in clips]

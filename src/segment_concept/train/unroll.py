@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +20,10 @@ from segment_concept.train.prompts import correction, draw_prompt
 from segment_concept.train.samples import Sample
 from segment_concept.types import Bitmap, Mask, Prompt
 
+VISIBLE = 20  # pixels of an object below which it counts as absent
+
+Clips: TypeAlias = Sequence[tuple[Sample, Generator]]
+
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -27,7 +32,23 @@ class Lesson:
     weights: LossWeights = field(default_factory=LossWeights)
     corrections: float = 0.15  # share of batches in which a later frame gets correction clicks
     told: float = 0.5  # how often memory is told the truth about presence, not what was believed
-    visible_pixels: int = 20  # below, an object counts as absent
+    visible_pixels: int = VISIBLE  # below, an object counts as absent
+
+    part: ClassVar[str] = "network"  # what is trained
+
+    def losses(
+        self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
+    ) -> Losses:
+        """Of some clips, at most `targets` objects of each."""
+        return unroll(segmenter, policy, clips, targets, self)
+
+
+class Asker(Protocol):
+    """Decides for which objects the concept path is asked on a frame, and answers."""
+
+    def concepts(self, batch: "Batch", t: int) -> list[Tensor | None]:
+        """A concept, or None, for every object of the batch."""
+        ...
 
 
 class _Told:
@@ -58,11 +79,12 @@ class _Engine:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
+class Batch:
     """Clips side by side. O objects over B clips of T frames."""
 
     features: tuple[Features, ...]  # of every frame
     images: list[int]  # (O,) the clip of an object
+    cuts: tuple[tuple[int, ...], ...]  # of every clip, the first frames of its later shots
     truth: Tensor  # (T, O, H, W) bool
     rng: Generator
 
@@ -79,11 +101,15 @@ class _Batch:
 def unroll(
     segmenter: CompactSegmenter,
     policy: MemoryPolicy,
-    clips: Sequence[tuple[Sample, Generator]],
+    clips: Clips,
     targets: int,
     lesson: Lesson,
+    asker: Asker | None = None,
 ) -> Losses:
-    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong."""
+    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong.
+
+    With an `asker` only what it was asked about is judged: everything else is frozen then.
+    """
     batch = _gather(segmenter, clips, targets, lesson)
     rng = batch.rng
     prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
@@ -91,24 +117,29 @@ def unroll(
     objects: list[tuple[Track, ...]] = [() for _ in prompts]
     first = show(engine, batch.features[0], Moment(0), prompts, objects, batch.images)
     objects = [seen.tracks for seen in first.seen]
-    losses = _prompt_losses(batch, 0, first, prompts, lesson)
+    losses = [] if asker else _prompt_losses(batch, 0, first, prompts, lesson)
     frames = len(batch.features)
     corrected = int(rng.integers(1, frames)) if rng.random() < lesson.corrections else 0
     for t in range(1, frames):
         visible = batch.truth[t].flatten(1).sum(1) >= lesson.visible_pixels
         told = torch.from_numpy(rng.random(len(prompts)) < lesson.told)
         teacher = _Told(segmenter, visible, told)
+        concepts = asker.concepts(batch, t) if asker is not None else [None] * len(objects)
         step = advance(
             _Engine(teacher, policy),
             batch.features[t],
             Moment(t),
             objects,
-            [None] * len(objects),
+            concepts,
             batch.images,
         )
         objects = [seen.tracks for seen in step.seen]
         assert teacher.believed is not None
-        losses.append(_tracked_losses(batch, t, teacher.believed, visible, lesson))
+        judged = list(range(len(objects)))
+        if asker is not None:
+            judged = [o for o, concept in enumerate(concepts) if concept is not None]
+        if judged:
+            losses.append(_tracked_losses(batch, t, teacher.believed, visible, lesson, judged))
         if t == corrected:
             objects, extra = _correct(engine, batch, t, step, objects, lesson)
             losses += extra
@@ -117,10 +148,10 @@ def unroll(
 
 def _gather(
     segmenter: CompactSegmenter,
-    clips: Sequence[tuple[Sample, Generator]],
+    clips: Clips,
     targets: int,
     lesson: Lesson,
-) -> _Batch:
+) -> Batch:
     frames, size = len(clips[0][0].labels), clips[0][0].labels.shape[1:]
     images, truth = [], []
     for image, (sample, rng) in enumerate(clips):
@@ -137,39 +168,48 @@ def _gather(
         Features(tuple(level[:, t] for level in by_clip), everything.video_size)
         for t in range(frames)
     )
-    return _Batch(features, images, torch.stack(truth, dim=1), clips[0][1])
+    cuts = tuple(sample.cuts for sample, _ in clips)
+    return Batch(features, images, cuts, torch.stack(truth, dim=1), clips[0][1])
 
 
 def _prompt_losses(
-    batch: _Batch, t: int, step: Step, prompts: Sequence[Prompt], lesson: Lesson
+    batch: Batch, t: int, step: Step, prompts: Sequence[Prompt], lesson: Lesson
 ) -> list[Losses]:
     """What boxes and clicks were made into; a given mask has nothing to learn."""
     rows = [o for o, prompt in enumerate(prompts) if not isinstance(prompt, Mask)]
     if not rows:
         return []
-    index = torch.tensor(rows)
     proposals = step.proposals
-    some = Proposals(
+    truth = batch.shares(t, proposals.logits.shape[-2:])[torch.tensor(rows)]
+    found = proposal_losses(_some(proposals, rows), truth, lesson.weights, judge_presence=False)
+    return [Losses(found.total, {f"prompt_{k}": v for k, v in found.measured.items()})]
+
+
+def _tracked_losses(
+    batch: Batch,
+    t: int,
+    proposals: Proposals,
+    visible: Tensor,
+    lesson: Lesson,
+    judged: Sequence[int],
+) -> Losses:
+    truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
+    return proposal_losses(_some(proposals, judged), truth[torch.tensor(judged)], lesson.weights)
+
+
+def _some(proposals: Proposals, rows: Sequence[int]) -> Proposals:
+    index = torch.tensor(rows)
+    return Proposals(
         proposals.logits[index],
         proposals.iou[index],
         proposals.pointers[index],
         proposals.presence[index],
     )
-    truth = batch.shares(t, proposals.logits.shape[-2:])[index]
-    found = proposal_losses(some, truth, lesson.weights, judge_presence=False)
-    return [Losses(found.total, {f"prompt_{k}": v for k, v in found.measured.items()})]
-
-
-def _tracked_losses(
-    batch: _Batch, t: int, proposals: Proposals, visible: Tensor, lesson: Lesson
-) -> Losses:
-    truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
-    return proposal_losses(proposals, truth, lesson.weights)
 
 
 def _correct(
     engine: _Engine,
-    batch: _Batch,
+    batch: Batch,
     t: int,
     step: Step,
     objects: list[tuple[Track, ...]],

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 
 from segment_concept.data.synthetic import Assets, Clip, ClipSpec, render_clip
-from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import MemoryPolicy
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.train.prompts import inner_point, loose_box
 from segment_concept.types import Bitmap, Frame, Mask, ObjectId, Points, Prompt
@@ -56,10 +54,8 @@ def validation_clips(assets: Assets, spec: ClipSpec, count: int) -> list[Clip]:
     ]
 
 
-def validate(segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Sequence[Clip]) -> Report:
+def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:
     """Track object 1 of every clip, as a user would."""
-    segmenter.eval()
-    tracker = Tracker(segmenter, policy)
     rows: list[tuple[str, bool, bool, float, bool]] = []  # prompt, visible, cut before, J, empty
     for number, clip in enumerate(clips):
         rng = np.random.default_rng(number)

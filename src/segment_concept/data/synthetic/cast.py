@@ -69,7 +69,7 @@ def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
     """
     way = pick(rng, [0.25, 0.3, 0.45])
     if way == 2:
-        sibling = _sibling(assets, rng, model)
+        sibling = draw_sibling(assets, rng, model)
         if sibling is not None:
             return sibling
     if way == 0:
@@ -77,7 +77,8 @@ def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
     return _marked(assets, rng, model)
 
 
-def _sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
+def draw_sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
+    """Another individual of the model's kind in its colours; None where there is no other."""
     if model.kind == "cutout":
         kin = assets.kin(model.source)
         if not kin:

@@ -7,10 +7,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from segment_concept.data.synthetic.assets import Assets
-from segment_concept.data.synthetic.cast import draw_lookalike, draw_object
+from segment_concept.data.synthetic.cast import draw_lookalike, draw_object, draw_sibling
 from segment_concept.data.synthetic.pixels import chance, log_uniform, pick
 from segment_concept.data.synthetic.puppet import Puppet
-from segment_concept.data.synthetic.stage import Role, Stage, draw_shot
+from segment_concept.data.synthetic.scene import Layer
+from segment_concept.data.synthetic.stage import Role, Stage, draw_shot, seen_again
 
 _TRIES = 40
 
@@ -25,6 +26,8 @@ class ClipSpec:
     cut: float = 0.35  # at least one hard cut
     absent: float = 0.33  # object 1 is wholly out of sight in some later frames
     absent_by_cut: float = 0.5  # of these: in a shot without it, rather than in the same shot
+    stand_in: float = 0.6  # of shots without it: another of its kind has its part
+    same_place: float = 0.4  # of later shots: an earlier shot's place, seen by another camera
     lookalike: float = 0.5  # something easily taken for object 1 is about
     composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
     occluders: float = 0.35  # of a shot: things pass in front
@@ -38,8 +41,8 @@ class ClipSpec:
                 f"a clip needs at least 1 frame of 64 pixels a side, got {self.frames} of "
                 f"{self.height} x {self.width}"
             )
-        shares = (self.cut, self.absent, self.absent_by_cut, self.lookalike, self.composite)
-        if not all(0 <= p <= 1 for p in (*shares, self.occluders)):
+        shares = (self.cut, self.absent, self.absent_by_cut, self.stand_in, self.same_place)
+        if not all(0 <= p <= 1 for p in (*shares, self.lookalike, self.composite, self.occluders)):
             raise ValueError(f"probabilities must be in [0, 1]: {self}")
         if self.frames < 2 and (self.cut > 0 or self.absent > 0):
             raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
@@ -128,12 +131,17 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
     speed = spec.speed * log_uniform(rng, 0.3, 2.8)
     stage = Stage(assets, spec.height, spec.width, speed, spec.composite, spec.occluders)
     objects, extras = _draw_cast(assets, rng, spec)
+    places: list[list[Layer]] = []
     rgb = np.empty((spec.frames, spec.height, spec.width, 3), np.uint8)
     labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
     for index, start in enumerate(plan.starts):
         length = plan.length(index)
-        roles = _roles(stage, rng, plan, index, (objects, extras))
-        shot = draw_shot(stage, rng, roles, length)
+        roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
+        place = None
+        if places and chance(rng, spec.same_place):
+            place = seen_again(rng, places[int(rng.integers(len(places)))])
+        shot = draw_shot(stage, rng, roles, length, place)
+        places.append(shot.layers)
         for t in range(start, start + length):
             rgb[t], labels[t] = shot.frame(t - start, rng)
             if t == 0 and int((labels[0] == 1).sum()) < spec.least_area:
@@ -172,6 +180,7 @@ def _roles(
     plan: _Plan,
     shot: int,
     cast: tuple[list[Puppet], list[Puppet]],
+    stand_in: float,
 ) -> list[Role]:
     """Who is in a shot. The others come and go by chance; object 1 follows the plan."""
     objects, extras = cast
@@ -184,7 +193,8 @@ def _roles(
         roles.append(Role(puppet, label, _comes_or_goes(rng, length)))
     roles += [Role(puppet, 0) for puppet in extras if shot == 0 or chance(rng, 0.6)]
     if away:
-        roles.append(Role(draw_object(stage.assets, rng, stage.composite), 0, main=True))
+        double = draw_sibling(stage.assets, rng, objects[0]) if chance(rng, stand_in) else None
+        roles.append(Role(double or draw_object(stage.assets, rng, stage.composite), 0, main=True))
     return roles
 
 

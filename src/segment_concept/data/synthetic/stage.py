@@ -65,8 +65,14 @@ class Stage:
         return min(self.height, self.width)
 
 
-def draw_shot(stage: Stage, rng: Generator, roles: list[Role], frames: int) -> Shot:
-    """A shot in a new place with the given roles."""
+def draw_shot(
+    stage: Stage,
+    rng: Generator,
+    roles: list[Role],
+    frames: int,
+    place: list[Layer] | None = None,
+) -> Shot:
+    """A shot with the given roles, in a new place unless one is given."""
     camera = draw_camera(rng, frames, stage.side, stage.speed)
     players: list[Player] = []
     covers: list[Player] = []
@@ -89,7 +95,7 @@ def draw_shot(stage: Stage, rng: Generator, roles: list[Role], frames: int) -> S
         height=stage.height,
         width=stage.width,
         frames=frames,
-        layers=_layers(stage, rng),
+        layers=place or _layers(stage, rng),
         players=behind + passers + covers,
         front=_front(stage, rng) if chance(rng, 0.4 * stage.occluders) else None,
         camera=camera,
@@ -102,7 +108,7 @@ def draw_size(rng: Generator, main: bool) -> float:
     if not main:
         return log_uniform(rng, 0.1, 0.65)
     band = pick(rng, [0.08, 0.8, 0.12])
-    return log_uniform(rng, *((0.04, 0.14), (0.14, 0.8), (0.8, 1.1))[band])
+    return log_uniform(rng, *((0.05, 0.18), (0.18, 0.85), (0.85, 1.2))[band])
 
 
 def _player(stage: Stage, rng: Generator, role: Role, camera: Camera, follow: float) -> Player:
@@ -155,6 +161,22 @@ def _layers(stage: Stage, rng: Generator) -> list[Layer]:
         line, rough = uniform(rng, 0.4, 0.75), uniform(rng, 0.005, 0.06)
         layers.append(Layer(horizon(near, rng, line, rough), 1.0))
     return layers
+
+
+def seen_again(rng: Generator, layers: list[Layer]) -> list[Layer]:
+    """A place as another camera sees it: mirrored or not, nearer and shifted."""
+    mirror, zoom = chance(rng, 0.5), log_uniform(rng, 1.0, 1.7)
+    room = 1 - 1 / zoom
+    left, top = uniform(rng, 0, room), uniform(rng, 0, room)
+
+    def view(image: Image) -> Image:
+        h, w = image.shape[:2]
+        x, y = int(left * w), int(top * h)
+        part = image[y : y + math.ceil(h / zoom), x : x + math.ceil(w / zoom)]
+        grown = cv2.resize(part, (w, h), interpolation=cv2.INTER_LINEAR)
+        return as_image(cv2.flip(grown, 1) if mirror else grown)
+
+    return [replace(layer, image=view(layer.image)) for layer in layers]
 
 
 def _front(stage: Stage, rng: Generator) -> Layer:

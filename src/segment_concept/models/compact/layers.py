@@ -62,12 +62,19 @@ class Attention(nn.Module):
         self.out = Linear(inner, width)
 
     def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, rotation: tuple[Tensor, Tensor] | None = None
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        rotation: tuple[Tensor, Tensor] | None = None,
+        shown: Tensor | None = None,
     ) -> Tensor:
+        """`shown` (B, L) bool: which keys there are, where rows are padded."""
         q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mask = None if shown is None else shown[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 

@@ -127,13 +127,20 @@ class Neck(nn.Module):
         self.keys.weight.data.copy_(self.query.weight.data.repeat(2, 1))
         nn.init.zeros_(self.keys.bias)
 
-    def forward(self, trunk: Sequence[Tensor]) -> Picture:
+    def raw(self, trunk: Sequence[Tensor]) -> Tensor:
+        """The frozen descriptors alone, (B, L, raw)."""
+        return _coarsest(self._levels(trunk)).flatten(2).transpose(1, 2)
+
+    def _levels(self, trunk: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         f4, f8, f16, f32 = (
             (level - getattr(self, f"mean{i}")) / getattr(self, f"deviation{i}")
             for i, level in enumerate(trunk)
         )
-        f32 = F.interpolate(f32, size=f16.shape[-2:], mode="bilinear")
-        raw = torch.cat([f16, f32], dim=1)
+        return f4, f8, f16, f32
+
+    def forward(self, trunk: Sequence[Tensor]) -> Picture:
+        f4, f8, _, _ = levels = self._levels(trunk)
+        raw = _coarsest(levels)
         x = self.refine(self.to_tokens(torch.cat([raw, F.pixel_unshuffle(f8, 2)], dim=1)))
         eighth = self.eighth(f8) + F.interpolate(self.down(x), scale_factor=2, mode="nearest")
         h, w = x.shape[-2:]
@@ -429,6 +436,12 @@ class CompactNetwork(nn.Module):
         conditioned = self.memory_attention(picture, memory)
         answer: tuple[Tensor, Tensor, Tensor, Tensor] = self.decoder(picture, conditioned, memory)
         return answer
+
+
+def _coarsest(levels: Sequence[Tensor]) -> Tensor:
+    """The two coarsest levels on the grid of stride 16, (B, raw, h, w)."""
+    f16, f32 = levels[2:]
+    return torch.cat([f16, F.interpolate(f32, size=f16.shape[-2:], mode="bilinear")], dim=1)
 
 
 def _kernel(width: int, channels: int) -> nn.Sequential:

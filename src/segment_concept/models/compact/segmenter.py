@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import (
     MASKS,
     PROMPT_CHANNELS,
@@ -38,6 +39,7 @@ class CompactSegmenter(nn.Module):
     Args:
         trunk: the frozen image trunk.
         network: everything behind it.
+        concept: the concept path, where the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
     """
 
@@ -45,12 +47,14 @@ class CompactSegmenter(nn.Module):
         self,
         trunk: Trunk | None = None,
         network: CompactNetwork | None = None,
+        concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
     ) -> None:
         super().__init__()
         self.trunk = trunk or Trunk()
         self.network = network or CompactNetwork()
+        self.concept = concept
         self.short_side = short_side
 
     @property
@@ -106,7 +110,12 @@ class CompactSegmenter(nn.Module):
     ) -> Proposals:
         picture = _picture(features, images)
         memory = remembered([entries_of(r) for r in recalls], recalls, images, self.widths.pointer)
-        logits, iou, pointers, presence = self.network.propose(picture, memory)
+        conditioned = self.network.memory_attention(picture, memory)
+        shift: Tensor | float = 0.0
+        if any(concept is not None for concept in concepts):
+            conditioned, shift = self._inform(picture, conditioned, concepts)
+        logits, iou, pointers, presence = self.network.decoder(picture, conditioned, memory)
+        presence = presence + shift
         above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
         return Proposals(logits, iou, pointers, presence)
@@ -120,6 +129,23 @@ class CompactSegmenter(nn.Module):
         values = self.network.memory_encoder(picture, hints, visible)
         keys = features.levels[4]
         return values, [keys[i] for i in images]
+
+    def _inform(
+        self,
+        picture: Picture,
+        conditioned: tuple[Tensor, Tensor, Tensor],
+        concepts: Sequence[Tensor | None],
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """What the objects that have a concept are conditioned on, and what it says of presence."""
+        assert self.concept is not None, "concepts come from the model's own encoder"
+        tokens, prior, similar = conditioned
+        rows = [i for i, concept in enumerate(concepts) if concept is not None]
+        index = torch.tensor(rows, device=tokens.device)
+        known = torch.stack([concept for concept in concepts if concept is not None])
+        informed = self.concept.inject(_some(picture, rows), tokens[index], known)
+        shift = tokens.new_zeros(len(tokens))
+        shift = shift.index_put((index,), self.concept.presence(known)[:, 0])
+        return (tokens.index_put((index,), informed), prior, similar), shift
 
     def _take_masks(
         self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]

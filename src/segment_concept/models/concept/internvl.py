@@ -18,6 +18,7 @@ from segment_concept.models.concept.packed import PackedRows
 from segment_concept.models.concept.preprocess import pixel_values
 from segment_concept.ops.keyframe_label import label_keyframe
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.tracking.segmenter import Features
 from segment_concept.types import Frame, Image, InputError
 
 _log = logging.getLogger(__name__)
@@ -63,8 +64,15 @@ class InternVLConceptEncoder:
         return self._store.number_of_bytes()
 
     @torch.inference_mode()
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> list[Tensor | None]:
+    def encode(
+        self,
+        requests: Sequence[ConceptRequest],
+        query: Frame,
+        features: Features | None = None,
+    ) -> list[Tensor | None]:
         """For each object its concept (C,) float32 on the network's device.
+
+        The network looks at pixels of its own size: the segmenter's `features` are not read.
 
         None, with a warning in the log, where the network gave a number that is not finite.
 
@@ -74,15 +82,15 @@ class InternVLConceptEncoder:
         if not requests:
             return []
         rows = [self._row(request) for request in requests]
-        features, seen = self._look(rows, query)
+        looked, seen = self._look(rows, query)
         packed = self._pack(rows)
-        hidden = self._network.read(self._embed(rows, features, seen), packed)
+        hidden = self._network.read(self._embed(rows, looked, seen), packed)
         concepts = self._network.project(hidden[packed.last().to(hidden.device)])
         finite = torch.isfinite(concepts).all(dim=1).tolist()
         results: list[Tensor | None] = []
         for i, row in enumerate(rows):
             if finite[i]:
-                self._keep(row, features, packed, i)
+                self._keep(row, looked, packed, i)
             else:
                 self._refuse(row, query)
             results.append(concepts[i] if finite[i] else None)

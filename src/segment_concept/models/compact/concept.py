@@ -1,0 +1,196 @@
+"""The compact model's concept path: what an object is, read from keyframes, and how it is injected.
+
+Of the same kind as SeC's: keyframes with the object marked and an unmarked query go through a
+transformer, a learnt `[SEG]` token reads out one vector, and that vector, seen as 4 tokens, is
+attended to by the query's image features; the result is averaged with what memory says.
+
+What differs from SeC, and why (docs/LOG.md has the measurements):
+- the images are the frozen trunk's two coarsest levels, already computed for tracking;
+- likeness of the query to the marked object is given to the transformer as maps: 0.5 million
+  parameters cannot learn to compare as a language model does;
+- the concept's half of the average is memory's tokens plus what the concept adds, and that begins
+  at zero: an untrained concept path changes nothing;
+- the concept also speaks about presence, whether the object is in the query at all, and about
+  place: a map of the tokens that answer to it, which needs nothing of the tracker to be learnt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
+from segment_concept.models.compact.network import Picture, Widths
+
+_LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
+_SOFTNESS = 12.0  # keyframes are told apart before the best match is taken: a soft maximum
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptWidths:
+    """Channel counts of the concept path."""
+
+    tokens: int = 128
+    layers: int = 3
+    heads: int = 4
+    likeness: int = 48  # channels of the learnt comparison
+    concept: int = 256  # of the vector, as SeC's
+    parts: int = 4  # tokens that the vector is seen as
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """One keyframe of one object, ready for the transformer. l = h32 * w32 cells."""
+
+    cells: Tensor  # (l, raw) frozen features
+    share: Tensor  # (l, 1) how much of every cell is the object
+    inside: Tensor  # (raw,) mean feature of the object
+    outside: Tensor  # (raw,) and of everything else
+
+
+def cells_of(raw: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Frozen features (..., L, raw) of a grid at stride 16 -> (..., l, raw) at stride 32."""
+    h, w = grid
+    shape = raw.shape[:-2]
+    on_grid = raw.reshape(-1, h, w, raw.shape[-1]).permute(0, 3, 1, 2)
+    pooled = F.avg_pool2d(on_grid, 2, ceil_mode=True)
+    return pooled.flatten(2).transpose(1, 2).reshape(*shape, -1, raw.shape[-1])
+
+
+def marked(raw: Tensor, grid: tuple[int, int], mask: Tensor) -> Marked:
+    """A keyframe from its frozen features (L, raw) and the object's mask (H, W) in [0, 1]."""
+    share = F.adaptive_avg_pool2d(mask[None].to(raw.dtype), grid)[0]
+    weights = share.flatten()[:, None]
+    inside = (weights * raw).sum(0) / (weights.sum() + 1e-3)
+    outside = ((1 - weights) * raw).sum(0) / ((1 - weights).sum() + 1e-3)
+    coarse = F.avg_pool2d(share[None, None], 2, ceil_mode=True).flatten()[:, None]
+    return Marked(cells_of(raw, grid), coarse, inside, outside)
+
+
+class ConceptNetwork(nn.Module):
+    """Keyframes and a query -> the concept (concept,) of every object."""
+
+    def __init__(self, widths: Widths, concept: ConceptWidths) -> None:
+        super().__init__()
+        d = concept.tokens
+        self.widths = concept
+        self.cells = Linear(widths.raw, d)
+        self.share = Linear(1, d)
+        self.compare = Linear(widths.raw, concept.likeness, bias=False)
+        self.likeness = Linear(_LIKENESS, d)
+        self.roles = nn.Parameter(
+            torch.randn(5, d) * 0.02
+        )  # key cells, inside, outside, query, SEG
+        self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(concept.layers))
+        self.attentions = nn.ModuleList(
+            Attention(d, d, concept.heads) for _ in range(concept.layers)
+        )
+        self.mlps = nn.ModuleList(FeedForward(d, 2 * d) for _ in range(concept.layers))
+        self.norm = nn.LayerNorm(d)
+        self.out = nn.Sequential(Linear(d, d), nn.ReLU(), Linear(d, concept.concept))
+
+    def forward(
+        self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
+        """Concepts (O, concept).
+
+        Args:
+            keyframes: of each object, at least one.
+            query: (O, L, raw) frozen features of the frame on which each object is looked for.
+            grid: (h16, w16) of the query.
+        """
+        rows = [
+            self._sequence(marks, raw, grid) for marks, raw in zip(keyframes, query, strict=True)
+        ]
+        longest = max(len(row) for row in rows)
+        x = torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows])
+        lengths = torch.tensor([len(row) for row in rows], device=x.device)
+        shown = torch.arange(longest, device=x.device)[None] < lengths[:, None]
+        for norm, attention, mlp in zip(self.norms, self.attentions, self.mlps, strict=True):
+            normed = norm(x)
+            x = x + attention(normed, normed, normed, shown=shown)
+            x = x + mlp(x)
+        concepts: Tensor = self.out(self.norm(x[:, 0]))
+        return concepts
+
+    def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The tokens (n, tokens) of one object: [SEG], the query's cells, every keyframe."""
+        keys, inside, outside, asked, seg = self.roles
+        like = F.avg_pool2d(
+            self._likeness(marks, raw).T.reshape(1, _LIKENESS, *grid), 2, ceil_mode=True
+        )
+        query = self.cells(cells_of(raw, grid)) + self.likeness(like.flatten(2)[0].T) + asked
+        tokens = [seg[None], query]
+        for mark in marks:
+            tokens.append(self.cells(mark.cells) + self.share(mark.share) + keys)
+            tokens.append((self.cells(mark.inside) + inside)[None])
+            tokens.append((self.cells(mark.outside) + outside)[None])
+        return torch.cat(tokens)
+
+    def _likeness(self, marks: Sequence[Marked], raw: Tensor) -> Tensor:
+        """(L, 4): how like every token of the query is to the object and to what is around it."""
+        maps = []
+        for project in (nn.Identity(), self.compare):
+            tokens = F.normalize(project(raw), dim=-1)
+            for part in ("inside", "outside"):
+                known = F.normalize(
+                    project(torch.stack([getattr(mark, part) for mark in marks])), dim=-1
+                )
+                each = _SOFTNESS * (tokens @ known.T)
+                maps.append(each.logsumexp(-1) / _SOFTNESS)
+        return torch.stack(maps, dim=-1)
+
+
+class ConceptPath(nn.Module):
+    """The network that forms concepts, and what the tracker does with one."""
+
+    def __init__(self, widths: Widths, concept: ConceptWidths | None = None) -> None:
+        super().__init__()
+        self.widths = concept or ConceptWidths()
+        d, part = widths.tokens, self.widths.concept // self.widths.parts
+        self.network = ConceptNetwork(widths, self.widths)
+        self.pairs = widths.pairs
+        self.norm_self = nn.LayerNorm(d)
+        self.attention = Attention(d, d)
+        self.norm_cross = nn.LayerNorm(d)
+        self.parts = Linear(part, d)
+        self.cross = Attention(d, widths.inner)
+        self.mlp = FeedForward(d, 2 * d)
+        self.norm_out = nn.LayerNorm(d)
+        self.out = Linear(d, d)
+        self.describe = Linear(widths.raw, self.widths.likeness)
+        self.wanted = Linear(self.widths.concept, self.widths.likeness + 1)
+        self.place = Linear(1, d)
+        self.presence = Linear(self.widths.concept, 1)
+        for layer in (self.out, self.presence):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def where(self, raw: Tensor, concepts: Tensor) -> Tensor:
+        """(O, L) logits: which tokens of frozen features (O, L, raw) answer to each concept."""
+        wanted = self.wanted(concepts)
+        likeness = self.describe(raw) @ wanted[:, :-1, None] / self.widths.likeness**0.5
+        logits: Tensor = likeness[..., 0] + wanted[:, -1:]
+        return logits
+
+    def inject(self, picture: Picture, remembered: Tensor, concepts: Tensor) -> Tensor:
+        """Memory-conditioned tokens (O, L, tokens), averaged with the concept's.
+
+        Args:
+            picture: a row per object.
+            remembered: (O, L, tokens) what memory made of it.
+            concepts: (O, concept).
+        """
+        h, w = picture.grid
+        where = self.where(picture.raw, concepts)
+        x = picture.tokens + self.place(where.tanh()[..., None])
+        normed = self.norm_self(x)
+        rotation = grid_rotation(h, w, self.pairs // 2, x)
+        x = x + self.attention(normed, normed, normed, rotation)
+        parts = self.parts(concepts.unflatten(-1, (self.widths.parts, -1)))
+        x = x + self.cross(self.norm_cross(x), parts, parts)
+        x = x + self.mlp(x)
+        by_concept: Tensor = remembered + self.out(self.norm_out(x))
+        return (remembered + by_concept) / 2

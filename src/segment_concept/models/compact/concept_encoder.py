@@ -1,0 +1,77 @@
+"""The compact model's concept path under the tracker's protocol."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from segment_concept.models.compact.concept import Marked, marked
+from segment_concept.models.compact.network import Picture
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.tracking.segmenter import Features
+from segment_concept.types import Frame, InputError
+
+
+class CompactConceptEncoder:
+    """Concepts from the frozen features that tracking computes anyway.
+
+    What was read from a keyframe is kept as long as the keyframe is among the `at_most` asked
+    about last, and the features of the last query until the next one, since a query that was
+    segmented well becomes a keyframe. Sessions in several threads may share an encoder.
+
+    Args:
+        segmenter: a compact model with a concept path.
+        at_most: keyframes to remember.
+    """
+
+    def __init__(self, segmenter: CompactSegmenter, at_most: int = 64) -> None:
+        if segmenter.concept is None:
+            raise ValueError("this compact model was trained without a concept path")
+        self._segmenter, self._path, self._at_most = segmenter, segmenter.concept, at_most
+        self._changing = Lock()
+        self._known: OrderedDict[Keyframe, Marked] = OrderedDict()
+        self._asked: tuple[Frame, Features] | None = None
+
+    @torch.inference_mode()
+    def encode(
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
+    ) -> list[Tensor | None]:
+        """For each object its concept (C,).
+
+        Raises:
+            InputError: a request has no keyframe.
+        """
+        if not requests:
+            return []
+        if not all(request.keyframes for request in requests):
+            raise InputError("a concept needs at least one keyframe: prompt the object first")
+        keyframes = [[self._marked(k) for k in request.keyframes] for request in requests]
+        picture = Picture(*features.levels)
+        raw = picture.raw.expand(len(requests), -1, -1)
+        concepts = self._path.network(keyframes, raw, picture.grid)
+        with self._changing:
+            self._asked = (query, features)
+        return list(concepts)
+
+    def _marked(self, keyframe: Keyframe) -> Marked:
+        with self._changing:
+            known = self._known.get(keyframe)
+            asked = self._asked
+            if known is not None:
+                self._known.move_to_end(keyframe)
+                return known
+        if asked is not None and asked[0] is keyframe.frame:
+            features = asked[1]
+        else:
+            features = self._segmenter.encode([keyframe.frame])
+        picture = Picture(*features.levels)
+        mask = torch.from_numpy(keyframe.mask).to(picture.raw.device)
+        read = marked(picture.raw[0], picture.grid, mask)
+        with self._changing:
+            self._known[keyframe] = read
+            while len(self._known) > self._at_most:
+                self._known.popitem(last=False)
+        return read

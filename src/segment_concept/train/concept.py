@@ -1,0 +1,175 @@
+"""Stage 2: the concept path learns to recognise, everything else being frozen."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor
+
+from segment_concept.data.synthetic.pixels import chance
+from segment_concept.models.compact.concept import ConceptPath, Marked, marked
+from segment_concept.models.compact.network import Picture
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.train.losses import Losses, LossWeights, dice
+from segment_concept.train.samples import Sample
+from segment_concept.train.unroll import VISIBLE, Batch, Clips, Lesson, unroll
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframes:
+    """From what a concept is formed in training: as in the paper's stage 2."""
+
+    most: int = 7
+    distracted: float = 0.25  # share of questions in which one later keyframe marks another object
+
+    def draw(self, seen: Sequence[int], rng: Generator) -> list[int]:
+        """The prompted frame 0 and some of the others on which the object is visible."""
+        count = int(rng.integers(0, min(len(seen), self.most - 1) + 1))
+        return [0, *sorted(int(s) for s in rng.permutation(np.array(seen, int))[:count])]
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionLesson:
+    """The concept network alone: is the object in the query, and where?
+
+    Nothing of the tracker is needed, so that a question costs a tenth of one asked in tracking.
+    """
+
+    keyframes: Keyframes = field(default_factory=Keyframes)
+    questions: int = 3  # about each object
+    after_cut: float = 0.5  # how often a query begins a shot
+
+    part: ClassVar[str] = "concept"
+
+    def losses(
+        self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
+    ) -> Losses:
+        """Of some clips, at most `targets` objects of each."""
+        path = segmenter.concept
+        assert path is not None, "the loop gives a stage of concepts a model with a concept path"
+        asked = [q for clip in clips for q in self._questions(segmenter, clip, targets)]
+        grid = asked[0].grid
+        raw = torch.stack([q.raw for q in asked])
+        truth = torch.stack([q.share.flatten() for q in asked])
+        concepts = path.network([q.marks for q in asked], raw, grid)
+        presence = path.presence(concepts)[:, 0]
+        visible = torch.tensor([q.visible for q in asked])
+        where = path.where(raw, concepts)
+        there = F.binary_cross_entropy_with_logits(presence, visible.float())
+        cells = F.binary_cross_entropy_with_logits(where, truth)
+        overlap = dice(where[:, None, None], truth[:, None, None])[:, 0]
+        shape = (overlap * visible).sum() / visible.sum().clamp(min=1)
+        right = ((presence > 0) == visible).float().mean()
+        return Losses(
+            there + 4 * cells + shape,
+            {"presence": there.item(), "presence_right": right.item(), "where": shape.item()},
+        )
+
+    def _questions(
+        self, segmenter: CompactSegmenter, clip: tuple[Sample, Generator], targets: int
+    ) -> Iterator["_Question"]:
+        sample, rng = clip
+        raw = segmenter.network.neck.raw([level.float() for level in sample.levels])
+        h16, w16 = (side // 16 for side in sample.labels.shape[1:])
+        frames = range(1, len(sample.labels))
+        for label in rng.permutation(sample.targets)[:targets]:
+            truth = torch.from_numpy(sample.labels == label)
+            areas = truth.flatten(1).sum(1)
+            for _ in range(self.questions):
+                starts = [c for c in sample.cuts if c > 0]
+                t = int(rng.choice(starts if starts and chance(rng, self.after_cut) else frames))
+                seen = [s for s in frames if s != t and areas[s] >= VISIBLE]
+                chosen = self.keyframes.draw(seen, rng)
+                marks = [marked(raw[s], (h16, w16), truth[s]) for s in chosen]
+                others = np.setdiff1d(np.unique(sample.labels[chosen[-1]]), (0, label))
+                if len(chosen) > 1 and len(others) and chance(rng, self.keyframes.distracted):
+                    wrong = torch.from_numpy(sample.labels[chosen[-1]] == rng.choice(others))
+                    marks[-1] = marked(raw[chosen[-1]], (h16, w16), wrong)
+                share = F.adaptive_avg_pool2d(truth[t][None].float(), (h16, w16))[0]
+                yield _Question(marks, raw[t], (h16, w16), share, bool(areas[t] >= VISIBLE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    marks: list[Marked]
+    raw: Tensor  # (L, raw) of the query
+    grid: tuple[int, int]
+    share: Tensor  # (h16, w16) how much of every token is the object
+    visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptLesson:
+    """The concept path in tracking, everything else being frozen."""
+
+    tracking: Lesson = field(
+        default_factory=lambda: Lesson(LossWeights(presence=2.0), corrections=0.0, told=0.7)
+    )
+    keyframes: Keyframes = field(default_factory=Keyframes)
+    elsewhere: float = 0.25  # how often it is asked on frames that begin no shot
+
+    part: ClassVar[str] = "concept"
+
+    def losses(
+        self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
+    ) -> Losses:
+        """Of some clips, at most `targets` objects of each."""
+        assert segmenter.concept is not None, "as for RecognitionLesson"
+        teacher = ConceptTeacher(segmenter.concept, self)
+        return unroll(segmenter, policy, clips, targets, self.tracking, teacher)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConceptTeacher:
+    """Asks the concept path where shots begin, and on some other frames."""
+
+    path: ConceptPath
+    lesson: ConceptLesson
+
+    def concepts(self, batch: Batch, t: int) -> list[Tensor | None]:
+        """A concept for every object that is asked about on frame t; all are on the last."""
+        last = t == len(batch.features) - 1
+        asked = [
+            o
+            for o, image in enumerate(batch.images)
+            if t in batch.cuts[image] or last or batch.rng.random() < self.lesson.elsewhere
+        ]
+        answers: list[Tensor | None] = [None] * len(batch.images)
+        if asked:
+            picture = Picture(*batch.features[t].levels)
+            raw = picture.raw[torch.tensor([batch.images[o] for o in asked])]
+            keyframes = [self._keyframes(batch, o, t) for o in asked]
+            for o, concept in zip(
+                asked, self.path.network(keyframes, raw, picture.grid), strict=True
+            ):
+                answers[o] = concept
+        return answers
+
+    def _keyframes(self, batch: Batch, o: int, t: int) -> list[Marked]:
+        keyframes = self.lesson.keyframes
+        chosen = keyframes.draw([s for s in range(1, t) if batch.truth[s, o].any()], batch.rng)
+        marks = [self._mark(batch, o, s) for s in chosen]
+        if len(chosen) > 1 and chance(batch.rng, keyframes.distracted):
+            other = _another(batch, o, chosen[-1], batch.rng)
+            if other is not None:
+                marks[-1] = self._mark(batch, other, chosen[-1])
+        return marks
+
+    def _mark(self, batch: Batch, o: int, t: int) -> Marked:
+        picture = Picture(*batch.features[t].levels)
+        return marked(picture.raw[batch.images[o]], picture.grid, batch.truth[t, o])
+
+
+def _another(batch: Batch, o: int, t: int, rng: Generator) -> int | None:
+    """Another object of the same clip that is visible on frame t."""
+    others = [
+        i
+        for i, image in enumerate(batch.images)
+        if i != o and image == batch.images[o] and batch.truth[t, i].any()
+    ]
+    return others[int(rng.integers(len(others)))] if others else None
