@@ -31,6 +31,10 @@ class Lookout:
         self._known: OrderedDict[int, tuple[Frame, Features]] = OrderedDict()
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        """Frames that were encoded and not yet asked for."""
+        return len(self._known)
+
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The same frames, each encoded before it is passed on. For another thread to iterate."""
         for frame in frames:

@@ -22,7 +22,7 @@ def usable(like: Tensor) -> bool:
         and like.device.type == "cpu"
         and like.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
     )
 
 
