@@ -1,7 +1,11 @@
+import os
 import subprocess
 import sys
 
+import pytest
+
 from segment_concept import __version__
+from segment_concept.cli import main
 
 
 def test_the_package_runs_as_a_module():
@@ -12,6 +16,17 @@ def test_the_package_runs_as_a_module():
         check=True,
     )
     assert answer.stdout.strip() == f"segment-concept {__version__}"
+
+
+@pytest.mark.parametrize(("told", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_do_not_spin_unless_they_are_told_to(monkeypatch, told, expected):
+    monkeypatch.setenv("OMP_WAIT_POLICY", told or "")  # so that it is restored afterwards
+    if told is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(sys, "argv", ["segment-concept", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == expected
 
 
 def test_an_unknown_training_stage_is_answered_plainly(tmp_path):

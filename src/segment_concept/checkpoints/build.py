@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from segment_concept.checkpoints.allocator import keep_freed_memory
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
 from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
+from segment_concept.models.compact.fused import fused
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.recipes.track import BUNDLED, Numbers
 from segment_concept.tracking.api import VideoTracker
@@ -41,7 +43,7 @@ def load(
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
-        return load_propagation(recipe.network, recipe.weights, find_device(device))
+        return load_propagation(recipe.network, recipe.weights, _ready(device))
     return load_tracker(recipe, device=device, language_device=language_device)
 
 
@@ -66,7 +68,7 @@ def load_tracker(
             "nor its prompts: use load(), or a recipe of another network"
         )
     _check_language(recipe, language_device)
-    main = find_device(device)
+    main = _ready(device)
     segmenter: Segmenter
     concept: ConceptEncoder | None
     if recipe.network == "sec":
@@ -107,6 +109,14 @@ def find_device(name: str = "auto") -> torch.device:
         raise InputError(
             f"there is no device {name!r} here ({str(error).splitlines()[0]}): try --device cpu"
         ) from error
+    return device
+
+
+def _ready(name: str) -> torch.device:
+    """A device on which a network is about to run."""
+    device = find_device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 
@@ -156,6 +166,7 @@ def _compact(
             f"{recipe.weights} holds a compact model without a concept path, but recipe "
             f"{recipe.name} asks for concepts: give it other weights, or the trigger Never()"
         )
+    segmenter.trunk = fused(segmenter.trunk)
     return segmenter, None if segmenter.concept is None else CompactConceptEncoder(segmenter)
 
 

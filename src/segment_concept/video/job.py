@@ -1,7 +1,7 @@
 """The main job: follow objects through a video and write down where they are.
 
-Reading, tracking and writing overlap in three threads with short queues between them. From time
-to time, and when it is stopped, a run is saved so that it can go on exactly where it was.
+Reading and encoding, tracking, and writing overlap in three threads with short queues between them.
+From time to time, and when it is stopped, a run is saved so that it can go on exactly where it was.
 """
 
 import logging
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from segment_concept.tracking.api import TrackingSession, VideoTracker
+from segment_concept.tracking.lookout import Lookout
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
 from segment_concept.video.encode import join
 from segment_concept.video.explain.write import write_explanation
@@ -47,7 +49,7 @@ from segment_concept.video.state import NotStorableError, pack_session, restore_
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 60.0  # seconds between checkpoints
-FRAMES_AHEAD = 4
+FRAMES_AHEAD = 2  # that are read and encoded, and wait
 RESULTS_BEHIND = 2
 DEFAULT_SAVE = frozenset({Save.OVERLAY, Save.PALETTE})
 
@@ -123,6 +125,10 @@ class _Run:
         watch: Watch,
         checkpoint: Checkpoint | None,
     ) -> None:
+        self._lookout: Lookout | None = None
+        if isinstance(tracker, Tracker) and not job.source.info.live:  # of live ones some are lost
+            self._lookout = Lookout(tracker.segmenter, FRAMES_AHEAD + 2)  # one put, one got
+            tracker = replace(tracker, segmenter=self._lookout)
         self._job, self._plan, self._tracker, self._folder = job, plan, tracker, folder
         self._watch = watch
         begin = Position(0, plan.passes[0].start)
@@ -171,7 +177,8 @@ class _Run:
     def _frames(self, part: Pass) -> Generator[Frame, None, None]:
         source, start = self._job.source, self._position.frame
         frames = source.backwards(start) if part.backwards else source.frames(start)
-        return ahead(frames, FRAMES_AHEAD, newest_only=source.info.live)
+        watched = frames if self._lookout is None else self._lookout.watch(frames)
+        return ahead(watched, FRAMES_AHEAD, newest_only=source.info.live)
 
     def _step(self, frame: Frame, part: Pass) -> None:
         here = Position(self._position.number, frame.index)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.models.compact.layers import Attention, FeedForward, grid_rotation
+from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
 from segment_concept.models.compact.network import Picture, Widths
 
 _LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
@@ -76,10 +76,10 @@ class ConceptNetwork(nn.Module):
         super().__init__()
         d = concept.tokens
         self.widths = concept
-        self.cells = nn.Linear(widths.raw, d)
-        self.share = nn.Linear(1, d)
-        self.compare = nn.Linear(widths.raw, concept.likeness, bias=False)
-        self.likeness = nn.Linear(_LIKENESS, d)
+        self.cells = Linear(widths.raw, d)
+        self.share = Linear(1, d)
+        self.compare = Linear(widths.raw, concept.likeness, bias=False)
+        self.likeness = Linear(_LIKENESS, d)
         self.roles = nn.Parameter(
             torch.randn(5, d) * 0.02
         )  # key cells, inside, outside, query, SEG
@@ -89,7 +89,7 @@ class ConceptNetwork(nn.Module):
         )
         self.mlps = nn.ModuleList(FeedForward(d, 2 * d) for _ in range(concept.layers))
         self.norm = nn.LayerNorm(d)
-        self.out = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, concept.concept))
+        self.out = nn.Sequential(Linear(d, d), nn.ReLU(), Linear(d, concept.concept))
 
     def forward(
         self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
@@ -155,15 +155,15 @@ class ConceptPath(nn.Module):
         self.norm_self = nn.LayerNorm(d)
         self.attention = Attention(d, d)
         self.norm_cross = nn.LayerNorm(d)
-        self.parts = nn.Linear(part, d)
+        self.parts = Linear(part, d)
         self.cross = Attention(d, widths.inner)
         self.mlp = FeedForward(d, 2 * d)
         self.norm_out = nn.LayerNorm(d)
-        self.out = nn.Linear(d, d)
-        self.describe = nn.Linear(widths.raw, self.widths.likeness)
-        self.wanted = nn.Linear(self.widths.concept, self.widths.likeness + 1)
-        self.place = nn.Linear(1, d)
-        self.presence = nn.Linear(self.widths.concept, 1)
+        self.out = Linear(d, d)
+        self.describe = Linear(widths.raw, self.widths.likeness)
+        self.wanted = Linear(self.widths.concept, self.widths.likeness + 1)
+        self.place = Linear(1, d)
+        self.presence = Linear(self.widths.concept, 1)
         for layer in (self.out, self.presence):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)

@@ -20,10 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segment_concept.models.compact import onednn
 from segment_concept.models.compact.layers import (
     Attention,
     ConvRefine,
     FeedForward,
+    Linear,
     TwoWayBlock,
     grid_rotation,
     perceptron,
@@ -116,8 +118,8 @@ class Neck(nn.Module):
         self.attention = Attention(d, d)
         self.mlp = FeedForward(d, 2 * d)
         self.match_norm = nn.LayerNorm(d)
-        self.query = nn.Linear(d, k)
-        self.keys = nn.Linear(d, 2 * k)
+        self.query = Linear(d, k)
+        self.keys = Linear(d, 2 * k)
         self.pairs = widths.pairs
         self.widths = widths
         nn.init.orthogonal_(self.query.weight)
@@ -169,7 +171,7 @@ class MemoryEncoder(nn.Module):
         v = widths.value
         self.mask_in = nn.Conv2d(16 * PROMPT_CHANNELS, 64, 1)
         self.mask_mix = nn.Sequential(nn.GroupNorm(1, 64), nn.GELU(), nn.Conv2d(64, v, 1))
-        self.image_in = nn.Linear(widths.tokens, v)
+        self.image_in = Linear(widths.tokens, v)
         self.mix = nn.Sequential(ConvRefine(v), nn.GroupNorm(1, v), nn.Conv2d(v, v, 1))
         self.absent = nn.Parameter(torch.zeros(v))
 
@@ -194,17 +196,17 @@ class MemoryAttention(nn.Module):
         self.age = nn.Parameter(torch.zeros(AGES, v))
         self.age_bias = nn.Parameter(torch.zeros(2, AGES))
         self.log_sharpness = nn.Parameter(torch.tensor([3.3, 3.3]))  # e^3.3 = 27
-        self.out_first = nn.Linear(v, d)
-        self.similar = nn.Linear(2, d)
+        self.out_first = Linear(v, d)
+        self.similar = Linear(2, d)
         self.mlp_first = FeedForward(d, 2 * d)
         self.norm_self = nn.LayerNorm(d)
         self.attention = Attention(d, d)
         self.norm_query = nn.LayerNorm(d)
-        self.query = nn.Linear(d, k)
+        self.query = Linear(d, k)
         self.pointer_age = nn.Parameter(torch.zeros(AGES, widths.pointer))
-        self.pointer_key = nn.Linear(widths.pointer, k)
-        self.pointer_value = nn.Linear(widths.pointer, v)
-        self.out_second = nn.Linear(v, d)
+        self.pointer_key = Linear(widths.pointer, k)
+        self.pointer_value = Linear(widths.pointer, v)
+        self.out_second = Linear(v, d)
         self.mlp_second = FeedForward(d, 2 * d)
         self.norm_out = nn.LayerNorm(d)
         self.prior_mix = nn.Parameter(torch.zeros(2))
@@ -241,18 +243,25 @@ class MemoryAttention(nn.Module):
 
         Every set belongs to one picture, so its query is that of any of its objects.
         """
-        sets, k = len(memory.keys), self.widths.match
-        owner = torch.zeros(sets, dtype=torch.long, device=values.device)
-        owner[memory.set_of] = torch.arange(len(memory.set_of), device=values.device)
-        likeness = picture.query[owner] @ memory.keys[..., :k].transpose(1, 2)  # (S, L, N * L)
+        k = self.widths.match
+        members = [
+            torch.nonzero(memory.set_of == s)[:, 0].tolist() for s in range(len(memory.keys))
+        ]
+        likeness = torch.stack(
+            [
+                onednn.linear(picture.query[rows[0]], keys[:, :k])
+                for rows, keys in zip(members, memory.keys, strict=True)
+            ]
+        )  # (S, L, N * L)
         bias = self._bias(memory, 0, picture.tokens.shape[1])
         weights = (likeness * self.log_sharpness[0].exp() + bias[:, None]).softmax(-1)
-        if sets == 1:
-            flat = values.permute(1, 0, 2).flatten(1)  # (N * L, O * V): one product for all objects
-            read = (weights[0] @ flat).unflatten(-1, (len(values), -1)).transpose(0, 1)
-        else:
-            read = weights[memory.set_of] @ values
-        return read, self._similar(likeness, bias, memory, values)
+        read = [values[:0]] * len(values)
+        for rows, each in zip(members, weights, strict=True):
+            flat = values[rows].transpose(1, 2).flatten(0, 1)  # (rows * V, N * L)
+            together = onednn.linear(each, flat).unflatten(-1, (len(rows), -1))
+            for row, own in zip(rows, together.unbind(1), strict=True):
+                read[row] = own
+        return torch.stack(read), self._similar(likeness, bias, memory, values)
 
     def _similar(
         self, likeness: Tensor, bias: Tensor, memory: Remembered, values: Tensor
@@ -272,7 +281,7 @@ class MemoryAttention(nn.Module):
     def _second(
         self, x: Tensor, grid: tuple[int, int], memory: Remembered, values: Tensor
     ) -> Tensor:
-        k, v = self.widths.match, self.widths.value
+        k = self.widths.match
         rotation = grid_rotation(*grid, self.widths.pairs, x)
         q = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), rotation)
         pointers = memory.pointers + self.pointer_age[memory.pointer_ages]
@@ -287,15 +296,7 @@ class MemoryAttention(nn.Module):
         bias = self._bias(memory, 1, x.shape[1])[memory.set_of]
         hidden = torch.zeros_like(pointers[..., 0]).masked_fill(memory.no_pointer, float("-inf"))
         bias = torch.cat([bias, hidden], dim=1)
-        pad = v + CELLS - k  # equal head widths keep the fused attention kernel
-        q, keys = F.pad(q * self.log_sharpness[1].exp(), (0, pad)), F.pad(keys, (0, pad))
-        return F.scaled_dot_product_attention(
-            q[:, None],
-            keys[:, None],
-            values[:, None],
-            attn_mask=bias[:, None, None, :].expand(-1, -1, q.shape[1], -1),
-            scale=1.0,
-        )[:, 0]
+        return onednn.attend(q * self.log_sharpness[1].exp(), keys, values, bias)
 
 
 class MaskDecoder(nn.Module):
@@ -308,7 +309,7 @@ class MaskDecoder(nn.Module):
         d = widths.tokens
         self.widths = widths
         self.queries = nn.Parameter(torch.randn(MASKS + 2, d) * 0.2)  # masks, IoU, presence
-        self.place = nn.Linear(2, d)
+        self.place = Linear(2, d)
         self.blocks = nn.ModuleList(TwoWayBlock(d, widths.inner) for _ in range(2))
         self.final = Attention(d, widths.inner)
         self.norm = nn.LayerNorm(d)
@@ -323,7 +324,7 @@ class MaskDecoder(nn.Module):
         self.prior_weight = nn.Parameter(torch.tensor(3.0))
         self.iou = perceptron(d, 64, MASKS)
         self.presence = perceptron(d + self.EVIDENCE, 64, 1, bias=2.0)  # until it has learnt: there
-        self.identity = nn.Linear(d, widths.identity)
+        self.identity = Linear(d, widths.identity)
         self.pointer = perceptron(2 * d, d, d)
         self.absent_pointer = nn.Parameter(torch.zeros(d))
 

@@ -1,0 +1,52 @@
+"""Products of matrices by oneDNN, which torch has inside but does not choose for them.
+
+For float32 torch on a CPU calls MKL, which on AMD's processors takes twice to three times as long
+(docs/LOG.md); results are equal to rounding. None of this is differentiable, and where it cannot be
+had torch's own operators do the same.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_OPERATORS = ("_linear_pointwise", "_convolution_pointwise", "_reorder_convolution_weight")
+AVAILABLE = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name) for name in _OPERATORS
+)
+
+
+def usable(like: Tensor) -> bool:
+    """For float32 numbers on a CPU of which no gradient is wanted."""
+    return (
+        AVAILABLE
+        and like.device.type == "cpu"
+        and like.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and bool(torch.backends.mkldnn.enabled)
+    )
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (..., C) @ weight (D, C) transposed, plus bias (D,)."""
+    if not usable(x):
+        return F.linear(x, weight, bias)
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return found
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k' + bias) v, with nothing scaled.
+
+    Args:
+        q: (O, L, C).
+        k: (O, N, C).
+        v: (O, N, D).
+        bias: (O, N) on the logarithm of the weights; -inf hides a key.
+    """
+    if usable(q):
+        each = zip(q, k, v, bias, strict=True)
+        return torch.stack([linear(linear(a, b, d).softmax(-1), c.t()) for a, b, c, d in each])
+    wide = max(q.shape[-1], v.shape[-1])  # equal head widths keep torch's fused attention
+    q, k = (F.pad(x, (0, wide - x.shape[-1]))[:, None] for x in (q, k))
+    mask = bias[:, None, None, :].expand(-1, -1, q.shape[2], -1)
+    return F.scaled_dot_product_attention(q, k, v[:, None], attn_mask=mask, scale=1.0)[:, 0]

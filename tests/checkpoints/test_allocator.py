@@ -1,0 +1,32 @@
+import platform
+
+import pytest
+
+from segment_concept.checkpoints import allocator
+
+keep = allocator.keep_freed_memory.__wrapped__  # each call anew
+
+
+@pytest.fixture(autouse=True)
+def _untold(monkeypatch):
+    for name in ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not GLIBC")
+def test_glibc_takes_every_setting():
+    assert keep()
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("asked all the same"))
+    assert not keep()
+
+
+def test_what_the_environment_says_about_allocation_stands(monkeypatch):
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "65536")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("asked all the same"))
+    assert not keep()

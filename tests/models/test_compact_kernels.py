@@ -1,0 +1,75 @@
+"""What the compact network runs on a CPU in place of torch's own choice gives the same numbers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segment_concept.models.compact import onednn
+from segment_concept.models.compact.fused import FusedTrunk, fused
+from segment_concept.models.compact.layers import Linear
+from segment_concept.models.compact.trunk import Trunk
+
+needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
+
+
+@pytest.fixture(scope="module")
+def trunk() -> Trunk:
+    """Random weights under which every level keeps the scale of the pixels."""
+    torch.manual_seed(0)
+    made = Trunk().eval().requires_grad_(False)
+    for name, parameter in made.named_parameters():
+        if name.endswith("weight"):
+            parameter.mul_(2.0)
+    return made.channels_last()
+
+
+@needs_onednn
+@pytest.mark.parametrize("size", [(256, 448), (448, 256), (64, 96)])
+def test_a_fused_trunk_gives_the_trunks_levels(trunk, size):
+    pixels = torch.rand(2, 3, *size).mul(255).contiguous(memory_format=torch.channels_last)
+    made = fused(trunk)
+    assert isinstance(made, FusedTrunk)
+    with torch.inference_mode():
+        for expected, found in zip(trunk(pixels), made(pixels), strict=True):
+            assert expected.abs().max() > 0.01
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fused_trunk_has_the_trunks_parameters(trunk):
+    for name, weight in fused(trunk).state_dict().items():
+        assert torch.equal(weight, trunk.state_dict()[name])
+
+
+def test_numbers_of_another_type_are_left_to_torch():
+    other = Trunk().to(torch.bfloat16)
+    assert fused(other) is other
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_is_torchs(bias):
+    torch.manual_seed(0)
+    layer, x = Linear(24, 10, bias=bias), torch.randn(3, 7, 24)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_gradients_flow_where_they_are_wanted():
+    torch.manual_seed(0)
+    layer, x = Linear(6, 4), torch.randn(2, 6, requires_grad=True)
+    layer(x).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_attention_is_the_same_with_and_without_gradients():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 5, 8), torch.randn(2, 11, 8), torch.randn(2, 11, 12)
+    bias = torch.randn(2, 11)
+    bias[1, 7:] = float("-inf")
+    v[1, 7:] = 1e6  # would show if a hidden key were attended to
+    expected = (q @ k.transpose(1, 2) + bias[:, None]).softmax(-1) @ v
+    with torch.inference_mode():
+        without = onednn.attend(q, k, v, bias)
+    torch.testing.assert_close(without, expected)
+    torch.testing.assert_close(onednn.attend(q, k, v, bias), expected)
