@@ -16,6 +16,7 @@ from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.keyframes import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.triggers import Never
 from segment_concept.types import InputError
 
 
@@ -39,6 +40,7 @@ def load(
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
+        _check_trigger(recipe, None)
         return load_propagation(recipe.network, recipe.weights, find_device(device))
     return load_tracker(recipe, device=device, language_device=language_device)
 
@@ -70,6 +72,7 @@ def load_tracker(
         segmenter, concept = _sec(recipe, main, language)
     else:
         segmenter, concept = _segmenter(recipe, main), None
+    _check_trigger(recipe, concept)
     return Tracker(
         segmenter,
         concept=concept,
@@ -139,6 +142,14 @@ def weights_hash(recipe: Recipe) -> str:
 def _check_language(recipe: Recipe, language_device: str | None) -> None:
     if language_device is not None and recipe.network != "sec":
         raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
+
+
+def _check_trigger(recipe: Recipe, concept: ConceptEncoder | None) -> None:
+    if concept is None and not isinstance(recipe.trigger, Never):
+        raise InputError(
+            f"recipe {recipe.name} has no concept encoder that {recipe.trigger} could ask: give it "
+            "the trigger Never()"
+        )
 
 
 def _segmenter(recipe: Recipe, device: torch.device) -> Segmenter:

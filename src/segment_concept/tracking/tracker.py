@@ -21,7 +21,7 @@ from segment_concept.tracking.keyframes import (
 from segment_concept.tracking.memory import Moment, Track
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
 from segment_concept.tracking.segmenter import Features, Segmenter
-from segment_concept.tracking.triggers import Glance, Look, Never, Trigger, Verdict
+from segment_concept.tracking.triggers import Glance, Look, Never, Notes, Trigger, Verdict
 from segment_concept.types import (
     Frame,
     FrameResult,
@@ -86,6 +86,8 @@ class Session:
     banks: dict[ObjectId, KeyframeBank] = field(default_factory=dict)
     previous: _Previous | None = None
     frames_since_asked: int = 0
+    asked_before: bool = False
+    notes: Notes = ()  # the trigger's, of the frame judged last
     backwards: bool = False  # which way it was played last
 
     @property
@@ -159,6 +161,8 @@ class Session:
         if ask:
             self._keep_keyframes(moving, seen, frame, result)
         self.frames_since_asked = 0 if ask else self.frames_since_asked + 1
+        self.asked_before |= ask
+        self.notes = verdict.notes
         self.backwards = backwards
         self.previous = _Previous(frame, features, look, seen)
         return result
@@ -227,6 +231,10 @@ class Session:
             frames_since_asked=self.frames_since_asked + 1,
             worst_quality=min((s.iou for s in seen), default=1.0),
             worst_presence=float(presence.min()) if len(presence) else 1.0,
+            previous_index=self.previous.frame.index,
+            asked_before=self.asked_before,
+            seen=self.previous.seen,
+            notes=self.notes,
         )
         return self.tracker.trigger.judge(glance)
 
