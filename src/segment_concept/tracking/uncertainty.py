@@ -40,7 +40,7 @@ class Uncertain:
 
     It speaks on every frame while that lasts: put it into `Refractory`. The first threshold is that
     of `LowQuality`; of the frames of synthetic shots 2 % are beyond either of the others with the
-    true masks, and of first frames after a cut nine tenths (`benchmarks/triggers.py --calibrate`).
+    true masks, and of first frames after a cut nine tenths (`benchmarks/calibrate_doubt.py`).
 
     Attributes:
         below: object score, or predicted IoU, whichever is lower.
