@@ -9,6 +9,7 @@ from segment_concept import Box, Frame
 from segment_concept.checkpoints.build import bundled_weights, find_device, load, weights_hash
 from segment_concept.checkpoints.compact import read_card
 from segment_concept.recipes import find_recipe
+from segment_concept.tracking.triggers import AtFrames, Refractory
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -44,6 +45,16 @@ def test_a_recipe_may_name_a_file_of_its_own(tmp_path):
 def test_weights_that_are_not_there_are_named(tmp_path):
     recipe = replace(find_recipe("sec_compact"), weights=str(tmp_path / "gone.safetensors"))
     with pytest.raises(CheckpointError, match=r"gone\.safetensors"):
+        load(recipe)
+
+
+@pytest.mark.parametrize("name", ["sam2_compact", "xmem"])
+def test_a_trigger_that_nothing_could_answer_is_refused(tmp_path, name):
+    trigger = Refractory(AtFrames(frozenset({3})), 5)
+    recipe = replace(find_recipe(name), trigger=trigger)
+    with pytest.raises(
+        InputError, match=rf"recipe {name} has no concept encoder that .*Refractory"
+    ):
         load(recipe)
 
 

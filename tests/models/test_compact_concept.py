@@ -18,7 +18,6 @@ from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
 from segment_concept.tracking.memory import Moment
 from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.triggers import Every
-from segment_concept.types import CheckpointError
 
 A, B = ObjectId(1), ObjectId(2)
 SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)
@@ -158,7 +157,7 @@ def test_a_recipe_that_asks_concepts_of_weights_without_them_is_refused(tmp_path
         weights=str(tmp_path / "model.safetensors"),
         trigger=Every(3),
     )
-    with pytest.raises(CheckpointError, match=r"without a concept path.*Never"):
+    with pytest.raises(InputError, match=r"no concept encoder.*Never"):
         load_tracker(recipe)
 
 

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from safetensors.numpy import load_file
 from tracking_toy import BLUE, GREEN, RED, flat
 
 from segment_concept.tracking.triggers import (
+    Adaptive,
     AnyOf,
     AtFrames,
     Every,
@@ -13,6 +15,7 @@ from segment_concept.tracking.triggers import (
     HsvShift,
     LowQuality,
     Never,
+    Refractory,
     Trigger,
     Verdict,
     fast_hsv,
@@ -119,3 +122,88 @@ def test_any_of_reports_the_first_distance_that_is_measured():
     expected = judged(coarse, *frames).distance
     assert judged(trigger, *frames) == Verdict(True, expected)
     assert expected != judged(published_hsv(), *frames).distance
+
+
+def at_frames(now: int, before: int | None, backwards: bool = False) -> bool:
+    glance = Glance(now, (), (), 1, 1.0, 1.0, previous_index=before, backwards=backwards)
+    return AtFrames(frozenset({4, 9})).judge(glance).ask
+
+
+def test_played_backwards_a_shot_is_entered_by_its_last_frame():
+    assert [n for n in range(11, -1, -1) if at_frames(n, n + 1, backwards=True)] == [8, 3]
+
+
+def test_a_shot_whose_beginning_is_skipped_is_entered_where_it_goes_on():
+    assert [n for n in (2, 6, 8, 11, 12) if at_frames(n, {6: 2, 8: 6, 11: 8}.get(n, n - 1))] == [
+        6,
+        11,
+    ]
+    assert at_frames(7, before=10, backwards=True)
+    assert not at_frames(2, before=7)  # it was wound back, and goes on from there
+
+
+def heard(trigger: Trigger, frames: list[Frame]) -> list[Verdict]:
+    """What a trigger says of frames from the second on."""
+    verdicts: list[Verdict] = []
+    since, called = 0, False
+    for before, now in pairwise(frames):
+        since += 1
+        looks = trigger.look(before), trigger.look(now)
+        notes = verdicts[-1].notes if verdicts else ()
+        glance = Glance(
+            now.index, *looks, since, 1.0, 1.0, before.index, asked_before=called, notes=notes
+        )
+        verdicts.append(trigger.judge(glance))
+        called |= verdicts[-1].ask
+        since = 0 if verdicts[-1].ask else since
+    return verdicts
+
+
+def greys(*levels: int) -> list[Frame]:
+    return [flat((level,) * 3, index) for index, level in enumerate(levels)]
+
+
+def test_adaptive_fires_at_once_where_a_picture_changes_more_than_before():
+    calm = greys(60, 66, 72, 78, 160, 166, 172)
+    verdicts = heard(Adaptive(), calm)
+    assert [n for n, v in enumerate(verdicts, start=1) if v.ask] == [4]
+    assert verdicts[3].distance == pytest.approx(82 / 3 / 255)
+
+
+def test_adaptive_holds_still_where_the_picture_changes_all_the_time():
+    restless = greys(0, 60, 120, 180, 240, 180, 120, 60)
+    assert [n for n, v in enumerate(heard(Adaptive(), restless), start=1) if v.ask] == []
+
+
+def test_adaptive_counts_a_cut_among_the_changes_before():
+    two_cuts = greys(10, 10, 10, 100, 10, 100, 100, 100, 10)
+    assert [n for n, v in enumerate(heard(Adaptive(), two_cuts), start=1) if v.ask] == [3, 8]
+    assert len(heard(Adaptive(neighbours=4), two_cuts)[-1].notes) == 4
+
+
+def test_adaptive_needs_a_neighbour():
+    with pytest.raises(ValueError, match="at least 1 neighbour, got 0"):
+        Adaptive(neighbours=0)
+
+
+def test_a_refractory_trigger_is_not_heard_for_so_many_frames_after_a_call():
+    trigger = Refractory(AtFrames(frozenset({2, 4, 5, 6})), frames=3)
+    assert [n for n, v in enumerate(heard(trigger, greys(*[9] * 10)), start=1) if v.ask] == [2, 6]
+
+
+def test_a_refractory_trigger_reports_the_distance_all_the_same():
+    frames = [flat(c, i) for i, c in enumerate((RED, BLUE, RED))]
+    verdicts = heard(Refractory(HsvShift(side=16), 5), frames)
+    assert [(v.ask, v.distance) for v in verdicts] == [(True, 1.0), (False, 1.0)]
+
+
+def test_a_refractory_trigger_needs_a_frame():
+    with pytest.raises(ValueError, match="at least 1 frame, got 0"):
+        Refractory(Never(), 0)
+
+
+def test_each_of_any_finds_its_own_notes_again():
+    trigger = AnyOf((Never(), Refractory(AnyOf((Adaptive(), AtFrames(frozenset({5})))), 1)))
+    calm = greys(60, 66, 72, 78, 160, 166, 172)
+    assert [n for n, v in enumerate(heard(trigger, calm), start=1) if v.ask] == [4]
+    assert [n for n, v in enumerate(heard(trigger, greys(*[9] * 7)), start=1) if v.ask] == [5]

@@ -20,7 +20,7 @@ from segment_concept.tracking.keyframes import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers import Never
-from segment_concept.types import CheckpointError, InputError
+from segment_concept.types import InputError
 
 
 def load(
@@ -43,6 +43,7 @@ def load(
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
+        _check_trigger(recipe, None)
         return load_propagation(recipe.network, recipe.weights, _ready(device))
     return load_tracker(recipe, device=device, language_device=language_device)
 
@@ -78,6 +79,7 @@ def load_tracker(
         segmenter, concept = _compact(recipe, main)
     else:
         segmenter, concept = _sam2(recipe, main), None
+    _check_trigger(recipe, concept)
     return Tracker(
         segmenter,
         concept=concept,
@@ -157,15 +159,18 @@ def _check_language(recipe: Recipe, language_device: str | None) -> None:
         raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
 
 
+def _check_trigger(recipe: Recipe, concept: ConceptEncoder | None) -> None:
+    if concept is None and not isinstance(recipe.trigger, Never):
+        raise InputError(
+            f"recipe {recipe.name} has no concept encoder that {recipe.trigger} could ask: give it "
+            "the trigger Never()"
+        )
+
+
 def _compact(
     recipe: Recipe, device: torch.device
 ) -> tuple[Segmenter, CompactConceptEncoder | None]:
     segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
-    if segmenter.concept is None and not isinstance(recipe.trigger, Never):
-        raise CheckpointError(
-            f"{recipe.weights} holds a compact model without a concept path, but recipe "
-            f"{recipe.name} asks for concepts: give it other weights, or the trigger Never()"
-        )
     segmenter.trunk = fused(segmenter.trunk)
     return segmenter, None if segmenter.concept is None else CompactConceptEncoder(segmenter)
 

@@ -22,10 +22,18 @@ from segment_concept.cli.prompt_options import (
     given_prompts,
 )
 from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
+from segment_concept.cli.trigger_options import (
+    CutList,
+    Rest,
+    TriggerNames,
+    asking_of,
+    triggered,
+)
 from segment_concept.types import InputError
 from segment_concept.video.plan import Direction
 
 if TYPE_CHECKING:
+    from segment_concept.data.named_triggers import Asking
     from segment_concept.recipes import Recipe
     from segment_concept.video.folder import IfExists
     from segment_concept.video.job import TrackJob
@@ -73,6 +81,9 @@ def track(
     device: Device = "auto",
     language_device: LanguageDevice = None,
     fps: Rate = None,
+    trigger: TriggerNames = None,
+    cuts: CutList = None,
+    refractory: Rest = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -130,7 +141,8 @@ def track(
             direction=direction,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )
-        summary = run(job, chosen, device, language_device, quiet=quiet)
+        asking = asking_of(trigger, cuts, refractory)
+        summary = run(job, chosen, device, language_device, quiet=quiet, asking=asking)
     if not quiet:
         tell(summary)
     if not summary.finished:
@@ -144,16 +156,26 @@ def run(
     language_device: str | None = None,
     *,
     quiet: bool,
+    asking: "Asking | None" = None,
 ) -> "TrackSummary":
-    """Load what is needed and do the job, with a progress bar."""
+    """Load what is needed and do the job, with a progress bar.
+
+    `asking` says when the concept encoder is asked, where that is not as the recipe has it.
+    """
     from dataclasses import replace
 
     from segment_concept.checkpoints.build import find_device, load
+    from segment_concept.data.named_triggers import check_asking
     from segment_concept.video.job import Watch, check_job, run_track
 
     check_job(job)  # before the weights are loaded, or fetched
+    if asking is not None:
+        check_asking(asking, job.source)
     tracker = load(recipe, device=device, language_device=language_device)
-    traced = replace(job, provenance=provenance(recipe, str(find_device(device))))
+    found = str(find_device(device))
+    if asking is not None:
+        tracker, recipe = triggered(tracker, recipe, asking, job.source, found, quiet=quiet)
+    traced = replace(job, provenance=provenance(recipe, found))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
         return run_track(traced, tracker, Watch(on_frame, should_stop))
 

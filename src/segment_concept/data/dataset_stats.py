@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pictures
 
-from segment_concept.data.shots import WIDTH, find_cuts
+from segment_concept.data.shots import find_cuts
 from segment_concept.data.survey import Survey
 from segment_concept.data.videos import Dataset, VideoEntry
+from segment_concept.ops.shots import WIDTH
 from segment_concept.types import Image, InputError
 from segment_concept.video.source import open_video
 

@@ -21,7 +21,7 @@ from segment_concept.tracking.keyframes import (
 from segment_concept.tracking.memory import Moment, Track
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
 from segment_concept.tracking.segmenter import Features, Segmenter
-from segment_concept.tracking.triggers import Glance, Look, Never, Trigger, Verdict
+from segment_concept.tracking.triggers import Glance, Look, Never, Notes, Trigger, Verdict
 from segment_concept.types import (
     Frame,
     FrameResult,
@@ -86,6 +86,8 @@ class Session:
     banks: dict[ObjectId, KeyframeBank] = field(default_factory=dict)
     previous: _Previous | None = None
     frames_since_asked: int = 0
+    asked_before: bool = False
+    notes: Notes = ()  # the trigger's, of the frame judged last
     backwards: bool = False  # which way it was played last
 
     @property
@@ -143,7 +145,7 @@ class Session:
             backwards = self._backwards(frame)
         moment = Moment(frame.index, backwards)
         features, look = self._encode(frame), self._look(frame)
-        verdict = self._judge(frame, look)
+        verdict = self._judge(moment, look)
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
         ask = verdict.ask and bool(moving)
@@ -159,6 +161,8 @@ class Session:
         if ask:
             self._keep_keyframes(moving, seen, frame, result)
         self.frames_since_asked = 0 if ask else self.frames_since_asked + 1
+        self.asked_before |= ask
+        self.notes = verdict.notes
         self.backwards = backwards
         self.previous = _Previous(frame, features, look, seen)
         return self._with_keyframes(result)
@@ -215,18 +219,23 @@ class Session:
         on = [m for m in tracks[0].bank.prompted if m.frame_index == frame_index]
         return Seen(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
 
-    def _judge(self, frame: Frame, look: Look) -> Verdict:
+    def _judge(self, moment: Moment, look: Look) -> Verdict:
         if self.previous is None:
             return Verdict(False)
         seen = self.previous.seen.values()
         presence = torch.tensor([s.presence for s in seen]).sigmoid()
         glance = Glance(
-            frame_index=frame.index,
+            frame_index=moment.frame_index,
             before=self.previous.look,
             now=look,
             frames_since_asked=self.frames_since_asked + 1,
             worst_quality=min((s.iou for s in seen), default=1.0),
             worst_presence=float(presence.min()) if len(presence) else 1.0,
+            previous_index=self.previous.frame.index,
+            backwards=moment.backwards,
+            asked_before=self.asked_before,
+            seen=self.previous.seen,
+            notes=self.notes,
         )
         return self.tracker.trigger.judge(glance)
 

@@ -1,16 +1,29 @@
 """When is the (slow) concept encoder worth asking? Predicates over what was just seen.
 
 A trigger looks at every frame once; the session keeps the look, so that comparing a frame with
-the previous one costs one look and not two.
+the previous one costs one look and not two. What a trigger has to know of frames before those two
+it notes in its verdict, and is given back with the next glance: triggers hold no state.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from segment_concept.ops.colour import hue_saturation_distance, hue_saturation_histogram
-from segment_concept.types import Frame
+from segment_concept.ops.shots import (
+    LEAST_CHANGE,
+    NEIGHBOURS,
+    OTHER_SIZE,
+    TIMES_NEIGHBOURS,
+    change_between,
+    small_hsv,
+    stands_out,
+)
+from segment_concept.tracking.advance import Seen
+from segment_concept.types import Frame, ObjectId
 
 Look: TypeAlias = tuple[Any, ...]  # what a trigger keeps of a frame; only itself reads it
+Notes: TypeAlias = tuple[Any, ...]  # what it has to know of the past; () before the first frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +36,24 @@ class Glance:
     frames_since_asked: int  # frames played since then, this one included
     worst_quality: float  # lowest predicted IoU of any object on the previous frame, score
     worst_presence: float  # lowest object score of any object on the previous frame, score
+    previous_index: int | None = None  # of the frame processed just before
+    backwards: bool = False  # is the video played backwards?
+    asked_before: bool = True  # was it ever? If not, frames count from the first one
+    seen: Mapping[ObjectId, Seen] = field(default_factory=dict)  # on the previous frame
+    notes: Notes = ()  # those of the verdict on the frame judged before
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Ask or not, and the distance to the previous frame where the trigger measures one."""
+    """Ask or not, and the distance to the previous frame where the trigger measures one.
+
+    `notes` come back with the next glance. They are stored with an interrupted run, so they are
+    data: numbers, tensors, arrays, frozen records, and tuples or mappings of these.
+    """
 
     ask: bool
     distance: float | None = None
+    notes: Notes = ()
 
 
 class Trigger(Protocol):
@@ -78,12 +101,21 @@ class Every(_Blind):
 
 @dataclass(frozen=True, slots=True)
 class AtFrames(_Blind):
-    """On given frames: a shot detector's or an editor's cut list."""
+    """On given frames, those that begin a shot: a shot detector's or an editor's cut list.
+
+    Played backwards, the first frame that is seen of a shot is its last; where the beginning of a
+    shot was skipped or damaged, it is the first that is there.
+    """
 
     frames: frozenset[int]
 
     def judge(self, glance: Glance) -> Verdict:
-        return Verdict(glance.frame_index in self.frames)
+        now, before = glance.frame_index, glance.previous_index
+        if glance.backwards:  # what lies behind a frame here is the one after it
+            crossed = range(now + 1, max(before or 0, now + 1) + 1)
+        else:
+            crossed = range(now if before is None else min(before + 1, now), now + 1)
+        return Verdict(any(index in self.frames for index in crossed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +157,34 @@ def fast_hsv() -> HsvShift:
 
 
 @dataclass(frozen=True, slots=True)
+class Adaptive:
+    """The picture changes much more than it did on the frames before (see `ops.shots`).
+
+    PySceneDetect's adaptive detector for a video that is live: that one compares a frame's change
+    with those of two frames before and two after, and so speaks two frames late; this one has the
+    frames before alone. The changes of a cut keep a second call away for as many frames.
+    """
+
+    times: float = TIMES_NEIGHBOURS
+    least: float = LEAST_CHANGE  # of 255
+    neighbours: int = NEIGHBOURS
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise ValueError(f"Adaptive needs at least 1 neighbour, got {self.neighbours}")
+
+    def look(self, frame: Frame) -> Look:
+        return (small_hsv(frame.rgb),)
+
+    def judge(self, glance: Glance) -> Verdict:
+        change = change_between(glance.before[0], glance.now[0])
+        # Without a change to compare with, motion at the beginning would pass for a cut.
+        ask = bool(glance.notes) and stands_out(change, glance.notes, self.times, self.least)
+        notes = (*glance.notes, change)[-self.neighbours :]
+        return Verdict(ask, change / OTHER_SIZE, notes)
+
+
+@dataclass(frozen=True, slots=True)
 class AnyOf:
     """At least one of several triggers; the distance is the first that is measured."""
 
@@ -134,9 +194,33 @@ class AnyOf:
         return tuple(trigger.look(frame) for trigger in self.triggers)
 
     def judge(self, glance: Glance) -> Verdict:
+        noted = glance.notes or ((),) * len(self.triggers)
+        each = zip(self.triggers, glance.before, glance.now, noted, strict=True)
         verdicts = [
-            trigger.judge(replace(glance, before=before, now=now))
-            for trigger, before, now in zip(self.triggers, glance.before, glance.now, strict=True)
+            trigger.judge(replace(glance, before=before, now=now, notes=notes))
+            for trigger, before, now, notes in each
         ]
         distances = (v.distance for v in verdicts if v.distance is not None)
-        return Verdict(any(v.ask for v in verdicts), next(distances, None))
+        kept = tuple(v.notes for v in verdicts)
+        asks = any(v.ask for v in verdicts)
+        return Verdict(asks, next(distances, None), kept if any(kept) else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Refractory:
+    """A trigger that is not heard on the first `frames` frames after the encoder was asked."""
+
+    trigger: Trigger
+    frames: int
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"Refractory needs at least 1 frame, got {self.frames}")
+
+    def look(self, frame: Frame) -> Look:
+        return self.trigger.look(frame)
+
+    def judge(self, glance: Glance) -> Verdict:
+        verdict = self.trigger.judge(glance)
+        rests = glance.asked_before and glance.frames_since_asked <= self.frames
+        return replace(verdict, ask=verdict.ask and not rests)

@@ -1,0 +1,67 @@
+"""How much a truly masked object changes from frame to frame in synthetic clips.
+
+    python benchmarks/calibrate_doubt.py --cache FILE [--clips 60]
+
+Where the thresholds of the trigger `Uncertain` come from: percentiles of the two changes that it
+measures, within shots and on first frames after a cut. The masks are the true ones.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+
+from segment_concept.data.synthetic import ClipSpec, load, render_clip
+from segment_concept.ops.object_colours import colour_distance, object_colours
+from segment_concept.ops.shots import small_hsv
+from segment_concept.tracking.uncertainty import Impression
+
+PERCENTILES = (10, 25, 50, 75, 90, 95, 98, 99)
+LEAST_PIXELS = 40
+FRAMES = 24
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="file written by prepare()")
+    parser.add_argument("--clips", type=int, default=60)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    assets = load(options.cache, "held_out")
+    spec = ClipSpec(frames=FRAMES, height=192, width=336, cut=1, absent=0, speed=0.7)
+    found: dict[tuple[str, bool], list[float]] = {}
+    for seed in range(1000, 1000 + options.clips):
+        clip = render_clip(assets, spec, seed)
+        for target in clip.targets[:2]:
+            for what, at_cut, value in changes(clip.rgb, clip.labels == target, clip.cuts):
+                found.setdefault((what, at_cut), []).append(value)
+    print("percentiles", *PERCENTILES)
+    for (what, at_cut), values in sorted(found.items()):
+        where = "after a cut" if at_cut else "in a shot"
+        figures = np.percentile(values, PERCENTILES).round(2).tolist()
+        print(f"{what}, {where} ({len(values)}):", *figures)
+
+
+def changes(
+    rgb: np.ndarray, masks: np.ndarray, cuts: tuple[int, ...]
+) -> Iterator[tuple[str, bool, float]]:
+    """What changed, whether by a cut, and by how much (a factor, or a distance)."""
+    known = Impression()
+    for t in range(FRAMES):
+        if masks[t].sum() < LEAST_PIXELS:
+            known = Impression()
+            continue
+        area, colours = float(masks[t].mean()), object_colours(small_hsv(rgb[t]), masks[t])
+        if known.areas:
+            usual = median(known.areas)
+            yield "area", t in cuts, max(area / usual, usual / area)
+        if known.colours is not None and colours is not None:
+            yield "colours", t in cuts, colour_distance(colours, known.colours)
+        known = (Impression() if t in cuts else known).with_another(area, colours)
+
+
+if __name__ == "__main__":
+    main()

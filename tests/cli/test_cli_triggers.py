@@ -1,0 +1,113 @@
+"""`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a colour."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from segment_concept.checkpoints import build
+from segment_concept.cli.app import make_app
+from segment_concept.tracking.tracker import Tracker
+
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("video", "tracking")]
+
+from tracking_toy import ColourSegmenter, RotatingConcept  # noqa: E402
+from video_toys import ColourTracker, Film, picture, write_film  # noqa: E402
+
+BOX = "4,12,20,28"
+CUT = 9
+
+
+def shots(index: int) -> Any:
+    """The moving square, on green, and from frame 9 on on blue."""
+    rgb = picture(index)
+    rgb[(rgb == rgb[..., :1]).all(-1)] = (40, 140, 90) if index < CUT else (20, 60, 220)
+    return rgb
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", Film(), pictures=shots)
+
+
+@pytest.fixture(autouse=True)
+def _tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    concept = RotatingConcept(unknown=((0.0, 0.0, 0.0),))
+    monkeypatch.setattr(concept, "encode", lambda requests, query: [None] * len(requests))
+    tracker = Tracker(ColourSegmenter(), concept=concept)
+    monkeypatch.setattr(build, "load", lambda recipe, **how: tracker)
+    monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: object) -> tuple[int, str]:
+    """Exit code and all that was said."""
+    given = ["track", *(str(w) for w in words), "--box", BOX, "--out", "out"]
+    found = CliRunner().invoke(make_app(), given, env={"COLUMNS": "200"})
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+    return found.exit_code, found.output
+
+
+def result() -> Any:
+    return json.loads(Path("out/result.json").read_text())
+
+
+@pytest.mark.parametrize(("name", "asked"), [("fast", [CUT]), ("adaptive", [CUT]), ("never", [])])
+def test_a_trigger_is_chosen_by_name(film: Path, name: str, asked: list[int]) -> None:
+    code, said = run(film, "--trigger", name)
+    assert code == 0, said
+    assert result()["concept_asked"] == asked
+
+
+def test_a_cut_list_says_where_to_ask_and_the_result_says_so(film: Path) -> None:
+    Path("cuts.txt").write_text("4 0.24s 15")
+    assert run(film, "--cuts", "cuts.txt", "--refractory", "3")[0] == 0
+    found = result()
+    assert found["concept_asked"] == [4, 15]
+    trigger = found["recipe"]["trigger"]
+    assert (trigger["type"], trigger["frames"]) == ("Refractory", 3)
+    assert trigger["trigger"] == {"type": "AtFrames", "frames": [4, 6, 15]}
+
+
+def test_triggers_and_a_cut_list_go_together(film: Path) -> None:
+    Path("cuts.txt").write_text("4")
+    assert run(film, "--trigger", "fast", "--cuts", "cuts.txt")[0] == 0
+    assert result()["concept_asked"] == [4, CUT]
+
+
+def test_another_cut_list_is_another_run(film: Path) -> None:
+    Path("cuts.txt").write_text("4")
+    assert run(film, "--cuts", "cuts.txt")[0] == 0
+    Path("cuts.txt").write_text("5")
+    code, said = run(film, "--cuts", "cuts.txt", "--resume")
+    assert code == 2, said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--trigger", "fastest"), "there is no trigger 'fastest': expected some of published"),
+        (("--trigger", ","), "--trigger names no trigger"),
+        (("--trigger", "cuts"), "needs a list of cuts: give --cuts FILE"),
+        (("--cuts", "none.edl"), "there is no cut list none.edl"),
+    ],
+)
+def test_bad_words_are_answered_in_a_sentence(film: Path, words: tuple[str, ...], said) -> None:
+    code, output = run(film, *words)
+    assert code == 2
+    assert said in output
+    assert not Path("out").exists()
+
+
+def test_a_recipe_without_a_concept_encoder_is_refused(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tracker in (ColourTracker(), Tracker(ColourSegmenter())):
+        monkeypatch.setattr(build, "load", lambda recipe, tracker=tracker, **how: tracker)
+        code, output = run(film, "--trigger", "fast", "-r", "sam2_compact", "--overwrite")
+        assert code == 2
+        assert "recipe sam2_compact has no concept encoder that a trigger could ask" in output
+        assert run(film, "--trigger", "never", "--overwrite")[0] == 0

@@ -1,0 +1,137 @@
+"""Triggers by name, some of them made for one video."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from segment_concept.checkpoints import transnet
+from segment_concept.data import learned_shots, named_triggers
+from segment_concept.data.named_triggers import NAMES, Asking, check_asking, make_trigger
+from segment_concept.tracking.triggers import (
+    Adaptive,
+    AnyOf,
+    AtFrames,
+    Never,
+    Refractory,
+    fast_hsv,
+    published_hsv,
+)
+from segment_concept.tracking.uncertainty import Uncertain
+from segment_concept.types import Frame, InputError
+from segment_concept.video.source import VideoInfo
+
+INFO = VideoInfo((27, 48), Fraction(25), Fraction(1, 25), frames=90)
+
+
+@dataclass
+class Film:
+    """Black up to frame 40, white from there on."""
+
+    name: str = "film.mp4"
+    info: VideoInfo = field(default_factory=lambda: INFO)
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        for index in range(start, 90):
+            shade = 255 * (index >= 40)
+            yield Frame(index, torch.full((27, 48, 3), shade, dtype=torch.uint8).numpy())
+
+
+def steps(pictures, network) -> Iterator[float]:
+    """A shot ends on frame 39."""
+    for index, _ in enumerate(pictures):
+        yield float(index == 39)
+
+
+@pytest.fixture
+def _learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transnet, "load_transnet", lambda device: None)
+    monkeypatch.setattr(transnet, "transnet_file", lambda: Path("weights.pth"))
+    monkeypatch.setattr(learned_shots, "ends_of_shots", steps)
+
+
+def made(*names: str, **more) -> object:
+    return make_trigger(Asking(names, **more), Film())  # type: ignore[arg-type]
+
+
+def test_names_stand_for_triggers() -> None:
+    assert made("published") == published_hsv()
+    assert made("fast") == fast_hsv()
+    assert made("adaptive") == Adaptive()
+    assert made("never") == Never()
+    assert made("uncertain") == Refractory(Uncertain(), 12)
+
+
+def test_several_names_mean_any_of_them_once() -> None:
+    assert made("fast", "adaptive", "fast") == AnyOf((fast_hsv(), Adaptive()))
+
+
+def test_a_rest_goes_around_all_of_them() -> None:
+    assert made("fast", "adaptive", refractory=9) == Refractory(AnyOf((fast_hsv(), Adaptive())), 9)
+
+
+def test_a_cut_list_needs_no_name(tmp_path: Path) -> None:
+    cuts = tmp_path / "cuts.txt"
+    cuts.write_text("12 40")
+    at_cuts = AtFrames(frozenset({12, 40}))
+    assert made(cuts=cuts) == made("cuts", cuts=cuts) == at_cuts
+    assert made("fast", cuts=cuts) == AnyOf((fast_hsv(), at_cuts))
+
+
+@pytest.mark.usefixtures("_learned")
+def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() -> None:
+    told: list[tuple[int, int | None]] = []
+    trigger = make_trigger(Asking(("transnet",)), Film(), lambda *n: told.append(n))  # type: ignore[arg-type]
+    assert trigger == AtFrames(frozenset({40}))
+    assert (told[0], told[-1], len(told)) == ((1, 90), (90, 90), 90)
+
+
+@pytest.mark.usefixtures("_learned")
+def test_what_is_live_cannot_be_read_ahead() -> None:
+    camera = Film("camera 0", replace(INFO, live=True))
+    for make in (make_trigger, check_asking):
+        with pytest.raises(InputError, match=r"camera 0 is live .* use the trigger `adaptive`"):
+            make(Asking(("transnet",)), camera)  # type: ignore[operator]
+
+
+def test_what_is_missing_is_found_before_anything_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transnet, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="segment-concept"):
+        check_asking(Asking(("transnet",)), Film())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="there is no cut list"):
+        check_asking(Asking(cuts=tmp_path / "none"), Film())  # type: ignore[arg-type]
+    check_asking(Asking(("adaptive",)), Film())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "said"),
+    [
+        (("fastest",), {}, f"no trigger 'fastest': expected some of {', '.join(NAMES)}"),
+        (("cuts",), {}, "needs a list of cuts"),
+        (("never", "fast"), {}, "goes alone"),
+        (("never",), {"refractory": 3}, "goes alone"),
+        (("fast",), {"refractory": -1}, "-1: expected 0 frames or more"),
+        ((), {"refractory": 3}, "name one by --trigger or --cuts"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(names, more, said) -> None:
+    with pytest.raises(InputError, match=said):
+        Asking(names, **more)
+
+
+def test_no_name_is_no_trigger() -> None:
+    with pytest.raises(InputError, match="no trigger is named"):
+        made()
+
+
+def test_the_names_are_those_of_the_help() -> None:
+    from segment_concept.cli.trigger_options import TriggerNames
+
+    said = TriggerNames.__metadata__[0].help
+    assert sorted(said.partition(": ")[2].strip(".").split(", ")) == sorted(NAMES)
+    assert set(named_triggers.ANYWHERE) < set(NAMES)
