@@ -4,13 +4,14 @@ The rule is that of an adaptive content detector (as in PySceneDetect): a cut ch
 far more than the frames around it change, and by enough to see.
 """
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.types import Image
+from segment_concept.types import Frame, Image
 
 WIDTH = 160  # frames are compared at this width
 _NEIGHBOURS = 2  # frames on each side whose change a cut is compared with
@@ -28,6 +29,18 @@ def find_cuts(frames: Iterable[Image]) -> list[int]:
         if change[i] >= _LEAST_CHANGE and change[i] >= _TIMES_NEIGHBOURS * usual:
             cuts.append(i)
     return cuts
+
+
+def first_frames(frames: Iterable[Frame]) -> list[int]:
+    """The same for frames of a video, of which damaged ones may be missing: their own indices."""
+    played = array("q")
+
+    def pictures() -> Iterator[Image]:
+        for frame in frames:
+            played.append(frame.index)
+            yield frame.rgb
+
+    return [played[cut] for cut in find_cuts(pictures())]
 
 
 def _changes(frames: Iterable[Image]) -> list[float]:
