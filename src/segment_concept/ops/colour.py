@@ -30,7 +30,7 @@ def hue_saturation_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> f
 
 def appearance(rgb: Image, mask: Bitmap) -> NDArray[np.float32]:
     """(2, 12, 4, 4) shares of the colours of an object, `mask` (H, W), and of its whole frame."""
-    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
+    hsv = cast(Image, cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     inside = np.ascontiguousarray(mask).view(np.uint8)
     return np.stack([_colour_shares(hsv, inside), _colour_shares(hsv, None)])
 

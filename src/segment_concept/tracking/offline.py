@@ -115,21 +115,20 @@ def choose_keyframes(candidates: Sequence[View], shown: Sequence[View], at_most:
 
     Farthest first: the next is the one that looks least like any before it, by colours of the
     object and of its surroundings, times its confidence (what is tracked wrongly looks unlike,
-    too). A shot gets a second view only when all have one. A view that looks exactly like one
-    before it adds nothing and is left out.
+    too). A shot gets a second view only when all have one, and only one that looks new at all;
+    the first is where the shot is entered from, however it looks.
     """
-    chosen, left = list(shown), list(candidates)
-    gain = [view.score for view in left]
-    for one in shown:
-        gain = [g and min(g, _gain(view, one)) for g, view in zip(gain, left, strict=True)]
     added: list[View] = []
-    while len(chosen) < at_most and any(gain):
-        with_one = {view.shot for view in chosen}
-        fresh = [n for n, view in enumerate(left) if gain[n] and view.shot not in with_one]
-        best = max(fresh or range(len(left)), key=gain.__getitem__)
-        chosen.append(left[best])
-        added.append(left[best])
-        gain = [min(g, _gain(view, left[best])) for g, view in zip(gain, left, strict=True)]
+    left = [(min((_gain(v, one) for one in shown), default=v.score), v) for v in candidates]
+    with_one = {view.shot for view in shown}
+    while len(shown) + len(added) < at_most:
+        fresh = [(gain, v) for gain, v in left if v.shot not in with_one]
+        gain, best = max(fresh or left, key=lambda each: each[0], default=(0.0, None))
+        if best is None or not (gain or fresh):
+            break
+        added.append(best)
+        with_one.add(best.shot)
+        left = [(min(g, _gain(v, best)), v) for g, v in left if v is not best]
     return added
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from segment_concept.tracking.api import TrackingSession, VideoTracker
+from segment_concept.tracking.tracker import Session
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
 from segment_concept.video.encode import join
 from segment_concept.video.folder import (
@@ -165,6 +166,8 @@ class Run:
         session = self._tracker.session()
         for index, prompts in self._plan.ahead:
             session.prompt(read_frame(self._job.source, index), prompts)
+        if isinstance(session, Session) and self._plan.ahead:
+            session.rewind(backwards=self._plan.passes[0].backwards)
         return session
 
     def _play_passes(self) -> bool:

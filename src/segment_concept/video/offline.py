@@ -287,13 +287,12 @@ def _second(seeds: Prompts, tracker: VideoTracker, *, backwards: bool) -> Plan:
     """The video played from the outermost frame on which an object is known.
 
     A tracker of SAM 2's kind never forgets what it was shown, whenever that was: it sees all
-    keyframes beforehand, the farthest first, so that it ends where the video begins to play.
-    Others take what they are shown as the newest they know, and see keyframes on the way.
+    keyframes beforehand, in the order of the video, as the concept encoder is used to. Others
+    take what they are shown as the newest they know, and see keyframes on the way.
     """
-    order = sorted(seeds, reverse=not backwards)
-    begin = order[-1]
+    begin = max(seeds) if backwards else min(seeds)
     if isinstance(tracker, Tracker):
-        known = tuple((index, seeds[index]) for index in order)
+        known = tuple((index, seeds[index]) for index in sorted(seeds))
         return Plan({}, (Pass(begin, backwards, prompting=False),), known)
     return Plan(seeds, (Pass(begin, backwards, prompting=True),))
 
