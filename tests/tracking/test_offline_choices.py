@@ -1,7 +1,5 @@
 """What offline mode decides: which keyframes, which frames enter a shot, what its trackers ask."""
 
-import math
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +9,6 @@ from segment_concept.ops.colour import appearance, appearance_distance
 from segment_concept.tracking.offline import (
     Offline,
     Shots,
-    Usual,
     View,
     asked_at,
     choose_keyframes,
@@ -38,7 +35,7 @@ def view(index: int, shot: int, *names: str, score: float = 0.9) -> View:
 
 
 def chosen(candidates: list[View], shown: list[View], at_most: int = 7) -> list[int]:
-    return [v.frame_index for v in choose_keyframes(candidates, shown, at_most)]
+    return [v.frame_index for v in choose_keyframes(candidates, shown, at_most, lambda v: True)]
 
 
 def test_what_looks_alike_is_no_distance_apart_and_what_shares_no_colour_is_far():
@@ -76,6 +73,19 @@ def test_a_second_view_of_a_shot_that_shows_nothing_new_is_left_out():
     assert chosen(alike, [view(0, 0, "red")]) == [9]
 
 
+def test_of_a_shot_whose_best_view_is_not_confirmed_the_next_best_is_taken():
+    views = [view(5, 1, "green"), view(6, 1, "red", "green"), view(7, 2, "blue")]
+    asked: list[int] = []
+
+    def confirmed(one: View) -> bool:
+        asked.append(one.frame_index)
+        return one.frame_index != 5
+
+    found = choose_keyframes(views, [view(0, 0, "red")], 3, confirmed)
+    assert {v.frame_index for v in found} == {6, 7}
+    assert sorted(asked) == [5, 6, 7]
+
+
 def test_no_more_keyframes_than_wanted_and_the_shown_ones_count():
     many = [view(n, n, "green", "blue", "red"[: n % 2 * 3] or "red") for n in range(1, 9)]
     assert len(chosen(many, [view(0, 0, "red")], at_most=1)) == 0
@@ -106,14 +116,6 @@ def test_a_shot_has_as_many_stretches_as_wanted_or_one_a_frame():
     assert len({shots.stretch(i, 5) for i in range(4)}) == 4
 
 
-def test_a_keyframe_is_at_least_as_sure_as_half_of_all_masks_and_not_tiny():
-    usual = Usual()
-    for score, area in ((0.2, 100), (0.6, 100), (0.9, 200)):
-        usual.add(score, area)
-    assert usual.limits() == (pytest.approx(0.6), 25)
-    assert Usual().limits() == (math.inf, math.inf)
-
-
 def test_a_tracker_with_a_concept_asks_it_where_shots_are_entered_as_well():
     tracker = Tracker(ColourSegmenter(), concept=RotatingConcept(), trigger=Every(5))
     entered = asked_at(tracker, frozenset({4}))
@@ -135,3 +137,5 @@ def test_an_impossible_offline_mode_cannot_be_built():
         Offline(keyframes=0)
     with pytest.raises(ValueError, match=r"min_presence is a score in \[0, 1\], got 2"):
         Offline(min_presence=2)
+    with pytest.raises(ValueError, match=r"leads_back is a score in \[0, 1\], got -1"):
+        Offline(leads_back=-1)

@@ -5,11 +5,9 @@ Pure functions over small records; `video.offline` plays the video and keeps the
 """
 
 import math
-from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from statistics import median
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,9 @@ from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers import AnyOf, AtFrames, Never
 
 KEYFRAME_PRESENCE = 1 / (1 + math.exp(-1))  # score: the logit of 1 that SeC asks of a keyframe
+REMEMBERED_QUALITY = 0.3  # predicted IoU that SeC asks of what is remembered
 LEAST_AREA = 0.25  # of the usual area: half as wide and half as high
+SAME_OBJECT = 0.5  # IoU from which two masks are usually said to be of one object
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,22 @@ class Offline:
         keyframes: from which an object is recognised in the second pass, the frames on which it
             was shown included (SeC's `mllm_memory_size`, 7 as published).
         min_presence: score that the object is visible, above which a frame may become one.
+        min_quality: the same for the predicted IoU of its mask.
+        leads_back: a keyframe must lead back to what was shown: the object, shown by it alone, is
+            looked for on the frame on which it was shown first, and found there with this IoU.
     """
 
     keyframes: int = 7
     min_presence: float = KEYFRAME_PRESENCE
+    min_quality: float = REMEMBERED_QUALITY
+    leads_back: float = SAME_OBJECT
 
     def __post_init__(self) -> None:
         if self.keyframes < 1:
             raise ValueError(f"there is at least 1 keyframe, got {self.keyframes}")
-        if not 0 <= self.min_presence <= 1:
-            raise ValueError(f"min_presence is a score in [0, 1], got {self.min_presence}")
+        for name in ("min_presence", "min_quality", "leads_back"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a score in [0, 1], got {getattr(self, name)}")
 
 
 def confidence(presence: float, quality: float) -> float:
@@ -77,29 +83,6 @@ class Shots:
         return frozenset(index - 1 for index in later) if backwards else frozenset(later)
 
 
-@dataclass(slots=True)
-class Usual:
-    """What an object's masks are like where it is seen: 12 bytes a frame."""
-
-    scores: "array[float]" = field(default_factory=lambda: array("f"))
-    areas: "array[float]" = field(default_factory=lambda: array("d"))
-
-    def add(self, score: float, area: int) -> None:
-        """One more frame on which it is seen."""
-        self.scores.append(score)
-        self.areas.append(area)
-
-    def limits(self) -> tuple[float, float]:
-        """The score and the area that a keyframe must have.
-
-        At least as sure as half of all masks are: the limit of one tracker would be wrong for
-        another's scores. And not tiny beside the others. Infinite where it was never seen.
-        """
-        if not self.scores:
-            return math.inf, math.inf
-        return median(self.scores), LEAST_AREA * median(self.areas)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """An object on a frame, as one compares it with others: small, without pixels."""
@@ -110,13 +93,19 @@ class View:
     looks: NDArray[np.float32]  # what `ops.colour.appearance` made of it
 
 
-def choose_keyframes(candidates: Sequence[View], shown: Sequence[View], at_most: int) -> list[View]:
+def choose_keyframes(
+    candidates: Sequence[View],
+    shown: Sequence[View],
+    at_most: int,
+    confirmed: Callable[[View], bool],
+) -> list[View]:
     """The views to add to those that were shown, `at_most` of both, the most telling first.
 
     Farthest first: the next is the one that looks least like any before it, by colours of the
     object and of its surroundings, times its confidence (what is tracked wrongly looks unlike,
     too). A shot gets a second view only when all have one, and only one that looks new at all;
-    the first is where the shot is entered from, however it looks.
+    the first is where the shot is entered from, however it looks. What is `confirmed` last, since
+    that costs something, is whether the view shows the object at all.
     """
     added: list[View] = []
     left = [(min((_gain(v, one) for one in shown), default=v.score), v) for v in candidates]
@@ -126,9 +115,12 @@ def choose_keyframes(candidates: Sequence[View], shown: Sequence[View], at_most:
         gain, best = max(fresh or left, key=lambda each: each[0], default=(0.0, None))
         if best is None or not (gain or fresh):
             break
+        left = [each for each in left if each[1] is not best]
+        if not confirmed(best):
+            continue
         added.append(best)
         with_one.add(best.shot)
-        left = [(min(g, _gain(v, best)), v) for g, v in left if v is not best]
+        left = [(min(gain, _gain(v, best)), v) for gain, v in left]
     return added
 
 

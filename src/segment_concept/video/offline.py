@@ -9,19 +9,23 @@ again in every pass, but for the keyframes, of which a session holds a few.
 
 import json
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from segment_concept.ops.colour import appearance
 from segment_concept.ops.rle import decode_rle
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.offline import (
+    LEAST_AREA,
     Offline,
     Shots,
-    Usual,
     View,
     asked_at,
     choose_keyframes,
@@ -29,7 +33,7 @@ from segment_concept.tracking.offline import (
     recognising,
 )
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.types import Frame, FrameResult, InputError, Mask, ObjectId, Prompt
+from segment_concept.types import Bitmap, Frame, FrameResult, InputError, Mask, ObjectId, Prompt
 from segment_concept.video.folder import OutputFolder, claimed
 from segment_concept.video.fused import FusedTracker
 from segment_concept.video.job import Run, TrackJob, Watch, check_job, request_of
@@ -39,7 +43,7 @@ from segment_concept.video.plan import Direction, Pass, Plan
 from segment_concept.video.png import write_whole
 from segment_concept.video.prompts import Shown
 from segment_concept.video.report import TrackSummary, read_summary
-from segment_concept.video.source import VideoSource
+from segment_concept.video.source import VideoSource, read_frame
 
 ShotFinder = Callable[[Iterable[Frame]], Sequence[int]]
 """The first frames of the shots of a video; it may read the frames, or know them already."""
@@ -253,16 +257,31 @@ class _Passes:
                 if sighting.area and (key in candidates or key in shown):
                     view = _view(frame, sighting, shots)
                     views.setdefault((key[1], key in shown), []).append(view)
-        objects = dict.fromkeys(i for prompts in self.plan.due.values() for i in prompts)
-        return {
-            str(i): sorted(
-                view.frame_index
-                for view in choose_keyframes(
-                    views.get((i, False), ()), views.get((i, True), ()), self.how.offline.keyframes
-                )
-            )
-            for i in objects
-        }
+        chosen = {}
+        for object_id in dict.fromkeys(i for prompts in self.plan.due.values() for i in prompts):
+            own, given = views.get((object_id, False), ()), views.get((object_id, True), ())
+            confirmed = self._confirmation(first, object_id)
+            added = choose_keyframes(own, given, self.how.offline.keyframes, confirmed)
+            chosen[str(object_id)] = sorted(view.frame_index for view in added)
+        return chosen
+
+    def _confirmation(self, first: JournalIndex, object_id: ObjectId) -> Callable[[View], bool]:
+        """Does a view lead back to what was shown, and so show the same object?"""
+        home = read_frame(self.job.source, self.plan.first_shown(object_id))
+        shown = _mask(first.record(home.index), object_id)
+
+        def leads_back(view: View) -> bool:
+            if self.watch.should_stop():
+                raise _StoppedError
+            mask = _mask(first.record(view.frame_index), object_id)
+            if shown is None or mask is None:
+                return False
+            session = self.tracker.session()
+            session.prompt(read_frame(self.job.source, view.frame_index), {object_id: mask})
+            found = session.step(home).mask(object_id)
+            return _overlap(found, shown.bitmap) >= self.how.offline.leads_back
+
+        return leads_back
 
     def _seeds(self, first: JournalIndex, keyframes: Mapping[ObjectId, Sequence[int]]) -> Prompts:
         """All frames on which objects are known, with their masks.
@@ -299,22 +318,22 @@ def _second(seeds: Prompts, tracker: VideoTracker, *, backwards: bool) -> Plan:
 
 def _candidates(first: JournalIndex, shots: Shots, how: Offline) -> set[tuple[int, ObjectId]]:
     """Of every stretch of every shot the frame on which an object was tracked most surely."""
-    usual: dict[int, Usual] = {}
+    areas: dict[int, array[int]] = {}
     for record in first:
         for seen in record.objects:
             if seen.area:
-                usual.setdefault(seen.id, Usual()).add(_confidence(seen), seen.area)
-    limits = {i: one.limits() for i, one in usual.items()}
+                areas.setdefault(seen.id, array("q")).append(seen.area)
+    least = {i: LEAST_AREA * median(each) for i, each in areas.items()}
     best: dict[tuple[int, int, int], tuple[float, int]] = {}
     for record in first:
         for seen in record.objects:
-            score = _confidence(seen)
-            if not seen.area or seen.presence <= how.min_presence:
+            if not seen.area or seen.area < least[seen.id]:
                 continue
-            if score < limits[seen.id][0] or seen.area < limits[seen.id][1]:
+            if seen.presence <= how.min_presence or seen.quality <= how.min_quality:
                 continue
             stretch = (seen.id, *shots.stretch(record.frame, how.keyframes))
-            best[stretch] = max(best.get(stretch, (-1.0, 0)), (score, record.frame))
+            here = (_confidence(seen), record.frame)
+            best[stretch] = max(best.get(stretch, here), here)
     return {(frame, ObjectId(key[0])) for key, (_, frame) in best.items()}
 
 
@@ -325,6 +344,11 @@ def _confidence(sighting: Sighting) -> float:
 def _view(frame: Frame, sighting: Sighting, shots: Shots) -> View:
     looks = appearance(frame.rgb, decode_rle(sighting.counts, frame.size))
     return View(frame.index, shots.on(frame.index), _confidence(sighting), looks)
+
+
+def _overlap(a: Bitmap, b: Bitmap) -> float:
+    """IoU; b is not empty."""
+    return float(np.count_nonzero(a & b) / np.count_nonzero(a | b))
 
 
 def _mask(record: Record, object_id: ObjectId) -> Mask | None:
