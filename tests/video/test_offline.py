@@ -225,6 +225,15 @@ def test_of_equally_sure_directions_the_first_is_believed():
     assert areas(record(sighting(0.8, 0.5, 1)), record(sighting(0.5, 0.8, 2))) == {1: 1}
 
 
+def test_where_objects_meet_the_surer_one_has_the_pixels(tmp_path: Path):
+    journal = Journal(tmp_path / "both")
+    journal.append(record(sighting(0.9, 0.5, 8), sighting(0.9, 0.9, 5, object_id=2)))
+    journal.close()
+    ways = JournalIndex(tmp_path / "both"), JournalIndex(tmp_path / "both")
+    result = FusedTracker(*ways).session().step(next(Toy([(0, 0, 0)]).frames()))
+    assert result.label_map()[0, :9].tolist() == [2] * 5 + [1] * 3 + [0]
+
+
 def test_an_empty_mask_does_not_stand_against_one_that_is_not():
     assert areas(record(sighting(0.4, 0.9, 0)), record(sighting(0.6, 0.3, 2))) == {1: 2}
 

@@ -4,7 +4,7 @@ It is a tracker like others, so that whatever plays a tracker writes its results
 pixel and takes no prompts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,8 +84,10 @@ def _confidence(seen: Sighting) -> float:
     return confidence(seen.presence, seen.quality) if seen.area else -1.0
 
 
-def _logits(sightings: Iterable[Sighting], size: tuple[int, int]) -> Tensor:
-    masks = [torch.from_numpy(decode_rle(s.counts, size)) for s in sightings]
-    if not masks:
-        return torch.zeros((0, *size))
-    return torch.where(torch.stack(masks), CERTAIN_LOGIT, -CERTAIN_LOGIT)
+def _logits(sightings: Sequence[Sighting], size: tuple[int, int]) -> Tensor:
+    """(O, H, W). Where objects meet, the surer one has the higher logit."""
+    logits = torch.full((len(sightings), *size), -CERTAIN_LOGIT)
+    for row, seen in zip(logits, sightings, strict=True):
+        sureness = (1 + confidence(seen.presence, seen.quality)) / 2
+        row[torch.from_numpy(decode_rle(seen.counts, size))] = CERTAIN_LOGIT * sureness
+    return logits
