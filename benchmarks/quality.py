@@ -30,6 +30,7 @@ from segment_concept.video import VideoSource, open_video
 from segment_concept.video.offline import TwoPasses, track_offline
 
 WHO = ObjectId(1)
+RATES = {"frames_per_second"}  # all else is in [0, 1] and printed as percent
 
 Follow = Callable[[Tracker, VideoSource, Prompt], Iterator[Bitmap]]  # a mask for every frame
 
@@ -153,7 +154,7 @@ def summary(tallies: Sequence[Tally], group: str) -> dict[str, float]:
         line["absent_empty"] = float(empty[~visible].mean())
     frames, seconds = sum(len(t.j) + 1 for t in tallies), sum(t.seconds for t in tallies)
     line["frames_per_second"] = frames / seconds
-    figures = "  ".join(f"{k} {100 * v if v <= 1 else v:.1f}" for k, v in line.items())
+    figures = "  ".join(f"{k} {v if k in RATES else 100 * v:.1f}" for k, v in line.items())
     print(f"mean {group}: {figures}")
     return line
 
