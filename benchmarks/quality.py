@@ -11,23 +11,28 @@ the mask is empty where the object is absent and where it is visible.
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
-from segment_concept import Box, Frame, Mask, ObjectId, Points
+from segment_concept import Box, Mask, ObjectId, Points
 from segment_concept.checkpoints.build import load_tracker
+from segment_concept.data.shots import first_frames
 from segment_concept.metrics import boundary_accuracy, region_similarity
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Prompt
+from segment_concept.video import VideoSource, open_video
+from segment_concept.video.offline import TwoPasses, track_offline
 
 WHO = ObjectId(1)
+RATES = {"frames_per_second"}  # all else is in [0, 1] and printed as percent
+
+Follow = Callable[[Tracker, VideoSource, Prompt], Iterator[Bitmap]]  # a mask for every frame
 
 
 @dataclass
@@ -50,6 +55,7 @@ def main() -> None:
     parser.add_argument("--prompts", default="mask")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="comma-separated sequences")
+    parser.add_argument("--offline", action="store_true", help="two passes over every sequence")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -64,8 +70,9 @@ def main() -> None:
     names = options.only.split(",") if options.only else sorted(sequences(options.data))
     figures: dict[str, dict[str, object]] = {}
     for kind in options.prompts.split(","):
-        tallies = {name: track(tracker, options.data, name, kind) for name in names}
-        print(f"\n{recipe.name}, prompt: {kind}")
+        follow = follow_offline if options.offline else follow_online
+        tallies = {name: track(tracker, options.data, name, kind, follow) for name in names}
+        print(f"\n{recipe.name}{', offline' * options.offline}, prompt: {kind}")
         figures[kind] = report(tallies, clips)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
@@ -75,25 +82,34 @@ def sequences(data: Path) -> list[str]:
     return [folder.name for folder in _root(data, "JPEGImages").iterdir() if folder.is_dir()]
 
 
-def track(tracker: Tracker, data: Path, name: str, kind: str) -> Tally:
+def track(tracker: Tracker, data: Path, name: str, kind: str, follow: Follow) -> Tally:
     tally = Tally()
     truths = list(read_truth(data, name))
-    session = tracker.session()
-    for t, (rgb, truth) in enumerate(zip(read_frames(data, name), truths, strict=True)):
-        frame = Frame(t, rgb)
-        began = time.perf_counter()
-        if t == 0:
-            session.prompt(frame, {WHO: prompt(truth, kind)})
-            continue
-        mask = session.step(frame).mask(WHO)
+    source = open_video(_root(data, "JPEGImages") / name)
+    began = time.perf_counter()
+    masks = follow(tracker, source, prompt(truths[0], kind))
+    for t, (mask, truth) in enumerate(zip(masks, truths, strict=True)):
         tally.seconds += time.perf_counter() - began
-        if t == len(truths) - 1:
+        began = time.perf_counter()
+        if t in (0, len(truths) - 1):
             continue
         tally.j.append(region_similarity(mask, truth))
         tally.f.append(boundary_accuracy(mask, truth))
         tally.visible.append(bool(truth.any()))
         tally.empty.append(not mask.any())
     return tally
+
+
+def follow_online(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
+    session, frames = tracker.session(), source.frames()
+    yield session.prompt(next(frames), {WHO: prompt}).mask(WHO)
+    for result in session.track(frames):
+        yield result.mask(WHO)
+
+
+def follow_offline(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
+    for result in track_offline(source, {0: {WHO: prompt}}, tracker, TwoPasses(first_frames)):
+        yield result.mask(WHO)
 
 
 def prompt(truth: Bitmap, kind: str) -> Prompt:
@@ -138,14 +154,9 @@ def summary(tallies: Sequence[Tally], group: str) -> dict[str, float]:
         line["absent_empty"] = float(empty[~visible].mean())
     frames, seconds = sum(len(t.j) + 1 for t in tallies), sum(t.seconds for t in tallies)
     line["frames_per_second"] = frames / seconds
-    figures = "  ".join(f"{k} {100 * v if v <= 1 else v:.1f}" for k, v in line.items())
+    figures = "  ".join(f"{k} {v if k in RATES else 100 * v:.1f}" for k, v in line.items())
     print(f"mean {group}: {figures}")
     return line
-
-
-def read_frames(data: Path, name: str) -> Iterator[NDArray[np.uint8]]:
-    for path in sorted((_root(data, "JPEGImages") / name).glob("*.jpg")):
-        yield np.asarray(Image.open(path).convert("RGB"))
 
 
 def read_truth(data: Path, name: str) -> Iterator[Bitmap]:

@@ -18,6 +18,7 @@ _HOMES = {
     "Tracker": "tracking.tracker",
     "load": "checkpoints.build",
     "open_video": "video",
+    "track_offline": "video.offline",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "load",
     "open_video",
+    "track_offline",
 ]
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         SegmentConceptError,
     )
     from segment_concept.video import open_video
+    from segment_concept.video.offline import track_offline
 
 
 def __getattr__(name: str) -> Any:

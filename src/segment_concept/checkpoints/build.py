@@ -37,10 +37,12 @@ def load(
         language_device: where SeC's language model goes, if not to the same device.
 
     Raises:
-        InputError: there is no such recipe or device, or the device is too small.
+        InputError: there is no such recipe or device, the device is too small, or the recipe is
+            for two passes over a video, which no session can make.
         CheckpointError: the weights are missing, damaged or another network's.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    _check_online(recipe)
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
         _check_trigger(recipe, None)
@@ -63,6 +65,7 @@ def load_tracker(
         CheckpointError: as `load`.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    _check_online(recipe)
     if recipe.network in NAMES:
         raise InputError(
             f"recipe {recipe.name} is {NAMES[recipe.network]}, which has neither SAM 2's memory "
@@ -157,6 +160,14 @@ def weights_hash(recipe: Recipe) -> str:
 def _check_language(recipe: Recipe, language_device: str | None) -> None:
     if language_device is not None and recipe.network != "sec":
         raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
+
+
+def _check_online(recipe: Recipe) -> None:
+    if recipe.offline is not None:
+        raise InputError(
+            f"recipe {recipe.name} plays a video twice, and sessions see it once: use "
+            "`segment-concept track`, or track_offline() and the recipe without its `offline`"
+        )
 
 
 def _check_trigger(recipe: Recipe, concept: ConceptEncoder | None) -> None:

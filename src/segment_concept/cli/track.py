@@ -76,6 +76,12 @@ def track(
     direction: Annotated[
         Direction, typer.Option(help="Where to look, seen from there.")
     ] = Direction.BOTH,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", help="Two passes over the whole video: slower, and better after cuts."
+        ),
+    ] = False,
     recipe: RecipeName = DEFAULT_RECIPE,
     weights: Weights = None,
     device: Device = "auto",
@@ -133,6 +139,8 @@ def track(
         from segment_concept.video.source import open_video
 
         chosen = with_weights(find_recipe(recipe), weights)
+        if offline:
+            chosen = in_two_passes(chosen)
         job = TrackJob(
             shown=given_prompts(ctx, prompts),
             source=open_video(video, rate=frame_rate(fps)),
@@ -166,18 +174,33 @@ def run(
 
     from segment_concept.checkpoints.build import find_device, load
     from segment_concept.data.named_triggers import check_asking
+    from segment_concept.data.shots import first_frames
     from segment_concept.video.job import Watch, check_job, run_track
+    from segment_concept.video.offline import TwoPasses, check_offline, run_offline
 
-    check_job(job)  # before the weights are loaded, or fetched
+    # Checked before the weights are loaded, or fetched.
+    check_job(job) if recipe.offline is None else check_offline(job)
     if asking is not None:
         check_asking(asking, job.source)
-    tracker = load(recipe, device=device, language_device=language_device)
+    tracker = load(replace(recipe, offline=None), device=device, language_device=language_device)
     found = str(find_device(device))
     if asking is not None:
         tracker, recipe = triggered(tracker, recipe, asking, job.source, found, quiet=quiet)
     traced = replace(job, provenance=provenance(recipe, found))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
-        return run_track(traced, tracker, Watch(on_frame, should_stop))
+        watch = Watch(on_frame, should_stop)
+        if recipe.offline is None:
+            return run_track(traced, tracker, watch)
+        return run_offline(traced, tracker, TwoPasses(first_frames, recipe.offline), watch)
+
+
+def in_two_passes(recipe: "Recipe") -> "Recipe":
+    """The recipe for offline mode, if it is not for that already."""
+    from dataclasses import replace
+
+    from segment_concept.tracking.offline import Offline
+
+    return replace(recipe, offline=recipe.offline or Offline())
 
 
 def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
@@ -227,8 +250,9 @@ def if_exists(*, resume: bool, overwrite: bool) -> "IfExists":
 def tell(summary: "TrackSummary") -> None:
     """What came of a run."""
     if not summary.finished:
+        kept = f"{summary.frames} frames are kept" if summary.frames else "what was done is kept"
         again = shlex.join(["segment-concept", *sys.argv[1:]])
-        typer.echo(f"stopped: {summary.frames} frames are kept in {summary.out}")
+        typer.echo(f"stopped: {kept} in {summary.out}")
         typer.echo(f"go on with: {again.replace(' --overwrite', '')} --resume")
         return
     if summary.stepped:

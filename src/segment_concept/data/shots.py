@@ -1,9 +1,10 @@
 """Where a video that lies there as a whole cuts from one shot to the next, to count scenes."""
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 
 from segment_concept.ops.shots import NEIGHBOURS, change_between, small_hsv, stands_out
-from segment_concept.types import Image
+from segment_concept.types import Frame, Image
 
 
 def find_cuts(frames: Iterable[Image]) -> list[int]:
@@ -18,6 +19,18 @@ def find_cuts(frames: Iterable[Image]) -> list[int]:
         if stands_out(change[i], before + change[i + 1 : i + 1 + NEIGHBOURS]):
             cuts.append(i)
     return cuts
+
+
+def first_frames(frames: Iterable[Frame]) -> list[int]:
+    """The same for frames of a video, of which damaged ones may be missing: their own indices."""
+    played = array("q")
+
+    def pictures() -> Iterator[Image]:
+        for frame in frames:
+            played.append(frame.index)
+            yield frame.rgb
+
+    return [played[cut] for cut in find_cuts(pictures())]
 
 
 def _changes(frames: Iterable[Image]) -> list[float]:

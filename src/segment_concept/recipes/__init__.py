@@ -22,7 +22,9 @@ from segment_concept.recipes.track import (
     samurai_small,
     samurai_tiny,
     sec_4b,
+    sec_4b_offline,
     sec_compact,
+    sec_compact_offline,
     xmem,
 )
 from segment_concept.types import InputError
@@ -33,10 +35,12 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__: recipe
     for recipe in (
         sec_compact,
+        sec_compact_offline,
         sam2_compact,
         samurai_compact,
         sam2long_compact,
         sec_4b,
+        sec_4b_offline,
         sam2_tiny,
         sam2_small,
         sam2_base_plus,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from segment_concept.tracking.motion import MotionMemory
+from segment_concept.tracking.offline import Offline
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 from segment_concept.tracking.tree import TreeMemory
 from segment_concept.tracking.triggers import Never, Trigger, published_hsv
@@ -35,6 +36,7 @@ class Recipe:
         numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
         concept_numbers: the same for SeC's concept network.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
+        offline: how the video is tracked in two passes; None for one, frame by frame.
         about: one line for the table of recipes.
         size: of the weights, for the same table.
         licence: of the weights.
@@ -51,6 +53,7 @@ class Recipe:
     numbers: Numbers = "float32"
     concept_numbers: Numbers = "auto"
     four_bit: bool = False
+    offline: Offline | None = None
     about: str = ""
     size: str = ""
     licence: str = "Apache-2.0"
@@ -73,6 +76,16 @@ def sec_compact() -> Recipe:
         policy=ReliableMemory(slots=7, pointers=8),
         about="bundled, works offline on a laptop's CPU; memory of reliable frames",
         size="9 MB",
+    )
+
+
+def sec_compact_offline() -> Recipe:
+    """The default in two passes: recognised from the most diverse keyframes of the whole video."""
+    return replace(
+        sec_compact(),
+        name="sec_compact_offline",
+        offline=Offline(),
+        about="bundled; two passes over the whole video, both directions, for `track`",
     )
 
 
@@ -191,6 +204,16 @@ def sec_4b() -> Recipe:
         numbers="auto",
         about="SeC as published: a vision-language model recognises the object after cuts; a GPU",
         size="14 GB",
+    )
+
+
+def sec_4b_offline() -> Recipe:
+    """SeC-4B in two passes: the concept comes of the most diverse keyframes of the whole video."""
+    return replace(
+        sec_4b(),
+        name="sec_4b_offline",
+        offline=Offline(),
+        about="SeC in two passes over the whole video, both directions, for `track`; a GPU",
     )
 
 

@@ -174,6 +174,13 @@ class Session:
         for frame in frames:
             yield self.step(frame, backwards=backwards)
 
+    def rewind(self, *, backwards: bool) -> None:
+        """What is known stays; the video is played from elsewhere, which way is said here.
+
+        The next frame is compared with none before it.
+        """
+        self.previous, self.backwards = None, backwards
+
     def remove(self, object_id: ObjectId) -> None:
         """Forget an object. Raises KeyError if it is not followed."""
         if object_id not in self.tracks:

@@ -202,9 +202,11 @@ def _clear(folder: OutputFolder) -> None:
     for name in OWN:
         entry = folder.path / name
         if name == STATE:
-            for file in entry.iterdir():
-                if file.name != "lock":
-                    file.unlink()
+            for own in entry.iterdir():
+                if own.is_dir():  # passes of a run in offline mode
+                    shutil.rmtree(own)
+                elif own.name != "lock":
+                    own.unlink()
         elif entry.is_dir():
             shutil.rmtree(entry)
         else:

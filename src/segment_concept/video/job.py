@@ -16,7 +16,7 @@ import torch
 
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 from segment_concept.tracking.lookout import Lookout
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.tracker import Session, Tracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
 from segment_concept.video.encode import join
 from segment_concept.video.explain.write import write_explanation
@@ -43,7 +43,7 @@ from segment_concept.video.report import (
     write_result,
     write_rle,
 )
-from segment_concept.video.source import VideoSource
+from segment_concept.video.source import VideoSource, read_frame
 from segment_concept.video.state import NotStorableError, pack_session, restore_session
 
 log = logging.getLogger(__name__)
@@ -102,19 +102,19 @@ def run_track(job: TrackJob, tracker: VideoTracker, watch: Watch | None = None) 
         OutputError: the disk is full or read-only; what was written is kept.
     """
     plan = check_job(job)
-    request = _request(job)
+    request = request_of(job)
     with claimed(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
             return read_summary(job.out, before)
         checkpoint = folder.load(request)
         folder.begin(request)
-        run = _Run(job, plan, tracker, folder, watch or Watch(), checkpoint)
+        run = Run(job, plan, tracker, folder, watch or Watch(), checkpoint)
         return run.play(request)
 
 
-class _Run:
-    """A run in progress."""
+class Run:
+    """A run in progress. The folder is its own: `claimed`, or inside one that is."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Run:
         self._written_to = checkpoint.position if checkpoint else begin
         stored = checkpoint.session if checkpoint else None
         self._position = self._written_to if stored else begin
-        self._session = restore_session(stored, tracker) if stored else tracker.session()
+        self._session = restore_session(stored, tracker) if stored else self._begun()
         written = checkpoint.written if checkpoint else Written()
         self._recorder = Recorder(job.out, folder.state, job.source.info, job.save, written)
         self._writer = Background(self._recorder.record, RESULTS_BEHIND)
@@ -157,6 +157,25 @@ class _Run:
         finally:
             self._writer.stop()
             self._recorder.close()
+
+    def record(self) -> bool:
+        """As `play`, but the journal is all that is made. False when it was stopped."""
+        try:
+            finished = self._play_passes()
+            self._save()
+            return finished
+        finally:
+            self._writer.stop()
+            self._recorder.close()
+
+    def _begun(self) -> TrackingSession:
+        """A new session that knows what it is shown before it is played."""
+        session = self._tracker.session()
+        for index, prompts in self._plan.ahead:
+            session.prompt(read_frame(self._job.source, index), prompts)
+        if isinstance(session, Session) and self._plan.ahead:
+            session.rewind(backwards=self._plan.passes[0].backwards)
+        return session
 
     def _play_passes(self) -> bool:
         """True when all was played, False when it was stopped."""
@@ -282,7 +301,7 @@ def step_and_show(
     )
 
 
-def _request(job: TrackJob) -> dict[str, Any]:
+def request_of(job: TrackJob) -> dict[str, Any]:
     """What makes two runs the same run."""
     info = job.source.info
     return {

@@ -92,6 +92,10 @@ class JournalIndex:
                     self._note(int(line[len(_START) : line.index(b",")]), offset)
                 offset += len(line)
 
+    def __len__(self) -> int:
+        """The last frame's index, and one."""
+        return len(self._offsets)
+
     def __contains__(self, frame: int) -> bool:
         return 0 <= frame < len(self._offsets) and self._offsets[frame] >= 0
 

@@ -41,6 +41,7 @@ class Plan:
 
     due: Mapping[int, Mapping[ObjectId, Prompt]]  # prompts by frame
     passes: tuple[Pass, ...]
+    ahead: tuple[tuple[int, Mapping[ObjectId, Prompt]], ...] = ()  # shown before it is played
 
     def first_shown(self, object_id: ObjectId) -> int:
         """The earliest frame on which the object is shown."""

@@ -1,0 +1,93 @@
+"""Two passes over a video as one: on every frame, for every object, the surer of them is believed.
+
+It is a tracker like others, so that whatever plays a tracker writes its results; it looks at no
+pixel and takes no prompts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segment_concept.ops.rle import decode_rle
+from segment_concept.tracking.offline import confidence
+from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
+from segment_concept.video.journal import JournalIndex, Record, Sighting
+from segment_concept.video.recorder import CERTAIN_LOGIT
+
+
+@dataclass(frozen=True, slots=True)
+class FusedTracker:
+    """What was found forwards and backwards."""
+
+    forward: JournalIndex
+    backward: JournalIndex
+
+    def session(self) -> "FusedSession":
+        """The video from any frame."""
+        return FusedSession(self)
+
+
+@dataclass(slots=True, eq=False)
+class FusedSession:
+    """One look at every frame."""
+
+    tracker: FusedTracker
+    object_ids: tuple[ObjectId, ...] = ()  # those of the frame looked at last
+
+    def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
+        """Raises InputError: it is too late for that."""
+        raise InputError(
+            "the video was tracked already: show objects to the tracker that is to follow them"
+        )
+
+    def step(self, frame: Frame) -> FrameResult:
+        """What was found on that frame."""
+        ways = (self.tracker.forward, self.tracker.backward)
+        records = [way.record(frame.index) for way in ways if frame.index in way]
+        believed = fuse(records)
+        self.object_ids = tuple(ObjectId(s.id) for s in believed)
+        return FrameResult(
+            frame_index=frame.index,
+            object_ids=self.object_ids,
+            logits=_logits(believed, frame.size),
+            presence=torch.tensor([s.presence for s in believed]),
+            quality=torch.tensor([s.quality for s in believed]),
+            used_concept=any(r.used_concept for r in records),
+            scene_change=next((r.scene_change for r in records), None),
+            seconds=frame.seconds,
+        )
+
+    def track(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
+        """`step` over frames as they come."""
+        return map(self.step, frames)
+
+    def remove(self, object_id: ObjectId) -> None:
+        """Raises KeyError: nothing is followed any more."""
+        raise KeyError(f"object {object_id} is not followed: the video was tracked already")
+
+
+def fuse(records: Iterable[Record]) -> list[Sighting]:
+    """Of what is known of each object on a frame the surer; the first of equals. By their ids."""
+    best: dict[int, Sighting] = {}
+    for record in records:
+        for seen in record.objects:
+            before = best.setdefault(seen.id, seen)
+            if _confidence(seen) > _confidence(before):
+                best[seen.id] = seen
+    return [best[i] for i in sorted(best)]
+
+
+def _confidence(seen: Sighting) -> float:
+    """An empty mask says nothing against one that is not."""
+    return confidence(seen.presence, seen.quality) if seen.area else -1.0
+
+
+def _logits(sightings: Sequence[Sighting], size: tuple[int, int]) -> Tensor:
+    """(O, H, W). Where objects meet, the surer one has the higher logit."""
+    logits = torch.full((len(sightings), *size), -CERTAIN_LOGIT)
+    for row, seen in zip(logits, sightings, strict=True):
+        sureness = (1 + confidence(seen.presence, seen.quality)) / 2
+        row[torch.from_numpy(decode_rle(seen.counts, size))] = CERTAIN_LOGIT * sureness
+    return logits
