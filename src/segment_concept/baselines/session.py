@@ -22,7 +22,7 @@ from segment_concept.types import (
     Mask,
     ObjectId,
     Prompt,
-    check_prompt,
+    check_prompts,
 )
 
 SCORE_FLOOR = 1e-12  # keeps the logarithm of a score finite
@@ -79,7 +79,8 @@ class PropagationSession:
         prompt is remembered; those of an object's first frame are never forgotten.
 
         Raises:
-            InputError: no prompt, one that is not a mask, or one that does not fit the frame.
+            InputError: no prompt, one that is not a mask or does not fit the frame, or an
+                object below 1.
         """
         masks = self._masks(frame, prompts)
         fit = self._fit(frame)
@@ -134,8 +135,7 @@ class PropagationSession:
         self.state = self.state.without(object_id)
 
     def _masks(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Mask]:
-        if not prompts:
-            raise InputError("no prompt was given: pass {object_id: Mask}")
+        check_prompts(frame, prompts)
         masks = {}
         for object_id, prompt in prompts.items():
             if not isinstance(prompt, Mask):
@@ -144,7 +144,6 @@ class PropagationSession:
                     f"{type(prompt).__name__.lower()}: give a Mask, for example one that a "
                     "SAM 2 tracker made of it"
                 )
-            check_prompt(prompt, frame)
             masks[object_id] = prompt
         return masks
 
