@@ -80,9 +80,10 @@ class PropagationSession:
 
         Raises:
             InputError: no prompt, one that is not a mask or does not fit the frame, or an
-                object below 1.
+                object below 1; or several objects, and weights that are for a single one.
         """
         masks = self._masks(frame, prompts)
+        self._check_company(masks)
         fit = self._fit(frame)
         current = self.current
         if current is not None and current.index == frame.index:
@@ -146,6 +147,17 @@ class PropagationSession:
                 )
             masks[object_id] = prompt
         return masks
+
+    def _check_company(self, shown: Iterable[ObjectId]) -> None:
+        """Weights for single objects would lose one of two without a word."""
+        together = {*self.object_ids, *shown}
+        if len(together) > 1 and not self.tracker.network.sees_others:
+            raise InputError(
+                f"these weights of {self.tracker.name} are the variant for a single object, which "
+                f"does not know of others, and {len(together)} objects were shown: follow each in "
+                "a session or a run of its own (`evaluate --objects-alone`), or take the weights "
+                "for several objects"
+            )
 
     def _fit(self, frame: Frame) -> Fit:
         if self.fit is None:

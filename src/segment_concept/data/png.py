@@ -107,7 +107,7 @@ def _repeats(rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
     filters = rows[:, 0]
     calm = ~rows[:, 1:].any(axis=1)
     # Up and Paeth add to the row above (Paeth predicts exactly it, as long as nothing is added).
-    repeats = calm & ((filters == _UP) | (filters == _PAETH))
+    repeats: NDArray[np.bool_] = calm & ((filters == _UP) | (filters == _PAETH))
     # None and Sub add to zero.
     black = calm & (filters <= _SUB)
     repeats[1:] |= black[1:] & black[:-1]
