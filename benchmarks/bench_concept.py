@@ -16,14 +16,15 @@ keyframes; the columns are seconds a query:
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from random_weights import RandomWeights
 
+from segment_concept.checkpoints.files import tensors
 from segment_concept.checkpoints.internvl_load import (
     Placement,
     load_concept_network,
@@ -79,14 +80,11 @@ class Scene:
         return best
 
 
-def random_weights(size: ConceptSize, placement: Placement) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of the right shapes, made one at a time where they will live."""
+def random_network(size: ConceptSize, placement: Placement) -> ConceptNetwork:
     with torch.device("meta"):
-        shapes = {name: p.shape for name, p in ConceptNetwork(size).named_parameters()}
-    for name, shape in shapes.items():
-        is_norm = len(shape) == 1 and name.endswith("weight")
-        made = torch.empty(shape, dtype=placement.dtype, device=placement.language)
-        yield name, made.fill_(1.0) if is_norm else made.normal_(std=0.02)
+        laid_out = ConceptNetwork(size)
+    weights = RandomWeights.of(laid_out, placement.dtype, placement.language)
+    return load_concept_network(size, tensors(weights), placement, rename=lambda name, t: {name: t})
 
 
 def make_keyframes(objects: int) -> dict[int, list[Keyframe]]:
@@ -156,9 +154,7 @@ def main() -> None:
     placement = Placement(
         options.device, options.device, DTYPES[options.dtype], four_bit=options.four_bit
     )
-    network = load_concept_network(
-        size, random_weights(size, placement), placement, rename=lambda name, t: {name: t}
-    )
+    network = random_network(size, placement)
     height, width = VIDEO
     rgb = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
     scene = Scene(

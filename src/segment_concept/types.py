@@ -17,6 +17,7 @@ A *logit* is unbounded and 0 means "undecided"; a *score* is in [0, 1]; `seconds
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-ObjectId: TypeAlias = int  # chosen by the caller; 1 to 255 fit a palette PNG
+ObjectId: TypeAlias = int  # chosen by the caller, from 1; up to 255 they fit a palette PNG
 
 Bitmap: TypeAlias = NDArray[np.bool_]
 Image: TypeAlias = NDArray[np.uint8]
@@ -150,6 +151,27 @@ def check_prompt(prompt: Prompt, frame: Frame) -> None:
                 f"the point ({x:g}, {y:g}) lies outside frame {frame.index}, "
                 f"which is {width}x{height} (x from 0 to {width - 1}, y from 0 to {height - 1})"
             )
+
+
+def check_prompts(frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> None:
+    """Refuse prompts that no session can take.
+
+    Raises:
+        InputError: there is none, an object's number is below 1, or a prompt does not fit the
+            frame; the object is named.
+    """
+    if not prompts:
+        raise InputError("no prompt was given: pass {object_id: Mask | Box | Points}")
+    for object_id, prompt in prompts.items():
+        if object_id < 1:
+            raise InputError(
+                f"object {object_id}: objects are numbered from 1, since 0 is the background of "
+                "a label map"
+            )
+        try:
+            check_prompt(prompt, frame)
+        except InputError as error:
+            raise InputError(f"object {object_id}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from segment_concept.baselines.resnet import RESNET18
 from segment_concept.baselines.trackers import cutie_tracker, xmem_tracker
 from segment_concept.baselines.weights import cutie_from_weights, xmem_from_weights
 from segment_concept.baselines.xmem.network import XMemNetwork, XMemSize
-from segment_concept.types import CheckpointError
+from segment_concept.types import CheckpointError, InputError
 
 AUXILIARY = 66_049  # parameters of Cutie's training head, which is not needed here
 CUTIE_SMALL = 28_747_578
@@ -135,11 +135,9 @@ SINGLE = {
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_a_checkpoint_for_single_objects_follows_one_object_as_the_full_one_and_says_so(name):
+def test_a_checkpoint_for_single_objects_follows_one_object_as_the_full_one(name):
     build, tracker, weights, keys = SINGLE[name]
-    full = build(weights())
-    with pytest.warns(UserWarning, match="checkpoint for single objects"):
-        single = build(single_object(weights(), *keys))
+    full, single = build(weights()), build(single_object(weights(), *keys))
     frames = video(4)
     results = []
     for network in (full, single):
@@ -148,9 +146,26 @@ def test_a_checkpoint_for_single_objects_follows_one_object_as_the_full_one_and_
         results.append([r.logits for r in session.track(frames[1:])])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
-    session = tracker(single).session()
-    session.prompt(frames[0], {FIRST: red(frames[0]), SECOND: blue(frames[0])})
-    assert session.step(frames[1]).object_ids == (FIRST, SECOND)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_checkpoint_for_single_objects_refuses_a_second_object_with_a_remedy(name, tmp_path):
+    build, tracker, weights, keys = SINGLE[name]
+    frames, message = video(3), "variant for a single object.* 2 objects.*--objects-alone"
+    torch.save(single_object(weights(), *keys), tmp_path / "single.pth")
+    converted = convert_once(tmp_path / "single.pth", tmp_path / "converted")
+    load = {"cutie": load_cutie, "xmem": load_xmem}[name]
+    for network in (build(single_object(weights(), *keys)), load(converted)):
+        session = tracker(network).session()
+        with pytest.raises(InputError, match=message):
+            session.prompt(frames[0], {FIRST: red(frames[0]), SECOND: blue(frames[0])})
+        session.prompt(frames[0], {FIRST: red(frames[0])})
+        with pytest.raises(InputError, match=message):
+            session.prompt(frames[1], {SECOND: blue(frames[1])})
+        assert session.step(frames[1]).object_ids == (FIRST,)
+        session.remove(FIRST)
+        session.prompt(frames[2], {SECOND: blue(frames[2])})
+        assert session.object_ids == (SECOND,)
 
 
 def test_a_checkpoint_is_converted_once_and_again_when_it_changes(tmp_path):

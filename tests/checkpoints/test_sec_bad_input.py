@@ -27,7 +27,7 @@ from segment_concept.checkpoints.sec_save import save_sec
 from segment_concept.models.concept.network import ConceptNetwork
 from segment_concept.models.concept.sizes import INTERNVL2_5_4B
 from segment_concept.models.sam2.network import Sam2Network
-from segment_concept.models.sam2.sizes import WIRINGS, HieraSizes, Sam2Sizes
+from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -189,12 +189,10 @@ def test_no_network_and_no_tokenizer_beside_a_single_file(tmp_path):
 
 
 def sec_4b() -> SecBulk:
-    trunk = HieraSizes(144, (2, 6, 36, 4), 7, WIRINGS[144, (2, 6, 36, 4)])
-    sizes = Sam2Sizes(trunk, slots=22, concept_layers=4)
     with torch.device("meta"):
-        parts = Sam2Network(sizes).state_dict(), ConceptNetwork(INTERNVL2_5_4B).state_dict()
+        parts = Sam2Network(SEC_4B).state_dict(), ConceptNetwork(INTERNVL2_5_4B).state_dict()
     segmenter, concept = ({n: tuple(t.shape) for n, t in part.items()} for part in parts)
-    return SecBulk.of(segmenter, concept, sizes, INTERNVL2_5_4B)
+    return SecBulk.of(segmenter, concept, SEC_4B, INTERNVL2_5_4B)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from segment_concept.models.concept.network import ConceptNetwork
 from segment_concept.models.concept.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
-from segment_concept.models.sam2.sizes import WIRINGS, HieraSizes, Sam2Sizes
+from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.tracking.triggers import HsvShift
@@ -200,10 +200,9 @@ def test_no_weight_keeps_the_file_open_or_is_laid_out_twice(published, monkeypat
 
 def test_sec_4b_has_the_weights_of_the_published_file_one_by_one():
     """1794 tensors with 3,947,733,106 numbers, as the card of the file in 16 bits counts them."""
-    trunk = HieraSizes(144, (2, 6, 36, 4), 7, WIRINGS[144, (2, 6, 36, 4)])
     vocabulary, width = INTERNVL2_5_4B.language.vocabulary + 1, INTERNVL2_5_4B.language.width
     with torch.device("meta"):
-        segmenter = Sam2Network(Sam2Sizes(trunk, slots=22, concept_layers=4))
+        segmenter = Sam2Network(SEC_4B)
         concept = ConceptNetwork(with_vocabulary(INTERNVL2_5_4B, vocabulary))
     weights = [*segmenter.state_dict().values(), *concept.state_dict().values()]
     # Published otherwise: four embeddings of points in one table here, queries, keys and values

@@ -5,6 +5,7 @@ The tracker is one that follows a colour, so that no weights are needed.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 import segment_concept
 from segment_concept.checkpoints import build
 from segment_concept.cli.app import COMMANDS, command, make_app
+from segment_concept.cli.memory import memory_table
 from segment_concept.cli.prompt_options import shown_by
 from segment_concept.types import Box, InputError, Points
 from segment_concept.video.prompts import Seconds
@@ -317,6 +320,35 @@ def test_the_doctor_names_versions_and_devices(
     assert code == 0
     for word in (segment_concept.__version__, "torch", "cores", "default device", "all is well"):
         assert word in said
+
+
+def test_the_doctor_says_what_every_kind_of_recipe_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.touch()
+    monkeypatch.setattr(build, "bundled_weights", lambda: weights)
+    said = [" ".join(line.split()) for line in run("doctor")[1].splitlines()]
+    amount = r"\d+\.\d GiB"
+    for line in (
+        f"sec_compact {amount} measured: one object, 12 frames of the demo",
+        f"sam2_large, samurai_large {amount} estimated",
+        f"sec_4b {amount} estimated.*",
+        f"with numbers='bfloat16' {amount} estimated.*",
+    ):
+        assert any(re.fullmatch(line, one) for one in said), line
+
+
+def test_the_doctor_says_which_recipes_need_more_than_there_is() -> None:
+    table = memory_table(torch.device("cpu"), room=8 << 30)
+    last = [str(cell) for cell in table.columns[2].cells]
+    too_large = {
+        name
+        for name, how in zip(table.columns[0].cells, last, strict=True)
+        if how == "estimated; more than there is"
+    }
+    assert "sec_4b" in too_large
+    assert not too_large & {"sec_compact", "sam2_large, samurai_large", "cutie_base"}
 
 
 def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

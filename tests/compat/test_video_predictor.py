@@ -205,6 +205,31 @@ def test_a_script_for_sam_2_runs_with_the_import_changed(checkpoint, video):
     assert not segments[0][2].any()  # it is shown on frame 2
 
 
+def test_objects_may_have_any_number_0_first_of_all(predictor, video):
+    def answers(first: int, second: int) -> list[tuple[int, list[int], Tensor]]:
+        state = predictor.init_state(video)
+        predictor.add_new_points_or_box(state, 0, first, BLOB, [1])
+        predictor.add_new_points_or_box(state, 0, second, box=[17, 44, 76, 74])
+        return list(predictor.propagate_in_video(state, 0, 2))
+
+    for (_, ids, masks), (_, usual, expected) in zip(answers(0, -3), answers(1, 2), strict=True):
+        assert (ids, usual) == ([0, -3], [1, 2])
+        assert torch.equal(masks, expected)
+
+
+def test_object_0_is_removed_and_shown_again_beside_another(predictor, video):
+    state = predictor.init_state(video)
+    _, _, before = predictor.add_new_points_or_box(state, 0, 0, BLOB, [1])
+    predictor.add_new_points_or_box(state, 1, 1, BLOB, [1])
+    predictor.clear_all_prompts_in_frame(state, 0, 0)
+    assert predictor.remove_object(state, 0)[0] == [1]
+    index, ids, again = predictor.add_new_points_or_box(state, 0, 0, BLOB, [1])
+    assert (index, ids) == (0, [1, 0])
+    assert torch.equal(again[1], before[0])
+    predictor.reset_state(state)
+    assert predictor.add_new_points_or_box(state, 0, 0, BLOB, [1])[1] == [0]
+
+
 def test_numbers_are_those_chosen_at_loading_whatever_autocast_says(predictor, video):
     def answer() -> Tensor:
         state = predictor.init_state(video)

@@ -217,6 +217,10 @@ def test_what_cannot_be_tracked_is_refused_and_the_session_goes_on(name):
         session.step(frames[0])
     with pytest.raises(InputError, match="the mask is 32x24 but frame 0 is 64x48"):
         session.prompt(frames[0], {ONE: red(video(1, SMALL)[0])})
+    for number in (0, -1):
+        with pytest.raises(InputError, match=f"object {number}: objects are numbered from 1"):
+            session.prompt(frames[0], {ONE: red(frames[0]), number: blue(frames[0])})
+    assert session.object_ids == ()
     session.prompt(frames[0], {ONE: red(frames[0])})
     with pytest.raises(InputError, match="the video began with 64x48"):
         session.step(video(2, SMALL)[1])

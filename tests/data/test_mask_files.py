@@ -66,18 +66,48 @@ def test_a_black_and_white_file_gives_object_1(tmp_path: Path) -> None:
     assert (read_labels(tmp_path / "m.png") == (IDS > 0)).all()
 
 
-@pytest.mark.parametrize("inflate", [zlib.decompress, lambda data: zlib.decompress(data)])
-@pytest.mark.parametrize("filters", [(0, 0, 0), (0, 2, 0), (1, 0, 0)])
-def test_filtered_rows_and_plain_rows_read_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: tuple[int, ...], inflate: object
+def filtered(ids: NDArray[np.uint8], filters: NDArray[np.uint8]) -> bytes:
+    """The rows of a PNG file, each by a filter of its own, as the PNG specification says it."""
+    x = np.pad(ids.astype(int), ((1, 0), (1, 0)))
+    above, left, corner = x[:-1, 1:], x[1:, :-1], x[:-1, :-1]
+    guess = above + left - corner
+    nearest = np.argmin([abs(guess - left), abs(guess - above), abs(guess - corner)], axis=0)
+    paeth = np.choose(nearest, [left, above, corner])
+    predicted = np.stack([0 * left, left, above, (left + above) // 2, paeth])
+    rows = ids - predicted[filters, np.arange(len(ids))]
+    return np.hstack([filters[:, None], rows % 256]).astype(np.uint8).tobytes()
+
+
+@pytest.fixture(params=["zlib", "a fast one"])
+def _inflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the standard library alone, and as if another library inflated."""
+    if request.param == "a fast one":
+        monkeypatch.setattr(png, "_inflate", lambda data: zlib.decompress(data))
+
+
+@pytest.mark.usefixtures("_inflate")
+@pytest.mark.parametrize("colour", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (0, 1, 2, 4), (0, 1, 2, 3, 4)])
+def test_row_filters_make_no_difference(
+    tmp_path: Path, filters: tuple[int, ...], colour: int
 ) -> None:
-    monkeypatch.setattr(png, "_inflate", inflate)  # the second stands for an optional fast one
-    above = np.vstack([np.zeros((1, 4), np.uint8), IDS[:-1]])
-    left = np.hstack([np.zeros((3, 1), np.uint8), IDS[:, :-1]])
-    encoded = {0: IDS, 1: IDS - left, 2: IDS - above}
-    rows = b"".join(bytes([f]) + encoded[f][y].tobytes() for y, f in enumerate(filters))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        ids = np.zeros((24, 17), np.uint8)
+        for _ in range(seed):  # none, then ever more rectangles, which leave rows equal
+            y, x = rng.integers(0, 20), rng.integers(0, 14)
+            ids[y : y + rng.integers(1, 9), x : x + rng.integers(1, 9)] = rng.choice([1, 2, 255])
+        rows = filtered(ids, rng.choice(filters, len(ids)).astype(np.uint8))
+        path = write_raw_png(tmp_path / "m.png", rows, 8, colour, (24, 17))
+        np.testing.assert_array_equal(read_labels(path), ids)
+
+
+@pytest.mark.usefixtures("_inflate")
+def test_an_unknown_row_filter_is_damage(tmp_path: Path) -> None:
+    rows = b"".join(bytes([9]) + row.tobytes() for row in IDS)
     path = write_raw_png(tmp_path / "m.png", rows, 8, 0, (3, 4))
-    assert (read_labels(path) == IDS).all()
+    with pytest.raises(InputError, match="damaged"):
+        read_labels(path)
 
 
 def test_the_layer_of_one_object_is_1_wherever_the_file_is_not_0(tmp_path: Path) -> None:
@@ -91,6 +121,7 @@ def test_a_colour_picture_is_refused_with_a_remedy(tmp_path: Path) -> None:
         read_labels(tmp_path / "m.png")
 
 
+@pytest.mark.usefixtures("_inflate")
 @pytest.mark.parametrize("mode", ["P", "L"])
 @pytest.mark.parametrize("kept", [0, 10, 40, 0.5, -60])
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, kept: float, mode: str) -> None:
@@ -104,6 +135,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, kept: float, mode: s
         read_labels(tmp_path / "m.png")
 
 
+@pytest.mark.usefixtures("_inflate")
 @pytest.mark.parametrize("mode", ["P", "L"])
 def test_damaged_pixels_are_refused(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "m.png"

@@ -69,6 +69,11 @@ class PropagationNetwork(Protocol):
         """Where the weights are."""
         ...
 
+    @property
+    def sees_others(self) -> bool:
+        """Do its weights make objects see each other? Those for single objects do not."""
+        ...
+
     def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> normalised and padded."""
         ...

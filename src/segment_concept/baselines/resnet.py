@@ -107,6 +107,11 @@ class MaskTrunk(nn.Module):
         self.bn1 = nn.BatchNorm2d(size.width)
         self.layer1, self.layer2, self.layer3 = _stages(size)
 
+    @property
+    def sees_others(self) -> bool:
+        """Does it look at the other objects' masks? Weights for single objects do not."""
+        return bool(self.conv1.weight[:, -1].any())
+
     def look(self, image: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """image (1, 3, H, W), masks and others (O, H, W) in [0, 1] -> (O, C, h, w)."""
         pictures = image.expand(len(masks), -1, -1, -1)

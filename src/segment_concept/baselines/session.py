@@ -22,7 +22,7 @@ from segment_concept.types import (
     Mask,
     ObjectId,
     Prompt,
-    check_prompt,
+    check_prompts,
 )
 
 SCORE_FLOOR = 1e-12  # keeps the logarithm of a score finite
@@ -79,9 +79,11 @@ class PropagationSession:
         prompt is remembered; those of an object's first frame are never forgotten.
 
         Raises:
-            InputError: no prompt, one that is not a mask, or one that does not fit the frame.
+            InputError: no prompt, one that is not a mask or does not fit the frame, or an
+                object below 1; or several objects, and weights that are for a single one.
         """
         masks = self._masks(frame, prompts)
+        self._check_company(masks)
         fit = self._fit(frame)
         current = self.current
         if current is not None and current.index == frame.index:
@@ -134,8 +136,7 @@ class PropagationSession:
         self.state = self.state.without(object_id)
 
     def _masks(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Mask]:
-        if not prompts:
-            raise InputError("no prompt was given: pass {object_id: Mask}")
+        check_prompts(frame, prompts)
         masks = {}
         for object_id, prompt in prompts.items():
             if not isinstance(prompt, Mask):
@@ -144,9 +145,19 @@ class PropagationSession:
                     f"{type(prompt).__name__.lower()}: give a Mask, for example one that a "
                     "SAM 2 tracker made of it"
                 )
-            check_prompt(prompt, frame)
             masks[object_id] = prompt
         return masks
+
+    def _check_company(self, shown: Iterable[ObjectId]) -> None:
+        """Weights for single objects would lose one of two without a word."""
+        together = {*self.object_ids, *shown}
+        if len(together) > 1 and not self.tracker.network.sees_others:
+            raise InputError(
+                f"these weights of {self.tracker.name} are the variant for a single object, which "
+                f"does not know of others, and {len(together)} objects were shown: follow each in "
+                "a session or a run of its own (`evaluate --objects-alone`), or take the weights "
+                "for several objects"
+            )
 
     def _fit(self, frame: Frame) -> Fit:
         if self.fit is None:

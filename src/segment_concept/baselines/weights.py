@@ -1,6 +1,5 @@
 """Official weights to networks: sizes read off the weights, every name accounted for."""
 
-import warnings
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -118,7 +117,8 @@ def _for_several_objects(weights: Weights, inputs: Mapping[str, int]) -> dict[st
     """Weights in which a variant for single objects has its missing input channel, of zeros.
 
     The missing channel, the last one, is that of the other objects' masks. `inputs` are the
-    layers that see it and their input channels.
+    layers that see it and their input channels. One object is followed exactly as by the variant;
+    several are refused by the session, which sees the zeros (`sees_others`).
     """
     result = dict(weights)
     short = [key for key, channels in inputs.items() if _shape(weights, key)[1] == channels - 1]
@@ -126,12 +126,6 @@ def _for_several_objects(weights: Weights, inputs: Mapping[str, int]) -> dict[st
         outputs, _, *window = _shape(weights, key)
         zeros = weights[key].new_zeros(outputs, 1, *window)
         result[key] = torch.cat([weights[key], zeros], dim=1)
-    if short:
-        warnings.warn(
-            f"this is a checkpoint for single objects ({' and '.join(short)} has one input "
-            "channel less): it is filled up with zeros, so objects will not see each other",
-            stacklevel=3,
-        )
     return result
 
 

@@ -4,6 +4,7 @@ import hashlib
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,6 +22,9 @@ from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers import Never
 from segment_concept.types import InputError
+
+if TYPE_CHECKING:  # it loads transformers
+    from segment_concept.checkpoints.room import SecPlacement
 
 
 def load(
@@ -195,12 +199,17 @@ def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
 def _sec(
     recipe: Recipe, device: torch.device, language: torch.device
 ) -> tuple[Segmenter, ConceptEncoder]:
+    from segment_concept.checkpoints.sec import load_sec
+
+    model = load_sec(recipe.weights, sec_placement(recipe, device, language))
+    return model.segmenter, model.concept_encoder()
+
+
+def sec_placement(recipe: Recipe, device: torch.device, language: torch.device) -> "SecPlacement":
+    """Where the parts of a recipe's SeC go, and in what numbers."""
     from segment_concept.checkpoints.internvl_load import Placement
     from segment_concept.checkpoints.room import SecPlacement
-    from segment_concept.checkpoints.sec import load_sec
 
     numbers = number_type(recipe.concept_numbers, language)
     concept = Placement(str(device), str(language), numbers, recipe.four_bit)
-    placement = SecPlacement(str(device), number_type(recipe.numbers, device), concept)
-    model = load_sec(recipe.weights, placement)
-    return model.segmenter, model.concept_encoder()
+    return SecPlacement(str(device), number_type(recipe.numbers, device), concept)

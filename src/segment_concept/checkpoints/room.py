@@ -75,7 +75,7 @@ class SecBulk:
         width, wide = concept.dtype.itemsize, placement.dtype.itemsize
         decoder = BYTES_IN_4_BIT if concept.four_bit else width
         parts = (
-            (placement.segmenter, self.segmenter * wide + self._segmenting() * wide),
+            (placement.segmenter, (self.segmenter + segmenting(self.sizes)) * wide),
             (concept.vision, self.vision * width + self._looking() * width),
             (
                 concept.language,
@@ -83,13 +83,6 @@ class SecBulk:
             ),
         )
         return int(sum(needed for where, needed in parts if where == device))
-
-    def _segmenting(self) -> float:
-        """Numbers: the first stage of the image encoder, and one layer's keys and values."""
-        sizes = self.sizes
-        encoder = (sizes.image_side // 4) ** 2 * sizes.trunk.width * 16
-        memories = sizes.slots * sizes.grid**2 * (2 * sizes.width + sizes.memory_width)
-        return SPARE * (encoder + memories)
 
     def _looking(self) -> float:
         """Numbers: one layer of the vision network over all pictures of a pass."""
@@ -102,6 +95,17 @@ class SecBulk:
         tokens = (KEYFRAMES + 2) * TOKENS_PER_IMAGE
         layer = tokens * (2 * language.mlp_width + 6 * language.width)
         return SPARE * (layer + self.size.cache_bytes(KEYFRAMES, 1))
+
+
+def segmenting(sizes: Sam2Sizes, histories: int = 1) -> float:
+    """How many numbers a segmenter works with: an estimate of what its weights leave out.
+
+    The first stage of the image encoder, and the keys and values of one layer of the memory
+    attention, for each of the histories that a policy follows side by side.
+    """
+    encoder = (sizes.image_side // 4) ** 2 * sizes.trunk.width * 16
+    memories = sizes.slots * sizes.grid**2 * (2 * sizes.width + sizes.memory_width)
+    return SPARE * (encoder + histories * memories)
 
 
 def free_bytes(device: str) -> int | None:
@@ -126,7 +130,7 @@ def check_room(bulk: SecBulk, placement: SecPlacement) -> None:
             continue
         fitting = [
             f"{how} ({_gib(other)})"
-            for how, way in _other_ways(placement)
+            for how, way in other_ways(placement)
             if (other := bulk.bytes_on(device, way)) <= free
         ]
         raise InputError(
@@ -137,7 +141,7 @@ def check_room(bulk: SecBulk, placement: SecPlacement) -> None:
         )
 
 
-def _other_ways(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
+def other_ways(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
     """Ways to need less, the mildest first."""
     ways = []
     half = placement

@@ -15,7 +15,7 @@ COMMANDS = {
     "demo": ("demo", "Follow a rabbit through a clip with two hard cuts."),
     "compare": ("compare", "Follow objects with several recipes: side by side, and a table."),
     "recipes": ("info", "List the recipes: which weights, how large, what for."),
-    "doctor": ("info", "Say what this machine has, and what is wrong with the installation."),
+    "doctor": ("info", "Say what this machine has, what is wrong, what the recipes need."),
     "evaluate": ("benchmark", "Predict a dataset with a recipe, score it and write a report."),
     "score": ("evaluate", "Score masks on disk by a benchmark's own protocol."),
     "report": ("report", "Print a run's report, or compare several runs with the first."),

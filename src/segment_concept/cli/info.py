@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from segment_concept.cli.memory import GIB, memory_table
 from segment_concept.cli.terminal import plain_errors
 
 PACKAGES = ("torch", "transformers", "numpy", "av", "opencv-python-headless", "Pillow")
 UNSOUND = 1  # exit code of `doctor`
-GIB = 1 << 30
 
 
 def versions() -> dict[str, str]:
@@ -42,7 +42,7 @@ def recipes() -> None:
 
 
 def doctor() -> None:
-    """Say what this machine has, and what is wrong with the installation.
+    """Say what this machine has, what is wrong with the installation, what the recipes need.
 
     Exit code 0: all is well. 1: something is missing.
     """
@@ -55,7 +55,10 @@ def doctor() -> None:
         for name, text in _devices():
             table.add_row(name, text)
         wrong = list(_faults())
-    Console().print(table)
+        Console().print(table)
+        if not wrong:
+            typer.echo()
+            Console().print(_needs())
     for fault in wrong:
         typer.echo(f"error: {fault}", err=True)
     if wrong:
@@ -70,9 +73,25 @@ def _own_version() -> str:
 
 
 def _memory() -> str:
+    there = _physical_memory()
+    return "memory unknown" if there is None else f"{there / GIB:.1f} GiB of memory"
+
+
+def _physical_memory() -> int | None:
     if sys.platform == "win32" or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return "memory unknown"
-    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB:.1f} GiB of memory"
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _needs() -> Table:
+    """What the recipes need on the default device."""
+    from segment_concept.checkpoints.build import find_device
+    from segment_concept.checkpoints.room import free_bytes
+
+    device = find_device()
+    return memory_table(
+        device, _physical_memory() if device.type == "cpu" else free_bytes(str(device))
+    )
 
 
 def _devices() -> Iterator[tuple[str, str]]:

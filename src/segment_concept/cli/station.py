@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from segment_concept.cli.memory import gpu_peak, process_peak
 from segment_concept.cli.trackers import TrackerSource
 from segment_concept.data.videos import Dataset, VideoEntry
 from segment_concept.evaluate.benchmark import Prediction, predict_video, video_job
@@ -87,21 +88,11 @@ def log_to(path: Path) -> logging.Handler:
 
 
 def _cost(prediction: Prediction, seconds: float) -> Cost:
-    gpu, device = _gpu()
-    return Cost(prediction.frames, seconds, _peak_memory(), gpu, device)
+    return Cost(prediction.frames, seconds, process_peak(), gpu_peak(), _device_name())
 
 
-def _gpu() -> tuple[int | None, str]:
+def _device_name() -> str:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
-        return None, "cpu"
-    return int(torch.cuda.max_memory_allocated()), str(torch.cuda.get_device_name())
-
-
-def _peak_memory() -> int | None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+        return "cpu"
+    return str(torch.cuda.get_device_name())

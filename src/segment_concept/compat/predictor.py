@@ -21,11 +21,11 @@ from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.recipes import Recipe
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.types import Box, InputError, ObjectId, Points, Prompt
+from segment_concept.types import Box, InputError, Points, Prompt
 from segment_concept.video import open_video
 from segment_concept.video.source import VideoSource
 
-Answer: TypeAlias = tuple[int, list[ObjectId], Tensor]  # frame, objects, logits (O, 1, H, W)
+Answer: TypeAlias = tuple[int, list[int], Tensor]  # frame, objects, logits (O, 1, H, W)
 
 
 class VideoPredictor:
@@ -115,7 +115,7 @@ class VideoPredictor:
         Args:
             inference_state: from `init_state`.
             frame_idx: the frame.
-            obj_id: a number of the caller's; new ones may come at any time.
+            obj_id: a number of the caller's, any; new ones may come at any time.
             points: (N, 2), x and y.
             labels: (N,): 1 on the object, 0 off it.
             clear_old_points: forget the points that the object was given on this frame before.
@@ -211,7 +211,7 @@ class VideoPredictor:
         obj_id: int,
         strict: bool = False,
         need_output: bool = True,
-    ) -> tuple[list[ObjectId], list[tuple[int, Tensor]]]:
+    ) -> tuple[list[int], list[tuple[int, Tensor]]]:
         """Forget an object.
 
         Returns:
@@ -226,27 +226,19 @@ class VideoPredictor:
             _check_known(state, obj_id)
         if obj_id not in state.obj_ids:
             return list(state.obj_ids), []
-        touched = sorted(state.prompts.pop(obj_id, {}))
-        state.obj_ids.remove(obj_id)
-        if obj_id in state.session.tracks:
-            state.session.remove(obj_id)
+        touched = sorted(state.prompts.get(obj_id, {}))
+        state.remove(obj_id)
         if not need_output or not state.obj_ids:
             return list(state.obj_ids), []
         return list(state.obj_ids), [(i, self._answer(state, i)[2]) for i in touched]
 
     def reset_state(self, inference_state: InferenceState) -> None:
         """Forget all objects; the video stays open."""
-        state = inference_state
-        state.session = state.session.tracker.session()
-        state.obj_ids.clear()
-        state.prompts.clear()
+        inference_state.reset()
 
     def _show(self, state: InferenceState, index: int, obj_id: int, prompt: Prompt) -> Answer:
         with _chosen_numbers():
-            state.session.prompt(state.frame(index), {obj_id: prompt})
-        if obj_id not in state.obj_ids:
-            state.obj_ids.append(obj_id)
-        state.prompts.setdefault(obj_id, {})[index] = prompt
+            state.show(obj_id, index, prompt)
         return self._answer(state, index)
 
     def _answer(self, state: InferenceState, index: int) -> Answer:

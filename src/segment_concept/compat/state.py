@@ -47,13 +47,16 @@ class InferenceState:
     """Made by `VideoPredictor.init_state`; scripts hand it back and look at no more than its size.
 
     `obj_ids` are the objects in the order of the rows of every answer, those without a prompt
-    included. `prompts` holds for each object what it was shown on which frame.
+    included. `prompts` holds for each object what it was shown on which frame. Scripts number
+    objects as they like, from 0 for the most part; a session counts from 1, since 0 stands for
+    the background in a label map: `numbers` holds its number for each of theirs.
     """
 
     source: VideoSource
     session: Session
-    obj_ids: list[ObjectId] = field(default_factory=list)
-    prompts: dict[ObjectId, dict[int, Prompt]] = field(default_factory=dict)
+    obj_ids: list[int] = field(default_factory=list)
+    prompts: dict[int, dict[int, Prompt]] = field(default_factory=dict)
+    numbers: dict[int, ObjectId] = field(default_factory=dict)
     last: Frame | None = None  # reused where it is prompted again: its features are known
 
     @property
@@ -89,12 +92,38 @@ class InferenceState:
             self.last = frame
         return self.last
 
+    def show(self, obj_id: int, index: int, prompt: Prompt) -> None:
+        """Show the session an object, a new one or one that it knows.
+
+        Raises:
+            InputError: there is no such frame, or the prompt does not fit it.
+        """
+        number = self.numbers.get(obj_id, len(self.numbers) + 1)
+        self.session.prompt(self.frame(index), {number: prompt})
+        if obj_id not in self.obj_ids:
+            self.obj_ids.append(obj_id)
+        self.numbers[obj_id] = number
+        self.prompts.setdefault(obj_id, {})[index] = prompt
+
+    def remove(self, obj_id: int) -> None:
+        """Forget an object; shown again, it has its number back."""
+        self.prompts.pop(obj_id, None)
+        self.obj_ids.remove(obj_id)
+        if self.numbers[obj_id] in self.session.tracks:
+            self.session.remove(self.numbers[obj_id])
+
+    def reset(self) -> None:
+        """Forget all objects."""
+        self.session = self.session.tracker.session()
+        for kept in (self.obj_ids, self.prompts, self.numbers):
+            kept.clear()
+
     def masks(self, index: int) -> Tensor:
         """(O, 1, H, W) logits of every object on a frame; -1024 where it has none."""
         known = {
             row: memory.logits
-            for row, object_id in enumerate(self.obj_ids)
-            if (memory := self._memory(object_id, index)) is not None
+            for row, obj_id in enumerate(self.obj_ids)
+            if (memory := self._memory(self.numbers[obj_id], index)) is not None
         }
         size, exclusive = self.source.info.size, self.session.tracker.exclusive
         logits = enlarged(list(known.values()), size, exclusive=exclusive)
@@ -113,38 +142,39 @@ class InferenceState:
             raise InputError("nothing to track: add points, a box or a mask first")
         return min(frames)
 
-    def withdraw(self, object_id: ObjectId, index: int) -> None:
+    def withdraw(self, obj_id: int, index: int) -> None:
         """Take back what an object was shown on a frame.
 
         As in SAM 2 the frame stays in its memory, as one that was tracked; an object that was
         shown on no other frame is forgotten.
         """
-        if self.prompts.get(object_id, {}).pop(index, None) is None:
+        if self.prompts.get(obj_id, {}).pop(index, None) is None:
             return
-        if not self.prompts[object_id]:
+        object_id = self.numbers[obj_id]
+        if not self.prompts[obj_id]:
             self.session.remove(object_id)
             return
         tracks = self.session.tracks[object_id]
         self.session.tracks[object_id] = tuple(
             replace(track, bank=_demoted(track.bank, index)) for track in tracks
         )
-        self.session.banks[object_id] = self._without_keyframe(object_id, index)
+        self.session.banks[object_id] = self._without_keyframe(obj_id, index)
 
     def _memory(self, object_id: ObjectId, index: int) -> Memory | None:
         tracks = self.session.tracks.get(object_id)
         return tracks[0].bank.on(index) if tracks else None
 
-    def _without_keyframe(self, object_id: ObjectId, index: int) -> KeyframeBank:
+    def _without_keyframe(self, obj_id: int, index: int) -> KeyframeBank:
         """A bank is never empty: the earliest frame still shown takes the place of the last."""
-        bank = self.session.banks[object_id]
+        bank = self.session.banks[self.numbers[obj_id]]
         kept = tuple(k for k in bank.keyframes if k.frame.index != index)
         if kept:
             return replace(bank, keyframes=kept)
-        first, shown = min(self.prompts[object_id].items(), key=lambda item: item[0])
+        first, shown = min(self.prompts[obj_id].items(), key=lambda item: item[0])
         frame = self.frame(first)
         if isinstance(shown, Mask):
             return replace(bank, keyframes=(Keyframe(frame, shown.bitmap),))
-        memory = self._memory(object_id, first)
+        memory = self._memory(self.numbers[obj_id], first)
         assert memory is not None, "prompted frames are never forgotten"
         mask = enlarged([memory.logits], frame.size, exclusive=False)[0] > 0
         return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from segment_concept.data.png import is_grey, png_size, unfiltered_pixels
+from segment_concept.data.png import is_grey, png_size, quick_pixels
 from segment_concept.types import InputError
 
 Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
@@ -32,11 +31,11 @@ def read_labels(path: Path) -> Labels:
     data = _read(path)
     try:
         png_size(data)  # refuses what is not a PNG file
-        plain = unfiltered_pixels(data)
-        if plain is not None:
-            return plain
+        quick = quick_pixels(data)
+        if quick is not None:
+            return quick
         return _decode_grey(data) if is_grey(data) else _decode(data)
-    except (zlib.error, struct.error, OSError, SyntaxError, ValueError) as error:
+    except (struct.error, OSError, SyntaxError, ValueError) as error:
         # InputError is a ValueError; Pillow raises SyntaxError for broken PNG chunks.
         raise InputError(f"{path} cannot be read as a mask: {error}") from error
 

@@ -111,6 +111,7 @@ class LabelPair:
         self._truth = np.ascontiguousarray(truth[window])
         self.predicted_ids = ids_of(self._prediction)
         self.true_ids = ids_of(self._truth)
+        self._ids = self.predicted_ids | self.true_ids
 
     def of(self, object_id: int) -> MaskPair:
         """The two masks of one object; both may be empty."""
@@ -120,14 +121,16 @@ class LabelPair:
         """A predicted object beside another true one; id 0 stands for no object."""
         predicted = self._prediction == predicted_id if predicted_id else self._nothing()
         true = self._truth == true_id if true_id else self._nothing()
-        return MaskPair(predicted.view(np.uint8), true.view(np.uint8), self.size).cropped()
+        pair = MaskPair(predicted.view(np.uint8), true.view(np.uint8), self.size)
+        # the window of all objects is that of the only one
+        return pair if self._ids == {predicted_id} == {true_id} else pair.cropped()
 
     def _nothing(self) -> NDArray[np.bool_]:
         return np.zeros(self._truth.shape, np.bool_)
 
     def score(self, object_id: int) -> PairScore:
         """J and F of one object."""
-        if object_id not in self.predicted_ids and object_id not in self.true_ids:
+        if object_id not in self._ids:
             return BOTH_EMPTY
         return davis_pair(self.of(object_id))
 
@@ -140,5 +143,10 @@ def ids_of(labels: Labels) -> frozenset[int]:
     """The object ids of a (H, W) label map, without 0."""
     if labels.dtype != np.uint8 or labels.size > _EXACT_FLOAT32:
         return frozenset(int(i) for i in np.unique(labels) if i)
+    highest = int(labels.max(initial=0))
+    if not highest:
+        return frozenset()
+    if np.count_nonzero(labels == highest) == cv2.countNonZero(labels):  # the usual single object
+        return frozenset({highest})
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256])
     return frozenset(int(i) for i in np.flatnonzero(counts.ravel()) if i)

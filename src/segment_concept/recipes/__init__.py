@@ -2,25 +2,18 @@
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 from segment_concept.recipes.track import (
+    SAM2_FILES,
     Recipe,
     cutie_base,
-    sam2_base_plus,
+    sam2,
     sam2_compact,
-    sam2_large,
-    sam2_small,
-    sam2_tiny,
-    sam2long_base_plus,
+    sam2long,
     sam2long_compact,
-    sam2long_large,
-    sam2long_small,
-    sam2long_tiny,
-    samurai_base_plus,
+    samurai,
     samurai_compact,
-    samurai_large,
-    samurai_small,
-    samurai_tiny,
     sec_4b,
     sec_4b_offline,
     sec_compact,
@@ -31,31 +24,16 @@ from segment_concept.types import InputError
 
 __all__ = ["RECIPES", "Recipe", "find_recipe"]
 
+_BUNDLED = (sec_compact, sec_compact_offline, sam2_compact, samurai_compact, sam2long_compact)
+_OTHERS = (cutie_base, xmem)
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe
-    for recipe in (
-        sec_compact,
-        sec_compact_offline,
-        sam2_compact,
-        samurai_compact,
-        sam2long_compact,
-        sec_4b,
-        sec_4b_offline,
-        sam2_tiny,
-        sam2_small,
-        sam2_base_plus,
-        sam2_large,
-        samurai_tiny,
-        samurai_small,
-        samurai_base_plus,
-        samurai_large,
-        sam2long_tiny,
-        sam2long_small,
-        sam2long_base_plus,
-        sam2long_large,
-        cutie_base,
-        xmem,
-    )
+    **{make.__name__: make for make in (*_BUNDLED, sec_4b, sec_4b_offline)},
+    **{
+        f"{make.__name__}_{size}": partial(make, size)
+        for make in (sam2, samurai, sam2long)
+        for size in SAM2_FILES
+    },
+    **{make.__name__: make for make in _OTHERS},
 }
 
 

@@ -1,5 +1,6 @@
 """How to track, by name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -11,9 +12,16 @@ from segment_concept.tracking.triggers import Never, Trigger, published_hsv
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
 Numbers: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Sam2Size: TypeAlias = Literal["tiny", "small", "base_plus", "large"]
 
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
 
+SAM2_FILES: Mapping[Sam2Size, str] = {
+    "tiny": "156 MB",
+    "small": "184 MB",
+    "base_plus": "324 MB",
+    "large": "898 MB",
+}
 # The weight of the forecast in SAMURAI's configurations: for Hiera-large, and for all others.
 SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 
@@ -122,64 +130,37 @@ def sam2long_compact() -> Recipe:
     )
 
 
-def sam2_tiny() -> Recipe:
-    """SAM 2.1 with Hiera-tiny, as published."""
-    return _sam2("tiny", "156 MB")
+def sam2(size: Sam2Size) -> Recipe:
+    """SAM 2.1 as published."""
+    words = size.replace("_", " ")
+    return Recipe(
+        name=f"sam2_{size}",
+        network="sam2",
+        weights=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
+        about=f"SAM 2.1 {words} as published; fetched from the hub, wants a GPU",
+        size=SAM2_FILES[size],
+    )
 
 
-def sam2_small() -> Recipe:
-    """SAM 2.1 with Hiera-small, as published."""
-    return _sam2("small", "184 MB")
+def samurai(size: Sam2Size) -> Recipe:
+    """SAMURAI on SAM 2.1 as published."""
+    weight = SAMURAI_LARGE if size == "large" else SAMURAI_SMALLER
+    return replace(
+        sam2(size),
+        name=f"samurai_{size}",
+        policy=MotionMemory(motion_weight=weight),
+        about="SAMURAI: SAM 2.1's weights, masks chosen and remembered by motion too; wants a GPU",
+    )
 
 
-def sam2_base_plus() -> Recipe:
-    """SAM 2.1 with Hiera-base+, as published."""
-    return _sam2("base_plus", "324 MB")
-
-
-def sam2_large() -> Recipe:
-    """SAM 2.1 with Hiera-large, as published."""
-    return _sam2("large", "898 MB")
-
-
-def samurai_tiny() -> Recipe:
-    """SAMURAI on SAM 2.1 with Hiera-tiny, as published."""
-    return _samurai(sam2_tiny(), motion_weight=SAMURAI_SMALLER)
-
-
-def samurai_small() -> Recipe:
-    """SAMURAI on SAM 2.1 with Hiera-small, as published."""
-    return _samurai(sam2_small(), motion_weight=SAMURAI_SMALLER)
-
-
-def samurai_base_plus() -> Recipe:
-    """SAMURAI on SAM 2.1 with Hiera-base+, as published."""
-    return _samurai(sam2_base_plus(), motion_weight=SAMURAI_SMALLER)
-
-
-def samurai_large() -> Recipe:
-    """SAMURAI on SAM 2.1 with Hiera-large, as published."""
-    return _samurai(sam2_large(), motion_weight=SAMURAI_LARGE)
-
-
-def sam2long_tiny() -> Recipe:
-    """SAM2Long on SAM 2.1 with Hiera-tiny; streaming, see `TreeMemory`."""
-    return _sam2long(sam2_tiny())
-
-
-def sam2long_small() -> Recipe:
-    """SAM2Long on SAM 2.1 with Hiera-small; streaming, see `TreeMemory`."""
-    return _sam2long(sam2_small())
-
-
-def sam2long_base_plus() -> Recipe:
-    """SAM2Long on SAM 2.1 with Hiera-base+; streaming, see `TreeMemory`."""
-    return _sam2long(sam2_base_plus())
-
-
-def sam2long_large() -> Recipe:
-    """SAM2Long on SAM 2.1 with Hiera-large; streaming, see `TreeMemory`."""
-    return _sam2long(sam2_large())
+def sam2long(size: Sam2Size) -> Recipe:
+    """SAM2Long on SAM 2.1; streaming, see `TreeMemory`."""
+    return replace(
+        sam2(size),
+        name=f"sam2long_{size}",
+        policy=TreeMemory(),
+        about="SAM2Long: SAM 2.1's weights, three hypotheses, the best so far is shown; a GPU",
+    )
 
 
 def sec_4b() -> Recipe:
@@ -238,32 +219,4 @@ def xmem() -> Recipe:
         about="XMem: masks propagated from three memories; shown by masks only; wants a GPU",
         size="249 MB",
         licence="MIT",
-    )
-
-
-def _sam2(size: str, megabytes: str) -> Recipe:
-    return Recipe(
-        name=f"sam2_{size}",
-        network="sam2",
-        weights=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
-        about=f"SAM 2.1 {size.replace('_', ' ')} as published; fetched from the hub, wants a GPU",
-        size=megabytes,
-    )
-
-
-def _samurai(base: Recipe, motion_weight: float) -> Recipe:
-    return replace(
-        base,
-        name=base.name.replace("sam2", "samurai"),
-        policy=MotionMemory(motion_weight=motion_weight),
-        about="SAMURAI: SAM 2.1's weights, masks chosen and remembered by motion too; wants a GPU",
-    )
-
-
-def _sam2long(base: Recipe) -> Recipe:
-    return replace(
-        base,
-        name=base.name.replace("sam2", "sam2long"),
-        policy=TreeMemory(),
-        about="SAM2Long: SAM 2.1's weights, three hypotheses, the best so far is shown; a GPU",
     )

@@ -22,7 +22,7 @@ class TrackingSession(Protocol):
         """Show objects, or correct them. The result holds the prompted objects.
 
         Raises:
-            InputError: a prompt does not fit the frame.
+            InputError: a prompt does not fit the frame, or an object's number is below 1.
         """
         ...
 

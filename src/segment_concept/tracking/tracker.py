@@ -29,7 +29,7 @@ from segment_concept.types import (
     Mask,
     ObjectId,
     Prompt,
-    check_prompt,
+    check_prompts,
 )
 
 SUPPRESSED_LOGIT = -10.0  # SAM 2 clamps a pixel that another object claims to at most this
@@ -102,13 +102,10 @@ class Session:
         Returns the prompted objects. A mask is taken as it is; a box or points are segmented.
 
         Raises:
-            InputError: no prompt, or one that does not fit the frame.
+            InputError: no prompt, one that does not fit the frame, or an object below 1.
         """
-        if not prompts:
-            raise InputError("no prompt was given: pass {object_id: Mask | Box | Points}")
         self._check_size(frame)
-        for prompt in prompts.values():
-            check_prompt(prompt, frame)
+        check_prompts(frame, prompts)
         ids = tuple(prompts)
         features, look = self._encode(frame), self._look(frame)
         moment = Moment(frame.index, self._backwards(frame))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from segment_concept.types import Frame, InputError, ObjectId, Prompt, check_prompt
+from segment_concept.types import InputError, ObjectId, Prompt, check_prompts
 from segment_concept.video.prompts import At, Seconds, Shown
 from segment_concept.video.source import VideoSource, read_frame
 
@@ -98,15 +98,6 @@ def make_plan(source: VideoSource, shown: Sequence[Shown], direction: Direction)
         for index in sorted(due):
             check_prompts(read_frame(source, index), due[index])
     return Plan(due, _passes(due, direction, live=source.info.live))
-
-
-def check_prompts(frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> None:
-    """Raises InputError where a prompt does not fit the frame, naming the object."""
-    for object_id, prompt in prompts.items():
-        try:
-            check_prompt(prompt, frame)
-        except InputError as error:
-            raise InputError(f"object {object_id}: {error}") from error
 
 
 def _passes(

@@ -137,6 +137,11 @@ class CutieNetwork(nn.Module):
         """Where the weights are."""
         return self.pix_feat_proj.weight.device
 
+    @property
+    def sees_others(self) -> bool:
+        """Do its weights make objects see each other?"""
+        return self.mask_encoder.sees_others
+
     def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> padded with black, then normalised."""
         return normalized(fit.pad(picture))

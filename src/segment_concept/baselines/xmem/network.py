@@ -103,6 +103,11 @@ class XMemNetwork(nn.Module):
         """Where the weights are."""
         return self.decoder.pred.weight.device
 
+    @property
+    def sees_others(self) -> bool:
+        """Do its weights make objects see each other?"""
+        return self.value_encoder.sees_others
+
     def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> normalised, then padded with zeros."""
         return fit.pad(normalized(picture))

@@ -1,6 +1,6 @@
 """The shapes of a SAM 2.1 network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +62,17 @@ class Sam2Sizes:
     def grid(self) -> int:
         """Side of the coarsest features: one token covers 16 pixels."""
         return self.image_side // 16
+
+
+def _published(width: int, blocks: tuple[int, int, int, int], background: int) -> Sam2Sizes:
+    return Sam2Sizes(HieraSizes(width, blocks, background, WIRINGS[width, blocks]))
+
+
+# By the word in the names of the published checkpoints, from the same configurations.
+SIZES = {
+    "tiny": _published(96, (1, 2, 7, 2), 7),
+    "small": _published(96, (1, 2, 11, 2), 7),
+    "base-plus": _published(112, (2, 3, 16, 3), 14),
+    "large": _published(144, (2, 6, 36, 4), 7),
+}
+SEC_4B = replace(SIZES["large"], slots=22, concept_layers=4)  # SeC-4B's segmenter
