@@ -17,11 +17,12 @@ import torch
 
 from segment_concept import Frame, Mask, ObjectId
 from segment_concept.checkpoints.build import load_tracker
+from segment_concept.data.named_triggers import uncertain
 from segment_concept.data.synthetic import Clip, ClipSpec, load, render_clip
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import AnyOf, Every, LowQuality, Never, fast_hsv
+from segment_concept.tracking.triggers import Adaptive, AnyOf, Every, LowQuality, Never, fast_hsv
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
 WHO = ObjectId(1)
@@ -35,10 +36,11 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     yield "memory of SeC, 7", replace(without, policy=reliable)
     yield "memory of SeC, 22", replace(without, policy=ReliableMemory(slots=22, pointers=16))
     asking = replace(recipe, policy=reliable)
+    cuts = AnyOf((Adaptive(), fast_hsv()))
     for name, trigger in {
-        "colours change": fast_hsv(),
-        "colours or doubt": AnyOf((fast_hsv(), LowQuality())),
-        "colours, doubt, every 8": AnyOf((fast_hsv(), LowQuality(), Every(8))),
+        "cuts": cuts,
+        "cuts, doubt with rests": AnyOf((cuts, uncertain())),
+        "cuts, any low score": AnyOf((cuts, LowQuality())),
         "every frame": Every(1),
     }.items():
         yield f"concept, {name}", replace(asking, trigger=trigger)
