@@ -253,6 +253,17 @@ def test_played_backwards_a_frame_is_compared_with_the_one_processed_before_it()
     assert [i for i, r in results.items() if r.used_concept] == [2]
 
 
+def test_played_backwards_a_cut_is_met_on_the_last_frame_of_the_shot_before():
+    frames = video(BALL)
+    following = session(Counted(at(4, 9)), RotatingConcept((RED,)))
+    following.prompt(frames[11], {ONE: BALL.mask(11)})
+    results = play(following, frames[10::-1])
+    assert [i for i, r in results.items() if r.used_concept] == [8, 3]
+    glances = following.tracker.trigger.glances
+    assert [g.asked_before for g in glances] == [i < 8 for i in range(10, -1, -1)]
+    assert all(set(g.seen) == {ONE} and g.backwards for g in glances)
+
+
 def test_frames_left_out_are_not_compared_with():
     frames = [flat(RED, 0), flat(BLUE, 1), flat(RED, 2), flat(BLUE, 3)]
     following = session(HsvShift(side=16))
