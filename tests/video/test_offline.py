@@ -17,6 +17,7 @@ from PIL import Image
 
 from segment_concept.data.shots import first_frames
 from segment_concept.ops.rle import encode_rle
+from segment_concept.tracking.offline import Shots
 from segment_concept.tracking.policies import RecentMemory
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Box, Frame, InputError, Mask, ObjectId, Points
@@ -210,8 +211,8 @@ def record(*objects: Sighting, frame: int = 0, asked: bool = False) -> Record:
     return Record(frame, "0", None, SIZE, asked, None, objects)
 
 
-def areas(*records: Record) -> dict[int, int]:
-    return {s.id: s.area // SIZE[0] for s in fuse(records)}
+def areas(*records: Record, known: tuple[int, ...] = (1, 2)) -> dict[int, int]:
+    return {s.id: s.area // SIZE[0] for s in fuse(records, known)}
 
 
 def test_of_two_directions_the_surer_one_is_believed_object_by_object():
@@ -230,12 +231,21 @@ def test_where_objects_meet_the_surer_one_has_the_pixels(tmp_path: Path):
     journal.append(record(sighting(0.9, 0.5, 8), sighting(0.9, 0.9, 5, object_id=2)))
     journal.close()
     ways = JournalIndex(tmp_path / "both"), JournalIndex(tmp_path / "both")
-    result = FusedTracker(*ways).session().step(next(Toy([(0, 0, 0)]).frames()))
+    result = (
+        FusedTracker(*ways, Shots.of([], 1), {}).session().step(next(Toy([(0, 0, 0)]).frames()))
+    )
     assert result.label_map()[0, :9].tolist() == [2] * 5 + [1] * 3 + [0]
 
 
-def test_an_empty_mask_does_not_stand_against_one_that_is_not():
+def test_in_a_shot_in_which_an_object_is_known_one_direction_is_enough_to_see_it():
     assert areas(record(sighting(0.4, 0.9, 0)), record(sighting(0.6, 0.3, 2))) == {1: 2}
+
+
+def test_in_a_shot_in_which_it_was_never_seen_surely_both_directions_must_see_it():
+    empty, seen = record(sighting(0.4, 0.9, 0)), record(sighting(0.6, 0.3, 2))
+    assert areas(empty, seen, known=()) == areas(seen, empty, known=()) == {1: 0}
+    assert areas(seen, record(sighting(0.9, 0.9, 3)), known=()) == {1: 3}
+    assert areas(seen, known=()) == {1: 2}
 
 
 def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: Path):
@@ -249,7 +259,7 @@ def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: 
             journal.append(one)
         journal.close()
         ways.append(JournalIndex(tmp_path / name))
-    session = FusedTracker(*ways).session()
+    session = FusedTracker(*ways, Shots.of([], 3), {}).session()
     toy = Toy([(0, 0, 0)] * 3)
     results = list(session.track(toy.frames()))
     assert [r.object_ids for r in results] == [(ONE,), (ONE,), ()]

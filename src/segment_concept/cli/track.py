@@ -79,7 +79,8 @@ def track(
     offline: Annotated[
         bool,
         typer.Option(
-            "--offline", help="Two passes over the whole video: slower, and better after cuts."
+            "--offline",
+            help="Two passes over the whole video, both directions: a third of the speed.",
         ),
     ] = False,
     recipe: RecipeName = DEFAULT_RECIPE,

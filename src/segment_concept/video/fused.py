@@ -4,14 +4,14 @@ It is a tracker like others, so that whatever plays a tracker writes its results
 pixel and takes no prompts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from segment_concept.ops.rle import decode_rle
-from segment_concept.tracking.offline import confidence
+from segment_concept.tracking.offline import Shots, confidence
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
 from segment_concept.video.journal import JournalIndex, Record, Sighting
 from segment_concept.video.recorder import CERTAIN_LOGIT
@@ -19,10 +19,15 @@ from segment_concept.video.recorder import CERTAIN_LOGIT
 
 @dataclass(frozen=True, slots=True)
 class FusedTracker:
-    """What was found forwards and backwards."""
+    """What was found forwards and backwards.
+
+    `known` are the objects of every shot of which a frame was shown, or became a keyframe.
+    """
 
     forward: JournalIndex
     backward: JournalIndex
+    shots: Shots
+    known: Mapping[int, frozenset[ObjectId]]  # by the number of the shot
 
     def session(self) -> "FusedSession":
         """The video from any frame."""
@@ -46,7 +51,8 @@ class FusedSession:
         """What was found on that frame."""
         ways = (self.tracker.forward, self.tracker.backward)
         records = [way.record(frame.index) for way in ways if frame.index in way]
-        believed = fuse(records)
+        known = self.tracker.known.get(self.tracker.shots.on(frame.index), frozenset())
+        believed = fuse(records, known)
         self.object_ids = tuple(ObjectId(s.id) for s in believed)
         return FrameResult(
             frame_index=frame.index,
@@ -68,20 +74,25 @@ class FusedSession:
         raise KeyError(f"object {object_id} is not followed: the video was tracked already")
 
 
-def fuse(records: Iterable[Record]) -> list[Sighting]:
-    """Of what is known of each object on a frame the surer; the first of equals. By their ids."""
-    best: dict[int, Sighting] = {}
+def fuse(records: Iterable[Record], known: Container[int]) -> list[Sighting]:
+    """Of what was found of each object on a frame the surer; the first of equals. By their ids.
+
+    An object that is `known` to be in the shot is there where either direction sees it. In a shot
+    in which it was never seen surely, it is there where both do that looked.
+    """
+    found: dict[int, list[Sighting]] = {}
     for record in records:
         for seen in record.objects:
-            before = best.setdefault(seen.id, seen)
-            if _confidence(seen) > _confidence(before):
-                best[seen.id] = seen
-    return [best[i] for i in sorted(best)]
+            found.setdefault(seen.id, []).append(seen)
+    return [_believed(found[i], is_known=i in known) for i in sorted(found)]
 
 
-def _confidence(seen: Sighting) -> float:
-    """An empty mask says nothing against one that is not."""
-    return confidence(seen.presence, seen.quality) if seen.area else -1.0
+def _believed(ways: Sequence[Sighting], *, is_known: bool) -> Sighting:
+    empty = [seen for seen in ways if not seen.area]
+    if empty and not is_known:
+        return empty[0]
+    visible = [seen for seen in ways if seen.area]
+    return max(visible or ways, key=lambda seen: confidence(seen.presence, seen.quality))
 
 
 def _logits(sightings: Sequence[Sighting], size: tuple[int, int]) -> Tensor:

@@ -153,13 +153,12 @@ class _Found:
     """What the two passes came to."""
 
     masks: FusedTracker
-    shots: Shots
     keyframes: Mapping[ObjectId, Sequence[int]]
 
     @property
     def described(self) -> Mapping[str, object]:
         """For `result.json`."""
-        return {"shots": list(self.shots.starts), "keyframes": self.keyframes}
+        return {"shots": list(self.masks.shots.starts), "keyframes": self.keyframes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +181,8 @@ class _Passes:
         kept = self._kept("keyframes", lambda: self._choose(first, shots))
         keyframes = {ObjectId(i): frames for i, frames in kept.items()}
         seeds = self._seeds(first, keyframes)
-        ways = []
-        for number, name in ((3, "forward"), (4, "backward")):
-            backwards = name == "backward"
-            entered = asked_at(self.tracker, shots.entries(backwards=backwards))
-            plan = _second(seeds, self.tracker, backwards=backwards)
-            ways.append(self._pass(number, name, plan, recognising(entered)))
-        return _Found(FusedTracker(*ways), shots, keyframes)
+        forward, backward = (self._again(seeds, shots, backwards=b) for b in (False, True))
+        return _Found(FusedTracker(forward, backward, shots, _known(seeds, shots)), keyframes)
 
     @property
     def any_found(self) -> bool:
@@ -242,6 +236,13 @@ class _Passes:
                 raise _StoppedError
             write_whole(done, b"")
         return JournalIndex(folder.state / "frames.jsonl")
+
+    def _again(self, seeds: Prompts, shots: Shots, *, backwards: bool) -> JournalIndex:
+        """One direction of the second pass. Raises _StoppedError."""
+        entered = asked_at(self.tracker, shots.entries(backwards=backwards))
+        plan = _second(seeds, self.tracker, backwards=backwards)
+        number, name = (4, "backward") if backwards else (3, "forward")
+        return self._pass(number, name, plan, recognising(entered))
 
     def _find_shots(self) -> Mapping[str, list[int]]:
         return {"starts": [int(index) for index in self.how.find_shots(self._frames(0))]}
@@ -314,6 +315,15 @@ def _second(seeds: Prompts, tracker: VideoTracker, *, backwards: bool) -> Plan:
         known = tuple((index, seeds[index]) for index in sorted(seeds))
         return Plan({}, (Pass(begin, backwards, prompting=False),), known)
     return Plan(seeds, (Pass(begin, backwards, prompting=True),))
+
+
+def _known(seeds: Prompts, shots: Shots) -> Mapping[int, frozenset[ObjectId]]:
+    """The objects of which each shot holds a frame that was shown, or a keyframe."""
+    known: dict[int, frozenset[ObjectId]] = {}
+    for index, prompts in seeds.items():
+        shot = shots.on(index)
+        known[shot] = known.get(shot, frozenset()) | frozenset(prompts)
+    return known
 
 
 def _candidates(first: JournalIndex, shots: Shots, how: Offline) -> set[tuple[int, ObjectId]]:
