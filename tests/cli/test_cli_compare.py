@@ -1,6 +1,7 @@
 """`segment-concept compare`, as a user types it, with trackers that follow a colour."""
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 from video_toys import ColourTracker, presentation_times, write_film
 
 from segment_concept.checkpoints import build
-from segment_concept.cli.app import make_app
+from segment_concept.cli.app import command, make_app
+from segment_concept.cli.video_options import VideoOptions
 
 RED = "4,12,20,28"
 
@@ -66,3 +68,10 @@ def test_bad_input_is_told_in_a_sentence_with_exit_code_2(words, why, tmp_path):
     assert said.startswith("error: ")
     assert why in said
     assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_track_and_compare_take_the_same_options_of_a_video() -> None:
+    shared = [field.name for field in fields(VideoOptions)]
+    for name in ("track", "compare"):
+        taken = [parameter.name for parameter in command(name).params]
+        assert [one for one in taken if one in shared] == shared

@@ -7,20 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from segment_concept.cli.prompt_options import (
-    Boxes,
-    MaskFiles,
-    Moments,
-    ObjectNumbers,
-    PointsOff,
-    PointsOn,
-    PromptCommand,
-    PromptsFile,
-    VideoAddress,
-    given_prompts,
-)
+from segment_concept.cli.prompt_options import PromptCommand, given_prompts
 from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
-from segment_concept.cli.track import Device, LanguageDevice, Quiet, Rate, frame_rate, with_weights
+from segment_concept.cli.track import with_weights
+from segment_concept.cli.video_options import VideoOptions, takes_video_options
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
@@ -30,9 +20,9 @@ if TYPE_CHECKING:
 MEGABYTE = 1e6
 
 
+@takes_video_options
 def compare(
     ctx: typer.Context,
-    video: VideoAddress,
     recipe: Annotated[
         list[str],
         typer.Option(
@@ -42,16 +32,6 @@ def compare(
             help="One of `segment-concept recipes`, with weights of its own; give two or more.",
         ),
     ],
-    mask: MaskFiles = None,
-    box: Boxes = None,
-    point: PointsOn = None,
-    not_point: PointsOff = None,
-    object_id: ObjectNumbers = None,
-    at: Moments = None,
-    prompts: PromptsFile = None,
-    device: Device = "auto",
-    language_device: LanguageDevice = None,
-    fps: Rate = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +42,8 @@ def compare(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
-    quiet: Quiet = False,
+    *,
+    given: VideoOptions,
 ) -> None:
     """Follow objects with several trackers: one video with all of them, and a table.
 
@@ -75,29 +56,28 @@ def compare(
         from segment_concept.checkpoints.build import load
         from segment_concept.video.compare import CompareJob, check_comparison, run_compare
         from segment_concept.video.job import Watch
-        from segment_concept.video.source import open_video
 
         chosen = chosen_recipes(recipe)
-        if language_device and not any(one.network == "sec" for one in chosen.values()):
+        if given.language_device and not any(one.network == "sec" for one in chosen.values()):
             raise InputError("--language-device is for SeC, and no recipe given is SeC's")
         job = CompareJob(
-            source=open_video(video, rate=frame_rate(fps)),
-            shown=given_prompts(ctx, prompts),
-            out=out or Path(f"{Path(video).stem or 'video'}_compared.mp4"),
+            source=given.source(),
+            shown=given_prompts(ctx, given.prompts),
+            out=out or Path(f"{Path(given.video).stem or 'video'}_compared.mp4"),
             overwrite=overwrite,
         )
         check_comparison(job)  # before weights are loaded, or fetched
         trackers = {
             name: load(
                 one,
-                device=device,
-                language_device=language_device if one.network == "sec" else None,
+                device=given.device,
+                language_device=given.language_device if one.network == "sec" else None,
             )
             for name, one in chosen.items()
         }
-        with progress_bar(job.source.name, quiet=quiet) as tell, stop_signals() as should_stop:
-            found = run_compare(job, trackers, Watch(tell, should_stop))
-    if not quiet:
+        with progress_bar(job.source.name, quiet=given.quiet) as tell, stop_signals() as stop:
+            found = run_compare(job, trackers, Watch(tell, stop))
+    if not given.quiet:
         Console().print(comparison_table(found))
         typer.echo(f"{found.frames} frames; watch {job.out}")
     if not found.finished:

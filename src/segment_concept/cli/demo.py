@@ -12,15 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from segment_concept.cli.terminal import STOPPED, plain_errors
-from segment_concept.cli.track import (
-    DEFAULT_RECIPE,
-    Device,
-    Quiet,
-    RecipeName,
-    if_exists,
-    run,
-    tell,
-)
+from segment_concept.cli.track import DEFAULT_RECIPE, RecipeName, if_exists, run, tell
+from segment_concept.cli.video_options import Device, Quiet
 
 
 def demo(

@@ -3,24 +3,12 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.prompt_options import (
-    Boxes,
-    MaskFiles,
-    Moments,
-    ObjectNumbers,
-    PointsOff,
-    PointsOn,
-    PromptCommand,
-    PromptsFile,
-    VideoAddress,
-    given_prompts,
-)
+from segment_concept.cli.prompt_options import PromptCommand, given_prompts
 from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.cli.trigger_options import (
     CutList,
@@ -29,6 +17,7 @@ from segment_concept.cli.trigger_options import (
     asking_of,
     triggered,
 )
+from segment_concept.cli.video_options import VideoOptions, takes_video_options
 from segment_concept.types import InputError
 from segment_concept.video.plan import Direction
 
@@ -47,32 +36,17 @@ OUTPUTS = "overlay, palette, objects, rle, matte, matte-png, explain"
 RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="One of `segment-concept recipes`.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Rate = Annotated[
-    float | None, typer.Option(help="Frames a second of a folder of images; 24 where left out.")
-]
 Weights = Annotated[
     str | None,
     typer.Option(
         metavar="FILE", help="Weights in place of the recipe's: a file, a folder or a hub name."
     ),
 ]
-LanguageDevice = Annotated[
-    str | None, typer.Option(help="Where SeC's language model goes, if not to the same device.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
+@takes_video_options
 def track(
     ctx: typer.Context,
-    video: VideoAddress,
-    mask: MaskFiles = None,
-    box: Boxes = None,
-    point: PointsOn = None,
-    not_point: PointsOff = None,
-    object_id: ObjectNumbers = None,
-    at: Moments = None,
-    prompts: PromptsFile = None,
     direction: Annotated[
         Direction, typer.Option(help="Where to look, seen from there.")
     ] = Direction.BOTH,
@@ -85,9 +59,6 @@ def track(
     ] = False,
     recipe: RecipeName = DEFAULT_RECIPE,
     weights: Weights = None,
-    device: Device = "auto",
-    language_device: LanguageDevice = None,
-    fps: Rate = None,
     trigger: TriggerNames = None,
     cuts: CutList = None,
     refractory: Rest = 0,
@@ -126,7 +97,8 @@ def track(
         bool,
         typer.Option("--overwrite", help="Replace an earlier result.", rich_help_panel=WRITING),
     ] = False,
-    quiet: Quiet = False,
+    *,
+    given: VideoOptions,
 ) -> None:
     """Follow objects through a video, shown once by a mask, a box or points.
 
@@ -137,22 +109,23 @@ def track(
     with plain_errors():
         from segment_concept.recipes import find_recipe
         from segment_concept.video.job import TrackJob
-        from segment_concept.video.source import open_video
 
         chosen = with_weights(find_recipe(recipe), weights)
         if offline:
             chosen = in_two_passes(chosen)
         job = TrackJob(
-            shown=given_prompts(ctx, prompts),
-            source=open_video(video, rate=frame_rate(fps)),
-            out=out or Path(f"{Path(video).stem or 'video'}_tracked"),
+            shown=given_prompts(ctx, given.prompts),
+            source=given.source(),
+            out=out or Path(f"{Path(given.video).stem or 'video'}_tracked"),
             save=saved(f"{save},overlay,explain" if explain else save),
             direction=direction,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )
         asking = asking_of(trigger, cuts, refractory)
-        summary = run(job, chosen, device, language_device, quiet=quiet, asking=asking)
-    if not quiet:
+        summary = run(
+            job, chosen, given.device, given.language_device, quiet=given.quiet, asking=asking
+        )
+    if not given.quiet:
         tell(summary)
     if not summary.finished:
         raise typer.Exit(STOPPED)
@@ -265,15 +238,6 @@ def tell(summary: "TrackSummary") -> None:
         typer.echo(f"nothing left to do: {summary.out} holds all {summary.frames} frames")
     for object_id, found in summary.objects.items():
         typer.echo(f"object {object_id}: seen on {found.seen} of {found.frames} frames")
-
-
-def frame_rate(fps: float | None) -> Fraction | None:
-    """Frames a second as a fraction. Raises InputError."""
-    if fps is None:
-        return None
-    if not 0 < fps <= 1000:
-        raise InputError(f"--fps {fps:g}: expected more than 0 and at most 1000")
-    return Fraction(fps).limit_denominator(1001)
 
 
 def register(app: typer.Typer) -> None:
