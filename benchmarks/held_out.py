@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--weights", help="other weights for the recipes")
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--only", default="", help="variants with this word in their name")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -61,7 +62,8 @@ def main() -> None:
     clips = list(held_out_clips(options.assets, options.clips, options.frames))
     has_concept = load_tracker(replace(recipe, trigger=Never())).concept is not None
     for name, variant in variants(recipe):
-        if has_concept or isinstance(variant.trigger, Never):
+        answered = has_concept or isinstance(variant.trigger, Never)
+        if answered and options.only in name:
             print(f"{name:32s} {measure(load_tracker(variant), clips)}", flush=True)
 
 
