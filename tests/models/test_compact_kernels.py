@@ -53,6 +53,12 @@ def test_a_linear_layer_is_torchs(bias):
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
 
 
+def test_slices_of_wider_matrices_are_taken():
+    x, weight = torch.randn(20, 48)[:, 8:32], torch.randn(2000, 48)[:, :24]
+    with torch.inference_mode():
+        torch.testing.assert_close(onednn.linear(x, weight), F.linear(x, weight))
+
+
 def test_gradients_flow_where_they_are_wanted():
     torch.manual_seed(0)
     layer, x = Linear(6, 4), torch.randn(2, 6, requires_grad=True)

@@ -26,7 +26,9 @@ from video_toys import (
     write_folder,
 )
 
+from segment_concept.checkpoints.build import load
 from segment_concept.ops.rle import decode_rle
+from segment_concept.recipes import find_recipe
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
 from segment_concept.video import folder as output_folder
 from segment_concept.video import png, recorder
@@ -249,6 +251,19 @@ def test_a_resumed_run_equals_an_undisturbed_one(job: TrackJob, tmp_path: Path, 
     for name in ("overlay.mp4", "matte.mp4"):
         times = presentation_times(part.out / name)
         assert times == presentation_times(whole.out / name)
+
+
+def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
+    job: TrackJob,
+) -> None:
+    tracker = load(replace(find_recipe("sec_compact"), short_side=64))
+    session, frames = tracker.session(), job.source.frames(0)
+    expected = [session.prompt(next(frames), {ONE: RED_BOX}), *session.track(frames)]
+    assert not run_track(job, tracker, Watch(should_stop=StopAfter(7))).finished
+    assert run_track(replace(job, if_exists=IfExists.RESUME), tracker).finished
+    for result in expected:
+        found = labels(job.out / "palette" / f"{result.frame_index:05d}.png")
+        assert np.array_equal(found == ONE, result.mask(ONE))
 
 
 @pytest.mark.parametrize("stop", [5, 13, 20])

@@ -2,7 +2,7 @@
 
 GLIBC gives large blocks back to the system as soon as they are free, and the system clears every
 page when it is asked for again. A network's intermediate results are such blocks, of the same sizes
-on every frame: on a CPU a fifth of a frame's time goes into that (docs/LOG.md).
+on every frame: on a CPU a sixth of a frame's time goes into that (docs/LOG.md).
 """
 
 import ctypes
