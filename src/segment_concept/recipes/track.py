@@ -8,7 +8,15 @@ from segment_concept.tracking.motion import MotionMemory
 from segment_concept.tracking.offline import Offline
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 from segment_concept.tracking.tree import TreeMemory
-from segment_concept.tracking.triggers import Never, Trigger, published_hsv
+from segment_concept.tracking.triggers import (
+    Adaptive,
+    AnyOf,
+    LowQuality,
+    Never,
+    Trigger,
+    fast_hsv,
+    published_hsv,
+)
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
 Numbers: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
@@ -76,14 +84,15 @@ class Recipe:
 
 
 def sec_compact() -> Recipe:
-    """The default: the bundled model with a long memory of what was segmented well."""
-    return Recipe(
-        name="sec_compact",
-        network="compact",
-        weights=BUNDLED,
-        policy=ReliableMemory(slots=7, pointers=8),
-        about="bundled, works offline on a laptop's CPU; memory of reliable frames",
-        size="9 MB",
+    """The default: the bundled model with a memory of what was segmented well, and concepts.
+
+    Its concept costs less than a frame, so it is asked at cuts of both kinds, to another place and
+    to another view of the same, and as long as an object is lost or in doubt.
+    """
+    return replace(
+        _bundled("sec_compact"),
+        trigger=AnyOf((Adaptive(), fast_hsv(), LowQuality())),
+        about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
 
 
@@ -100,8 +109,7 @@ def sec_compact_offline() -> Recipe:
 def sam2_compact() -> Recipe:
     """The bundled model with SAM 2's memory: the last frames, however good they were."""
     return replace(
-        sec_compact(),
-        name="sam2_compact",
+        _bundled("sam2_compact"),
         policy=RecentMemory(slots=7, pointers=8),
         about="bundled; SAM 2's memory of the latest frames, for comparison",
     )
@@ -110,8 +118,7 @@ def sam2_compact() -> Recipe:
 def samurai_compact() -> Recipe:
     """The bundled model with SAMURAI's memory, with its constants for small networks."""
     return replace(
-        sec_compact(),
-        name="samurai_compact",
+        _bundled("samurai_compact"),
         policy=MotionMemory(slots=7, pointers=8, motion_weight=SAMURAI_SMALLER),
         about="bundled; SAMURAI's choice and memory by motion, for comparison",
     )
@@ -123,10 +130,20 @@ def sam2long_compact() -> Recipe:
     The compact network does not scale the keys of its memories; all else is as in SAM2Long.
     """
     return replace(
-        sec_compact(),
-        name="sam2long_compact",
+        _bundled("sam2long_compact"),
         policy=TreeMemory(slots=7, pointers=8),
         about="bundled; SAM2Long's three hypotheses, the best so far is shown, for comparison",
+    )
+
+
+def _bundled(name: str) -> Recipe:
+    """The model inside the package, tracking by memory alone."""
+    return Recipe(
+        name=name,
+        network="compact",
+        weights=BUNDLED,
+        policy=ReliableMemory(slots=7, pointers=8),
+        size="10 MB",
     )
 
 
