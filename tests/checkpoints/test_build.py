@@ -48,7 +48,7 @@ def test_weights_that_are_not_there_are_named(tmp_path):
         load(recipe)
 
 
-@pytest.mark.parametrize("name", ["sam2_compact", "xmem"])
+@pytest.mark.parametrize("name", ["sam2_tiny", "xmem"])
 def test_a_trigger_that_nothing_could_answer_is_refused(tmp_path, name):
     trigger = Refractory(AtFrames(frozenset({3})), 5)
     recipe = replace(find_recipe(name), trigger=trigger)

@@ -107,14 +107,6 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
         load(replace(find_recipe("cutie_base"), weights=str(bundled_weights())))
 
 
-def test_a_checkpoint_for_single_objects_is_taken_with_a_warning(tmp_path):
-    weights = tiny_xmem().state_dict()
-    weights["value_encoder.conv1.weight"] = weights["value_encoder.conv1.weight"][:, :4].clone()
-    torch.save(weights, tmp_path / "single.pth")
-    with pytest.warns(UserWarning, match="checkpoint for single objects"):
-        load(replace(find_recipe("xmem"), weights="single.pth"), device="cpu")
-
-
 def test_a_box_is_refused_with_what_to_give_instead(tmp_path):
     saved("xmem", tmp_path / "XMem.pth")
     with pytest.raises(InputError, match="starts from masks and object 1 was shown by box"):

@@ -36,7 +36,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     concept = RotatingConcept(unknown=((0.0, 0.0, 0.0),))
-    monkeypatch.setattr(concept, "encode", lambda requests, query: [None] * len(requests))
+    monkeypatch.setattr(concept, "encode", lambda requests, query, features: [None] * len(requests))
     tracker = Tracker(ColourSegmenter(), concept=concept)
     monkeypatch.setattr(build, "load", lambda recipe, **how: tracker)
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)

@@ -5,6 +5,7 @@ recall exactly.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -172,7 +173,9 @@ def test_clicks_corrections_and_a_click_on_a_tracked_frame_are_official():
     case.check("click1", case.prompt(0, case.points("click1")))
     case.check("click2_correct", case.prompt(0, case.points("click1", "click2_correct")))
     case.check_play("prop_a", case.session)
-    before_correction = Session(case.session.tracker, dict(case.session.tracks))
+    before_correction = replace(
+        case.session, tracks=dict(case.session.tracks), banks=dict(case.session.banks)
+    )
     case.check("click_tracked", case.prompt(3, case.points("click_tracked")))
     # Officially a correction of a tracked frame is forgotten when the video is played again
     # (the frame is tracked anew); here it stays a prompted memory. Hence the copy from before it.

@@ -99,15 +99,13 @@ def test_without_any_view_that_was_shown_the_surest_is_the_first():
 def test_a_video_without_cuts_is_one_shot():
     shots = Shots.of([], 10)
     assert shots.on(9) == 0
-    assert shots.entries(backwards=False) == frozenset()
+    assert shots.starts == (0,)
 
 
-def test_shots_are_entered_by_their_first_frame_or_backwards_by_the_last_of_the_one_before():
+def test_shots_begin_inside_the_video_each_once_and_in_order():
     shots = Shots.of([8, 0, 4, 4, 99], 12)
     assert shots.starts == (0, 4, 8)
     assert [shots.on(i) for i in (3, 4, 8, 11)] == [0, 1, 2, 2]
-    assert shots.entries(backwards=False) == {4, 8}
-    assert shots.entries(backwards=True) == {3, 7}
 
 
 def test_a_shot_has_as_many_stretches_as_wanted_or_one_a_frame():

@@ -84,9 +84,10 @@ def load_tracker(
         segmenter, concept = _sec(recipe, main, language)
     elif recipe.network == "compact":
         segmenter, concept = _compact(recipe, main)
+        _check_trigger(recipe, concept)
     else:
+        _check_trigger(recipe, None)  # before weights are fetched
         segmenter, concept = _sam2(recipe, main), None
-    _check_trigger(recipe, concept)
     return Tracker(
         segmenter,
         concept=concept,

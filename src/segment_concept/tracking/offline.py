@@ -77,11 +77,6 @@ class Shots:
         begin, end = self.starts[shot], (*self.starts, self.length)[shot + 1]
         return shot, (frame_index - begin) * parts // (end - begin)
 
-    def entries(self, *, backwards: bool) -> frozenset[int]:
-        """The frames by which the shots but the first are entered."""
-        later = self.starts[1:]
-        return frozenset(index - 1 for index in later) if backwards else frozenset(later)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
@@ -128,11 +123,14 @@ def _gain(view: View, known: View) -> float:
     return view.score * appearance_distance(view.looks, known.looks)
 
 
-def asked_at(tracker: VideoTracker, entries: frozenset[int]) -> VideoTracker:
-    """The tracker that asks its concept encoder on these frames too; others stay as they are."""
+def asked_at(tracker: VideoTracker, starts: frozenset[int]) -> VideoTracker:
+    """The tracker that asks its concept encoder where shots begin too; others stay as they are.
+
+    Played backwards, a shot is entered by its last frame, and asked about there.
+    """
     if not isinstance(tracker, Tracker) or tracker.concept is None:
         return tracker
-    at = AtFrames(entries)
+    at = AtFrames(starts)
     own = tracker.trigger
     return replace(tracker, trigger=at if isinstance(own, Never) else AnyOf((own, at)))
 

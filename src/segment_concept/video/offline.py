@@ -239,7 +239,7 @@ class _Passes:
 
     def _again(self, seeds: Prompts, shots: Shots, *, backwards: bool) -> JournalIndex:
         """One direction of the second pass. Raises _StoppedError."""
-        entered = asked_at(self.tracker, shots.entries(backwards=backwards))
+        entered = asked_at(self.tracker, frozenset(shots.starts[1:]))
         plan = _second(seeds, self.tracker, backwards=backwards)
         number, name = (4, "backward") if backwards else (3, "forward")
         return self._pass(number, name, plan, recognising(entered))
