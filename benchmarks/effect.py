@@ -66,12 +66,14 @@ class Unit:
 
 
 def arms(weights: str | None) -> list[Arm]:
-    """From SAM 2's memory to everything."""
+    """The recipes with other memories, then from SAM 2's memory to everything."""
     full = find_recipe("sec_compact")
     if weights:
         full = replace(full, weights=weights)
     silent = replace(full, trigger=Never())
+    others = [find_recipe(name) for name in ("samurai_compact", "sam2long_compact")]
     return [
+        *(Arm(other.name, replace(other, weights=full.weights)) for other in others),
         Arm("memory of SAM 2 (7)", replace(silent, policy=RecentMemory(slots=7, pointers=8))),
         Arm("memory of SeC (22)", replace(silent, policy=ReliableMemory(slots=22, pointers=16))),
         Arm("sec_compact without concept", silent),

@@ -17,12 +17,12 @@ import torch
 
 from segment_concept import Frame, Mask, ObjectId
 from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.named_triggers import uncertain
 from segment_concept.data.synthetic import Clip, ClipSpec, load, render_clip
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers import Adaptive, AnyOf, Every, LowQuality, Never, fast_hsv
+from segment_concept.tracking.uncertainty import uncertain
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
 WHO = ObjectId(1)

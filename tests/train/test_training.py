@@ -240,6 +240,22 @@ def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, diet, model, tm
         loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
 
 
+def test_what_a_lesson_freezes_stays_as_it_was(assets, diet, knowing, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+    cut = replace(diet, clip=replace(SPEC, frames=4, cut=1.0))
+    stage = loop.Stage(
+        "tiny", cut, loop.Schedule(steps=2, warm_up=1), ConceptLesson(), validation_clips=0
+    )
+    before = {k: v.clone() for k, v in knowing.state_dict().items()}
+    run = loop._Run(knowing, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
+    for step in range(2):
+        run._learn(step)
+    changed = {k for k, v in knowing.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert {name.split(".")[0] for name in changed} == {"concept"}
+    assert not {name.split(".")[1] for name in changed} & set(ConceptLesson.frozen)
+
+
 def test_of_the_part_in_training_the_average_is_used():
     state = {"network": {"a": 1}, "concept": {"b": 2}, "average": {"b": 3}, "part": "concept"}
     assert loop.averaged(state) == {"network": {"a": 1}, "concept": {"b": 3}}

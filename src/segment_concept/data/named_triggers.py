@@ -15,20 +15,9 @@ from segment_concept.tracking.triggers import (
     fast_hsv,
     published_hsv,
 )
-from segment_concept.tracking.uncertainty import Uncertain
+from segment_concept.tracking.uncertainty import uncertain
 from segment_concept.types import Frame, InputError
 from segment_concept.video.source import VideoSource
-
-UNCERTAIN_RESTS = 12  # frames: in lasting doubt SeC's encoder is asked as often as it is on film
-
-
-def uncertain() -> Trigger:
-    """Asks when the tracker is in doubt, and in lasting doubt on one of thirteen frames.
-
-    That is 7.7 %; the published trigger asks on 7.4 % of the frames of SeCVOS.
-    """
-    return Refractory(Uncertain(), UNCERTAIN_RESTS)
-
 
 ANYWHERE: dict[str, Callable[[], Trigger]] = {
     "published": published_hsv,

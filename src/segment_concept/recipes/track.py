@@ -11,12 +11,12 @@ from segment_concept.tracking.tree import TreeMemory
 from segment_concept.tracking.triggers import (
     Adaptive,
     AnyOf,
-    LowQuality,
     Never,
     Trigger,
     fast_hsv,
     published_hsv,
 )
+from segment_concept.tracking.uncertainty import uncertain
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
 Numbers: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
@@ -87,11 +87,11 @@ def sec_compact() -> Recipe:
     """The default: the bundled model with a memory of what was segmented well, and concepts.
 
     Its concept costs less than a frame, so it is asked at cuts of both kinds, to another place and
-    to another view of the same, and as long as an object is lost or in doubt.
+    to another view of the same, and now and then while an object is in doubt.
     """
     return replace(
         _bundled("sec_compact"),
-        trigger=AnyOf((Adaptive(), fast_hsv(), LowQuality())),
+        trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
 

@@ -11,11 +11,12 @@ from statistics import median
 from segment_concept.ops.object_colours import Colours, colour_distance, object_colours
 from segment_concept.ops.shots import small_hsv
 from segment_concept.tracking.advance import Seen
-from segment_concept.tracking.triggers import Glance, Look, Verdict
+from segment_concept.tracking.triggers import Glance, Look, Refractory, Trigger, Verdict
 from segment_concept.types import Frame, Image, ObjectId
 
 AREAS = 10  # that are remembered, as in DAM4SAM, which compares with their median too
 PACE = 0.1  # share of a new frame in the remembered colours
+UNCERTAIN_RESTS = 12  # frames: in lasting doubt SeC's encoder is asked as often as it is on film
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +88,11 @@ class Uncertain:
         if colours is None or known.colours is None:
             return False
         return colour_distance(colours, known.colours) > self.colours_above
+
+
+def uncertain() -> Trigger:
+    """Asks when the tracker is in doubt, and in lasting doubt on one of thirteen frames.
+
+    That is 7.7 %; the published trigger asks on 7.4 % of the frames of SeCVOS.
+    """
+    return Refractory(Uncertain(), UNCERTAIN_RESTS)

@@ -45,6 +45,7 @@ class RecognitionLesson:
     after_cut: float = 0.5  # how often a query begins a shot
 
     part: ClassVar[str] = "concept"
+    frozen: ClassVar[tuple[str, ...]] = ()
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
@@ -105,7 +106,11 @@ class _Question:
 
 @dataclass(frozen=True, slots=True)
 class ConceptLesson:
-    """The concept path in tracking, everything else being frozen."""
+    """What tracking makes of a concept. Everything else is frozen, the concept itself too.
+
+    Trained on with the few questions of clips that are tracked, the concept network forgot what
+    it had learnt of many (docs/LOG.md).
+    """
 
     tracking: Lesson = field(
         default_factory=lambda: Lesson(LossWeights(presence=2.0), corrections=0.0, told=0.7)
@@ -114,6 +119,7 @@ class ConceptLesson:
     elsewhere: float = 0.25  # how often it is asked on frames that begin no shot
 
     part: ClassVar[str] = "concept"
+    frozen: ClassVar[tuple[str, ...]] = ("network", "presence", "describe", "wanted")
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int

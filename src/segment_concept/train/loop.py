@@ -108,7 +108,8 @@ class _Run:
         self.assets_file = assets
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
-        self.trained.requires_grad_(True)
+        for name, parameter in self.trained.named_parameters():
+            parameter.requires_grad_(name.partition(".")[0] not in stage.lesson.frozen)
         self.optimizer = torch.optim.AdamW(
             _decayed(self.trained, stage.schedule.weight_decay),
             lr=stage.schedule.rate,
@@ -279,7 +280,7 @@ def take_over(segmenter: CompactSegmenter, parts: Mapping[str, Any]) -> None:
 
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay; biases, norms, embeddings and gains do not."""
-    named = list(network.named_parameters())
+    named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
     matrices = [p for n, p in named if p.ndim > 1 and "queries" not in n and "age" not in n]
     chosen = {id(p) for p in matrices}
     return [
@@ -289,11 +290,12 @@ def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _average_gradients(network: nn.Module, count: int) -> None:
-    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in network.parameters()]
+    learning = [p for p in network.parameters() if p.requires_grad]
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
     flat = torch.cat([g.flatten() for g in grads])
     dist.all_reduce(flat)
     start = 0
-    for p in network.parameters():
+    for p in learning:
         p.grad = (flat[start : start + p.numel()] / count).view_as(p)
         start += p.numel()
 

@@ -74,12 +74,12 @@ def recognise(steps: int = 3000) -> Stage:
     )
 
 
-def concept(steps: int = 1000) -> Stage:
-    """The concept path in tracking; the segmenter is frozen."""
+def concept(steps: int = 400) -> Stage:
+    """What tracking makes of concepts; all else is frozen."""
     return Stage(
         name="concept",
         diet=Diet(_CUT_CLIP, fresh=1, replayed=1),
-        schedule=Schedule(steps=steps, rate=4e-4, warm_up=50, average=0.995),
+        schedule=Schedule(steps=steps, rate=1e-3, warm_up=30, average=0.99),
         lesson=ConceptLesson(),
         policy=ReliableMemory(slots=7, pointers=8),
         validate_every=250,

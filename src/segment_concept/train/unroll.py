@@ -35,6 +35,7 @@ class Lesson:
     visible_pixels: int = VISIBLE  # below, an object counts as absent
 
     part: ClassVar[str] = "network"  # what is trained
+    frozen: ClassVar[tuple[str, ...]] = ()  # and what of it is not
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
