@@ -44,6 +44,8 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         "every frame": Every(1),
     }.items():
         yield f"concept, {name}", replace(asking, trigger=trigger)
+    long = ReliableMemory(slots=22, pointers=16)
+    yield "concept, its own trigger, memory of 22", replace(recipe, policy=long)
 
 
 def main() -> None:

@@ -91,6 +91,7 @@ def sec_compact() -> Recipe:
     """
     return replace(
         _bundled("sec_compact"),
+        policy=ReliableMemory(slots=22, pointers=16),
         trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
@@ -142,7 +143,6 @@ def _bundled(name: str) -> Recipe:
         name=name,
         network="compact",
         weights=BUNDLED,
-        policy=ReliableMemory(slots=7, pointers=8),
         size="10 MB",
     )
 
