@@ -161,7 +161,7 @@ def over_clips(
             heard = prepared(clip, trigger)
             concept = tracker.concept or Silent()
             asking = replace(tracker, trigger=heard, concept=concept)
-            tallies[name] = quality.track(asking, data, name, "mask")
+            tallies[name] = quality.track(asking, data, name, "mask", quality.follow_online)
         score.add(clip, heard)
     if tracker is None:
         return score.row()
