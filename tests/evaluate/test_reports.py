@@ -226,8 +226,13 @@ def test_what_a_kill_left_behind_is_swept_away_and_replaced(tmp_path: Path) -> N
     for name in (".a.x1", ".ab.x2", "a"):  # of video a, of video ab, and masks without a record
         (run.masks / name).mkdir()
         (run.masks / name / "old.png").touch()
+    for folder in ("videos", "cost"):  # records that were being written
+        for name in (".a.jsonq1w2e3r4", ".ab.jsonq1w2e3r4"):
+            (run.path / folder / name).touch()
     run.sweep(["a"])
     assert sorted(p.name for p in run.masks.iterdir()) == [".ab.x2", "a"]
+    for folder in ("videos", "cost"):
+        assert [p.name for p in (run.path / folder).iterdir()] == [".ab.jsonq1w2e3r4"]
     with run.drafted("a") as draft:
         (draft / "new.png").touch()
         run.commit(draft, VideoRecord("a", Prediction(1, 1, 0, ())), Cost(1, 1.0))

@@ -116,6 +116,11 @@ class RunFolder:
             for entry in self.masks.iterdir():
                 if entry.name.rpartition(_HIDDEN)[0] + _HIDDEN in wanted:
                     shutil.rmtree(entry, ignore_errors=True)
+            begun = tuple(f"{_HIDDEN}{video}.json" for video in videos)
+            for name in ("videos", "cost"):
+                for entry in (self.path / name).iterdir():
+                    if entry.name.startswith(begun):
+                        entry.unlink(missing_ok=True)
 
     @contextmanager
     def drafted(self, video: str) -> Iterator[Path]:
