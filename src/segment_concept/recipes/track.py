@@ -86,8 +86,8 @@ class Recipe:
 def sec_compact() -> Recipe:
     """The default: the bundled model with a memory of what was segmented well, and concepts.
 
-    Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another place and
-    to another view of the same, and now and then while an object is in doubt.
+    Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another
+    place and to another view of the same, and now and then while an object is in doubt.
     """
     return replace(
         _bundled("sec_compact"),

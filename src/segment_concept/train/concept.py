@@ -37,7 +37,8 @@ class Keyframes:
 class RecognitionLesson:
     """The concept network alone: is the object in the query, and where?
 
-    Nothing of the tracker is needed, so that a question costs about a quarter of one asked in tracking.
+    Nothing of the tracker is needed, so that a question costs about a quarter of one asked in
+    tracking.
     """
 
     keyframes: Keyframes = field(default_factory=Keyframes)
