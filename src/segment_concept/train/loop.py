@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 from segment_concept.data.synthetic import ClipSpec, load
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.recipes.track import sec_compact
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import AnyOf, LowQuality, Trigger, fast_hsv
+from segment_concept.tracking.triggers import Trigger
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.samples import Diet, FreshClips, Stock, portions
 from segment_concept.train.unroll import Lesson
@@ -56,7 +57,7 @@ class Stage:
     schedule: Schedule
     lesson: Lesson | RecognitionLesson | ConceptLesson = field(default_factory=Lesson)
     policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
-    trigger: Trigger = field(default_factory=lambda: AnyOf((fast_hsv(), LowQuality())))
+    trigger: Trigger = field(default_factory=lambda: sec_compact().trigger)  # of validation
     validation: ClipSpec = field(default_factory=lambda: ClipSpec(frames=8, height=256, width=448))
     validation_clips: int = 24
     validate_every: int = 400
