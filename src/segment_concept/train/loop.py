@@ -202,7 +202,7 @@ class _Run:
     def _validate(self) -> Report:
         """Validate the averaged weights; other ranks wait at their next step's gradients."""
         if self.ranks.rank != 0:
-            return Report(*[math.nan] * 6)
+            return Report(*[math.nan] * 7)
         kept = {k: v.clone() for k, v in self.trained.state_dict().items()}
         self.trained.load_state_dict(self.average)
         report = validate(_tracker(self.segmenter.eval(), self.stage), self.held_out)

@@ -62,6 +62,33 @@ def longer(steps: int = 1700) -> Stage:
     )
 
 
+def steady(steps: int = 2400) -> Stage:
+    """Goes on from `longer` at a finer size, with objects in the colours of their place."""
+    stage = fine(steps)
+    return replace(
+        stage,
+        name="steady",
+        diet=Diet(
+            ClipSpec(
+                frames=6,
+                height=320,
+                width=576,
+                cut=0.35,
+                absent=0.4,
+                camouflage=0.4,
+                least_area=200,
+            ),
+            fresh=1,
+            replayed=1,
+        ),
+        schedule=Schedule(steps=steps, rate=5e-4, warm_up=50),
+        validation=ClipSpec(frames=8, height=320, width=576, camouflage=0.4),
+        validation_clips=48,
+        seed=6,
+        short_side=320,
+    )
+
+
 def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
@@ -87,7 +114,7 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-STAGES = {stage.__name__: stage for stage in (base, fine, longer, recognise, concept)}
+STAGES = {stage.__name__: stage for stage in (base, fine, longer, steady, recognise, concept)}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from segment_concept.data.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.train.prompts import inner_point, loose_box
 from segment_concept.types import Bitmap, Frame, Mask, ObjectId, Points, Prompt
@@ -20,6 +21,7 @@ class Report:
     """Means in [0, 1] over the objects or frames of the validation clips."""
 
     j: float  # region overlap on frames where the object is visible, prompted by its mask
+    f: float  # boundary accuracy on the same frames
     j_box: float
     j_click: float
     j_after_cut: float
@@ -28,18 +30,31 @@ class Report:
 
     @property
     def score(self) -> float:
-        """What is maximised: overlap, with half the weight on each kind of presence error.
+        """What is maximised: overlap first, then contours, other prompts and presence.
 
         What the clips have no example of counts nothing.
         """
         terms = (
             (1.0, self.j),
+            (0.5, self.f),
             (0.25, self.j_box),
             (0.25, self.j_click),
             (0.5, self.absent_empty),
             (-1.0, self.visible_empty),
         )
         return sum(weight * value for weight, value in terms if not math.isnan(value))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One frame of one clip under one prompt."""
+
+    prompt: str
+    visible: bool
+    after_cut: bool
+    j: float
+    f: float  # NaN where it is not asked for
+    empty: bool
 
 
 def validation_clips(assets: Assets, spec: ClipSpec, count: int) -> list[Clip]:
@@ -56,7 +71,7 @@ def validation_clips(assets: Assets, spec: ClipSpec, count: int) -> list[Clip]:
 
 def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:
     """Track object 1 of every clip, as a user would."""
-    rows: list[tuple[str, bool, bool, float, bool]] = []  # prompt, visible, cut before, J, empty
+    rows: list[_Row] = []
     for number, clip in enumerate(clips):
         rng = np.random.default_rng(number)
         truth: Bitmap = clip.labels == 1
@@ -71,18 +86,20 @@ def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:
                 if t == 0 and kind == "mask":
                     continue
                 cut = any(t >= c for c in clip.cuts)
-                rows.append(
-                    (kind, bool(truth[t].sum() >= 20), cut, _iou(mask, truth[t]), not mask.any())
-                )
+                visible = bool(truth[t].sum() >= 20)
+                f = boundary_accuracy(mask, truth[t]) if visible and kind == "mask" else math.nan
+                rows.append(_Row(kind, visible, cut, _iou(mask, truth[t]), f, not mask.any()))
+    masks = [row for row in rows if row.prompt == "mask"]
+    seen = [row for row in masks if row.visible]
+    others = [row for row in rows if row.prompt != "mask" and row.visible]
     return Report(
-        j=_mean(j for kind, visible, _, j, _ in rows if kind == "mask" and visible),
-        j_box=_mean(j for kind, visible, _, j, _ in rows if kind == "box" and visible),
-        j_click=_mean(j for kind, visible, _, j, _ in rows if kind == "click" and visible),
-        j_after_cut=_mean(
-            j for kind, visible, cut, j, _ in rows if kind == "mask" and visible and cut
-        ),
-        absent_empty=_mean(e for kind, visible, _, _, e in rows if kind == "mask" and not visible),
-        visible_empty=_mean(e for kind, visible, _, _, e in rows if kind == "mask" and visible),
+        j=_mean(row.j for row in seen),
+        f=_mean(row.f for row in seen),
+        j_box=_mean(row.j for row in others if row.prompt == "box"),
+        j_click=_mean(row.j for row in others if row.prompt == "click"),
+        j_after_cut=_mean(row.j for row in seen if row.after_cut),
+        absent_empty=_mean(row.empty for row in masks if not row.visible),
+        visible_empty=_mean(row.empty for row in seen),
     )
 
 

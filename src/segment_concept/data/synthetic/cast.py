@@ -97,6 +97,17 @@ def draw_sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None
     return replace(other, parts=tuple(parts))
 
 
+def disguised(puppet: Puppet, ground: Image, strength: float) -> Puppet:
+    """The puppet with its colours drawn towards those of `ground` (h, w, 3) by `strength`."""
+    model = with_alpha(ground, np.full(ground.shape[:2], 255, np.uint8))
+
+    def paint(rgba: Image) -> Image:
+        worn = match_colours(rgba, model)
+        return as_image(cv2.addWeighted(worn, strength, rgba, 1 - strength, 0))
+
+    return puppet.repainted(paint)
+
+
 def _marked(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
     """The model bent a little, in a slightly other light, with a mark on one or two parts."""
     chosen = rng.permutation(len(model.parts))[: 2 if len(model.parts) > 4 else 1]

@@ -7,11 +7,22 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from segment_concept.data.synthetic.assets import Assets
-from segment_concept.data.synthetic.cast import draw_lookalike, draw_object, draw_sibling
-from segment_concept.data.synthetic.pixels import chance, log_uniform, pick
+from segment_concept.data.synthetic.cast import (
+    disguised,
+    draw_lookalike,
+    draw_object,
+    draw_sibling,
+)
+from segment_concept.data.synthetic.pixels import chance, log_uniform, pick, uniform
 from segment_concept.data.synthetic.puppet import Puppet
 from segment_concept.data.synthetic.scene import Layer
-from segment_concept.data.synthetic.stage import Role, Stage, draw_shot, seen_again
+from segment_concept.data.synthetic.stage import (
+    Role,
+    Stage,
+    draw_place,
+    draw_shot,
+    seen_again,
+)
 
 _TRIES = 40
 
@@ -30,6 +41,7 @@ class ClipSpec:
     same_place: float = 0.4  # of later shots: an earlier shot's place, seen by another camera
     lookalike: float = 0.5  # something easily taken for object 1 is about
     composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
+    camouflage: float = 0.0  # objects wear the colours of the place where they are first seen
     occluders: float = 0.35  # of a shot: things pass in front
     most_objects: int = 4
     least_area: int = 150  # pixels of object 1 on frame 0, and of every target
@@ -42,7 +54,10 @@ class ClipSpec:
                 f"{self.height} x {self.width}"
             )
         shares = (self.cut, self.absent, self.absent_by_cut, self.stand_in, self.same_place)
-        if not all(0 <= p <= 1 for p in (*shares, self.lookalike, self.composite, self.occluders)):
+        if not all(
+            0 <= p <= 1
+            for p in (*shares, self.lookalike, self.composite, self.camouflage, self.occluders)
+        ):
             raise ValueError(f"probabilities must be in [0, 1]: {self}")
         if self.frames < 2 and (self.cut > 0 or self.absent > 0):
             raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
@@ -131,13 +146,14 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
     speed = spec.speed * log_uniform(rng, 0.3, 2.8)
     stage = Stage(assets, spec.height, spec.width, speed, spec.composite, spec.occluders)
     objects, extras = _draw_cast(assets, rng, spec)
+    first_place, objects = _draw_disguise(stage, rng, objects, spec.camouflage)
     places: list[list[Layer]] = []
     rgb = np.empty((spec.frames, spec.height, spec.width, 3), np.uint8)
     labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
     for index, start in enumerate(plan.starts):
         length = plan.length(index)
         roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
-        place = None
+        place = first_place if index == 0 else None
         if places and chance(rng, spec.same_place):
             place = seen_again(rng, places[int(rng.integers(len(places)))])
         shot = draw_shot(stage, rng, roles, length, place)
@@ -172,6 +188,24 @@ def _draw_cast(assets: Assets, rng: Generator, spec: ClipSpec) -> tuple[list[Pup
     if chance(rng, 0.2):
         extras.append(draw_object(assets, rng, spec.composite))
     return objects, extras
+
+
+def _draw_disguise(
+    stage: Stage, rng: Generator, objects: list[Puppet], share: float
+) -> tuple[list[Layer] | None, list[Puppet]]:
+    """The first place and the objects in its colours, or no place and the objects as they are.
+
+    What is cut out and laid elsewhere differs from its ground as real things seldom do.
+    """
+    if share == 0 or not chance(rng, share):
+        return None, objects
+    place = draw_place(stage, rng)
+    ground = place[-1].image[..., :3]  # of the nearest layer
+    h, w = (side // 2 for side in ground.shape[:2])
+    top = int(rng.integers(h // 2, h + 1))  # never the part of a nearer ground that is cut away
+    left = int(rng.integers(0, w + 1))
+    patch = ground[top : top + h, left : left + w]
+    return place, [disguised(each, patch, uniform(rng, 0.3, 0.9)) for each in objects]
 
 
 def _roles(

@@ -95,7 +95,7 @@ def draw_shot(
         height=stage.height,
         width=stage.width,
         frames=frames,
-        layers=place or _layers(stage, rng),
+        layers=place or draw_place(stage, rng),
         players=behind + passers + covers,
         front=_front(stage, rng) if chance(rng, 0.4 * stage.occluders) else None,
         camera=camera,
@@ -144,7 +144,8 @@ def _relit(rng: Generator, puppet: Puppet) -> Puppet:
 # ------------------------------------------------------------------------------------- backdrops
 
 
-def _layers(stage: Stage, rng: Generator) -> list[Layer]:
+def draw_place(stage: Stage, rng: Generator) -> list[Layer]:
+    """A new backdrop, and sometimes a nearer ground before it."""
     height, width = int(stage.height * _MARGIN), int(stage.width * _MARGIN)
     far = shapes.photo_crop(stage.assets, rng, height, width, 0.75)
     if chance(rng, 0.3):
