@@ -111,3 +111,16 @@ def test_a_recipe_without_a_concept_encoder_is_refused(
         assert code == 2
         assert "recipe sam2_compact has no concept encoder that a trigger could ask" in output
         assert run(film, "--trigger", "never", "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("recipe", ["sam2_large", "cutie_base", "samurai_large"])
+def test_a_family_that_has_no_concepts_is_refused_before_its_weights_are_looked_for(
+    film: Path, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(recipe, **how):
+        raise AssertionError("weights were looked for")
+
+    monkeypatch.setattr(build, "load", load)
+    code, output = run(film, "--trigger", "fast", "-r", recipe)
+    assert code == 2
+    assert f"recipe {recipe} has no concept encoder that a trigger could ask" in output

@@ -1,5 +1,6 @@
 """The synthetic world, on tiny pictures made here: no download is needed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -136,6 +137,21 @@ def test_a_composite_keeps_its_box_while_it_moves(assets: Assets, kind: str) -> 
     assert all((s[..., 3] > 127).sum() > 20 for s in sprites)
     # premultiplied: no colour is brighter than its alpha (one level of rounding)
     assert all((s[..., :3] <= s[..., 3:].astype(int) + 1).all() for s in sprites)
+
+
+def test_camouflaged_objects_come_closer_to_the_colours_of_their_place(assets: Assets) -> None:
+    spec = ClipSpec(2, 128, 128, **PLAIN, lookalike=0, composite=0, most_objects=1)
+
+    def contrast(share: float) -> float:
+        gaps = []
+        for seed in range(12):
+            clip = render_clip(assets, replace(spec, camouflage=share), seed)
+            inside = clip.labels[0] == 1
+            colours = clip.rgb[0].astype(float)
+            gaps.append(np.abs(colours[inside].mean(0) - colours[~inside].mean(0)).mean())
+        return float(np.mean(gaps))
+
+    assert contrast(1.0) < 0.7 * contrast(0.0)
 
 
 def test_laying_a_half_transparent_sprite_mixes_the_colours() -> None:

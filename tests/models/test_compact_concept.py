@@ -140,6 +140,22 @@ def test_a_concept_concerns_its_own_object_alone(segmenter, frames):
     assert plain.presence[1] != informed.presence[1]
 
 
+def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_changes(frames):
+    segmenter = model()
+    decoder = segmenter.network.decoder
+    with torch.no_grad():  # what the changed mask is like is evidence, and is left out here
+        decoder.presence[0].weight[:, segmenter.widths.tokens :] = 0
+        segmenter.concept.presence.weight.zero_()
+    features = segmenter.encode([frames[1]])
+    session = Tracker(segmenter).session()
+    session.prompt(frames[0], {A: Mask(square(30))})
+    recall = session.tracker.policy.recall(session.tracks[A][0].bank, Moment(1))
+    plain = segmenter.propose(features, [recall], [None], [0])
+    informed = segmenter.propose(features, [recall], [torch.randn(SMALL.concept)], [0])
+    assert not torch.allclose(plain.logits, informed.logits)
+    torch.testing.assert_close(plain.presence, informed.presence)
+
+
 def test_weights_with_a_concept_path_come_back_with_it(segmenter, tmp_path):
     save_compact(segmenter, tmp_path / "model.safetensors", {})
     again = load_compact(tmp_path / "model.safetensors", short_side=64)

@@ -212,7 +212,7 @@ def record(*objects: Sighting, frame: int = 0, asked: bool = False) -> Record:
 
 
 def areas(*records: Record, known: tuple[int, ...] = (1, 2)) -> dict[int, int]:
-    return {s.id: s.area // SIZE[0] for s in fuse(records, known)}
+    return {s.id: s.area // SIZE[0] for s in fuse(None, records, known)}
 
 
 def test_of_two_directions_the_surer_one_is_believed_object_by_object():
@@ -230,27 +230,40 @@ def test_where_objects_meet_the_surer_one_has_the_pixels(tmp_path: Path):
     journal = Journal(tmp_path / "both")
     journal.append(record(sighting(0.9, 0.5, 8), sighting(0.9, 0.9, 5, object_id=2)))
     journal.close()
-    ways = JournalIndex(tmp_path / "both"), JournalIndex(tmp_path / "both")
+    ways = [JournalIndex(tmp_path / "both")] * 3
     result = (
         FusedTracker(*ways, Shots.of([], 1), {}).session().step(next(Toy([(0, 0, 0)]).frames()))
     )
     assert result.label_map()[0, :9].tolist() == [2] * 5 + [1] * 3 + [0]
 
 
-def test_in_a_shot_in_which_an_object_is_known_one_direction_is_enough_to_see_it():
-    assert areas(record(sighting(0.4, 0.9, 0)), record(sighting(0.6, 0.3, 2))) == {1: 2}
+def test_an_object_is_there_where_most_passes_see_it():
+    empty, small, large = (record(sighting(0.6, 0.5, columns)) for columns in (0, 2, 3))
+
+    def seen(first: Record, *directions: Record) -> int:
+        return fuse(first, directions, known=())[0].area // SIZE[0]
+
+    assert seen(empty, small, empty) == 0
+    assert seen(empty, small, large) == 2
+    assert seen(large, empty, small) == 2
+    assert seen(large, empty, empty) == 0
+    assert seen(large, small) == 2
 
 
-def test_in_a_shot_in_which_it_was_never_seen_surely_both_directions_must_see_it():
+def test_where_votes_are_equal_an_object_is_there_if_it_is_known_to_be_in_the_shot():
     empty, seen = record(sighting(0.4, 0.9, 0)), record(sighting(0.6, 0.3, 2))
+    assert areas(empty, seen) == areas(seen, empty) == {1: 2}
     assert areas(empty, seen, known=()) == areas(seen, empty, known=()) == {1: 0}
-    assert areas(seen, record(sighting(0.9, 0.9, 3)), known=()) == {1: 3}
-    assert areas(seen, known=()) == {1: 2}
+
+
+def test_what_only_the_first_pass_met_is_taken_from_it():
+    assert [s.area for s in fuse(record(sighting(0.9, 0.9, 2)), (), known=())] == [2 * SIZE[0]]
 
 
 def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: Path):
     ways = []
     for name, records in (
+        ("first", []),
         ("forward", [record(sighting(0.9, 0.9, 1), frame=1)]),
         ("backward", [record(sighting(0.9, 0.9, 2), frame=0, asked=True)]),
     ):

@@ -15,6 +15,7 @@ from segment_concept.cli.trigger_options import (
     Rest,
     TriggerNames,
     asking_of,
+    check_answerable,
     triggered,
 )
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
@@ -155,6 +156,7 @@ def run(
     # Checked before the weights are loaded, or fetched.
     check_job(job) if recipe.offline is None else check_offline(job)
     if asking is not None:
+        check_answerable(recipe, asking)
         check_asking(asking, job.source)
     tracker = load(replace(recipe, offline=None), device=device, language_device=language_device)
     found = str(find_device(device))

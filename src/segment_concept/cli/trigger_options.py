@@ -57,6 +57,12 @@ def asking_of(names: str | None, cuts: Path | None, refractory: int) -> "Asking 
     return asking if asking.all_names else None
 
 
+def check_answerable(recipe: "Recipe", asking: "Asking") -> None:
+    """Before weights are looked for. Raises InputError: no weights of this family could answer."""
+    if asking.all_names != ("never",) and recipe.network not in ("sec", "compact"):
+        raise _unanswerable(recipe)
+
+
 def triggered(
     tracker: "VideoTracker",
     recipe: "Recipe",
@@ -75,10 +81,7 @@ def triggered(
     from segment_concept.tracking.tracker import Tracker
 
     if asking.all_names != ("never",) and getattr(tracker, "concept", None) is None:
-        raise InputError(
-            f"recipe {recipe.name} has no concept encoder that a trigger could ask: leave out "
-            "--trigger and --cuts, or choose a recipe that has one, such as sec_4b"
-        )
+        raise _unanswerable(recipe)
     with progress_bar(
         f"{source.name}: shots", quiet=quiet or "transnet" not in asking.names
     ) as tell:
@@ -86,3 +89,10 @@ def triggered(
     if isinstance(tracker, Tracker):
         tracker = replace(tracker, trigger=trigger)
     return tracker, replace(recipe, trigger=trigger)
+
+
+def _unanswerable(recipe: "Recipe") -> InputError:
+    return InputError(
+        f"recipe {recipe.name} has no concept encoder that a trigger could ask: leave out "
+        "--trigger and --cuts, or choose a recipe that has one, such as sec_compact or sec_4b"
+    )

@@ -1,4 +1,5 @@
-"""Two passes over a video as one: on every frame, for every object, the surer of them is believed.
+"""All passes over a video as one: on every frame and for every object they vote about whether it
+is there, and of the second pass's two directions the surer one says where.
 
 It is a tracker like others, so that whatever plays a tracker writes its results; it looks at no
 pixel and takes no prompts.
@@ -19,11 +20,12 @@ from segment_concept.video.recorder import CERTAIN_LOGIT
 
 @dataclass(frozen=True, slots=True)
 class FusedTracker:
-    """What was found forwards and backwards.
+    """What was found in the first pass, and forwards and backwards in the second.
 
     `known` are the objects of every shot of which a frame was shown, or became a keyframe.
     """
 
+    first: JournalIndex
     forward: JournalIndex
     backward: JournalIndex
     shots: Shots
@@ -49,10 +51,13 @@ class FusedSession:
 
     def step(self, frame: Frame) -> FrameResult:
         """What was found on that frame."""
-        ways = (self.tracker.forward, self.tracker.backward)
-        records = [way.record(frame.index) for way in ways if frame.index in way]
+        first, *ways = (
+            way.record(frame.index) if frame.index in way else None
+            for way in (self.tracker.first, self.tracker.forward, self.tracker.backward)
+        )
+        records = [record for record in ways if record is not None]
         known = self.tracker.known.get(self.tracker.shots.on(frame.index), frozenset())
-        believed = fuse(records, known)
+        believed = fuse(first, records, known)
         self.object_ids = tuple(ObjectId(s.id) for s in believed)
         return FrameResult(
             frame_index=frame.index,
@@ -74,25 +79,36 @@ class FusedSession:
         raise KeyError(f"object {object_id} is not followed: the video was tracked already")
 
 
-def fuse(records: Iterable[Record], known: Container[int]) -> list[Sighting]:
-    """Of what was found of each object on a frame the surer; the first of equals. By their ids.
+def fuse(
+    first: Record | None, directions: Iterable[Record], known: Container[int]
+) -> list[Sighting]:
+    """What is believed of each object on a frame, by their ids.
 
-    An object that is `known` to be in the shot is there where either direction sees it. In a shot
-    in which it was never seen surely, it is there where both do that looked.
+    It is there where most passes see it. The first pass has a voice because both directions of
+    the second are misled alike by a keyframe that shows something else. Where votes are equal, an
+    object that is `known` to be in the shot is there. Where it is, the surer of the directions
+    that see it tells, the first of equals; the first pass only if neither was there.
     """
+    earlier = {seen.id: seen for seen in first.objects} if first else {}
     found: dict[int, list[Sighting]] = {}
-    for record in records:
+    for record in directions:
         for seen in record.objects:
             found.setdefault(seen.id, []).append(seen)
-    return [_believed(found[i], is_known=i in known) for i in sorted(found)]
+    return [
+        _believed(earlier.get(i), found.get(i, []), is_known=i in known)
+        for i in sorted(earlier.keys() | found.keys())
+    ]
 
 
-def _believed(ways: Sequence[Sighting], *, is_known: bool) -> Sighting:
-    empty = [seen for seen in ways if not seen.area]
-    if empty and not is_known:
-        return empty[0]
-    visible = [seen for seen in ways if seen.area]
-    return max(visible or ways, key=lambda seen: confidence(seen.presence, seen.quality))
+def _believed(
+    first: Sighting | None, directions: Sequence[Sighting], *, is_known: bool
+) -> Sighting:
+    voters = [*directions, *([first] if first else [])]
+    ayes = [seen for seen in voters if seen.area]
+    is_there = 2 * len(ayes) + is_known > len(voters)
+    agreeing = [seen for seen in voters if bool(seen.area) == is_there]
+    second = [seen for seen in agreeing if seen is not first]
+    return max(second or agreeing, key=lambda seen: confidence(seen.presence, seen.quality))
 
 
 def _logits(sightings: Sequence[Sighting], size: tuple[int, int]) -> Tensor:

@@ -1,7 +1,7 @@
 """Offline mode: a video is played more than once, and every frame is decided by all of it.
 
     shots are found -> the objects are tracked -> keyframes are chosen from the whole video
-    -> tracked forwards and backwards, recognised from all keyframes -> the surer result is written
+    -> tracked forwards and backwards, recognised from all keyframes -> what most passes see is written
 
 What a pass finds goes to disk as run-length masks and scores. No frame is kept: they are decoded
 again in every pass, but for the keyframes, of which a session holds a few.
@@ -182,7 +182,9 @@ class _Passes:
         keyframes = {ObjectId(i): frames for i, frames in kept.items()}
         seeds = self._seeds(first, keyframes)
         forward, backward = (self._again(seeds, shots, backwards=b) for b in (False, True))
-        return _Found(FusedTracker(forward, backward, shots, _known(seeds, shots)), keyframes)
+        return _Found(
+            FusedTracker(first, forward, backward, shots, _known(seeds, shots)), keyframes
+        )
 
     @property
     def any_found(self) -> bool:

@@ -329,10 +329,21 @@ class MaskDecoder(nn.Module):
         self.absent_pointer = nn.Parameter(torch.zeros(d))
 
     def forward(
-        self, picture: Picture, conditioned: tuple[Tensor, Tensor, Tensor], memory: Remembered
+        self,
+        picture: Picture,
+        conditioned: tuple[Tensor, Tensor, Tensor],
+        memory: Remembered,
+        informed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits (O, M, h4, w4), IoU scores (O, M), pointers (O, M, pointer), presence (O,)."""
+        """Logits (O, M, h4, w4), IoU scores (O, M), pointers (O, M, pointer), presence (O,).
+
+        With `informed` tokens (O, L, tokens) masks are made of those, and presence is judged by
+        what memory alone says and by the masks: a concept speaks about presence for itself.
+        """
         tokens, x = self._look(picture, conditioned[0])
+        judge = tokens[:, MASKS + 1]
+        if informed is not None:
+            tokens, x = self._look(picture, informed)
         logits = self._masks(picture, tokens, x, conditioned[1], conditioned[2])
         iou = self.iou(tokens[:, MASKS]).sigmoid()
         pointers = self.describe(picture, logits.detach().sigmoid())
@@ -341,7 +352,7 @@ class MaskDecoder(nn.Module):
         evidence = self._evidence(
             pointers[rows, best], logits[rows, best].detach(), conditioned[2], memory
         )
-        presence = self.presence(torch.cat([tokens[:, MASKS + 1], evidence], dim=-1))[:, 0]
+        presence = self.presence(torch.cat([judge, evidence], dim=-1))[:, 0]
         return logits, iou, pointers, presence
 
     def describe(self, picture: Picture, masks: Tensor) -> Tensor:

@@ -111,10 +111,13 @@ class CompactSegmenter(nn.Module):
         picture = _picture(features, images)
         memory = remembered([entries_of(r) for r in recalls], recalls, images, self.widths.pointer)
         conditioned = self.network.memory_attention(picture, memory)
+        informed: Tensor | None = None
         shift: Tensor | float = 0.0
         if any(concept is not None for concept in concepts):
-            conditioned, shift = self._inform(picture, conditioned, concepts)
-        logits, iou, pointers, presence = self.network.decoder(picture, conditioned, memory)
+            informed, shift = self._inform(picture, conditioned[0], concepts)
+        logits, iou, pointers, presence = self.network.decoder(
+            picture, conditioned, memory, informed
+        )
         presence = presence + shift
         above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
@@ -131,21 +134,18 @@ class CompactSegmenter(nn.Module):
         return values, [keys[i] for i in images]
 
     def _inform(
-        self,
-        picture: Picture,
-        conditioned: tuple[Tensor, Tensor, Tensor],
-        concepts: Sequence[Tensor | None],
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """What the objects that have a concept are conditioned on, and what it says of presence."""
+        self, picture: Picture, tokens: Tensor, concepts: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
+        """Memory's tokens with the concepts of objects that have one, and what those say of
+        presence, (O,)."""
         assert self.concept is not None, "concepts come from the model's own encoder"
-        tokens, prior, similar = conditioned
         rows = [i for i, concept in enumerate(concepts) if concept is not None]
         index = torch.tensor(rows, device=tokens.device)
         known = torch.stack([concept for concept in concepts if concept is not None])
         informed = self.concept.inject(_some(picture, rows), tokens[index], known)
         shift = tokens.new_zeros(len(tokens))
         shift = shift.index_put((index,), self.concept.presence(known)[:, 0])
-        return (tokens.index_put((index,), informed), prior, similar), shift
+        return tokens.index_put((index,), informed), shift
 
     def _take_masks(
         self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]
