@@ -1,7 +1,8 @@
 """Offline mode: a video is played more than once, and every frame is decided by all of it.
 
     shots are found -> the objects are tracked -> keyframes are chosen from the whole video
-    -> tracked forwards and backwards, recognised from all keyframes -> what most passes see is written
+    -> tracked forwards and backwards, recognised from all keyframes
+    -> what most of the passes see is written
 
 What a pass finds goes to disk as run-length masks and scores. No frame is kept: they are decoded
 again in every pass, but for the keyframes, of which a session holds a few.
