@@ -3,21 +3,23 @@
     python benchmarks/held_out.py ASSETS [--weights FILE] [--clips 24] [--frames 24]
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
-held-out part only. Long clips with cuts, half of them with shots without the target. J counts an
-empty mask as right where the target is absent, as J does in the real benchmarks.
+held-out part only, in pictures larger than the network's. As many calm clips, of which J and F are
+told, as clips with cuts, half of them with shots without the target. J counts an empty mask as
+right where the target is absent, as J does in the real benchmarks.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
 import torch
 
 from segment_concept import Frame, Mask, ObjectId
 from segment_concept.checkpoints.build import load_tracker
 from segment_concept.data.synthetic import Clip, ClipSpec, load, render_clip
+from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Tracker
@@ -30,12 +32,13 @@ WHO = ObjectId(1)
 
 def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """What is compared."""
-    recent, reliable = RecentMemory(slots=7, pointers=8), ReliableMemory(slots=7, pointers=8)
     without = replace(recipe, trigger=Never())
-    yield "memory of SAM 2, 7", replace(without, policy=recent)
-    yield "memory of SeC, 7", replace(without, policy=reliable)
-    yield "memory of SeC, 22", replace(without, policy=ReliableMemory(slots=22, pointers=16))
-    asking = replace(recipe, policy=reliable)
+    yield "memory of SAM 2", replace(without, policy=RecentMemory(slots=7, pointers=8))
+    for side in (256, 320, 384):
+        for slots in (7, 12, 22):
+            policy = ReliableMemory(slots=slots, pointers=min(16, slots + 1))
+            named = f"{side} lines, memory of {slots}"
+            yield named, replace(without, short_side=side, policy=policy)
     cuts = AnyOf((Adaptive(), fast_hsv()))
     for name, trigger in {
         "cuts": cuts,
@@ -43,9 +46,7 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         "cuts, any low score": AnyOf((cuts, LowQuality())),
         "every frame": Every(1),
     }.items():
-        yield f"concept, {name}", replace(asking, trigger=trigger)
-    long = ReliableMemory(slots=22, pointers=16)
-    yield "concept, its own trigger, memory of 22", replace(recipe, policy=long)
+        yield f"concept, {name}", replace(recipe, trigger=trigger)
 
 
 def main() -> None:
@@ -54,53 +55,95 @@ def main() -> None:
     parser.add_argument("--weights", help="other weights for the recipes")
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--only", default="", help="variants with this word in their name")
+    parser.add_argument("--only", default="", help="variants with these words in their name")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = find_recipe("sec_compact")
     if options.weights:
         recipe = replace(recipe, weights=options.weights)
-    clips = list(held_out_clips(options.assets, options.clips, options.frames))
+    calm, cut = (
+        held_out_clips(options.assets, options.clips, options.frames, calm=calm)
+        for calm in (True, False)
+    )
     has_concept = load_tracker(replace(recipe, trigger=Never())).concept is not None
     for name, variant in variants(recipe):
         answered = has_concept or isinstance(variant.trigger, Never)
         if answered and options.only in name:
-            print(f"{name:32s} {measure(load_tracker(variant), clips)}", flush=True)
+            print(f"{name:30s} {measure(load_tracker(variant), calm, cut)}", flush=True)
 
 
-def held_out_clips(assets: Path, count: int, frames: int) -> Iterator[Clip]:
+def held_out_clips(assets: Path, count: int, frames: int, *, calm: bool) -> list[Clip]:
+    """Clips without cuts and absences, or clips that all have cuts."""
     world = load(assets, "held_out")
-    spec = ClipSpec(frames=frames, height=256, width=448, cut=1.0, absent_by_cut=1.0, speed=0.6)
-    for n in range(count):
-        yield render_clip(world, replace(spec, absent=float(n % 2)), FIRST_SEED + n)
+    spec = ClipSpec(
+        frames=frames,
+        height=384,
+        width=640,
+        cut=float(not calm),
+        absent=0.0,
+        absent_by_cut=1.0,
+        camouflage=0.4,
+        least_area=300,
+        speed=0.6,
+    )
+    return [
+        render_clip(
+            world,
+            replace(spec, absent=float(not calm and n % 2 == 1)),
+            FIRST_SEED + (count if calm else 0) + n,
+        )
+        for n in range(count)
+    ]
 
 
-def measure(tracker: Tracker, clips: Sequence[Clip]) -> str:
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One frame of a clip as it was tracked."""
+
+    j: float
+    f: float
+    visible: bool
+    after_cut: bool
+    empty: bool
+    asked: bool
+
+
+def measure(tracker: Tracker, calm: Sequence[Clip], cut: Sequence[Clip]) -> str:
     """One line of figures, in per cent."""
-    rows: list[tuple[float, bool, bool, bool]] = []  # J, visible, after a cut, empty
-    asked = 0
-    for clip in clips:
-        session = tracker.session()
-        session.prompt(Frame(0, clip.rgb[0]), {WHO: Mask(clip.labels[0] == 1)})
-        for t in range(1, len(clip.rgb)):
-            result = session.step(Frame(t, clip.rgb[t]))
-            asked += result.used_concept
-            mask, truth = result.mask(WHO), clip.labels[t] == 1
-            either = int((mask | truth).sum())
-            j = float((mask & truth).sum()) / either if either else 1.0
-            rows.append((j, bool(truth.any()), t >= clip.cuts[0], not mask.any()))
-    j, visible, after, empty = (np.array(column) for column in zip(*rows, strict=True))
-    visible, after = visible.astype(bool), after.astype(bool)
+    still = [sight for clip in calm for sight in follow(tracker, clip)]
+    jumping = [sight for clip in cut for sight in follow(tracker, clip)]
+    after = [s for s in jumping if s.after_cut and s.visible]
     figures = {
-        "J": j.mean(),
-        "before the cut": j[~after].mean(),
-        "visible after it": j[after & visible].mean(),
-        "absent empty": empty[~visible].mean(),
-        "visible empty": empty[visible].mean(),
-        "asked": asked / len(rows),
+        "calm J": fmean(s.j for s in still),
+        "F": fmean(s.f for s in still),
+        "empty": fmean(s.empty for s in still),
+        "| cuts J": fmean(s.j for s in jumping),
+        "before them": fmean(s.j for s in jumping if not s.after_cut),
+        "visible after": fmean(s.j for s in after),
+        "absent empty": fmean(s.empty for s in jumping if not s.visible),
+        "visible empty": fmean(s.empty for s in jumping if s.visible),
+        "asked": fmean(s.asked for s in jumping),
     }
     return "  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
+
+
+def follow(tracker: Tracker, clip: Clip) -> Iterator[Sight]:
+    """Object 1, shown by its mask on frame 0, on every later frame."""
+    session = tracker.session()
+    session.prompt(Frame(0, clip.rgb[0]), {WHO: Mask(clip.labels[0] == 1)})
+    for t in range(1, len(clip.rgb)):
+        result = session.step(Frame(t, clip.rgb[t]))
+        mask, truth = result.mask(WHO), clip.labels[t] == 1
+        either = int((mask | truth).sum())
+        yield Sight(
+            j=float((mask & truth).sum()) / either if either else 1.0,
+            f=boundary_accuracy(mask, truth),
+            visible=bool(truth.any()),
+            after_cut=any(t >= first for first in clip.cuts),
+            empty=not mask.any(),
+            asked=result.used_concept,
+        )
 
 
 if __name__ == "__main__":

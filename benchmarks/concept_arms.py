@@ -1,0 +1,156 @@
+"""What of the compact concept network recognises: arms trained on the same questions, some seeds.
+
+    python benchmarks/concept_arms.py ASSETS [--steps 400] [--seeds 1,2,3] [--threads 1]
+
+ASSETS is the cache that `segment-concept train assets` writes. All arms begin untrained and see
+the same clips, keyframes and queries in the same order; they are then asked about clips of
+held-out cut-outs and backgrounds. A question is whether an object, known from keyframes, is in a
+frame (half of them begin a shot, most shots without it hold another of its kind), and where.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segment_concept.checkpoints.trunk import imagenet_trunk
+from segment_concept.data.synthetic import load
+from segment_concept.models.compact.concept import ConceptNetwork, ConceptPath, Marked, cells_of
+from segment_concept.models.compact.layers import Linear
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.train.samples import Diet, Stock, portions
+from segment_concept.train.stages import find_stage, fresh_model
+
+HELD_OUT_SEED = 77  # clips of the questions that are only asked
+
+
+class WithoutMaps(ConceptNetwork):
+    """The transformer has features of keyframes and query, and compares them by itself."""
+
+    def _likeness(self, marks: Sequence[Marked], raw: Tensor) -> Tensor:
+        return torch.zeros_like(super()._likeness(marks, raw))
+
+
+class MapsAlone(ConceptNetwork):
+    """The transformer sees the likeness maps of the query and nothing else."""
+
+    def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
+        _, _, _, asked, seg = self.roles
+        like = cells_of(self._likeness(marks, raw), grid)
+        return torch.cat([seg[None], self.likeness(like) + asked])
+
+
+class WithoutTransformer(ConceptNetwork):
+    """Of every likeness map its greatest value and its mean, and two layers on these."""
+
+    def __init__(self, *widths: object) -> None:
+        super().__init__(*widths)  # type: ignore[arg-type]
+        self.read = Linear(8, self.widths.tokens)
+
+    def forward(
+        self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
+        each = [self._likeness(marks, raw) for marks, raw in zip(keyframes, query, strict=True)]
+        read = torch.stack([torch.cat([maps.amax(0), maps.mean(0)]) for maps in each])
+        concepts: Tensor = self.out(self.norm(self.read(read)))
+        return concepts
+
+
+ARMS: Mapping[str, type[ConceptNetwork]] = {
+    "all of it": ConceptNetwork,
+    "without likeness maps": WithoutMaps,
+    "likeness maps alone": MapsAlone,
+    "likeness maps, no transformer": WithoutTransformer,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("assets", type=Path)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument(
+        "--clips", type=int, default=100, help="held-out clips that are asked about"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ARMS}
+    for seed in (int(each) for each in options.seeds.split(",")):
+        for name, figures in run(options.assets, options.steps, seed, options.clips).items():
+            found[name].append(figures)
+            print(f"seed {seed}  {name:30s} {_line([figures])}", flush=True)
+    for name, each in found.items():
+        print(f"{len(each)} seeds {name:30s} {_line(each)}")
+
+
+def run(assets: Path, steps: int, seed: int, clips: int) -> dict[str, tuple[float, float]]:
+    """Presence right and dice of the place, of held-out questions, for every arm."""
+    stage = find_stage("recognise", steps)
+    world = fresh_model(assets, stage)
+    arms = {name: _with_arm(world, network, seed) for name, network in ARMS.items()}
+    optimizers = {
+        name: torch.optim.AdamW(arm.concept.parameters(), lr=stage.schedule.rate, betas=(0.9, 0.98))
+        for name, arm in arms.items()
+        if arm.concept is not None
+    }
+    stock = Stock(load(assets, "train"), stage.diet, world.trunk)
+    for step in range(steps):
+        drawn = portions(stage.diet, seed, step, 0, 1)
+        for name, arm in arms.items():
+            for group in optimizers[name].param_groups:
+                group["lr"] = stage.schedule.rate_at(step)
+            taken = [stock.take(portion) for portion in drawn]
+            losses = stage.lesson.losses(arm, stage.policy, taken, stage.diet.targets)
+            optimizers[name].zero_grad()
+            losses.total.backward()
+            optimizers[name].step()
+    return _asked(assets, stage.diet, arms, clips)
+
+
+def _with_arm(
+    world: CompactSegmenter, network: type[ConceptNetwork], seed: int
+) -> CompactSegmenter:
+    torch.manual_seed(seed)
+    path = ConceptPath(world.widths)
+    path.network = network(world.widths, path.widths)
+    arm = CompactSegmenter(imagenet_trunk(), world.network, path, short_side=world.short_side)
+    arm.trunk.requires_grad_(False)
+    return arm
+
+
+def _asked(
+    assets: Path, diet: Diet, arms: Mapping[str, CompactSegmenter], clips: int
+) -> dict[str, tuple[float, float]]:
+    lesson = find_stage("recognise").lesson
+    fresh = replace(diet, fresh=1, replayed=0)
+    stock = Stock(load(assets, "held_out"), fresh, next(iter(arms.values())).trunk)
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
+    for step in range(clips):
+        for name, arm in arms.items():
+            taken = [stock.take(p) for p in portions(fresh, HELD_OUT_SEED, step, 0, 1)]
+            with torch.inference_mode():
+                measured = lesson.losses(arm, find_stage("recognise").policy, taken, 4).measured
+            figures[name].append((measured["presence_right"], 1 - measured["where"]))
+    return {
+        name: (float(np.mean([f[0] for f in each])), float(np.mean([f[1] for f in each])))
+        for name, each in figures.items()
+    }
+
+
+def _line(figures: Sequence[tuple[float, float]]) -> str:
+    said = []
+    columns = zip(*figures, strict=True)
+    for name, column in zip(("presence right", "dice of the place"), columns, strict=True):
+        spread = f" +- {100 * statistics.stdev(column):.1f}" if len(column) > 1 else ""
+        said.append(f"{name} {100 * statistics.mean(column):.1f}{spread}")
+    return "  ".join(said)
+
+
+if __name__ == "__main__":
+    main()
