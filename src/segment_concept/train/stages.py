@@ -11,6 +11,7 @@ from segment_concept.data.synthetic import ClipSpec, load, render_clip
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.recipes.track import sec_compact
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.loop import Schedule, Stage, averaged, measure_levels, take_over
@@ -89,6 +90,34 @@ def steady(steps: int = 2400) -> Stage:
     )
 
 
+def shots(steps: int = 300) -> Stage:
+    """SeC's first stage: long clips of several shots under the memory that is tracked with."""
+    return replace(
+        fine(steps),
+        name="shots",
+        diet=Diet(
+            ClipSpec(
+                frames=24,
+                height=256,
+                width=448,
+                cut=1.0,
+                absent=0.5,
+                absent_by_cut=0.8,
+                camouflage=0.3,
+            ),
+            fresh=1,
+            replayed=0,
+        ),
+        schedule=Schedule(steps=steps, rate=2e-4, warm_up=20, average=0.98),
+        policy=sec_compact().policy,
+        validation=ClipSpec(frames=24, height=256, width=448, camouflage=0.3),
+        validate_every=100,
+        log_every=5,
+        save_every=25,
+        seed=7,
+    )
+
+
 def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
@@ -114,7 +143,9 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-STAGES = {stage.__name__: stage for stage in (base, fine, longer, steady, recognise, concept)}
+STAGES = {
+    stage.__name__: stage for stage in (base, fine, longer, steady, shots, recognise, concept)
+}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:
