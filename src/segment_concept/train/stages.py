@@ -17,7 +17,7 @@ from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.loop import Schedule, Stage, averaged, measure_levels, take_over
 from segment_concept.train.losses import LossWeights
 from segment_concept.train.samples import Diet
-from segment_concept.train.unroll import Lesson
+from segment_concept.train.unroll import Lesson, MemoryLesson
 from segment_concept.types import InputError
 
 _CUT_CLIP = ClipSpec(
@@ -109,6 +109,7 @@ def shots(steps: int = 300) -> Stage:
             replayed=0,
         ),
         schedule=Schedule(steps=steps, rate=2e-4, warm_up=20, average=0.98),
+        lesson=MemoryLesson(weights=LossWeights(presence=2.0)),
         policy=sec_compact().policy,
         validation=ClipSpec(frames=24, height=256, width=448, camouflage=0.3),
         validate_every=100,

@@ -44,6 +44,13 @@ class Lesson:
         return unroll(segmenter, policy, clips, targets, self)
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryLesson(Lesson):
+    """What is made of memories; what a picture and a memory are is frozen."""
+
+    frozen: ClassVar[tuple[str, ...]] = ("neck", "memory_encoder")
+
+
 class Asker(Protocol):
     """Decides for which objects the concept path is asked on a frame, and answers."""
 
