@@ -239,6 +239,11 @@ def test_a_keyframe_that_leaves_and_comes_back_stayed_twice() -> None:
     assert story.objects[1].bank == [Stay(0, 0, 4), Stay(1, 1, 1), Stay(1, 3, 4)]
 
 
+def test_a_cut_that_only_the_trigger_saw_is_a_cut() -> None:
+    story = read_story(records(6, cut=lambda i: i == 3, scene_change=lambda i: 0.1), REQUEST)
+    assert story.cuts == [3]
+
+
 def test_the_threshold_is_that_of_the_trigger_wherever_it_stands_in_it() -> None:
     both = {"type": "AnyOf", "triggers": [{"type": "Every", "frames": 9}, {"above": 0.6}]}
     assert read_story(records(1), REQUEST | {"recipe": {"trigger": both}}).threshold == 0.6

@@ -283,6 +283,7 @@ class Session:
             quality=torch.tensor([s.iou for s in seen]),
             used_concept=verdict.ask,
             scene_change=verdict.distance,
+            cut=verdict.cut,
             seconds=frame.seconds,
         )
 

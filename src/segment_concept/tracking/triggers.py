@@ -13,7 +13,6 @@ from segment_concept.ops.colour import hue_saturation_distance, hue_saturation_h
 from segment_concept.ops.shots import (
     LEAST_CHANGE,
     NEIGHBOURS,
-    OTHER_SIZE,
     TIMES_NEIGHBOURS,
     change_between,
     small_hsv,
@@ -47,13 +46,15 @@ class Glance:
 class Verdict:
     """Ask or not, and the distance to the previous frame where the trigger measures one.
 
-    `notes` come back with the next glance. They are stored with an interrupted run, so they are
-    data: numbers, tensors, arrays, frozen records, and tuples or mappings of these.
+    `cut` says that it takes the frame for the first of a shot. `notes` come back with the next
+    glance. They are stored with an interrupted run, so they are data: numbers, tensors, arrays,
+    frozen records, and tuples or mappings of these.
     """
 
     ask: bool
     distance: float | None = None
     notes: Notes = ()
+    cut: bool = False
 
 
 class Trigger(Protocol):
@@ -115,7 +116,8 @@ class AtFrames(_Blind):
             crossed = range(now + 1, max(before or 0, now + 1) + 1)
         else:
             crossed = range(now if before is None else min(before + 1, now), now + 1)
-        return Verdict(any(index in self.frames for index in crossed))
+        begins = any(index in self.frames for index in crossed)
+        return Verdict(begins, cut=begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class HsvShift:
 
     def judge(self, glance: Glance) -> Verdict:
         distance = hue_saturation_distance(glance.before[0], glance.now[0])
-        return Verdict(distance > self.above, distance)
+        return Verdict(distance > self.above, distance, cut=distance > self.above)
 
 
 def published_hsv() -> HsvShift:
@@ -162,7 +164,8 @@ class Adaptive:
 
     PySceneDetect's adaptive detector for a video that is live: that one compares a frame's change
     with those of two frames before and two after, and so speaks two frames late; this one has the
-    frames before alone. The changes of a cut keep a second call away for as many frames.
+    frames before alone. The changes of a cut keep a second call away for as many frames. No
+    distance is told: what is much depends on the frames before.
     """
 
     times: float = TIMES_NEIGHBOURS
@@ -181,7 +184,7 @@ class Adaptive:
         # Without a change to compare with, motion at the beginning would pass for a cut.
         ask = bool(glance.notes) and stands_out(change, glance.notes, self.times, self.least)
         notes = (*glance.notes, change)[-self.neighbours :]
-        return Verdict(ask, change / OTHER_SIZE, notes)
+        return Verdict(ask, notes=notes, cut=ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,12 @@ class AnyOf:
         distances = (v.distance for v in verdicts if v.distance is not None)
         kept = tuple(v.notes for v in verdicts)
         asks = any(v.ask for v in verdicts)
-        return Verdict(asks, next(distances, None), kept if any(kept) else ())
+        return Verdict(
+            asks,
+            next(distances, None),
+            kept if any(kept) else (),
+            cut=any(v.cut for v in verdicts),
+        )
 
 
 @dataclass(frozen=True, slots=True)

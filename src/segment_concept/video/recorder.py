@@ -182,6 +182,7 @@ class Recorder:
                 scene_change=result.scene_change,
                 objects=tuple(sightings),
                 colour_change=change,
+                cut=result.cut,
                 backwards=self._backwards,
             )
         )

@@ -135,6 +135,7 @@ def _scores(record: Record) -> dict[str, Any]:
         "seconds": _rounded(record.seconds),
         "used_concept": record.used_concept,
         "scene_change": _rounded(record.scene_change),
+        "cut": record.cut,
         "objects": {
             str(s.id): {
                 "presence": _rounded(s.presence),

@@ -73,8 +73,8 @@ def _stage(video: str | None) -> str:
 def _about_change(story: Story) -> str:
     words = (
         "Distance of each frame's colours to those of the frame played before. Above the dashed "
-        f"threshold of {story.threshold:g} it counts as a cut "
-        f'(<i class="key cut"></i>).'
+        f"threshold of {story.threshold:g}, and where the trigger saw one by another sign, it "
+        f'counts as a cut (<i class="key cut"></i>).'
     )
     if story.has_concept:
         return words + ' <i class="key flag"></i> the concept encoder was asked.'

@@ -56,7 +56,7 @@ class Story:
     frames: "array[int]" = field(default_factory=lambda: array("q"))
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
     distance: "array[float]" = field(default_factory=lambda: array("f"))  # NaN where none is known
-    cuts: list[int] = field(default_factory=list)  # frames that begin a shot, by the threshold
+    cuts: list[int] = field(default_factory=list)  # first frames of shots
     asked: list[int] = field(default_factory=list)
     objects: dict[int, Strand] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ def read_story(journal: Iterable[Record], request: Mapping[str, Any]) -> Story:
         known = record.seconds is not None
         story.seconds.append(record.seconds if known else record.frame / rate)  # type: ignore[arg-type]
         story.distance.append(float("nan") if distance is None else distance)
-        if distance is not None and distance > story.threshold:
+        if record.cut or (distance is not None and distance > story.threshold):
             # Played backwards it was the next frame that it differed from.
             story.cuts.append(record.frame + record.backwards)
         if record.used_concept:
