@@ -46,6 +46,7 @@ class RecognitionLesson:
     after_cut: float = 0.5  # how often a query begins a shot
 
     part: ClassVar[str] = "concept"
+    taught: ClassVar[str] = ""
     frozen: ClassVar[tuple[str, ...]] = ()
 
     def losses(
@@ -120,7 +121,8 @@ class ConceptLesson:
     elsewhere: float = 0.25  # how often it is asked on frames that begin no shot
 
     part: ClassVar[str] = "concept"
-    frozen: ClassVar[tuple[str, ...]] = ("network", "presence", "describe", "wanted")
+    taught: ClassVar[str] = ""
+    frozen: ClassVar[tuple[str, ...]] = ("network.", "presence.", "describe.", "wanted.")
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int

@@ -110,7 +110,10 @@ class _Run:
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
         for name, parameter in self.trained.named_parameters():
-            parameter.requires_grad_(name.partition(".")[0] not in stage.lesson.frozen)
+            lesson = stage.lesson
+            parameter.requires_grad_(
+                name.startswith(lesson.taught) and not name.startswith(lesson.frozen)
+            )
         self.optimizer = torch.optim.AdamW(
             _decayed(self.trained, stage.schedule.weight_decay),
             lr=stage.schedule.rate,

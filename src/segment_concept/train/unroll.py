@@ -35,7 +35,8 @@ class Lesson:
     visible_pixels: int = VISIBLE  # below, an object counts as absent
 
     part: ClassVar[str] = "network"  # what is trained
-    frozen: ClassVar[tuple[str, ...]] = ()  # and what of it is not
+    taught: ClassVar[str] = ""  # of it, what has a name that begins so
+    frozen: ClassVar[tuple[str, ...]] = ()  # and of that not what begins so
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
@@ -48,7 +49,14 @@ class Lesson:
 class MemoryLesson(Lesson):
     """What is made of memories; what a picture and a memory are is frozen."""
 
-    frozen: ClassVar[tuple[str, ...]] = ("neck", "memory_encoder")
+    frozen: ClassVar[tuple[str, ...]] = ("neck.", "memory_encoder.")
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceLesson(Lesson):
+    """Whether the object is there, told from what is seen; no mask changes."""
+
+    taught: ClassVar[str] = "decoder.presence."
 
 
 class Asker(Protocol):
