@@ -17,7 +17,7 @@ from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.loop import Schedule, Stage, averaged, measure_levels, take_over
 from segment_concept.train.losses import LossWeights
 from segment_concept.train.samples import Diet
-from segment_concept.train.unroll import Lesson, MemoryLesson
+from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson
 from segment_concept.types import InputError
 
 _CUT_CLIP = ClipSpec(
@@ -119,6 +119,22 @@ def shots(steps: int = 300) -> Stage:
     )
 
 
+def presence(steps: int = 600) -> Stage:
+    """The judgement of presence alone, on long clips at the size and under the memory of use."""
+    stage = shots(steps)
+    spec = replace(stage.diet.clip, height=320, width=576, least_area=200)
+    return replace(
+        stage,
+        name="presence",
+        diet=replace(stage.diet, clip=spec),
+        schedule=Schedule(steps=steps, rate=1e-3, warm_up=20, average=0.99),
+        lesson=PresenceLesson(),
+        validate_every=steps,
+        seed=8,
+        short_side=320,
+    )
+
+
 def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
@@ -145,7 +161,8 @@ def concept(steps: int = 400) -> Stage:
 
 
 STAGES = {
-    stage.__name__: stage for stage in (base, fine, longer, steady, shots, recognise, concept)
+    stage.__name__: stage
+    for stage in (base, fine, longer, steady, shots, presence, recognise, concept)
 }
 
 
