@@ -160,10 +160,8 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-STAGES = {
-    stage.__name__: stage
-    for stage in (base, fine, longer, steady, shots, presence, recognise, concept)
-}
+_ORDER = base, fine, longer, steady, shots, presence, recognise, concept
+STAGES = {stage.__name__: stage for stage in _ORDER}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:
