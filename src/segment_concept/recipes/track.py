@@ -92,7 +92,7 @@ def sec_compact() -> Recipe:
     """
     return replace(
         _bundled("sec_compact"),
-        policy=ReliableMemory(slots=12, pointers=12),
+        policy=ReliableMemory(slots=12, pointers=13),
         trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )

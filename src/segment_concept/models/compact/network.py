@@ -240,36 +240,43 @@ class MemoryAttention(nn.Module):
 
     def _first(self, picture: Picture, memory: Remembered, values: Tensor) -> tuple[Tensor, Tensor]:
         """Image asks image: one attention a set of frames, read out by all objects that share it.
-        And (O, L, 2): the best match among the object's tokens, and among the others.
 
         Every set belongs to one picture, so its query is that of any of its objects.
         """
         k = self.widths.match
+        members = [
+            torch.nonzero(memory.set_of == s)[:, 0].tolist() for s in range(len(memory.keys))
+        ]
+        likeness = torch.stack(
+            [
+                onednn.linear(picture.query[rows[0]], keys[:, :k])
+                for rows, keys in zip(members, memory.keys, strict=True)
+            ]
+        )  # (S, L, N * L)
         bias = self._bias(memory, 0, picture.tokens.shape[1])
-        offsets = self._offsets(bias, memory, values)
-        read, similar = [values[:0]] * len(values), [values[:0]] * len(values)
-        for s, keys in enumerate(memory.keys):
-            rows = torch.nonzero(memory.set_of == s)[:, 0].tolist()
+        weights = (likeness * self.log_sharpness[0].exp() + bias[:, None]).softmax(-1)
+        read = [values[:0]] * len(values)
+        for rows, each in zip(members, weights, strict=True):
             flat = values[rows].transpose(1, 2).flatten(0, 1)  # (rows * V, N * L)
-            found: list[tuple[Tensor, Tensor]] = []
-            for query in onednn.blocks(picture.query[rows[0]], len(keys)):
-                likeness = onednn.linear(query, keys[:, :k])
-                weights = (likeness * self.log_sharpness[0].exp() + bias[s]).softmax(-1)
-                best = [(likeness + offset).amax(-1) for offset in offsets[rows].flatten(0, 1)]
-                found.append((onednn.linear(weights, flat), torch.stack(best, dim=-1)))
-            together, matched = (torch.cat(each) for each in zip(*found, strict=True))
-            for n, row in enumerate(rows):
-                read[row] = together.unflatten(-1, (len(rows), -1))[:, n]
-                similar[row] = matched[:, 2 * n : 2 * n + 2].clamp(min=-1.0)
-        return torch.stack(read), torch.stack(similar)
+            together = onednn.linear(each, flat).unflatten(-1, (len(rows), -1))
+            for row, own in zip(rows, together.unbind(1), strict=True):
+                read[row] = own
+        return torch.stack(read), self._similar(likeness, bias, memory, values)
 
-    def _offsets(self, bias: Tensor, memory: Remembered, values: Tensor) -> Tensor:
-        """(O, 2, N * L) to be added to likenesses, so that the greatest is that of a token of the
-        object, or of another token."""
+    def _similar(
+        self, likeness: Tensor, bias: Tensor, memory: Remembered, values: Tensor
+    ) -> Tensor:
+        """(O, L, 2): the best match among the object's tokens, and among the others."""
         inside = values[..., self.widths.value :].mean(-1) > 0  # (O, N * L)
         shown = torch.isfinite(bias)[memory.set_of]
-        parts = torch.stack([inside & shown, ~inside & shown], dim=1)
-        return torch.zeros_like(parts, dtype=bias.dtype).masked_fill(~parts, -2.0)
+        maps = []
+        for part in (inside & shown, ~inside & shown):
+            offset = torch.zeros_like(bias[memory.set_of]).masked_fill(~part, -2.0)
+            each = [
+                (likeness[s] + offset[o]).amax(-1) for o, s in enumerate(memory.set_of.tolist())
+            ]
+            maps.append(torch.stack(each).clamp(min=-1.0))
+        return torch.stack(maps, dim=-1)
 
     def _second(
         self, x: Tensor, grid: tuple[int, int], memory: Remembered, values: Tensor

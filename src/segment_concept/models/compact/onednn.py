@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _OPERATORS = ("_linear_pointwise", "_convolution_pointwise", "_reorder_convolution_weight")
-_IN_CACHE = 2**18  # numbers: 1 MiB, what a core of today has for itself
 AVAILABLE = torch.backends.mkldnn.is_available() and all(
     hasattr(torch.ops.mkldnn, name) for name in _OPERATORS
 )
@@ -37,17 +36,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return found
 
 
-def blocks(rows: Tensor, columns: int) -> tuple[Tensor, ...]:
-    """`rows` (L, C) in parts, so small that a matrix of as many rows and `columns` stays in cache.
-
-    Several passes over a matrix of all rows would wait for memory. Where gradients are wanted it is
-    kept whole anyway, and so is the one part.
-    """
-    if not usable(rows):
-        return (rows,)
-    return rows.split(max(16, _IN_CACHE // columns))
-
-
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k' + bias) v, with nothing scaled.
 
@@ -59,15 +47,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     if usable(q):
         each = zip(q, k, v, bias, strict=True)
-        return torch.stack([_attend(*one) for one in each])
+        return torch.stack([linear(linear(a, b, d).softmax(-1), c.t()) for a, b, c, d in each])
     wide = max(q.shape[-1], v.shape[-1])  # equal head widths keep torch's fused attention
     q, k = (F.pad(x, (0, wide - x.shape[-1]))[:, None] for x in (q, k))
     mask = bias[:, None, None, :].expand(-1, -1, q.shape[2], -1)
     return F.scaled_dot_product_attention(q, k, v[:, None], attn_mask=mask, scale=1.0)[:, 0]
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    values = v.t().contiguous()
-    return torch.cat(
-        [linear(linear(rows, k, bias).softmax(-1), values) for rows in blocks(q, len(k))]
-    )
