@@ -24,7 +24,7 @@ from quality import Follow, Tally, follow_offline, follow_online, sequences, tra
 from segment_concept.checkpoints.build import load_tracker
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
-from segment_concept.tracking.policies import RecentMemory
+from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.triggers import Never, published_hsv
 from segment_concept.types import Frame
@@ -71,11 +71,13 @@ def arms(weights: str | None) -> list[Arm]:
     if weights:
         full = replace(full, weights=weights)
     silent = replace(full, trigger=Never())
+    assert isinstance(full.policy, ReliableMemory)
+    slots = full.policy.slots
     others = [find_recipe(name) for name in ("samurai_compact", "sam2long_compact")]
     return [
         *(Arm(other.name, replace(other, weights=full.weights)) for other in others),
         Arm("memory of SAM 2 (7)", replace(silent, policy=RecentMemory(slots=7, pointers=8))),
-        Arm("memory of SeC (22)", silent),
+        Arm(f"memory of SeC ({slots})", silent),
         Arm("+ concept, published trigger", replace(full, trigger=published_hsv())),
         Arm("+ concept, its own trigger", full),
         Arm("+ two passes", full, follow_offline),
