@@ -65,7 +65,7 @@ class Recipe:
     trigger: Trigger = field(default_factory=Never)
     keyframes: int = 7
     exclusive: bool = False
-    short_side: int = 320
+    short_side: int = 384
     numbers: Numbers = "float32"
     concept_numbers: Numbers = "auto"
     four_bit: bool = False
@@ -88,11 +88,11 @@ def sec_compact() -> Recipe:
 
     Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another
     place and to another view of the same, and now and then while an object is in doubt. Of SeC's 22
-    memories it has 12: on a CPU a finer input is worth more than the others (docs/LOG.md).
+    memories it has 7: on a CPU a finer input is worth more than the others (docs/LOG.md).
     """
     return replace(
         _bundled("sec_compact"),
-        policy=ReliableMemory(slots=12, pointers=13),
+        policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
