@@ -23,7 +23,8 @@ from segment_concept.data.synthetic import load
 from segment_concept.models.compact.concept import ConceptNetwork, ConceptPath, Marked, cells_of
 from segment_concept.models.compact.layers import Linear
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.train.samples import Diet, Stock, portions
+from segment_concept.train.loop import Stage
+from segment_concept.train.samples import Stock, portions
 from segment_concept.train.stages import find_stage, fresh_model
 
 HELD_OUT_SEED = 77  # clips of the questions that are only asked
@@ -110,7 +111,7 @@ def run(assets: Path, steps: int, seed: int, clips: int) -> dict[str, tuple[floa
             optimizers[name].zero_grad()
             losses.total.backward()
             optimizers[name].step()
-    return _asked(assets, stage.diet, arms, clips)
+    return _asked(assets, stage, arms, clips)
 
 
 def _with_arm(
@@ -125,17 +126,16 @@ def _with_arm(
 
 
 def _asked(
-    assets: Path, diet: Diet, arms: Mapping[str, CompactSegmenter], clips: int
+    assets: Path, stage: Stage, arms: Mapping[str, CompactSegmenter], clips: int
 ) -> dict[str, tuple[float, float]]:
-    lesson = find_stage("recognise").lesson
-    fresh = replace(diet, fresh=1, replayed=0)
+    fresh = replace(stage.diet, fresh=1, replayed=0)
     stock = Stock(load(assets, "held_out"), fresh, next(iter(arms.values())).trunk)
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for step in range(clips):
         for name, arm in arms.items():
             taken = [stock.take(p) for p in portions(fresh, HELD_OUT_SEED, step, 0, 1)]
             with torch.inference_mode():
-                measured = lesson.losses(arm, find_stage("recognise").policy, taken, 4).measured
+                measured = stage.lesson.losses(arm, stage.policy, taken, 4).measured
             figures[name].append((measured["presence_right"], 1 - measured["where"]))
     return {
         name: (float(np.mean([f[0] for f in each])), float(np.mean([f[1] for f in each])))

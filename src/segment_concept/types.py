@@ -188,10 +188,11 @@ class FrameResult:
     quality: Tensor  # (O,) predicted IoU of the mask, score
     used_concept: bool = False  # was the concept encoder asked on this frame?
     scene_change: float | None = None  # the trigger's distance to the previous frame
-    cut: bool = False  # does the trigger take this frame for the first of a shot?
     seconds: float | None = None
     # O rows: of which frames each object's keyframe bank consists now. Empty where there are none.
     keyframes: tuple[tuple[int, ...], ...] = ()
+    # Does the trigger take this frame for the first of a shot? Played backwards: for its last.
+    cut: bool = False
 
     def __post_init__(self) -> None:
         rows = (len(self.object_ids), len(self.logits), len(self.presence), len(self.quality))

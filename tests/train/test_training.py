@@ -17,7 +17,7 @@ from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.samples import Diet, Stock, portions
-from segment_concept.train.unroll import Lesson, unroll
+from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson, unroll
 from segment_concept.types import Box, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
@@ -253,7 +253,22 @@ def test_what_a_lesson_freezes_stays_as_it_was(assets, diet, knowing, tmp_path, 
     changed = {k for k, v in knowing.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert {name.split(".")[0] for name in changed} == {"concept"}
-    assert not {name.split(".")[1] for name in changed} & set(ConceptLesson.frozen)
+    assert not [k for k in changed if k.removeprefix("concept.").startswith(ConceptLesson.frozen)]
+
+
+@pytest.mark.parametrize("lesson", [MemoryLesson(), PresenceLesson()])
+def test_of_the_network_a_lesson_changes_what_it_teaches_alone(
+    assets, diet, model, tmp_path, monkeypatch, lesson
+):
+    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+    stage = loop.Stage("tiny", diet, loop.Schedule(steps=2, warm_up=1), lesson, validation_clips=0)
+    before = {k: v.clone() for k, v in model.network.state_dict().items()}
+    loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))._learn(0)
+    now = model.network.state_dict()
+    changed = [k for k in now if not torch.equal(now[k], before[k])]
+    assert any(k.startswith("decoder.presence.") for k in changed)
+    assert all(k.startswith(lesson.taught) for k in changed)
+    assert not [k for k in changed if k.startswith(lesson.frozen)]
 
 
 def test_of_the_part_in_training_the_average_is_used():

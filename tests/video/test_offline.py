@@ -272,11 +272,12 @@ def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: 
             journal.append(one)
         journal.close()
         ways.append(JournalIndex(tmp_path / name))
-    session = FusedTracker(*ways, Shots.of([], 3), {}).session()
+    session = FusedTracker(*ways, Shots.of([2], 3), {}).session()
     toy = Toy([(0, 0, 0)] * 3)
     results = list(session.track(toy.frames()))
     assert [r.object_ids for r in results] == [(ONE,), (ONE,), ()]
     assert [r.used_concept for r in results] == [True, False, False]
+    assert [r.cut for r in results] == [False, False, True]
     assert int(results[0].mask(ONE).sum()) == 2 * SIZE[0]
     with pytest.raises(InputError, match="tracked already"):
         session.prompt(next(toy.frames()), {ONE: Mask(toy.truth(0))})

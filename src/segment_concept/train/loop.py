@@ -109,8 +109,8 @@ class _Run:
         self.assets_file = assets
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
+        lesson = stage.lesson
         for name, parameter in self.trained.named_parameters():
-            lesson = stage.lesson
             parameter.requires_grad_(
                 name.startswith(lesson.taught) and not name.startswith(lesson.frozen)
             )

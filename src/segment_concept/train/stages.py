@@ -11,7 +11,6 @@ from segment_concept.data.synthetic import ClipSpec, load, render_clip
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.recipes.track import sec_compact
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.loop import Schedule, Stage, averaged, measure_levels, take_over
@@ -35,92 +34,44 @@ def base(steps: int = 3000) -> Stage:
 
 
 def fine(steps: int = 1500) -> Stage:
-    """Goes on at the size of inference, with longer clips."""
-    stage = base(steps)
-    return replace(
-        stage,
-        name="fine",
-        diet=Diet(ClipSpec(frames=6, height=256, width=448), fresh=1, replayed=1),
-        schedule=Schedule(steps=steps, rate=3e-4, warm_up=50),
-        seed=2,
-    )
+    """Goes on with larger frames and longer clips."""
+    clip = ClipSpec(frames=6, height=256, width=448)
+    return _further("fine", clip, Schedule(steps=steps, rate=3e-4, warm_up=50), seed=2)
 
 
 def longer(steps: int = 1700) -> Stage:
     """Goes on from `fine`, with more absences and cuts, and presence weighing more."""
-    stage = fine(steps)
-    return replace(
-        stage,
-        name="longer",
-        diet=Diet(
-            ClipSpec(frames=6, height=256, width=448, cut=0.45, absent=0.45, absent_by_cut=0.6),
-            fresh=1,
-            replayed=1,
-        ),
-        schedule=Schedule(steps=steps, rate=5e-4, warm_up=50),
-        lesson=Lesson(weights=LossWeights(presence=2.0)),
-        seed=3,
-    )
+    clip = ClipSpec(frames=6, height=256, width=448, cut=0.45, absent=0.45, absent_by_cut=0.6)
+    stage = _further("longer", clip, Schedule(steps=steps, rate=5e-4, warm_up=50), seed=3)
+    return replace(stage, lesson=Lesson(weights=LossWeights(presence=2.0)))
 
 
 def steady(steps: int = 2400) -> Stage:
     """Goes on from `longer` at a finer size, with objects in the colours of their place."""
-    stage = fine(steps)
-    return replace(
-        stage,
-        name="steady",
-        diet=Diet(
-            ClipSpec(
-                frames=6,
-                height=320,
-                width=576,
-                cut=0.35,
-                absent=0.4,
-                camouflage=0.4,
-                least_area=200,
-            ),
-            fresh=1,
-            replayed=1,
-        ),
-        schedule=Schedule(steps=steps, rate=5e-4, warm_up=50),
-        validation=ClipSpec(frames=8, height=320, width=576, camouflage=0.4),
-        validation_clips=48,
-        seed=6,
-        short_side=320,
-    )
+    size = ClipSpec(frames=8, height=320, width=576, camouflage=0.4)
+    clip = replace(size, frames=6, cut=0.35, absent=0.4, least_area=200)
+    stage = _further("steady", clip, Schedule(steps=steps, rate=5e-4, warm_up=50), seed=6)
+    return replace(stage, validation=size, validation_clips=48, short_side=320)
 
 
 def shots(steps: int = 300) -> Stage:
-    """SeC's first stage: long clips of several shots under the memory that is tracked with."""
+    """SeC's first stage: long clips of several shots under its memory of 22."""
+    size = ClipSpec(frames=24, height=256, width=448, camouflage=0.3)
+    clip = replace(size, cut=1.0, absent=0.5, absent_by_cut=0.8)
+    schedule = Schedule(steps=steps, rate=2e-4, warm_up=20, average=0.98)
     return replace(
-        fine(steps),
-        name="shots",
-        diet=Diet(
-            ClipSpec(
-                frames=24,
-                height=256,
-                width=448,
-                cut=1.0,
-                absent=0.5,
-                absent_by_cut=0.8,
-                camouflage=0.3,
-            ),
-            fresh=1,
-            replayed=0,
-        ),
-        schedule=Schedule(steps=steps, rate=2e-4, warm_up=20, average=0.98),
+        _further("shots", clip, schedule, seed=7, replayed=0),
         lesson=MemoryLesson(weights=LossWeights(presence=2.0)),
-        policy=sec_compact().policy,
-        validation=ClipSpec(frames=24, height=256, width=448, camouflage=0.3),
+        policy=ReliableMemory(slots=22, pointers=16),
+        validation=size,
         validate_every=100,
         log_every=5,
         save_every=25,
-        seed=7,
     )
 
 
 def presence(steps: int = 600) -> Stage:
-    """The judgement of presence alone, on long clips at the size and under the memory of use."""
+    """The judgement of presence alone, on finer long clips."""
     stage = shots(steps)
     spec = replace(stage.diet.clip, height=320, width=576, least_area=200)
     return replace(
@@ -129,6 +80,7 @@ def presence(steps: int = 600) -> Stage:
         diet=replace(stage.diet, clip=spec),
         schedule=Schedule(steps=steps, rate=1e-3, warm_up=20, average=0.99),
         lesson=PresenceLesson(),
+        policy=ReliableMemory(slots=12, pointers=12),
         validate_every=steps,
         seed=8,
         short_side=320,
@@ -162,6 +114,13 @@ def concept(steps: int = 400) -> Stage:
 
 _ORDER = base, fine, longer, steady, shots, presence, recognise, concept
 STAGES = {stage.__name__: stage for stage in _ORDER}
+
+
+def _further(
+    name: str, clip: ClipSpec, schedule: Schedule, *, seed: int, replayed: int = 1
+) -> Stage:
+    """A stage that goes on with everything behind the trunk."""
+    return Stage(name, Diet(clip, fresh=1, replayed=replayed), schedule, seed=seed)
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:

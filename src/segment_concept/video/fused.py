@@ -67,7 +67,7 @@ class FusedSession:
             quality=torch.tensor([s.quality for s in believed]),
             used_concept=any(r.used_concept for r in records),
             scene_change=next((r.scene_change for r in records), None),
-            cut=any(r.cut for r in records),
+            cut=frame.index in self.tracker.shots.starts[1:],
             seconds=frame.seconds,
         )
 

@@ -200,10 +200,9 @@ def _draw_disguise(
     if share == 0 or not chance(rng, share):
         return None, objects
     place = draw_place(stage, rng)
-    ground = place[-1].image[..., :3]  # of the nearest layer
+    ground = place[0].image  # the farthest layer: of nearer ones parts are cut away
     h, w = (side // 2 for side in ground.shape[:2])
-    top = int(rng.integers(h // 2, h + 1))  # never the part of a nearer ground that is cut away
-    left = int(rng.integers(0, w + 1))
+    top, left = int(rng.integers(0, h + 1)), int(rng.integers(0, w + 1))
     patch = ground[top : top + h, left : left + w]
     return place, [disguised(each, patch, uniform(rng, 0.3, 0.9)) for each in objects]
 
