@@ -54,6 +54,21 @@ def steady(steps: int = 2400) -> Stage:
     return replace(stage, validation=size, validation_clips=48, short_side=320)
 
 
+def finer(steps: int = 1800) -> Stage:
+    """Goes on from `steady` at the size that is tracked at, with more absences."""
+    size = ClipSpec(frames=8, height=384, width=672, camouflage=0.4)
+    clip = replace(size, frames=6, cut=0.45, absent=0.45, absent_by_cut=0.6, least_area=300)
+    stage = _further("finer", clip, Schedule(steps=steps, rate=4e-4, warm_up=50), seed=9)
+    return replace(
+        stage,
+        lesson=Lesson(weights=LossWeights(presence=2.0)),
+        validation=size,
+        validation_clips=48,
+        validate_every=900,
+        short_side=384,
+    )
+
+
 def shots(steps: int = 300) -> Stage:
     """SeC's first stage: long clips of several shots under its memory of 22."""
     size = ClipSpec(frames=24, height=256, width=448, camouflage=0.3)
@@ -91,11 +106,12 @@ def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
         name="recognise",
-        diet=Diet(replace(_CUT_CLIP, camouflage=0.3), fresh=1, replayed=3),
+        diet=Diet(replace(_CUT_CLIP, height=384, width=672, camouflage=0.3), fresh=1, replayed=3),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
         lesson=RecognitionLesson(),
         validate_every=steps,
         seed=4,
+        short_side=384,
     )
 
 
@@ -112,7 +128,7 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-_ORDER = base, fine, longer, steady, shots, presence, recognise, concept
+_ORDER = base, fine, longer, steady, finer, shots, presence, recognise, concept
 STAGES = {stage.__name__: stage for stage in _ORDER}
 
 
