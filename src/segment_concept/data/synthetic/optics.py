@@ -103,8 +103,11 @@ class Optics:
     def _noisy(self, rgb: Image, rng: Generator) -> Image:
         height, width = rgb.shape[:2]
         h, w = (height // 2 + 1, width // 2 + 1) if self.coarse_noise else (height, width)
-        y, x = (int(rng.integers(0, _NOISE_TILE - s + 1)) for s in (h, w))
-        noise = noise_tile()[y : y + h, x : x + w]
+        tile = noise_tile()
+        if max(h, w) > _NOISE_TILE:
+            tile = np.tile(tile, (h // _NOISE_TILE + 1, w // _NOISE_TILE + 1, 1))
+        y, x = (int(rng.integers(0, there - s + 1)) for s, there in zip((h, w), tile.shape[:2], strict=True))
+        noise = tile[y : y + h, x : x + w]
         if self.coarse_noise:
             noise = np.asarray(cv2.resize(noise, (width, height)), np.int16)
         gain = self.noise / 16
