@@ -63,8 +63,9 @@ def test_a_clip_has_the_promised_shapes_and_labels(assets: Assets, size: tuple[i
 
 
 def test_frames_may_be_larger_than_the_piece_of_noise_that_is_kept(assets: Assets) -> None:
-    spec = ClipSpec(1, 96, 704, least_area=60)
-    assert [render_clip(assets, spec, seed).rgb.shape for seed in range(6)] == [(1, 96, 704, 3)] * 6
+    for seed in range(4):
+        clip = render_clip(assets, ClipSpec(2, 384, 672), seed)
+        assert clip.rgb.shape == (2, 384, 672, 3)
 
 
 def test_the_same_seed_gives_the_same_clip_and_another_seed_another(assets: Assets) -> None:

@@ -106,7 +106,7 @@ def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
         name="recognise",
-        diet=Diet(replace(_CUT_CLIP, height=384, width=672, camouflage=0.3), fresh=1, replayed=3),
+        diet=Diet(replace(_CUT_CLIP, height=320, width=576, camouflage=0.3), fresh=1, replayed=3),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
         lesson=RecognitionLesson(),
         validate_every=steps,

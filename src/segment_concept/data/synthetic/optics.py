@@ -106,7 +106,7 @@ class Optics:
         tile = noise_tile()
         if max(h, w) > _NOISE_TILE:
             tile = np.tile(tile, (h // _NOISE_TILE + 1, w // _NOISE_TILE + 1, 1))
-        y, x = (int(rng.integers(0, there - s + 1)) for s, there in zip((h, w), tile.shape[:2], strict=True))
+        y, x = (int(rng.integers(0, tile.shape[i] - s + 1)) for i, s in enumerate((h, w)))
         noise = tile[y : y + h, x : x + w]
         if self.coarse_noise:
             noise = np.asarray(cv2.resize(noise, (width, height)), np.int16)
