@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.fused import FusedTrunk, fused
 from segment_concept.models.compact.layers import Linear
+from segment_concept.models.compact.network import _similar
 from segment_concept.models.compact.trunk import Trunk
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
@@ -79,3 +80,28 @@ def test_attention_is_the_same_with_and_without_gradients():
         without = onednn.attend(q, k, v, bias)
     torch.testing.assert_close(without, expected)
     torch.testing.assert_close(onednn.attend(q, k, v, bias), expected)
+
+
+@needs_onednn
+def test_attention_some_rows_at_a_time_is_attention(monkeypatch):
+    torch.manual_seed(0)
+    q, k, v, bias = (torch.randn(2, *size) for size in ((7, 8), (11, 8), (11, 12), (11,)))
+    whole = F.scaled_dot_product_attention(
+        *(F.pad(x, (0, 12 - x.shape[-1])) for x in (q, k, v)), bias[:, None], scale=1.0
+    )
+    monkeypatch.setattr(onednn, "_LARGEST", 2 * 11 * 4)
+    with torch.inference_mode():
+        assert [len(block) for block in onednn.in_blocks(q[0], 11)] == [2, 2, 2, 1]
+        torch.testing.assert_close(onednn.attend(q, k, v, bias), whole)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.8, 1.0])
+def test_the_best_match_is_found_inside_the_object_and_outside(share):
+    torch.manual_seed(0)
+    likeness = torch.rand(30, 40) * 2 - 1
+    inside = torch.rand(3, 40) < share
+    found = _similar(likeness, inside)
+    for part, maps in zip(inside, found, strict=True):
+        for column, keys in enumerate((part, ~part)):
+            expected = likeness.masked_fill(~keys, -1.0).amax(1)
+            assert torch.equal(maps[:, column], expected)

@@ -244,39 +244,23 @@ class MemoryAttention(nn.Module):
         Every set belongs to one picture, so its query is that of any of its objects.
         """
         k = self.widths.match
-        members = [
-            torch.nonzero(memory.set_of == s)[:, 0].tolist() for s in range(len(memory.keys))
-        ]
-        likeness = torch.stack(
-            [
-                onednn.linear(picture.query[rows[0]], keys[:, :k])
-                for rows, keys in zip(members, memory.keys, strict=True)
-            ]
-        )  # (S, L, N * L)
-        bias = self._bias(memory, 0, picture.tokens.shape[1])
-        weights = (likeness * self.log_sharpness[0].exp() + bias[:, None]).softmax(-1)
-        read = [values[:0]] * len(values)
-        for rows, each in zip(members, weights, strict=True):
-            flat = values[rows].transpose(1, 2).flatten(0, 1)  # (rows * V, N * L)
-            together = onednn.linear(each, flat).unflatten(-1, (len(rows), -1))
-            for row, own in zip(rows, together.unbind(1), strict=True):
-                read[row] = own
-        return torch.stack(read), self._similar(likeness, bias, memory, values)
-
-    def _similar(
-        self, likeness: Tensor, bias: Tensor, memory: Remembered, values: Tensor
-    ) -> Tensor:
-        """(O, L, 2): the best match among the object's tokens, and among the others."""
+        tokens_each = picture.tokens.shape[1]
+        bias = self._bias(memory, 0, tokens_each)
         inside = values[..., self.widths.value :].mean(-1) > 0  # (O, N * L)
-        shown = torch.isfinite(bias)[memory.set_of]
-        maps = []
-        for part in (inside & shown, ~inside & shown):
-            offset = torch.zeros_like(bias[memory.set_of]).masked_fill(~part, -2.0)
-            each = [
-                (likeness[s] + offset[o]).amax(-1) for o, s in enumerate(memory.set_of.tolist())
-            ]
-            maps.append(torch.stack(each).clamp(min=-1.0))
-        return torch.stack(maps, dim=-1)
+        read, similar = [values[:0]] * len(values), [values[:0]] * len(values)
+        for s, missing in enumerate(memory.missing):
+            rows = torch.nonzero(memory.set_of == s)[:, 0].tolist()
+            there = slice(int((~missing).sum()) * tokens_each)  # padding comes last
+            query, keys = picture.query[rows[0]], memory.keys[s, there, :k]
+            sharp = query * self.log_sharpness[0].exp()
+            flat = values[rows, there].permute(1, 0, 2).flatten(1)  # (N * L, rows * V)
+            together = onednn.attend(sharp[None], keys[None], flat[None], bias[s, None, there])[0]
+            blocks = onednn.in_blocks(query, len(keys))
+            maps = [_similar(onednn.linear(q, keys), inside[rows, there]) for q in blocks]
+            own = together.unflatten(-1, (len(rows), -1)).unbind(1)
+            for row, of_values, of_likeness in zip(rows, own, torch.cat(maps, dim=1), strict=True):
+                read[row], similar[row] = of_values, of_likeness
+        return torch.stack(read), torch.stack(similar)
 
     def _second(
         self, x: Tensor, grid: tuple[int, int], memory: Remembered, values: Tensor
@@ -453,6 +437,32 @@ def _coarsest(levels: Sequence[Tensor]) -> Tensor:
     """The two coarsest levels on the grid of stride 16, (B, raw, h, w)."""
     f16, f32 = levels[2:]
     return torch.cat([f16, F.interpolate(f32, size=f16.shape[-2:], mode="bilinear")], dim=1)
+
+
+def _similar(likeness: Tensor, inside: Tensor) -> Tensor:
+    """(O, L, 2): of the likeness (L, K) the greatest to keys of each object and to the others.
+
+    Args:
+        likeness: of tokens to keys, about in [-1, 1].
+        inside: (O, K) bool, which keys are an object's.
+    """
+    best = likeness.amax(-1)
+    return torch.stack([_best_of_two(likeness, best, part) for part in inside])
+
+
+def _best_of_two(likeness: Tensor, best: Tensor, inside: Tensor) -> Tensor:
+    few_are_inside = 2 * int(inside.sum()) <= len(inside)
+    few = inside if few_are_inside else ~inside
+    if few.any():
+        to_few = likeness[:, torch.nonzero(few)[:, 0]].amax(-1)
+        # The best of all is the many's, but where one of the few is as good.
+        rows = torch.nonzero(to_few >= best)[:, 0]
+        theirs = likeness[rows].masked_fill(few, -1.0).amax(-1)
+        to_many = best.index_put((rows,), theirs)
+    else:
+        to_few, to_many = torch.full_like(best, -1.0), best
+    maps = (to_few, to_many) if few_are_inside else (to_many, to_few)
+    return torch.stack(maps, dim=-1).clamp(min=-1.0)
 
 
 def _kernel(width: int, channels: int) -> nn.Sequential:

@@ -5,10 +5,15 @@ For float32 torch on a CPU calls MKL, which on AMD's processors takes twice to t
 had torch's own operators do the same.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# A larger result is not kept when it is freed (checkpoints/allocator.py), and the system clears its
+# pages on every frame again, which takes longer than the product.
+_LARGEST = 30 << 20  # bytes
 _OPERATORS = ("_linear_pointwise", "_convolution_pointwise", "_reorder_convolution_weight")
 AVAILABLE = torch.backends.mkldnn.is_available() and all(
     hasattr(torch.ops.mkldnn, name) for name in _OPERATORS
@@ -47,8 +52,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     if usable(q):
         each = zip(q, k, v, bias, strict=True)
-        return torch.stack([linear(linear(a, b, d).softmax(-1), c.t()) for a, b, c, d in each])
+        return torch.stack([_attend_one(a, b, c.t().contiguous(), d) for a, b, c, d in each])
     wide = max(q.shape[-1], v.shape[-1])  # equal head widths keep torch's fused attention
     q, k = (F.pad(x, (0, wide - x.shape[-1]))[:, None] for x in (q, k))
     mask = bias[:, None, None, :].expand(-1, -1, q.shape[2], -1)
     return F.scaled_dot_product_attention(q, k, v[:, None], attn_mask=mask, scale=1.0)[:, 0]
+
+
+def in_blocks(x: Tensor, width: int) -> Sequence[Tensor]:
+    """x (L, C), some rows at a time: a result of `width` columns for them is kept when freed."""
+    at_most = max(1, _LARGEST // (width * x.element_size())) if usable(x) else len(x)
+    blocks = max(1, -(-len(x) // at_most))
+    return x.tensor_split(blocks)
+
+
+def _attend_one(q: Tensor, k: Tensor, v_t: Tensor, bias: Tensor) -> Tensor:
+    """`attend` for one of O; `v_t` (D, N)."""
+    return torch.cat([linear(linear(x, k, bias).softmax(-1), v_t) for x in in_blocks(q, len(k))])
