@@ -1,9 +1,10 @@
 """Frames a second of the whole main job (decode, track, write overlay and PNGs), and its memory.
 
-    python benchmarks/bench_track.py VIDEO [--recipe NAME] [--objects 1,3] [--threads 2]
+    python benchmarks/bench_track.py VIDEO [--prompts FILE] [--recipe NAME] [--objects 1,3]
 
 Runs the numbers of objects side by side, `--repeat` times in turn, and quotes their ratio. Objects
-are boxes spread over the first frame: what they hold does not matter for the time they take.
+are the first ones of a prompts file, as `track --prompts` takes it; without one, boxes spread over
+the first frame. Boxes that hold no thing are soon doubted, and every doubt asks the concept.
 Threads wait as those of the command line do.
 """
 
@@ -19,16 +20,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imp
 
 import torch
 
-from segment_concept import Box
+from segment_concept import Box, ObjectId
 from segment_concept.checkpoints.build import load
 from segment_concept.video.job import TrackJob, Watch, run_track
-from segment_concept.video.prompts import Shown
+from segment_concept.video.prompts import Shown, read_prompts
 from segment_concept.video.source import open_video
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("video")
+    parser.add_argument("--prompts", type=Path)
     parser.add_argument("--recipe", default="sec_compact")
     parser.add_argument("--objects", default="1,3")
     parser.add_argument("--threads", type=int, default=2)
@@ -41,7 +43,7 @@ def main() -> None:
     frames = 0
     for _ in range(options.repeat):
         for count in counts:
-            frames, took = once(tracker, options.video, count)
+            frames, took = once(tracker, options.video, count, options.prompts)
             seconds[count].append(took)
     first = statistics.median(seconds[counts[0]])
     for count in counts:
@@ -54,15 +56,9 @@ def main() -> None:
     print(f"peak memory of the process: {peak:.0f} MB, {options.threads} threads")
 
 
-def once(tracker, video: str, count: int) -> tuple[int, float]:  # type: ignore[no-untyped-def]
+def once(tracker, video: str, count: int, prompts: Path | None) -> tuple[int, float]:  # type: ignore[no-untyped-def]
     source = open_video(video)
-    height, width = source.info.size
-    step = width / (count + 1)
-    boxes = {
-        n + 1: Box(step * (n + 0.7), height * 0.3, step * (n + 1.3), height * 0.7)
-        for n in range(count)
-    }
-    shown = tuple(Shown(i, box) for i, box in boxes.items())
+    shown = read_prompts(prompts)[:count] if prompts else spread(source.info.size, count)
     done = [0]
 
     def count_frame(so_far: int, total: int | None) -> None:
@@ -70,9 +66,19 @@ def once(tracker, video: str, count: int) -> tuple[int, float]:  # type: ignore[
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        job = TrackJob(source, shown, Path(folder) / "out")
+        job = TrackJob(source, tuple(shown), Path(folder) / "out")
         run_track(job, tracker, Watch(on_frame=count_frame))
         return done[0], time.perf_counter() - began
+
+
+def spread(size: tuple[int, int], count: int) -> list[Shown]:
+    height, width = size
+    step = width / (count + 1)
+    low, high = height * 0.3, height * 0.7
+    return [
+        Shown(ObjectId(n + 1), Box(step * (n + 0.7), low, step * (n + 1.3), high))
+        for n in range(count)
+    ]
 
 
 if __name__ == "__main__":

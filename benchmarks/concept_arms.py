@@ -1,9 +1,10 @@
 """What of the compact concept network recognises: arms trained on the same questions, some seeds.
 
-    python benchmarks/concept_arms.py ASSETS [--steps 400] [--seeds 1,2,3] [--threads 1]
+    python benchmarks/concept_arms.py ASSETS [--steps 400] [--seeds 1,2,3] [--height 192]
 
 ASSETS is the cache that `segment-concept train assets` writes. All arms begin untrained and see
-the same clips, keyframes and queries in the same order; they are then asked about clips of
+the same clips, keyframes and queries in the same order, in frames smaller than those of the stage
+`recognise` (a step costs with the square of their area); they are then asked about clips of
 held-out cut-outs and backgrounds. A question is whether an object, known from keyframes, is in a
 frame (half of them begin a shot, most shots without it hold another of its kind), and where.
 """
@@ -78,21 +79,24 @@ def main() -> None:
     parser.add_argument(
         "--clips", type=int, default=100, help="held-out clips that are asked about"
     )
+    parser.add_argument("--height", type=int, default=192, help="of frames, in 5 : 3")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    stage = find_stage("recognise", options.steps)
+    size = {"height": options.height, "width": options.height * 5 // 3 // 32 * 32}
+    stage = replace(stage, diet=replace(stage.diet, clip=replace(stage.diet.clip, **size)))
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ARMS}
     for seed in (int(each) for each in options.seeds.split(",")):
-        for name, figures in run(options.assets, options.steps, seed, options.clips).items():
+        for name, figures in run(options.assets, stage, seed, options.clips).items():
             found[name].append(figures)
             print(f"seed {seed}  {name:30s} {_line([figures])}", flush=True)
     for name, each in found.items():
         print(f"{len(each)} seeds {name:30s} {_line(each)}")
 
 
-def run(assets: Path, steps: int, seed: int, clips: int) -> dict[str, tuple[float, float]]:
+def run(assets: Path, stage: Stage, seed: int, clips: int) -> dict[str, tuple[float, float]]:
     """Presence right and dice of the place, of held-out questions, for every arm."""
-    stage = find_stage("recognise", steps)
     world = fresh_model(assets, stage)
     arms = {name: _with_arm(world, network, seed) for name, network in ARMS.items()}
     optimizers = {
@@ -101,7 +105,7 @@ def run(assets: Path, steps: int, seed: int, clips: int) -> dict[str, tuple[floa
         if arm.concept is not None
     }
     stock = Stock(load(assets, "train"), stage.diet, world.trunk)
-    for step in range(steps):
+    for step in range(stage.schedule.steps):
         drawn = portions(stage.diet, seed, step, 0, 1)
         for name, arm in arms.items():
             for group in optimizers[name].param_groups:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.fused import FusedTrunk, fused
 from segment_concept.models.compact.layers import Linear
-from segment_concept.models.compact.network import _similar
+from segment_concept.models.compact.memory import _similar
 from segment_concept.models.compact.trunk import Trunk
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segment_concept.data.synthetic.pixels import chance
 from segment_concept.models.compact.concept import ConceptPath, Marked, marked
-from segment_concept.models.compact.network import Picture
+from segment_concept.models.compact.picture import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import MemoryPolicy
 from segment_concept.train.losses import Losses, LossWeights, dice

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.models.compact.concept import Marked, marked
-from segment_concept.models.compact.network import Picture
+from segment_concept.models.compact.picture import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
 from segment_concept.tracking.segmenter import Features

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.compact.network import Remembered
+from segment_concept.models.compact.memory import Remembered
 from segment_concept.tracking.memory import Recall, RecalledMap, RecalledPointer
 
 T = TypeVar("T")

@@ -8,13 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.network import (
-    MASKS,
-    PROMPT_CHANNELS,
-    CompactNetwork,
-    Picture,
-    Widths,
-)
+from segment_concept.models.compact.decoder import MASKS
+from segment_concept.models.compact.memory import PROMPT_CHANNELS
+from segment_concept.models.compact.network import CompactNetwork
+from segment_concept.models.compact.picture import Picture, Widths
 from segment_concept.models.compact.recalled import entries_of, remembered, same_frame
 from segment_concept.models.compact.trunk import Trunk
 from segment_concept.tracking.memory import Recall
