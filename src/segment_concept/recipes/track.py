@@ -127,10 +127,7 @@ def samurai_compact() -> Recipe:
 
 
 def sam2long_compact() -> Recipe:
-    """The bundled model with SAM2Long's tree of three hypotheses, streaming.
-
-    The compact network does not scale the keys of its memories; all else is as in SAM2Long.
-    """
+    """The bundled model with SAM2Long's tree of three hypotheses, streaming."""
     return replace(
         _bundled("sam2long_compact"),
         policy=TreeMemory(slots=7, pointers=8),

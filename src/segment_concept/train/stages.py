@@ -20,8 +20,9 @@ from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson
 from segment_concept.types import InputError
 
 _CUT_CLIP = ClipSpec(
-    frames=8, height=256, width=448, cut=1.0, absent=0.5, absent_by_cut=0.9, lookalike=0.8
+    frames=8, height=320, width=576, cut=1.0, absent=0.5, absent_by_cut=0.9, lookalike=0.8
 )
+_FEW = 200  # fine clips whose features are kept to be replayed: 4 GB a process
 
 
 def base(steps: int = 3000) -> Stage:
@@ -61,6 +62,7 @@ def finer(steps: int = 1800) -> Stage:
     stage = _further("finer", clip, Schedule(steps=steps, rate=4e-4, warm_up=50), seed=9)
     return replace(
         stage,
+        diet=replace(stage.diet, stock=_FEW),
         lesson=Lesson(weights=LossWeights(presence=2.0)),
         validation=size,
         validation_clips=48,
@@ -106,7 +108,7 @@ def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
         name="recognise",
-        diet=Diet(replace(_CUT_CLIP, height=320, width=576, camouflage=0.3), fresh=1, replayed=3),
+        diet=Diet(replace(_CUT_CLIP, camouflage=0.3), fresh=1, replayed=3, stock=_FEW),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
         lesson=RecognitionLesson(),
         validate_every=steps,
@@ -119,12 +121,13 @@ def concept(steps: int = 400) -> Stage:
     """What tracking makes of concepts; all else is frozen."""
     return Stage(
         name="concept",
-        diet=Diet(_CUT_CLIP, fresh=1, replayed=1),
+        diet=Diet(_CUT_CLIP, fresh=1, replayed=1, stock=_FEW),
         schedule=Schedule(steps=steps, rate=1e-3, warm_up=30, average=0.99),
         lesson=ConceptLesson(),
         policy=ReliableMemory(slots=7, pointers=8),
-        validate_every=250,
+        validate_every=steps,
         seed=5,
+        short_side=384,
     )
 
 
