@@ -34,7 +34,7 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """What is compared."""
     without = replace(recipe, trigger=Never())
     yield "memory of SAM 2", replace(without, policy=RecentMemory(slots=7, pointers=8))
-    for side in (256, 320, 384):
+    for side in (256, 320, 384, 416):
         for slots in (7, 12, 22):
             policy = ReliableMemory(slots=slots, pointers=min(16, slots + 1))
             named = f"{side} lines, memory of {slots}"
@@ -78,13 +78,13 @@ def held_out_clips(assets: Path, count: int, frames: int, *, calm: bool) -> list
     world = load(assets, "held_out")
     spec = ClipSpec(
         frames=frames,
-        height=384,
-        width=640,
+        height=480,
+        width=800,
         cut=float(not calm),
         absent=0.0,
         absent_by_cut=1.0,
         camouflage=0.4,
-        least_area=300,
+        least_area=470,
         speed=0.6,
     )
     return [

@@ -14,6 +14,7 @@ from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 from segment_concept.train import loop
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
+from segment_concept.train.export import mean_of
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.samples import Diet, Stock, portions
@@ -274,6 +275,18 @@ def test_of_the_network_a_lesson_changes_what_it_teaches_alone(
 def test_of_the_part_in_training_the_average_is_used():
     state = {"network": {"a": 1}, "concept": {"b": 2}, "average": {"b": 3}, "part": "concept"}
     assert loop.averaged(state) == {"network": {"a": 1}, "concept": {"b": 3}}
+
+
+def test_runs_are_averaged_part_by_part_each_with_what_it_would_be_used_with(tmp_path):
+    of = torch.tensor
+    states = {
+        "network.pt": {"network": {"a": of(9.0)}, "average": {"a": of(1.0)}, "step": 10},
+        "both.pt": {"network": {"a": of(3.0)}, "concept": {"b": of(5.0)}, "step": 20},
+    }
+    for name, state in states.items():
+        torch.save(state, tmp_path / name)
+    mean = mean_of([tmp_path / name for name in states])
+    assert mean == {"network": {"a": of(2.0)}, "concept": {"b": of(5.0)}, "step": 30}
 
 
 class _InThisProcess:

@@ -72,3 +72,26 @@ def export(
 
         card = export_compact(checkpoint, out, history)
     typer.echo(f"wrote {out}: {card}")
+
+
+@app.command("mean")
+def mean(
+    out: Annotated[Path, typer.Argument(help="The checkpoint to write.")],
+    checkpoints: Annotated[list[Path], typer.Argument(help="best.pt or state.pt of runs.")],
+    stage: Annotated[str, typer.Option(help="As whose it is validated.")] = "finer",
+    assets: Annotated[Path | None, typer.Option(help="Validate it on held-out clips.")] = None,
+) -> None:
+    """The mean of the weights of several runs that began at the same ones."""
+    with plain_errors():
+        from dataclasses import asdict
+
+        import torch
+
+        from segment_concept.train.export import mean_of, validated
+        from segment_concept.train.stages import find_stage
+
+        state = mean_of(checkpoints)
+        if assets is not None:
+            state["report"] = asdict(validated(state, find_stage(stage), assets))
+        torch.save(state, out)
+    typer.echo(f"wrote {out}: {state.get('report', 'not validated')}")

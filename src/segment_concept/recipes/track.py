@@ -65,7 +65,7 @@ class Recipe:
     trigger: Trigger = field(default_factory=Never)
     keyframes: int = 7
     exclusive: bool = False
-    short_side: int = 384
+    short_side: int = 416
     numbers: Numbers = "float32"
     concept_numbers: Numbers = "auto"
     four_bit: bool = False

@@ -1,6 +1,7 @@
 """From a training run to the file of weights that is shipped."""
 
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import torch
 
 from segment_concept.checkpoints.compact import save_compact
 from segment_concept.checkpoints.trunk import imagenet_trunk
+from segment_concept.data.synthetic import load
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.train.loop import averaged, take_over
+from segment_concept.train.loop import Stage, averaged, take_over, tracker_of
+from segment_concept.train.validation import Report, validate, validation_clips
 
 DATA = (
     "synthetic clips of data/synthetic: cut-outs of tuxpaint-stamps-default, photographs of "
@@ -25,11 +28,7 @@ def export_compact(checkpoint: Path, out: Path, history: str = "") -> dict[str, 
     Returns the card: data, commit, steps, how it was trained, figures on held-out clips.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    parts = averaged(state)
-    network = CompactNetwork()
-    path = ConceptPath(network.widths) if "concept" in parts else None
-    segmenter = CompactSegmenter(imagenet_trunk(), network, path)
-    take_over(segmenter, parts)
+    segmenter = _built(averaged(state))
     card = {
         "name": "sec-compact",
         "licence": "Apache-2.0",
@@ -41,6 +40,37 @@ def export_compact(checkpoint: Path, out: Path, history: str = "") -> dict[str, 
     }
     save_compact(segmenter, out, card)
     return card
+
+
+def mean_of(checkpoints: Sequence[Path]) -> dict[str, Any]:
+    """The mean of the averaged weights of several runs, to be exported like one of them.
+
+    Runs that began at the same weights lie close enough together for their mean to be a network
+    that is as good, or better (Wortsman et al., 2022). Of each part those runs count that have it.
+    """
+    states = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    runs = [averaged(state) for state in states]
+    mean: dict[str, Any] = {"step": sum(state["step"] for state in states)}
+    for part in ("network", "concept"):
+        own = [run[part] for run in runs if part in run]
+        if own:
+            mean[part] = {name: torch.stack([w[name] for w in own]).mean(0) for name in own[0]}
+    return mean
+
+
+def validated(state: Mapping[str, Any], stage: Stage, assets: Path) -> Report:
+    """What the weights of a checkpoint do on the held-out clips of a stage."""
+    segmenter = _built(averaged(state), stage.short_side)
+    clips = validation_clips(load(assets, "held_out"), stage.validation, stage.validation_clips)
+    return validate(tracker_of(segmenter.eval(), stage), clips)
+
+
+def _built(parts: Mapping[str, Any], short_side: int = 256) -> CompactSegmenter:
+    network = CompactNetwork()
+    path = ConceptPath(network.widths) if "concept" in parts else None
+    segmenter = CompactSegmenter(imagenet_trunk(), network, path, short_side=short_side)
+    take_over(segmenter, parts)
+    return segmenter
 
 
 def _commit() -> str:

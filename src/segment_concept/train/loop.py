@@ -208,7 +208,7 @@ class _Run:
             return Report(*[math.nan] * 7)
         kept = {k: v.clone() for k, v in self.trained.state_dict().items()}
         self.trained.load_state_dict(self.average)
-        report = validate(_tracker(self.segmenter.eval(), self.stage), self.held_out)
+        report = validate(tracker_of(self.segmenter.eval(), self.stage), self.held_out)
         self._log("held_out", asdict(report) | {"score": report.score})
         if report.score > self.best:
             self.best = report.score
@@ -256,7 +256,7 @@ def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
     return part
 
 
-def _tracker(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
+def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
     """What is validated: with concepts where they are trained."""
     if stage.lesson.part != "concept":
         return Tracker(segmenter, stage.policy)

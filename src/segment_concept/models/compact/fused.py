@@ -1,11 +1,12 @@
 """The trunk as it runs fastest on a CPU.
 
 What differs from `Trunk`, for the same numbers to rounding: a convolution and the ReLU6 behind it
-are one pass of oneDNN, weights are laid out for it once instead of on every frame, and a stride of
-2 pads nothing beforehand.
+are one pass of oneDNN, weights are laid out once for every size of picture and not on every frame,
+and a stride of 2 pads nothing beforehand.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.trunk import MobileBlock, SameConv, Trunk
 
-NOMINAL = (256, 448)  # the input for which weights are laid out; others do, a little slower
+SIZES = 4  # of pictures, for which laid out weights are kept: 14 MB each
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -35,23 +36,29 @@ class FusedTrunk(Trunk):
         self.load_state_dict(trunk.state_dict(), assign=True)
         self.requires_grad_(False)
         self.train(trunk.training)
-        h, w = (side // 2 for side in NOMINAL)
-        self._first = fused_conv(self.stem, NOMINAL, clamped=True)
-        self._layers = []
-        for block in cast(Sequence[MobileBlock], self.blocks):
-            self._layers.append(_fused_block(block, (h, w)))
-            stride = block.depthwise.stride[0]
-            h, w = h // stride, w // stride
+        self._laid_out = lru_cache(maxsize=SIZES)(self._lay_out)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        x = self._first((pixels - 127.0) / 128.0)
+        first, layers = self._laid_out((pixels.shape[-2], pixels.shape[-1]))
+        x = first((pixels - 127.0) / 128.0)
         levels = []
-        for i, layer in enumerate(self._layers):
+        for i, layer in enumerate(layers):
             x = layer(x)
             if i in self.tapped:
                 levels.append(x)
         return tuple(levels)
+
+    def _lay_out(self, size: tuple[int, int]) -> tuple[Layer, list[Layer]]:
+        """The stem and the blocks for pictures (h, w): oneDNN wants other weights for each size."""
+        first = fused_conv(self.stem, size, clamped=True)
+        h, w = (side // 2 for side in size)
+        layers = []
+        for block in cast(Sequence[MobileBlock], self.blocks):
+            layers.append(_fused_block(block, (h, w)))
+            stride = block.depthwise.stride[0]
+            h, w = h // stride, w // stride
+        return first, layers
 
 
 def _fused_block(block: MobileBlock, size: tuple[int, int]) -> Layer:
@@ -70,7 +77,7 @@ def _fused_block(block: MobileBlock, size: tuple[int, int]) -> Layer:
 
 @torch.no_grad()
 def fused_conv(conv: SameConv, size: tuple[int, int], *, clamped: bool) -> Layer:
-    """A convolution of inputs of about `size` (h, w), `clamped` to [0, 6] in the same pass.
+    """A convolution of inputs of `size` (h, w), `clamped` to [0, 6] in the same pass.
 
     With stride 2, "same" padding is one more on the far side than on the near one. Under a kernel
     that begins with a row and a column of zeros it is the same on all sides.

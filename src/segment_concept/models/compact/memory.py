@@ -18,7 +18,8 @@ from segment_concept.models.compact.layers import (
 from segment_concept.models.compact.picture import Picture, Widths
 
 PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
-AGES = 5  # embeddings of a memory's age: prompted, newest, second, older, prompt of this frame
+AGES = 5  # embeddings of a memory's age, which is one of:
+PROMPTED, NEWEST, SECOND, OLDER, SAME_FRAME = range(AGES)  # the last: a prompt of this frame
 CELLS = 4  # 2x2 mask cells of a token
 
 
@@ -107,9 +108,9 @@ class MemoryAttention(nn.Module):
         prior = mix[0] * first[..., v:] + mix[1] * second[..., v:]
         return self.norm_out(x), prior, similar
 
-    def _bias(self, memory: Remembered, layer: int, tokens_each: int) -> Tensor:
+    def _bias(self, layer: int, ages: Tensor, missing: Tensor, tokens_each: int) -> Tensor:
         """(S, N * L), -inf on padding."""
-        bias = self.age_bias[layer][memory.ages].masked_fill(memory.missing, float("-inf"))
+        bias = self.age_bias[layer][ages].masked_fill(missing, float("-inf"))
         return bias.repeat_interleave(tokens_each, dim=1)
 
     def _first(self, picture: Picture, memory: Remembered, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,7 +120,7 @@ class MemoryAttention(nn.Module):
         """
         k = self.widths.match
         tokens_each = picture.tokens.shape[1]
-        bias = self._bias(memory, 0, tokens_each)
+        bias = self._bias(0, memory.ages, memory.missing, tokens_each)
         inside = values[..., self.widths.value :].mean(-1) > 0  # (O, N * L)
         read, similar = [values[:0]] * len(values), [values[:0]] * len(values)
         for s, missing in enumerate(memory.missing):
@@ -139,22 +140,38 @@ class MemoryAttention(nn.Module):
     def _second(
         self, x: Tensor, grid: tuple[int, int], memory: Remembered, values: Tensor
     ) -> Tensor:
+        """What an object's own tokens ask of prompts, the two newest frames, and pointers.
+
+        Older frames answer the first attention alone: here they changed nothing (docs/LOG.md), and
+        every object pays for itself.
+        """
         k = self.widths.match
         rotation = grid_rotation(*grid, self.widths.pairs, x)
         q = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), rotation)
+        near = (memory.ages != OLDER) & ~memory.missing  # (S, N)
+        most = int(near.sum(1).max())
+        chosen = (~near).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+        ages, missing = memory.ages.gather(1, chosen), ~near.gather(1, chosen)
         pointers = memory.pointers + self.pointer_age[memory.pointer_ages]
         keys = torch.cat(
             [
-                memory.keys[..., k:][memory.set_of],
+                _maps(memory.keys[..., k:], chosen, x.shape[1])[memory.set_of],
                 F.normalize(self.pointer_key(pointers), dim=-1) * memory.pointer_scales[..., None],
             ],
             dim=1,
         )
+        values = _maps(values, chosen[memory.set_of], x.shape[1])
         values = torch.cat([values, F.pad(self.pointer_value(pointers), (0, CELLS))], dim=1)
-        bias = self._bias(memory, 1, x.shape[1])[memory.set_of]
+        bias = self._bias(1, ages, missing, x.shape[1])[memory.set_of]
         hidden = torch.zeros_like(pointers[..., 0]).masked_fill(memory.no_pointer, float("-inf"))
         bias = torch.cat([bias, hidden], dim=1)
         return onednn.attend(q * self.log_sharpness[1].exp(), keys, values, bias)
+
+
+def _maps(x: Tensor, chosen: Tensor, tokens_each: int) -> Tensor:
+    """(B, M * L, C): of x (B, N * L, C) the maps that are chosen, (B, M)."""
+    rows = torch.arange(len(x), device=x.device)[:, None]
+    return x.unflatten(1, (-1, tokens_each))[rows, chosen].flatten(1, 2)
 
 
 def _similar(likeness: Tensor, inside: Tensor) -> Tensor:

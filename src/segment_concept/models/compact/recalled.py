@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.compact.memory import Remembered
+from segment_concept.models.compact.memory import (
+    NEWEST,
+    OLDER,
+    PROMPTED,
+    SAME_FRAME,
+    Remembered,
+)
 from segment_concept.tracking.memory import Recall, RecalledMap, RecalledPointer
 
 T = TypeVar("T")
-
-_PROMPTED, _NEWEST, _OLDER, _SAME_FRAME = 0, 1, 3, 4  # ages, as the network embeds them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +43,7 @@ def entries_of(recall: Recall) -> list[Entry]:
 
 def same_frame(values: Tensor, keys: Tensor) -> Entry:
     """A prompt on the very frame that is looked at, as a map."""
-    return Entry(-1, _SAME_FRAME, values, keys)
+    return Entry(-1, SAME_FRAME, values, keys)
 
 
 def remembered(
@@ -100,14 +104,14 @@ def _pointers(recalls: Sequence[Recall], blank: Tensor) -> dict[str, Tensor]:
 def _entry(recalled: RecalledMap) -> Entry:
     memory = recalled.memory
     assert memory.image is not None, "memorize() gives every memory its image's keys"
-    age = _PROMPTED if recalled.prompted else min(_NEWEST + recalled.slot, _OLDER)
+    age = PROMPTED if recalled.prompted else min(NEWEST + recalled.slot, OLDER)
     return Entry(memory.frame_index, age, memory.features, memory.image, recalled.key_scale)
 
 
 def _pointer_age(recall: Recall, pointer: RecalledPointer) -> int:
     if any(m.prompted and m.memory is pointer.memory for m in recall.maps):
-        return _PROMPTED
-    return min(max(pointer.distance, _NEWEST), _OLDER)
+        return PROMPTED
+    return min(max(pointer.distance, NEWEST), OLDER)
 
 
 def _scaled(entry: Entry) -> Tensor:
