@@ -56,7 +56,7 @@ def steady(steps: int = 2400) -> Stage:
 
 
 def finer(steps: int = 1800) -> Stage:
-    """Goes on from `steady` at the size that is tracked at, with more absences."""
+    """Goes on from `steady` on still finer frames, with more cuts and absences."""
     size = ClipSpec(frames=8, height=384, width=672, camouflage=0.4)
     clip = replace(size, frames=6, cut=0.45, absent=0.45, absent_by_cut=0.6, least_area=300)
     stage = _further("finer", clip, Schedule(steps=steps, rate=4e-4, warm_up=50), seed=9)
