@@ -171,7 +171,8 @@ class MemoryAttention(nn.Module):
 def _maps(x: Tensor, chosen: Tensor, tokens_each: int) -> Tensor:
     """(B, M * L, C): of x (B, N * L, C) the maps that are chosen, (B, M)."""
     rows = torch.arange(len(x), device=x.device)[:, None]
-    return x.unflatten(1, (-1, tokens_each))[rows, chosen].flatten(1, 2)
+    found: Tensor = x.unflatten(1, (-1, tokens_each))[rows, chosen].flatten(1, 2)
+    return found
 
 
 def _similar(likeness: Tensor, inside: Tensor) -> Tensor:
