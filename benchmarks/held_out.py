@@ -1,15 +1,15 @@
 """Variants of the compact recipes on held-out synthetic clips: what their defaults are chosen by.
 
-    python benchmarks/held_out.py ASSETS [--weights FILE] [--clips 24] [--frames 24]
+    python benchmarks/held_out.py ASSETS [--weights FILE] [--clips 24] [--calm 24] [--seed N]
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
-held-out part only, in pictures larger than the network's. As many calm clips, of which J and F are
-told, as clips with cuts, half of them with shots without the target. J counts an empty mask as
+held-out part only, in pictures larger than the network's. Calm clips, of which J and F are told,
+and clips with cuts, half of them with shots without the target. J counts an empty mask as
 right where the target is absent, as J does in the real benchmarks.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +18,7 @@ import torch
 
 from segment_concept import Frame, Mask, ObjectId
 from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.synthetic import Clip, ClipSpec, load, render_clip
+from segment_concept.data.synthetic import Assets, Clip, ClipSpec, load, render_clip
 from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
@@ -53,7 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("assets", type=Path)
     parser.add_argument("--weights", help="other weights for the recipes")
-    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--clips", type=int, default=24, help="with cuts")
+    parser.add_argument("--calm", type=int, default=24, help="clips without")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first clip")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--only", default="", help="variants with these words in their name")
     parser.add_argument("--threads", type=int, default=2)
@@ -62,10 +64,10 @@ def main() -> None:
     recipe = find_recipe("sec_compact")
     if options.weights:
         recipe = replace(recipe, weights=options.weights)
-    calm, cut = (
-        held_out_clips(options.assets, options.clips, options.frames, calm=calm)
-        for calm in (True, False)
-    )
+    world, frames = load(options.assets, "held_out"), options.frames
+    cut = held_out_clips(world, range(options.seed, options.seed + options.clips), frames)
+    first = options.seed + options.calm
+    calm = held_out_clips(world, range(first, first + options.calm), frames, calm=True)
     has_concept = load_tracker(replace(recipe, trigger=Never())).concept is not None
     for name, variant in variants(recipe):
         answered = has_concept or isinstance(variant.trigger, Never)
@@ -73,9 +75,10 @@ def main() -> None:
             print(f"{name:30s} {measure(load_tracker(variant), calm, cut)}", flush=True)
 
 
-def held_out_clips(assets: Path, count: int, frames: int, *, calm: bool) -> list[Clip]:
+def held_out_clips(
+    world: Assets, seeds: Iterable[int], frames: int, *, calm: bool = False
+) -> list[Clip]:
     """Clips without cuts and absences, or clips that all have cuts."""
-    world = load(assets, "held_out")
     spec = ClipSpec(
         frames=frames,
         height=480,
@@ -88,12 +91,8 @@ def held_out_clips(assets: Path, count: int, frames: int, *, calm: bool) -> list
         speed=0.6,
     )
     return [
-        render_clip(
-            world,
-            replace(spec, absent=float(not calm and n % 2 == 1)),
-            FIRST_SEED + (count if calm else 0) + n,
-        )
-        for n in range(count)
+        render_clip(world, replace(spec, absent=float(not calm and n % 2 == 1)), seed)
+        for n, seed in enumerate(seeds)
     ]
 
 

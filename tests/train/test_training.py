@@ -19,7 +19,7 @@ from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.samples import Diet, Stock, portions
 from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson, unroll
-from segment_concept.types import Box, Mask, Points
+from segment_concept.types import Box, CheckpointError, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
 
@@ -287,6 +287,17 @@ def test_runs_are_averaged_part_by_part_each_with_what_it_would_be_used_with(tmp
         torch.save(state, tmp_path / name)
     mean = mean_of([tmp_path / name for name in states])
     assert mean == {"network": {"a": of(2.0)}, "concept": {"b": of(5.0)}, "step": 30}
+
+
+@pytest.mark.parametrize("content", [None, b"# no weights\n", {"weight": 1}])
+def test_a_file_that_no_run_left_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "other.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"other\.pt"):
+        loop.read_state(path)
 
 
 class _InThisProcess:

@@ -13,7 +13,7 @@ from segment_concept.data.synthetic import load
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.train.loop import Stage, averaged, take_over, tracker_of
+from segment_concept.train.loop import Stage, averaged, read_state, take_over, tracker_of
 from segment_concept.train.validation import Report, validate, validation_clips
 
 DATA = (
@@ -26,8 +26,11 @@ def export_compact(checkpoint: Path, out: Path, history: str = "") -> dict[str, 
     """Write the averaged weights of `checkpoint` (best.pt or state.pt) with their card.
 
     Returns the card: data, commit, steps, how it was trained, figures on held-out clips.
+
+    Raises:
+        CheckpointError: the file is none of a run.
     """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = read_state(checkpoint)
     segmenter = _built(averaged(state))
     card = {
         "name": "sec-compact",
@@ -47,8 +50,11 @@ def mean_of(checkpoints: Sequence[Path]) -> dict[str, Any]:
 
     Runs that began at the same weights lie close enough together for their mean to be a network
     that is as good, or better (Wortsman et al., 2022). Of each part those runs count that have it.
+
+    Raises:
+        CheckpointError: one of the files is none of a run.
     """
-    states = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    states = [read_state(path) for path in checkpoints]
     runs = [averaged(state) for state in states]
     mean: dict[str, Any] = {"step": sum(state["step"] for state in states)}
     for part in ("network", "concept"):

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.samples import Diet, FreshClips, Stock, portions
 from segment_concept.train.unroll import Lesson
 from segment_concept.train.validation import Report, validate, validation_clips
+from segment_concept.types import CheckpointError
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class _Run:
     def resume(self) -> None:
         path = self.out / "state.pt"
         if path.exists():
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_state(path)
             take_over(self.segmenter, state)
             self.average = state["average"]
             self.optimizer.load_state_dict(state["optimizer"])
@@ -262,6 +264,23 @@ def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
         return Tracker(segmenter, stage.policy)
     encoder = CompactConceptEncoder(segmenter)
     return Tracker(segmenter, stage.policy, trigger=stage.trigger, concept=encoder)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A state.pt or best.pt of a run, or a mean of several.
+
+    Raises:
+        CheckpointError: there is no such file, or it is none of a training run.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}: check the name") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged, or no checkpoint of a training run") from error
+    if not isinstance(state, dict) or not {"network", "step"} <= state.keys():
+        raise CheckpointError(f"{path} is no state.pt or best.pt of a training run")
+    return state
 
 
 def averaged(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:

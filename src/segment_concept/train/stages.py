@@ -13,7 +13,14 @@ from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
-from segment_concept.train.loop import Schedule, Stage, averaged, measure_levels, take_over
+from segment_concept.train.loop import (
+    Schedule,
+    Stage,
+    averaged,
+    measure_levels,
+    read_state,
+    take_over,
+)
 from segment_concept.train.losses import LossWeights
 from segment_concept.train.samples import Diet
 from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson
@@ -22,7 +29,7 @@ from segment_concept.types import InputError
 _CUT_CLIP = ClipSpec(
     frames=8, height=320, width=576, cut=1.0, absent=0.5, absent_by_cut=0.9, lookalike=0.8
 )
-_FEW = 200  # fine clips whose features are kept to be replayed: 4 GB a process
+_FEW = 200  # fine clips whose features are kept to be replayed: 1.7 GB of them a process
 
 
 def base(steps: int = 3000) -> Stage:
@@ -162,7 +169,7 @@ def continue_from(segmenter: CompactSegmenter, state: Path) -> None:
             parts["concept"] = known.concept.state_dict()
         take_over(segmenter, parts)
         return
-    take_over(segmenter, averaged(torch.load(state, map_location="cpu", weights_only=True)))
+    take_over(segmenter, averaged(read_state(state)))
 
 
 def fresh_model(assets: Path, stage: Stage) -> CompactSegmenter:

@@ -61,9 +61,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
 def in_blocks(x: Tensor, width: int) -> Sequence[Tensor]:
     """x (L, C), some rows at a time: a result of `width` columns for them is kept when freed."""
-    at_most = max(1, _LARGEST // (width * x.element_size())) if usable(x) else len(x)
-    blocks = max(1, -(-len(x) // at_most))
-    return x.tensor_split(blocks)
+    if not usable(x):
+        return (x,)
+    at_most = max(1, _LARGEST // (width * x.element_size()))
+    return x.tensor_split(-(-len(x) // at_most))
 
 
 def _attend_one(q: Tensor, k: Tensor, v_t: Tensor, bias: Tensor) -> Tensor:
