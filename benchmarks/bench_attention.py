@@ -1,28 +1,30 @@
-"""What the size of its matrix costs the compact model's attention on a CPU.
+"""What the compact model's first attention costs on a CPU, frame by frame and in one softmax.
 
     python benchmarks/bench_attention.py [--threads 2]
 
-Milliseconds of one object's attention, median of some rounds, with the matrix of weights made whole
-and in blocks of some megabytes; GLIBC keeps what is freed up to 32 MB (checkpoints/allocator.py).
+Milliseconds of it for 1 and for 3 objects that remember the same frames, median of some rounds.
 """
 
 import argparse
 import os
 import statistics
 import time
-from unittest.mock import patch
+from collections.abc import Callable
+from functools import partial
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imported
 
 import torch
+from torch import Tensor
 
 from segment_concept.checkpoints.allocator import keep_freed_memory
 from segment_concept.models.compact import onednn
+from segment_concept.models.compact.attend import ask, merge
 from segment_concept.models.compact.memory import CELLS
 from segment_concept.models.compact.picture import Widths
 
 SIZES = ((1008, 7), (1196, 7), (1392, 7), (1008, 22))  # tokens of a picture, memories
-BLOCKS = (None, 30, 16, 4)  # MB, or whole
+OBJECTS = (1, 3)
 
 
 def main() -> None:
@@ -32,24 +34,41 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
+    widths = Widths()
     for tokens, memories in SIZES:
-        took = [milliseconds(tokens, memories, block, options.rounds) for block in BLOCKS]
-        said = (f"{b or 'whole'} {t:.1f}" for b, t in zip(BLOCKS, took, strict=True))
-        print(f"{tokens} x {memories}: " + ", ".join(said))
+        for objects in OBJECTS:
+            q = torch.randn(tokens, widths.match)
+            keys = torch.randn(memories, tokens, widths.match)
+            values = torch.randn(memories, objects, tokens, widths.value + CELLS)
+            whole, parts = (
+                milliseconds(partial(way, q, keys, values), options.rounds)
+                for way in (in_one_softmax, by_frames)
+            )
+            print(
+                f"{tokens} x {memories}, objects {objects}: in one softmax {whole:.1f}, "
+                f"frame by frame {parts:.1f}"
+            )
 
 
-def milliseconds(tokens: int, memories: int, block: int | None, rounds: int) -> float:
-    widths, keys = Widths(), tokens * memories
-    q, k = torch.randn(1, tokens, widths.match), torch.randn(1, keys, widths.match)
-    v, bias = torch.randn(1, keys, widths.value + CELLS), torch.zeros(1, keys)
+def in_one_softmax(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    columns = values.permute(1, 3, 0, 2).flatten(2).flatten(0, 1).contiguous()
+    parts = onednn.in_blocks(q, keys.shape[0] * keys.shape[1])
+    every = keys.flatten(0, 1)
+    return torch.cat([onednn.linear(onednn.linear(x, every).softmax(-1), columns) for x in parts])
+
+
+def by_frames(q: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
+    answers = [ask(q, k, v) for k, v in zip(keys, values, strict=True)]
+    weights = [a.weight for a in answers]
+    return [merge([a.values[o] for a in answers], weights)[0] for o in range(values.shape[1])]
+
+
+def milliseconds(work: Callable[[], object], rounds: int) -> float:
     spent = []
-    with (
-        patch.object(onednn, "_LARGEST", block << 20 if block else 1 << 40),
-        torch.inference_mode(),
-    ):
+    with torch.inference_mode():
         for _ in range(3 + rounds):
             began = time.perf_counter()
-            onednn.attend(q, k, v, bias)
+            work()
             spent.append(1000 * (time.perf_counter() - began))
     return statistics.median(spent[3:])
 

@@ -4,8 +4,9 @@
 
 One table on the axes of the paper's: J&F of clips without, with one and with several cuts, the
 first frame's mask given, one row for every step from SAM 2's memory to SeC with two passes. CUTS
-are folders of `segment-concept cuts` or of one seed of make_davis_cuts.py each; with several, the
-spread over them is shown too. Averages are over clips; first and last frames do not count.
+are folders of `segment-concept cuts` or of one seed of make_davis_cuts.py each; with several, each
+one's figures and their spread are shown too. Averages are over clips; first and last frames do not
+count.
 """
 
 import argparse
@@ -144,12 +145,13 @@ def figures(done: Sequence[tuple[Unit, Tally, int]]) -> dict[str, float]:
             row[f"{split} J"] = _mean(np.mean(t.j) for _, t in clips)
             row[f"{split} F"] = _mean(np.mean(t.f) for _, t in clips)
             row[f"{split} J&F"] = (row[f"{split} J"] + row[f"{split} F"]) / 2
-            by_data = [
-                _mean((np.mean(t.j) + np.mean(t.f)) / 2 for u, t in clips if u.data == data)
-                for data in {u.data for u, _ in clips}
-            ]
+            by_data = {
+                data: _mean((np.mean(t.j) + np.mean(t.f)) / 2 for u, t in clips if u.data == data)
+                for data in dict.fromkeys(u.data for u, _ in clips)
+            }
             if len(by_data) > 1:
-                row[f"{split} spread"] = float(np.std(by_data, ddof=1))
+                row[f"{split} spread"] = float(np.std(list(by_data.values()), ddof=1))
+                row |= {f"{split} J&F {data.name}": mean for data, mean in by_data.items()}
     if done:
         visible = np.concatenate([t.visible for _, t, _ in done])
         empty = np.concatenate([t.empty for _, t, _ in done])

@@ -206,8 +206,6 @@ def listen(video: Held, trigger: str) -> Heard:
                     before=before,
                     now=look,
                     frames_since_asked=since,
-                    worst_quality=1.0,
-                    worst_presence=1.0,
                     previous_index=frame.index - 1,
                     asked_before=asked,
                     notes=notes,

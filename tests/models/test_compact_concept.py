@@ -156,6 +156,20 @@ def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_change
     torch.testing.assert_close(plain.presence, informed.presence)
 
 
+def test_who_is_asked_about_must_be_likelier_by_the_reserve(frames):
+    segmenter = model()
+    features = segmenter.encode([frames[1]])
+    session = Tracker(segmenter).session()
+    session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
+    recalls = [session.tracker.policy.recall(session.tracks[i][0].bank, Moment(1)) for i in (A, B)]
+    concepts = [None, torch.randn(SMALL.concept)]
+    plain = segmenter.propose(features, recalls, concepts, [0, 0])
+    segmenter.reserve = 1.5
+    reserved = segmenter.propose(features, recalls, concepts, [0, 0])
+    torch.testing.assert_close(plain.presence - reserved.presence, torch.tensor([0.0, 1.5]))
+    assert torch.equal(plain.logits, reserved.logits)
+
+
 def test_weights_with_a_concept_path_come_back_with_it(segmenter, tmp_path):
     save_compact(segmenter, tmp_path / "model.safetensors", {})
     again = load_compact(tmp_path / "model.safetensors", short_side=64)

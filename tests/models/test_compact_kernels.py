@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segment_concept.models.compact import fused as fused_module
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.fused import FusedTrunk, fused
-from segment_concept.models.compact.layers import Linear
+from segment_concept.models.compact.layers import Attention, Linear
 from segment_concept.models.compact.trunk import Trunk
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
@@ -32,6 +33,20 @@ def test_a_fused_trunk_gives_the_trunks_levels_for_pictures_of_one_size_after_an
         with torch.inference_mode():
             for expected, found in zip(trunk(pixels), made(pixels), strict=True):
                 assert expected.abs().max() > 0.01
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize("strip", [1, 20_000, 200_000])
+def test_a_large_picture_is_made_in_strips_that_fit_together(trunk, monkeypatch, strip):
+    monkeypatch.setattr(fused_module, "_LARGEST", 0)
+    monkeypatch.setattr(fused_module, "_STRIP", strip)
+    made = fused(trunk)
+    for count in (1, 2):
+        pixels = torch.rand(count, 3, 96, 160).mul(255)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            for expected, found in zip(trunk(pixels), made(pixels), strict=True):
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -68,27 +83,23 @@ def test_gradients_flow_where_they_are_wanted():
     assert layer.weight.grad.abs().sum() > 0
 
 
-def test_attention_is_the_same_with_and_without_gradients():
-    torch.manual_seed(0)
-    q, k, v = torch.randn(2, 5, 8), torch.randn(2, 11, 8), torch.randn(2, 11, 12)
-    bias = torch.randn(2, 11)
-    bias[1, 7:] = float("-inf")
-    v[1, 7:] = 1e6  # would show if a hidden key were attended to
-    expected = (q @ k.transpose(1, 2) + bias[:, None]).softmax(-1) @ v
-    with torch.inference_mode():
-        without = onednn.attend(q, k, v, bias)
-    torch.testing.assert_close(without, expected)
-    torch.testing.assert_close(onednn.attend(q, k, v, bias), expected)
-
-
 @needs_onednn
-def test_attention_some_rows_at_a_time_is_attention(monkeypatch):
-    torch.manual_seed(0)
-    q, k, v, bias = (torch.randn(2, *size) for size in ((7, 8), (11, 8), (11, 12), (11,)))
-    whole = F.scaled_dot_product_attention(
-        *(F.pad(x, (0, 12 - x.shape[-1])) for x in (q, k, v)), bias[:, None], scale=1.0
-    )
+def test_rows_are_taken_in_blocks_that_are_not_too_large(monkeypatch):
     monkeypatch.setattr(onednn, "_LARGEST", 2 * 11 * 4)
     with torch.inference_mode():
-        assert [len(block) for block in onednn.in_blocks(q[0], 11)] == [2, 2, 2, 1]
-        torch.testing.assert_close(onednn.attend(q, k, v, bias), whole)
+        assert [len(block) for block in onednn.in_blocks(torch.randn(7, 8), 11)] == [2, 2, 2, 1]
+        assert [len(block) for block in onednn.in_blocks(torch.randn(0, 8), 11)] == [0]
+    assert len(onednn.in_blocks(torch.randn(7, 8), 11)) == 1  # with gradients it is not made again
+
+
+@pytest.mark.parametrize("grid", [(4, 6), (2, 2)])
+def test_pooled_keys_are_means_of_two_by_two(grid):
+    torch.manual_seed(0)
+    h, w = grid
+    attention = Attention(16, 8, heads=2)
+    x = torch.randn(1, h * w, 16)
+    with torch.inference_mode():
+        found = attention(x, x, x, pooled=grid)
+        # Keys and values are linear in x: means of theirs are those of means.
+        means = F.avg_pool2d(x.transpose(1, 2).unflatten(-1, grid), 2).flatten(2).transpose(1, 2)
+        torch.testing.assert_close(found, attention(x, means, means))

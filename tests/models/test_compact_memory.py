@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from segment_concept.models.compact.memory import (
     CELLS,
@@ -13,13 +14,14 @@ from segment_concept.models.compact.memory import (
     PROMPTED,
     SECOND,
     MemoryAttention,
+    Pointers,
     Remembered,
-    _similar,
+    RememberedFrame,
 )
 from segment_concept.models.compact.picture import Picture, Widths
 
 WIDTHS = Widths()
-GRID = (2, 3)
+GRID = (2, 4)
 L = GRID[0] * GRID[1]
 
 
@@ -40,20 +42,31 @@ def _keys(objects: int, tokens: int) -> torch.Tensor:
     return F.normalize(torch.randn(objects, tokens, WIDTHS.match), dim=-1)
 
 
-def _memory(ages: list[list[int]], missing: list[list[bool]]) -> Remembered:
-    """A set of frames for each object."""
-    objects, maps = len(ages), len(ages[0])
-    return Remembered(
-        keys=torch.cat([_keys(objects, maps * L), _keys(objects, maps * L)], dim=-1),
-        set_of=torch.arange(objects),
-        values=torch.randn(objects, maps * L, WIDTHS.value + CELLS),
-        ages=torch.tensor(ages),
-        missing=torch.tensor(missing),
-        pointers=torch.randn(objects, 1, WIDTHS.pointer),
-        pointer_ages=torch.zeros(objects, 1, dtype=torch.long),
-        pointer_scales=torch.ones(objects, 1),
-        no_pointer=torch.zeros(objects, 1, dtype=torch.bool),
+def _memory(ages: list[list[int]]) -> Remembered:
+    """Frames of every object's own."""
+    objects = len(ages)
+    frames = [_frame((o,), (age,)) for o, each in enumerate(ages) for age in each]
+    return Remembered(tuple(frames), _pointers(objects))
+
+
+def _frame(objects: tuple[int, ...], ages: tuple[int, ...]) -> RememberedFrame:
+    keys = torch.cat([_keys(1, L), _keys(1, L)], dim=-1)[0]
+    values = torch.randn(len(objects), L, WIDTHS.value + CELLS)
+    return RememberedFrame(keys, objects, ages, values)
+
+
+def _pointers(objects: int) -> Pointers:
+    return Pointers(
+        vectors=torch.randn(objects, 1, WIDTHS.pointer),
+        ages=torch.zeros(objects, 1, dtype=torch.long),
+        scales=torch.ones(objects, 1),
+        hidden=torch.zeros(objects, 1, dtype=torch.bool),
     )
+
+
+def _asked(attention: MemoryAttention, picture: Picture, memory: Remembered) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...] = attention(picture, attention.hear(picture, memory), memory.pointers)
+    return found
 
 
 @pytest.fixture
@@ -65,45 +78,41 @@ def attention() -> MemoryAttention:
 @torch.no_grad()
 def test_the_second_attention_asks_prompts_and_the_two_newest_frames_alone(attention):
     picture = _picture(1)
-    memory = _memory([[PROMPTED, OLDER, OLDER, SECOND, NEWEST]], [[False] * 5])
-    plain = attention(picture, memory)[0]
-    for number, age in enumerate(memory.ages[0].tolist()):
-        keys = memory.keys.clone()
-        keys[:, number * L : (number + 1) * L, WIDTHS.match :] = _keys(1, L)
-        changed = attention(picture, replace(memory, keys=keys))[0]
-        assert torch.equal(changed, plain) == (age == OLDER)
+    memory = _memory([[PROMPTED, OLDER, OLDER, SECOND, NEWEST]])
+    plain = _asked(attention, picture, memory)[0]
+    for number, frame in enumerate(memory.frames):
+        keys = torch.cat([frame.keys[:, : WIDTHS.match], _keys(1, L)[0]], dim=1)
+        frames = list(memory.frames)
+        frames[number] = replace(frame, keys=keys)
+        changed = _asked(attention, picture, replace(memory, frames=tuple(frames)))[0]
+        assert torch.equal(changed, plain) == (frame.ages == (OLDER,))
 
 
 @torch.no_grad()
 def test_objects_with_other_frames_are_what_they_are_alone(attention):
-    ages = [[PROMPTED, OLDER, SECOND, NEWEST], [PROMPTED, NEWEST, 0, 0]]
-    missing = [[False] * 4, [False, False, True, True]]
-    picture, memory = _picture(2), _memory(ages, missing)
-    together = attention(picture, memory)
-    for o, maps in enumerate((4, 2)):
-        alone = Remembered(
-            keys=memory.keys[o : o + 1, : maps * L],
-            set_of=torch.zeros(1, dtype=torch.long),
-            values=memory.values[o : o + 1, : maps * L],
-            ages=memory.ages[o : o + 1, :maps],
-            missing=memory.missing[o : o + 1, :maps],
-            pointers=memory.pointers[o : o + 1],
-            pointer_ages=memory.pointer_ages[o : o + 1],
-            pointer_scales=memory.pointer_scales[o : o + 1],
-            no_pointer=memory.no_pointer[o : o + 1],
-        )
-        found = attention(picture[torch.tensor([o])], alone)
+    shared = _frame((0, 1), (PROMPTED, SECOND))
+    own = [_frame((0,), (OLDER,)), _frame((1,), (PROMPTED,)), _frame((0,), (NEWEST,))]
+    picture, memory = _picture(2), Remembered((shared, *own), _pointers(2))
+    together = _asked(attention, picture, memory)
+    for o in range(2):
+        frames = [
+            RememberedFrame(f.keys, (0,), f.ages[n : n + 1], f.values[n : n + 1])
+            for f in memory.frames
+            for n, whose in enumerate(f.objects)
+            if whose == o
+        ]
+        alone = Remembered(tuple(frames), memory.pointers[o : o + 1])
+        found = _asked(attention, picture[o : o + 1], alone)
         for whole, part in zip(together, found, strict=True):
             torch.testing.assert_close(whole[o], part[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.8, 1.0])
-def test_the_best_match_is_found_inside_the_object_and_outside(share):
-    torch.manual_seed(0)
-    likeness = torch.rand(30, 40) * 2 - 1
-    inside = torch.rand(3, 40) < share
-    found = _similar(likeness, inside)
-    for part, maps in zip(inside, found, strict=True):
-        for column, keys in enumerate((part, ~part)):
-            expected = likeness.masked_fill(~keys, -1.0).amax(1)
-            assert torch.equal(maps[:, column], expected)
+@torch.no_grad()
+def test_a_pointer_that_is_hidden_says_nothing(attention):
+    picture, memory = _picture(1), _memory([[PROMPTED]])
+    hidden = replace(memory.pointers, hidden=torch.ones(1, 1, dtype=torch.bool))
+    plain = _asked(attention, picture, replace(memory, pointers=hidden))[0]
+    others = replace(hidden, vectors=torch.randn(1, 1, WIDTHS.pointer))
+    assert torch.equal(_asked(attention, picture, replace(memory, pointers=others))[0], plain)
+    shown = _asked(attention, picture, memory)[0]
+    assert not torch.allclose(shown, plain)

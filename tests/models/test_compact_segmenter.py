@@ -8,6 +8,7 @@ import torch
 
 from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
+from segment_concept.ops.side_by_side import shared_cores
 from segment_concept.tracking.memory import Moment
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 
@@ -101,6 +102,21 @@ def test_a_correction_hears_the_logits_it_corrects(segmenter, frames):
         return session.prompt(frames[2], {A: Points.on((45.0, 35.0))}).logits
 
     assert not torch.allclose(corrected(after=2), corrected(after=1), atol=1e-3)
+
+
+def test_objects_side_by_side_are_what_they_are_one_after_another(segmenter, frames):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    prompts = {A: Mask(square(30)), B: Box(60, 20, 90, 50), C: Points.on((20.0, 30.0))}
+    plain, shared = (Tracker(segmenter).session() for _ in range(2))
+    plain.prompt(frames[0], prompts)
+    with shared_cores():
+        shared.prompt(frames[0], prompts)
+        found = list(shared.track(frames[1:]))
+    torch.set_num_threads(threads)
+    for one, other in zip(plain.track(frames[1:]), found, strict=True):
+        torch.testing.assert_close(one.logits, other.logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(one.presence, other.presence, atol=1e-4, rtol=1e-4)
 
 
 def test_gradients_reach_every_part_that_is_trained(segmenter, frames):

@@ -283,7 +283,7 @@ def test_every_frame_is_looked_at_once():
     assert trigger.looked == list(range(12))
 
 
-def test_low_quality_is_that_of_the_worst_object_of_the_previous_frame():
+def test_a_trigger_sees_what_was_believed_of_every_object_on_the_previous_frame():
     frames = video(BALL, Blob(GREEN, top=6, drift=(0, -5, 0)), length=5)
     trigger = Counted(LowQuality())
     following = session(trigger)
@@ -291,9 +291,26 @@ def test_low_quality_is_that_of_the_worst_object_of_the_previous_frame():
     play(following, frames[1:])
     # The green one is 5 from its prompt on frame 1, then 7.5 and 10 from the mean of its past.
     worst = [1, 1 - 5 / 40, 1 - 7.5 / 40, 1 - 10 / 40]
-    assert [g.worst_quality for g in trigger.glances] == pytest.approx(worst)
-    seen = [g.worst_presence for g in trigger.glances]
-    assert seen == pytest.approx([1 / (1 + np.exp(-7))] * 4)
+    assert [g.seen[TWO].iou for g in trigger.glances] == pytest.approx(worst)
+    assert [g.seen[ONE].presence for g in trigger.glances] == pytest.approx([7] * 4)
+
+
+def test_only_the_object_in_doubt_is_asked_about_and_gets_a_keyframe():
+    frames = video(BALL, Blob(GREEN, top=6, hidden=frozenset({3, 4, 5})))
+    concept = RotatingConcept((RED, GREEN))
+    following = session(LowQuality(), concept)
+    following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
+    results = play(following, frames[1:])
+    assert [i for i, r in results.items() if r.used_concept] == [4, 5, 6]
+    assert concept.asked == [(4, [[0]]), (5, [[0]]), (6, [[0]])]
+    assert [list(k) for k in results[11].keyframes] == [[0], [0, 6]]
+
+
+def test_a_result_says_that_its_frame_begins_a_shot():
+    frames = [flat(RED if i < 3 else BLUE, i) for i in range(6)]
+    following = session(HsvShift(side=16))
+    following.prompt(frames[0], {ONE: on((3, 3))})
+    assert [i for i, r in play(following, frames[1:]).items() if r.cut] == [3]
 
 
 def test_correcting_one_object_does_not_hide_how_bad_another_is():

@@ -1,11 +1,14 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 from tracking_toy import BLUE, GREEN, RED, flat
 
+from segment_concept.tracking.advance import Seen
 from segment_concept.tracking.triggers import (
     Adaptive,
     AnyOf,
@@ -21,7 +24,9 @@ from segment_concept.tracking.triggers import (
     fast_hsv,
     published_hsv,
 )
-from segment_concept.types import Frame
+from segment_concept.types import Frame, ObjectId
+
+ONE, TWO, THREE = ObjectId(1), ObjectId(2), ObjectId(3)
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 FACTS = json.loads((PARITY / "hsv.json").read_text())
@@ -37,7 +42,12 @@ def judged(
     presence: float = 1.0,
 ) -> Verdict:
     looks = trigger.look(before), trigger.look(now)
-    return trigger.judge(Glance(now.index, *looks, since, quality, presence))
+    return trigger.judge(Glance(now.index, *looks, since, seen={ONE: known(quality, presence)}))
+
+
+def known(quality: float, presence: float) -> Seen:
+    """An object that was seen with these scores."""
+    return Seen((), torch.zeros(1, 1), quality, torch.tensor(presence).logit().item())
 
 
 def asked(trigger: Trigger, index: int = 5, **seen: float) -> bool:
@@ -95,6 +105,24 @@ def test_low_quality_fires_after_a_bad_mask_or_an_object_not_seen():
     assert not asked(trigger, quality=0.5, presence=0.5)
 
 
+def test_who_is_well_is_not_asked_about():
+    glance = Glance(1, (), (), 1, seen={ONE: known(0.2, 1.0), TWO: known(0.9, 1.0)})
+    assert LowQuality(0.5).judge(glance).whom == {ONE}
+    alone = AnyOf((Never(), Refractory(LowQuality(0.5), 3)))
+    verdict = alone.judge(replace(glance, before=((), ()), now=((), ()), asked_before=False))
+    assert (verdict.asks_about(ONE), verdict.asks_about(TWO)) == (True, False)
+
+
+def test_any_of_asks_about_everyone_whom_one_of_its_triggers_means():
+    seen = {ONE: known(0.2, 1.0), TWO: known(0.4, 1.0), THREE: known(0.9, 1.0)}
+    glance = Glance(4, ((), ()), ((), ()), 1, seen=seen)
+    some = AnyOf((LowQuality(0.3), LowQuality(0.5))).judge(glance)
+    assert [some.asks_about(i) for i in (ONE, TWO, THREE)] == [True, True, False]
+    everyone = AnyOf((LowQuality(0.3), AtFrames(frozenset({4})))).judge(glance)
+    assert all(everyone.asks_about(i) for i in (ONE, TWO, THREE))
+    assert not any(AnyOf((Never(), Never())).judge(glance).asks_about(i) for i in seen)
+
+
 def test_never_never_fires():
     assert not asked(Never(), since=10**6, quality=0.0, presence=0.0)
 
@@ -125,7 +153,7 @@ def test_any_of_reports_the_first_distance_that_is_measured():
 
 
 def at_frames(now: int, before: int | None, backwards: bool = False) -> bool:
-    glance = Glance(now, (), (), 1, 1.0, 1.0, previous_index=before, backwards=backwards)
+    glance = Glance(now, (), (), 1, previous_index=before, backwards=backwards)
     return AtFrames(frozenset({4, 9})).judge(glance).ask
 
 
@@ -150,9 +178,7 @@ def heard(trigger: Trigger, frames: list[Frame]) -> list[Verdict]:
         since += 1
         looks = trigger.look(before), trigger.look(now)
         notes = verdicts[-1].notes if verdicts else ()
-        glance = Glance(
-            now.index, *looks, since, 1.0, 1.0, before.index, asked_before=called, notes=notes
-        )
+        glance = Glance(now.index, *looks, since, before.index, asked_before=called, notes=notes)
         verdicts.append(trigger.judge(glance))
         called |= verdicts[-1].ask
         since = 0 if verdicts[-1].ask else since

@@ -56,7 +56,7 @@ def doubts(
     found = []
     for index, (now, frame) in enumerate(zip(believed, pictures, strict=True)):
         look = trigger.look(frame)
-        verdict = trigger.judge(Glance(index + 1, look, look, 1, 1.0, 1.0, seen=now, notes=notes))
+        verdict = trigger.judge(Glance(index + 1, look, look, 1, seen=now, notes=notes))
         notes = verdict.notes
         found.append(verdict.ask)
     return found

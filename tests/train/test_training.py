@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from segment_concept.checkpoints.compact import load_compact
 from segment_concept.data.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
-from segment_concept.train import loop
+from segment_concept.train import export, loop
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
-from segment_concept.train.export import mean_of
+from segment_concept.train.export import export_compact, mean_of
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.samples import Diet, Stock, portions
@@ -286,7 +287,25 @@ def test_runs_are_averaged_part_by_part_each_with_what_it_would_be_used_with(tmp
     for name, state in states.items():
         torch.save(state, tmp_path / name)
     mean = mean_of([tmp_path / name for name in states])
-    assert mean == {"network": {"a": of(2.0)}, "concept": {"b": of(5.0)}, "step": 30}
+    parts = {"network": {"a": of(2.0)}, "concept": {"b": of(5.0)}}
+    assert mean == {**parts, "step": 20, "steps": [10, 20]}
+
+
+def test_a_network_is_exported_with_the_concept_path_of_another_run(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "imagenet_trunk", lambda: model.trunk)
+    torch.manual_seed(0)
+    network, path = model.network.state_dict(), ConceptPath(model.widths).state_dict()
+    torch.save({"network": network, "step": 10, "steps": [4, 10]}, tmp_path / "network.pt")
+    torch.save({"network": {}, "concept": path, "step": 7}, tmp_path / "concept.pt")
+    where = tmp_path / "whole.safetensors"
+    card = export_compact(tmp_path / "network.pt", where, concept=tmp_path / "concept.pt")
+    assert card["steps"] == [4, 10]
+    found = load_compact(where).concept
+    assert found is not None
+    for name, weight in found.state_dict().items():
+        torch.testing.assert_close(weight, path[name].half().float())
+    with pytest.raises(CheckpointError, match=r"network\.pt is of a run without a concept path"):
+        export_compact(tmp_path / "network.pt", where, concept=tmp_path / "network.pt")
 
 
 @pytest.mark.parametrize("content", [None, b"# no weights\n", {"weight": 1}])

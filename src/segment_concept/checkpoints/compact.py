@@ -34,8 +34,8 @@ def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any
     save_file(weights, path, metadata=metadata)
 
 
-def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
-    """Read a file written by `save_compact`, as float32.
+def load_compact(path: Path, *, short_side: int = 256, reserve: float = 0.0) -> CompactSegmenter:
+    """Read a file written by `save_compact`, as float32. See `CompactSegmenter` for the options.
 
     Raises:
         CheckpointError: no such file, a damaged one, or weights of another network.
@@ -59,7 +59,7 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
         if "concept" in metadata:
             concept = ConceptPath(widths, ConceptWidths(**json.loads(metadata["concept"])))
         segmenter = CompactSegmenter(
-            Trunk(), CompactNetwork(widths), concept, short_side=short_side
+            Trunk(), CompactNetwork(widths), concept, short_side=short_side, reserve=reserve
         )
     expected = set(segmenter.state_dict())
     refuse_strangers(

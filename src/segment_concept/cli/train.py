@@ -65,12 +65,15 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="best.pt or state.pt of a run.")],
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     history: Annotated[str, typer.Option(help="How it was trained, for the card.")] = "",
+    concept: Annotated[
+        Path | None, typer.Option(help="Another run, of which the concept path is taken.")
+    ] = None,
 ) -> None:
     """Write the averaged weights as the float16 file that the package ships, with its card."""
     with plain_errors():
         from segment_concept.train.export import export_compact
 
-        card = export_compact(checkpoint, out, history)
+        card = export_compact(checkpoint, out, history, concept)
     typer.echo(f"wrote {out}: {card}")
 
 

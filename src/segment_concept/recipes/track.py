@@ -49,6 +49,8 @@ class Recipe:
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         exclusive: no two objects claim the same pixel.
         short_side: pixels of the shorter side of the compact network's input.
+        concept_reserve: presence logits by which an object must be more than likely on a frame on
+            which the compact model's concept was asked.
         numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
         concept_numbers: the same for SeC's concept network.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
@@ -65,7 +67,8 @@ class Recipe:
     trigger: Trigger = field(default_factory=Never)
     keyframes: int = 7
     exclusive: bool = False
-    short_side: int = 416
+    short_side: int = 448
+    concept_reserve: float = 0.0
     numbers: Numbers = "float32"
     concept_numbers: Numbers = "auto"
     four_bit: bool = False
@@ -88,12 +91,14 @@ def sec_compact() -> Recipe:
 
     Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another
     place and to another view of the same, and now and then while an object is in doubt. Of SeC's 22
-    memories it has 7: on a CPU a finer input is worth more than the others (docs/LOG.md).
+    memories it has 7: on a CPU a finer input is worth more than the others. What a concept has to
+    outweigh was chosen on held-out synthetic clips (docs/LOG.md for both).
     """
     return replace(
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
+        concept_reserve=1.0,
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
 

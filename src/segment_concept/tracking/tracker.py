@@ -145,8 +145,9 @@ class Session:
         verdict = self._judge(moment, look)
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
-        ask = verdict.ask and bool(moving)
-        concepts = self._concepts(moving, frame, features) if ask else [None] * len(moving)
+        asked = [i for i in moving if verdict.asks_about(i)]
+        known = self._concepts(asked, frame, features) if asked else {}
+        concepts = [known.get(i) for i in moving]
         seen = dict(held)
         if moving:
             tracks = [self.tracks[i] for i in moving]
@@ -154,11 +155,10 @@ class Session:
             seen |= dict(zip(moving, step.seen, strict=True))
             self.tracks |= {i: s.tracks for i, s in zip(moving, step.seen, strict=True)}
         ids = tuple(i for i in self.tracks if i in seen)
-        result = self._result(frame, ids, [seen[i] for i in ids], Verdict(ask, verdict.distance))
-        if ask:
-            self._keep_keyframes(moving, seen, frame, result)
-        self.frames_since_asked = 0 if ask else self.frames_since_asked + 1
-        self.asked_before |= ask
+        result = self._result(frame, ids, [seen[i] for i in ids], replace(verdict, ask=bool(asked)))
+        self._keep_keyframes(asked, seen, frame, result)
+        self.frames_since_asked = 0 if asked else self.frames_since_asked + 1
+        self.asked_before |= bool(asked)
         self.notes = verdict.notes
         self.backwards = backwards
         self.previous = _Previous(frame, features, look, seen)
@@ -226,15 +226,11 @@ class Session:
     def _judge(self, moment: Moment, look: Look) -> Verdict:
         if self.previous is None:
             return Verdict(False)
-        seen = self.previous.seen.values()
-        presence = torch.tensor([s.presence for s in seen]).sigmoid()
         glance = Glance(
             frame_index=moment.frame_index,
             before=self.previous.look,
             now=look,
             frames_since_asked=self.frames_since_asked + 1,
-            worst_quality=min((s.iou for s in seen), default=1.0),
-            worst_presence=float(presence.min()) if len(presence) else 1.0,
             previous_index=self.previous.frame.index,
             backwards=moment.backwards,
             asked_before=self.asked_before,
@@ -245,11 +241,11 @@ class Session:
 
     def _concepts(
         self, ids: Sequence[ObjectId], frame: Frame, features: Features
-    ) -> Sequence[Tensor | None]:
+    ) -> Mapping[ObjectId, Tensor | None]:
         encoder = self.tracker.concept
         assert encoder is not None, "Tracker refuses a trigger without a concept encoder"
         requests = [ConceptRequest(self.banks[i].keyframes) for i in ids]
-        return encoder.encode(requests, frame, features)
+        return dict(zip(ids, encoder.encode(requests, frame, features), strict=True))
 
     def _keep_keyframes(
         self,

@@ -7,6 +7,7 @@ it notes in its verdict, and is given back with the next glance: triggers hold n
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import exp
 from typing import Any, Protocol, TypeAlias
 
 from segment_concept.ops.colour import hue_saturation_distance, hue_saturation_histogram
@@ -33,8 +34,6 @@ class Glance:
     before: Look  # of the frame processed just before, whichever way the video is played
     now: Look
     frames_since_asked: int  # frames played since then, this one included
-    worst_quality: float  # lowest predicted IoU of any object on the previous frame, score
-    worst_presence: float  # lowest object score of any object on the previous frame, score
     previous_index: int | None = None  # of the frame processed just before
     backwards: bool = False  # is the video played backwards?
     asked_before: bool = True  # was it ever? If not, frames count from the first one
@@ -46,7 +45,8 @@ class Glance:
 class Verdict:
     """Ask or not, and the distance to the previous frame where the trigger measures one.
 
-    `cut` says that it takes the frame for the first of a shot. `notes` come back with the next
+    `cut` says that it takes the frame for the first of a shot, `whom` about which objects to ask,
+    where not about all. `notes` come back with the next
     glance. They are stored with an interrupted run, so they are data: numbers, tensors, arrays,
     frozen records, and tuples or mappings of these.
     """
@@ -55,6 +55,11 @@ class Verdict:
     distance: float | None = None
     notes: Notes = ()
     cut: bool = False
+    whom: frozenset[ObjectId] | None = None
+
+    def asks_about(self, object_id: ObjectId) -> bool:
+        """Is the concept encoder to be asked about this object?"""
+        return self.ask and (self.whom is None or object_id in self.whom)
 
 
 class Trigger(Protocol):
@@ -122,12 +127,18 @@ class AtFrames(_Blind):
 
 @dataclass(frozen=True, slots=True)
 class LowQuality(_Blind):
-    """After a frame on which some object was segmented badly or not seen."""
+    """After a frame on which an object was segmented badly or not seen, about that object."""
 
     below: float = 0.5  # predicted IoU or object score, whichever is lower
 
     def judge(self, glance: Glance) -> Verdict:
-        return Verdict(min(glance.worst_quality, glance.worst_presence) < self.below)
+        bad = {i for i, seen in glance.seen.items() if least_score(seen) < self.below}
+        return Verdict(bool(bad), whom=frozenset(bad))
+
+
+def least_score(seen: Seen) -> float:
+    """Predicted IoU or object score, whichever is lower."""
+    return min(1 / (1 + exp(-seen.presence)), seen.iou)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +216,14 @@ class AnyOf:
         ]
         distances = (v.distance for v in verdicts if v.distance is not None)
         kept = tuple(v.notes for v in verdicts)
-        asks = any(v.ask for v in verdicts)
+        asking = [v.whom for v in verdicts if v.ask]
+        some = [whom for whom in asking if whom is not None]
         return Verdict(
-            asks,
+            bool(asking),
             next(distances, None),
             kept if any(kept) else (),
             cut=any(v.cut for v in verdicts),
+            whom=frozenset().union(*some) if 0 < len(some) == len(asking) else None,
         )
 
 

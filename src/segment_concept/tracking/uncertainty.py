@@ -5,13 +5,19 @@ It judges by what was believed on the frame before, so it speaks one frame after
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp
 from statistics import median
 
 from segment_concept.ops.object_colours import Colours, colour_distance, object_colours
 from segment_concept.ops.shots import small_hsv
 from segment_concept.tracking.advance import Seen
-from segment_concept.tracking.triggers import Glance, Look, Refractory, Trigger, Verdict
+from segment_concept.tracking.triggers import (
+    Glance,
+    Look,
+    Refractory,
+    Trigger,
+    Verdict,
+    least_score,
+)
 from segment_concept.types import Frame, Image, ObjectId
 
 AREAS = 10  # that are remembered, as in DAM4SAM, which compares with their median too
@@ -37,7 +43,7 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """After a frame on which some object was badly seen, or suddenly not what it had been.
+    """After a frame on which an object was badly seen, or suddenly not what it had been; about it.
 
     It speaks on every frame while that lasts: put it into `Refractory`. The first threshold is that
     of `LowQuality`; of the frames of synthetic shots 2 % are beyond either of the others with the
@@ -62,17 +68,17 @@ class Uncertain:
 
     def judge(self, glance: Glance) -> Verdict:
         known: Mapping[ObjectId, Impression] = glance.notes[0] if glance.notes else {}
-        after, doubt = {}, False
+        after, doubted = {}, set()
         for object_id, seen in glance.seen.items():
             before = known.get(object_id, Impression())
             doubtful, after[object_id] = self._of(seen, before, glance.before[0])
-            doubt |= doubtful
-        return Verdict(doubt, notes=(after,))
+            if doubtful:
+                doubted.add(object_id)
+        return Verdict(bool(doubted), notes=(after,), whom=frozenset(doubted))
 
     def _of(self, seen: Seen, known: Impression, hsv: Image) -> tuple[bool, Impression]:
         """Is there doubt about this object, and how will it be remembered?"""
-        presence = 1 / (1 + exp(-seen.presence))
-        if min(presence, seen.iou) < self.below:
+        if least_score(seen) < self.below:
             return True, known
         mask = (seen.logits > 0).cpu().numpy()
         area, colours = float(mask.mean()), object_colours(hsv, mask)

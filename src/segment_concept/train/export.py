@@ -15,6 +15,7 @@ from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.train.loop import Stage, averaged, read_state, take_over, tracker_of
 from segment_concept.train.validation import Report, validate, validation_clips
+from segment_concept.types import CheckpointError
 
 DATA = (
     "synthetic clips of data/synthetic: cut-outs of tuxpaint-stamps-default, photographs of "
@@ -22,22 +23,31 @@ DATA = (
 )
 
 
-def export_compact(checkpoint: Path, out: Path, history: str = "") -> dict[str, Any]:
+def export_compact(
+    checkpoint: Path, out: Path, history: str = "", concept: Path | None = None
+) -> dict[str, Any]:
     """Write the averaged weights of `checkpoint` (best.pt or state.pt) with their card.
 
+    The concept path is that of the run `concept`, where it is given.
     Returns the card: data, commit, steps, how it was trained, figures on held-out clips.
 
     Raises:
-        CheckpointError: the file is none of a run.
+        CheckpointError: one of the files is none of a run, or the concept's has none.
     """
     state = read_state(checkpoint)
-    segmenter = _built(averaged(state))
+    parts = averaged(state)
+    if concept is not None:
+        own = averaged(read_state(concept))
+        if "concept" not in own:
+            raise CheckpointError(f"{concept} is of a run without a concept path: give another")
+        parts = {**parts, "concept": own["concept"]}
+    segmenter = _built(parts)
     card = {
         "name": "sec-compact",
         "licence": "Apache-2.0",
         "data": DATA,
         "commit": _commit(),
-        "steps": state["step"],
+        "steps": state.get("steps", state["step"]),
         "history": history,
         "held_out": {k: round(v, 4) for k, v in state.get("report", {}).items()},
     }
@@ -56,7 +66,8 @@ def mean_of(checkpoints: Sequence[Path]) -> dict[str, Any]:
     """
     states = [read_state(path) for path in checkpoints]
     runs = [averaged(state) for state in states]
-    mean: dict[str, Any] = {"step": sum(state["step"] for state in states)}
+    steps = [state["step"] for state in states]
+    mean: dict[str, Any] = {"step": max(steps), "steps": steps}
     for part in ("network", "concept"):
         own = [run[part] for run in runs if part in run]
         if own:

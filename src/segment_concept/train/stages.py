@@ -78,6 +78,20 @@ def finer(steps: int = 1800) -> Stage:
     )
 
 
+def polish(steps: int = 1700) -> Stage:
+    """Goes on from the mean of `steady` and `finer` at a low rate."""
+    stage = finer(steps)
+    clip = replace(stage.diet.clip, cut=0.35, absent=0.4)
+    return replace(
+        stage,
+        name="polish",
+        diet=replace(stage.diet, clip=clip),
+        schedule=Schedule(steps=steps, rate=2.5e-4, warm_up=50, average=0.999),
+        validate_every=steps,
+        seed=10,
+    )
+
+
 def shots(steps: int = 300) -> Stage:
     """SeC's first stage: long clips of several shots under its memory of 22."""
     size = ClipSpec(frames=24, height=256, width=448, camouflage=0.3)
@@ -138,7 +152,7 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-_ORDER = base, fine, longer, steady, finer, shots, presence, recognise, concept
+_ORDER = base, fine, longer, steady, finer, polish, shots, presence, recognise, concept
 STAGES = {stage.__name__: stage for stage in _ORDER}
 
 

@@ -1,6 +1,7 @@
 """The main job: follow objects through a video and write down where they are.
 
-Reading and encoding, tracking, and writing overlap in three threads with short queues between them.
+Reading and encoding, tracking, and writing overlap in three threads with short queues between them,
+and share the cores.
 From time to time, and when it is stopped, a run is saved so that it can go on exactly where it was.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from segment_concept.ops.side_by_side import shared_cores
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 from segment_concept.tracking.lookout import Lookout
 from segment_concept.tracking.tracker import Session, Tracker
@@ -145,7 +147,8 @@ class Run:
     def play(self, request: Mapping[str, Any]) -> TrackSummary:
         """To the end, or until it is stopped."""
         try:
-            finished = self._play_passes()
+            with shared_cores():
+                finished = self._play_passes()
             return self._finish(request, finished=finished)
         except InputError:
             # Refused before the session changed: what came before is as good as after Ctrl-C.
@@ -161,7 +164,8 @@ class Run:
     def record(self) -> bool:
         """As `play`, but the journal is all that is made. False when it was stopped."""
         try:
-            finished = self._play_passes()
+            with shared_cores():
+                finished = self._play_passes()
             self._save()
             return finished
         finally:

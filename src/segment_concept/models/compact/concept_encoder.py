@@ -10,6 +10,7 @@ from torch import Tensor
 from segment_concept.models.compact.concept import Marked, marked
 from segment_concept.models.compact.picture import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.ops.side_by_side import row_groups, side_by_side
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
 from segment_concept.tracking.segmenter import Features
 from segment_concept.types import Frame, InputError
@@ -38,7 +39,7 @@ class CompactConceptEncoder:
     @torch.inference_mode()
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> list[Tensor | None]:
+    ) -> Sequence[Tensor | None]:
         """For each object its concept (C,).
 
         Raises:
@@ -50,11 +51,16 @@ class CompactConceptEncoder:
             raise InputError("a concept needs at least one keyframe: prompt the object first")
         keyframes = [[self._marked(k) for k in request.keyframes] for request in requests]
         picture = Picture(*features.levels)
-        raw = picture.raw.expand(len(requests), -1, -1)
-        concepts = self._path.network(keyframes, raw, picture.grid)
+
+        def of(rows: slice) -> list[Tensor]:
+            marks = keyframes[rows]
+            raw = picture.raw.expand(len(marks), -1, -1)
+            return list(self._path.network(marks, raw, picture.grid))
+
+        concepts = [c for part in side_by_side(of, row_groups(len(requests))) for c in part]
         with self._changing:
             self._asked = (query, features)
-        return list(concepts)
+        return concepts
 
     def _marked(self, keyframe: Keyframe) -> Marked:
         with self._changing:

@@ -11,7 +11,7 @@ from segment_concept.models.compact.layers import (
     TwoWayBlock,
     perceptron,
 )
-from segment_concept.models.compact.memory import Remembered
+from segment_concept.models.compact.memory import Pointers
 from segment_concept.models.compact.picture import Picture, Widths
 
 MASKS = 3
@@ -50,7 +50,7 @@ class MaskDecoder(nn.Module):
         self,
         picture: Picture,
         conditioned: tuple[Tensor, Tensor, Tensor],
-        memory: Remembered,
+        remembered: Pointers,
         informed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (O, M, h4, w4), IoU scores (O, M), pointers (O, M, pointer), presence (O,).
@@ -68,7 +68,7 @@ class MaskDecoder(nn.Module):
         best = iou.argmax(dim=1)
         rows = torch.arange(len(iou), device=iou.device)
         evidence = self._evidence(
-            pointers[rows, best], logits[rows, best].detach(), conditioned[2], memory
+            pointers[rows, best], logits[rows, best].detach(), conditioned[2], remembered
         )
         presence = self.presence(torch.cat([judge, evidence], dim=-1))[:, 0]
         return logits, iou, pointers, presence
@@ -126,14 +126,14 @@ class MaskDecoder(nn.Module):
         return masks
 
     def _evidence(
-        self, pointer: Tensor, logits: Tensor, similar: Tensor, memory: Remembered
+        self, pointer: Tensor, logits: Tensor, similar: Tensor, remembered: Pointers
     ) -> Tensor:
         """(O, EVIDENCE) what speaks for the mask being the object that is remembered."""
         d, i = self.widths.tokens, self.widths.identity
-        seen = ~memory.no_pointer
+        seen = ~remembered.hidden
         likeness = []
         for part in (slice(d, d + i), slice(d + i, None)):
-            cosine = (memory.pointers[..., part] @ pointer[:, part, None])[..., 0]  # (O, P)
+            cosine = (remembered.vectors[..., part] @ pointer[:, part, None])[..., 0]  # (O, P)
             likeness.append(cosine[:, :1])
             likeness.append(cosine.masked_fill(~seen, -1.0).amax(dim=1, keepdim=True))
         inside = F.avg_pool2d(logits[:, None].sigmoid(), 4).flatten(1)  # (O, L)

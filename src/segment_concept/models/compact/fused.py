@@ -2,11 +2,13 @@
 
 What differs from `Trunk`, for the same numbers to rounding: a convolution and the ReLU6 behind it
 are one pass of oneDNN, weights are laid out once for every size of picture and not on every frame,
-and a stride of 2 pads nothing beforehand.
+a stride of 2 pads nothing beforehand, and what would fill very much memory is made some rows at a
+time: so large a block is seldom found among what was freed, and the system clears a new one.
 """
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -16,6 +18,10 @@ from torch import Tensor
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.trunk import MobileBlock, SameConv, Trunk
 
+_LARGEST, _STRIP = (
+    16 << 20,
+    8 << 20,
+)  # bytes of a wide picture made at once, and otherwise of a part
 SIZES = 4  # of pictures, for which laid out weights are kept: 14 MB each
 
 Layer = Callable[[Tensor], Tensor]
@@ -64,27 +70,63 @@ class FusedTrunk(Trunk):
 def _fused_block(block: MobileBlock, size: tuple[int, int]) -> Layer:
     h, w = size
     stride = block.depthwise.stride[0]
-    expand = None if block.expand is None else fused_conv(block.expand, size, clamped=True)
-    depthwise = fused_conv(block.depthwise, size, clamped=True)
+    widened = _widened(block, size)
     project = fused_conv(block.project, (h // stride, w // stride), clamped=False)
 
     def run(x: Tensor) -> Tensor:
-        narrow = project(depthwise(x if expand is None else expand(x)))
+        narrow = project(widened(x))
         return x + narrow if block.residual else narrow
 
     return run
 
 
+def _widened(block: MobileBlock, size: tuple[int, int]) -> Layer:
+    """A block's first two convolutions, of a single picture in strips where it is large."""
+    h, w = size
+    depthwise = fused_conv(block.depthwise, size, clamped=True)
+    if block.expand is None:
+        return depthwise
+    expand = fused_conv(block.expand, size, clamped=True)
+    needed = 4 * block.depthwise.in_channels * h * w
+    if needed <= _LARGEST:
+        return lambda x: depthwise(expand(x))
+    stride, (k, _) = block.depthwise.stride[0], block.depthwise.kernel_size
+    near = block.depthwise.near if stride == 2 else k // 2
+    rows = h // stride
+    strips = min(rows, -(-needed // _STRIP))
+    bounds = [rows * n // strips for n in range(strips + 1)]
+    inner = fused_conv(block.depthwise, (h // strips + k, w), clamped=True, padded=False)
+
+    def run(x: Tensor) -> Tensor:
+        if len(x) > 1:
+            return depthwise(expand(x))
+        parts = []
+        for begin, end in pairwise(bounds):
+            above, below = begin * stride - near, (end - 1) * stride - near + k
+            wide = expand(x[:, :, max(0, above) : min(h, below)])
+            if above < 0 or below > h:
+                wide = F.pad(wide, (0, 0, max(0, -above), max(0, below - h)))
+            parts.append(inner(wide))
+        return torch.cat(parts, dim=2)
+
+    return run
+
+
 @torch.no_grad()
-def fused_conv(conv: SameConv, size: tuple[int, int], *, clamped: bool) -> Layer:
-    """A convolution of inputs of `size` (h, w), `clamped` to [0, 6] in the same pass.
+def fused_conv(
+    conv: SameConv, size: tuple[int, int], *, clamped: bool, padded: bool = True
+) -> Layer:
+    """A convolution of inputs of about `size` (h, w), `clamped` to [0, 6] in the same pass.
 
     With stride 2, "same" padding is one more on the far side than on the near one. Under a kernel
-    that begins with a row and a column of zeros it is the same on all sides.
+    that begins with a row and a column of zeros it is the same on all sides. Where rows are not
+    `padded`, the input has those that the kernel reaches over, and no more.
     """
     weight, padding = conv.weight, list(conv.padding)
     if conv.stride[0] == 2:
-        weight, padding = F.pad(weight, (1, 0, 1, 0)), [conv.near + 1] * 2
+        weight, padding = F.pad(weight, (1, 0, int(padded), 0)), [conv.near + 1] * 2
+    if not padded:
+        padding[0] = 0
     rest = (padding, list(conv.stride), list(conv.dilation), conv.groups)
     shape = [1, conv.in_channels, *size]
     laid_out = torch.ops.mkldnn._reorder_convolution_weight(

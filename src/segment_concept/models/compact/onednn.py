@@ -41,32 +41,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return found
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k' + bias) v, with nothing scaled.
-
-    Args:
-        q: (O, L, C).
-        k: (O, N, C).
-        v: (O, N, D).
-        bias: (O, N) on the logarithm of the weights; -inf hides a key.
-    """
-    if usable(q):
-        each = zip(q, k, v, bias, strict=True)
-        return torch.stack([_attend_one(a, b, c.t().contiguous(), d) for a, b, c, d in each])
-    wide = max(q.shape[-1], v.shape[-1])  # equal head widths keep torch's fused attention
-    q, k = (F.pad(x, (0, wide - x.shape[-1]))[:, None] for x in (q, k))
-    mask = bias[:, None, None, :].expand(-1, -1, q.shape[2], -1)
-    return F.scaled_dot_product_attention(q, k, v[:, None], attn_mask=mask, scale=1.0)[:, 0]
-
-
 def in_blocks(x: Tensor, width: int) -> Sequence[Tensor]:
     """x (L, C), some rows at a time: a result of `width` columns for them is kept when freed."""
     if not usable(x):
         return (x,)
     at_most = max(1, _LARGEST // (width * x.element_size()))
-    return x.tensor_split(-(-len(x) // at_most))
-
-
-def _attend_one(q: Tensor, k: Tensor, v_t: Tensor, bias: Tensor) -> Tensor:
-    """`attend` for one of O; `v_t` (D, N)."""
-    return torch.cat([linear(linear(x, k, bias).softmax(-1), v_t) for x in in_blocks(q, len(k))])
+    return x.tensor_split(max(1, -(-len(x) // at_most)))

@@ -55,7 +55,7 @@ class Picture:
     def levels(self) -> tuple[Tensor, ...]:
         return self.tokens, self.eighth, self.quarter, self.query, self.keys, self.raw
 
-    def __getitem__(self, images: Tensor) -> "Picture":
+    def __getitem__(self, images: Tensor | slice) -> "Picture":
         return Picture(*(level[images] for level in self.levels()))
 
     @property

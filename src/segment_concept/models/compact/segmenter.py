@@ -1,6 +1,7 @@
 """The compact network as a `Segmenter`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ class CompactSegmenter(nn.Module):
         network: everything behind it.
         concept: the concept path, where the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
+        reserve: presence logits by which an object must be more than likely where a concept was
+            asked. What is taken for it wrongly there confirms itself on every frame that follows.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class CompactSegmenter(nn.Module):
         concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
+        reserve: float = 0.0,
     ) -> None:
         super().__init__()
         self.trunk = trunk or Trunk()
         self.network = network or CompactNetwork()
         self.concept = concept
         self.short_side = short_side
+        self.reserve = reserve
 
     @property
     def widths(self) -> Widths:
@@ -107,15 +112,11 @@ class CompactSegmenter(nn.Module):
     ) -> Proposals:
         picture = _picture(features, images)
         memory = remembered([entries_of(r) for r in recalls], recalls, images, self.widths.pointer)
-        conditioned = self.network.memory_attention(picture, memory)
-        informed: Tensor | None = None
-        shift: Tensor | float = 0.0
+        inform = None
         if any(concept is not None for concept in concepts):
-            informed, shift = self._inform(picture, conditioned[0], concepts)
-        logits, iou, pointers, presence = self.network.decoder(
-            picture, conditioned, memory, informed
-        )
-        presence = presence + shift
+            inform = partial(self._inform, concepts)
+        logits, iou, pointers, presence = self.network.propose(picture, memory, inform)
+        presence = presence + self._told(concepts, presence)
         above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
         return Proposals(logits, iou, pointers, presence)
@@ -131,18 +132,27 @@ class CompactSegmenter(nn.Module):
         return values, [keys[i] for i in images]
 
     def _inform(
-        self, picture: Picture, tokens: Tensor, concepts: Sequence[Tensor | None]
-    ) -> tuple[Tensor, Tensor]:
-        """Memory's tokens with the concepts of objects that have one, and what those say of
-        presence, (O,)."""
+        self, concepts: Sequence[Tensor | None], rows: slice, picture: Picture, tokens: Tensor
+    ) -> Tensor | None:
+        """Memory's tokens of some objects, with the concepts of those that have one."""
+        known = _known(concepts[rows])
+        if not known:
+            return None
         assert self.concept is not None, "concepts come from the model's own encoder"
-        rows = [i for i, concept in enumerate(concepts) if concept is not None]
-        index = torch.tensor(rows, device=tokens.device)
-        known = torch.stack([concept for concept in concepts if concept is not None])
-        informed = self.concept.inject(_some(picture, rows), tokens[index], known)
-        shift = tokens.new_zeros(len(tokens))
-        shift = shift.index_put((index,), self.concept.presence(known)[:, 0])
-        return tokens.index_put((index,), informed), shift
+        index = torch.tensor(list(known), device=tokens.device)
+        vectors = torch.stack(list(known.values()))
+        informed = self.concept.inject(_some(picture, list(known)), tokens[index], vectors)
+        return tokens.index_put((index,), informed)
+
+    def _told(self, concepts: Sequence[Tensor | None], presence: Tensor) -> Tensor:
+        """(O,) what concepts add to presence."""
+        told = torch.zeros_like(presence)
+        known = _known(concepts)
+        if not known or self.concept is None:
+            return told
+        index = torch.tensor(list(known), device=presence.device)
+        says = self.concept.presence(torch.stack(list(known.values())))[:, 0]
+        return told.index_put((index,), says - self.reserve)
 
     def _take_masks(
         self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]
@@ -216,6 +226,10 @@ def _picture(features: Features, images: Sequence[int]) -> Picture:
     if len(features) == 1:
         return Picture(*(level.expand(len(images), *level.shape[1:]) for level in features.levels))
     return Picture(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
+
+
+def _known(concepts: Sequence[Tensor | None]) -> dict[int, Tensor]:
+    return {i: concept for i, concept in enumerate(concepts) if concept is not None}
 
 
 def _some(picture: Picture, rows: Sequence[int]) -> Picture:
