@@ -10,10 +10,12 @@ import os
 import platform
 from functools import lru_cache
 
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2  # mallopt's numbers, from malloc.h
+# mallopt's numbers, from malloc.h
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD, _ARENA_MAX = -3, -1, -2, -8
 _LARGEST_KEPT = 32 << 20  # bytes; the most that every GLIBC takes for it
 _UNUSED_KEPT = 512 << 20  # bytes at the end of the heap; beyond that they are given back
 _GROWTH = 64 << 20  # bytes that are asked for at once
+_ARENAS = 1  # heaps: every thread would keep what it freed in one of its own
 
 
 @lru_cache(maxsize=1)
@@ -31,5 +33,6 @@ def keep_freed_memory() -> bool:
         _MMAP_THRESHOLD: _LARGEST_KEPT,
         _TRIM_THRESHOLD: _UNUSED_KEPT,
         _TOP_PAD: _GROWTH,
+        _ARENA_MAX: _ARENAS,
     }
     return all([mallopt(what, value) == 1 for what, value in settings.items()])
