@@ -1,6 +1,7 @@
 """Variants of the compact recipes on held-out synthetic clips: what their defaults are chosen by.
 
     python benchmarks/held_out.py ASSETS [--weights FILE] [--clips 24] [--calm 24] [--seed N]
+                                   [--lines 448] [--only WORDS]
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
 held-out part only, in pictures larger than the network's. Calm clips, of which J and F are told,
@@ -40,6 +41,8 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             named = f"{side} lines, memory of {slots}"
             yield named, replace(without, short_side=side, policy=policy)
     cuts = AnyOf((Adaptive(), fast_hsv()))
+    for reserve in (0.0, 0.7, 1.0, 2.0):
+        yield f"concept, reserve {reserve}", replace(recipe, concept_reserve=reserve)
     for name, trigger in {
         "cuts": cuts,
         "cuts, doubt with rests": AnyOf((cuts, uncertain())),
@@ -56,6 +59,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="with cuts")
     parser.add_argument("--calm", type=int, default=24, help="clips without")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first clip")
+    parser.add_argument("--lines", type=int, help="another size of the input")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--only", default="", help="variants with these words in their name")
     parser.add_argument("--threads", type=int, default=2)
@@ -64,6 +68,8 @@ def main() -> None:
     recipe = find_recipe("sec_compact")
     if options.weights:
         recipe = replace(recipe, weights=options.weights)
+    if options.lines:
+        recipe = replace(recipe, short_side=options.lines)
     world, frames = load(options.assets, "held_out"), options.frames
     cut = held_out_clips(world, range(options.seed, options.seed + options.clips), frames)
     first = options.seed + options.calm

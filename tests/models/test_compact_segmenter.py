@@ -110,10 +110,12 @@ def test_objects_side_by_side_are_what_they_are_one_after_another(segmenter, fra
     prompts = {A: Mask(square(30)), B: Box(60, 20, 90, 50), C: Points.on((20.0, 30.0))}
     plain, shared = (Tracker(segmenter).session() for _ in range(2))
     plain.prompt(frames[0], prompts)
-    with shared_cores():
-        shared.prompt(frames[0], prompts)
-        found = list(shared.track(frames[1:]))
-    torch.set_num_threads(threads)
+    try:
+        with shared_cores():
+            shared.prompt(frames[0], prompts)
+            found = list(shared.track(frames[1:]))
+    finally:
+        torch.set_num_threads(threads)
     for one, other in zip(plain.track(frames[1:]), found, strict=True):
         torch.testing.assert_close(one.logits, other.logits, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(one.presence, other.presence, atol=1e-4, rtol=1e-4)

@@ -27,8 +27,10 @@ from video_toys import (
 )
 
 from segment_concept.checkpoints.build import load
+from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.rle import decode_rle
 from segment_concept.recipes import find_recipe
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
 from segment_concept.video import folder as output_folder
 from segment_concept.video import png, recorder
@@ -80,6 +82,24 @@ class StopAfter:
     def __call__(self) -> bool:
         self.frames -= 1
         return self.frames < 0
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_the_compact_network_shares_the_cores_and_any_other_tracker_keeps_its_threads(
+    job: TrackJob, compact: bool
+) -> None:
+    threads: list[int] = []
+    watch = Watch(on_frame=lambda done, total: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        run_track(
+            job, Tracker(CompactSegmenter(short_side=64)) if compact else ColourTracker(), watch
+        )
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {2 if compact else 4}
 
 
 def test_by_default_there_is_an_overlay_a_palette_image_a_frame_and_a_result(job: TrackJob) -> None:

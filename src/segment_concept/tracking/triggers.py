@@ -46,9 +46,8 @@ class Verdict:
     """Ask or not, and the distance to the previous frame where the trigger measures one.
 
     `cut` says that it takes the frame for the first of a shot, `whom` about which objects to ask,
-    where not about all. `notes` come back with the next
-    glance. They are stored with an interrupted run, so they are data: numbers, tensors, arrays,
-    frozen records, and tuples or mappings of these.
+    where not about all. `notes` come back with the next glance. They are stored with an interrupted
+    run, so they are data: numbers, tensors, arrays, frozen records, tuples or mappings of these.
     """
 
     ask: bool

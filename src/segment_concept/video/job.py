@@ -1,20 +1,20 @@
 """The main job: follow objects through a video and write down where they are.
 
-Reading and encoding, tracking, and writing overlap in three threads with short queues between them,
-and share the cores.
+Reading and encoding, tracking, and writing overlap in three threads with short queues between them.
 From time to time, and when it is stopped, a run is saved so that it can go on exactly where it was.
 """
 
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.side_by_side import shared_cores
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 from segment_concept.tracking.lookout import Lookout
@@ -127,6 +127,7 @@ class Run:
         watch: Watch,
         checkpoint: Checkpoint | None,
     ) -> None:
+        self._cores = shared_cores if _works_side_by_side(tracker) else nullcontext
         self._lookout: Lookout | None = None
         if isinstance(tracker, Tracker) and not job.source.info.live:  # of live ones some are lost
             self._lookout = Lookout(tracker.segmenter, FRAMES_AHEAD + 2)  # one put, one got
@@ -147,7 +148,7 @@ class Run:
     def play(self, request: Mapping[str, Any]) -> TrackSummary:
         """To the end, or until it is stopped."""
         try:
-            with shared_cores():
+            with self._cores():
                 finished = self._play_passes()
             return self._finish(request, finished=finished)
         except InputError:
@@ -164,7 +165,7 @@ class Run:
     def record(self) -> bool:
         """As `play`, but the journal is all that is made. False when it was stopped."""
         try:
-            with shared_cores():
+            with self._cores():
                 finished = self._play_passes()
             self._save()
             return finished
@@ -324,3 +325,9 @@ def request_of(job: TrackJob) -> dict[str, Any]:
         "recipe": as_json(job.provenance.get("recipe")),
         "weights": as_json(job.provenance.get("weights")),
     }
+
+
+def _works_side_by_side(tracker: VideoTracker) -> bool:
+    """Other networks keep all threads for every operator: theirs are large enough to divide."""
+    segmenter = tracker.segmenter if isinstance(tracker, Tracker) else None
+    return isinstance(segmenter, CompactSegmenter) and segmenter.on_cpu

@@ -18,10 +18,8 @@ from torch import Tensor
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.trunk import MobileBlock, SameConv, Trunk
 
-_LARGEST, _STRIP = (
-    16 << 20,
-    8 << 20,
-)  # bytes of a wide picture made at once, and otherwise of a part
+_LARGEST = 16 << 20  # bytes of a wide picture that is made at once
+_STRIP = 8 << 20  # and of a part of a larger one, about
 SIZES = 4  # of pictures, for which laid out weights are kept: 14 MB each
 
 Layer = Callable[[Tensor], Tensor]

@@ -1,7 +1,7 @@
 """The compact network's memory: how it is written, and how a picture is conditioned on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -152,7 +152,12 @@ class MemoryAttention(nn.Module):
             (O, L, 2) to object and background.
         """
         v, grid = self.widths.value, picture.grid
-        first = torch.stack([self._together(0, each) for each in heard])
+        first = torch.stack(
+            [
+                self._together(0, each, [(h.values, h.weight) for h in each], pointers=None)
+                for each in heard
+            ]
+        )
         similar = torch.stack(
             [self._similar(q, each) for q, each in zip(picture.query, heard, strict=True)]
         )
@@ -197,25 +202,30 @@ class MemoryAttention(nn.Module):
         unseen = torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
         read = []
         for o, each in enumerate(heard):
-            near = [
-                replace(h, values=answer.values[0], weight=answer.weight, best=answer.best)
-                for h in each
-                if h.age != OLDER
-                for answer in [ask(q[o], h.frame.keys[:, k:], h.known[None])]
-            ]
-            read.append(self._together(1, near, ask(q[o], keys[o], values[o : o + 1], unseen[o])))
+            near = [h for h in each if h.age != OLDER]
+            answers = [ask(q[o], h.frame.keys[:, k:], h.known[None]) for h in near]
+            own = [(answer.values[0], answer.weight) for answer in answers]
+            pointed = ask(q[o], keys[o], values[o : o + 1], unseen[o])
+            read.append(self._together(1, near, own, pointed))
         return torch.stack(read)
 
     def _together(
-        self, layer: int, heard: Sequence[Heard], pointers: Answer | None = None
+        self,
+        layer: int,
+        heard: Sequence[Heard],
+        answers: Sequence[tuple[Tensor, Tensor]],
+        pointers: Answer | None,
     ) -> Tensor:
-        """(L, value + CELLS) what one object makes of all answers; frames also tell their age."""
+        """(L, value + CELLS) what one object makes of all answers; frames also tell their age.
+
+        `answers` are values (L, value + CELLS) and weight (L,) of each of the frames `heard`.
+        """
         ages = torch.tensor([h.age for h in heard], device=self.age.device)
         biases = self.age_bias[layer][ages].unbind()
-        weights = [h.weight + bias for h, bias in zip(heard, biases, strict=True)]
-        values = [h.values for h in heard]
+        values = [value for value, _ in answers]
+        weights = [weight + bias for (_, weight), bias in zip(answers, biases, strict=True)]
         if pointers is not None:
-            weights.append(pointers.weight)
             values.append(pointers.values[0])
+            weights.append(pointers.weight)
         read, shares = merge(values, weights)
         return read + F.pad(shares[:, : len(heard)] @ self.age[ages], (0, CELLS))

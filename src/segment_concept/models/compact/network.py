@@ -5,8 +5,8 @@ What it does differently from SAM 2.1, and why (measured in docs/LOG.md):
   an untrained network already propagates labels by similarity;
 - the attention also carries the 2x2 mask cells of every memory token: a label-propagation prior
   that is added to the mask logits with a learned weight;
-- the first cross-attention asks with features of the image alone. Its weights are then the same
-  for every object that remembers the same frames and are computed once for all of them;
+- the first cross-attention asks with features of the image alone. Its weights on a remembered frame
+  are then the same for every object that remembers it, and are computed once for all of them;
 - keys of an object's self-attention are means of 2x2 tokens: every object pays for its own;
 - softmax forgets how good the best match was, and "not here" cannot be said without it: the
   greatest similarity to object and to background is kept as two maps;

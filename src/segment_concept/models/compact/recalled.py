@@ -60,18 +60,23 @@ def remembered(
     for o, (image, maps) in enumerate(zip(images, entries, strict=True)):
         for entry in maps:
             shared.setdefault((image, entry.frame_index, entry.scale), []).append((o, entry))
-    frames = [
-        RememberedFrame(
-            keys=entry.keys if entry.scale == 1 else entry.keys * entry.scale,
-            objects=tuple(o for o, _ in having),
-            ages=tuple(each.age for _, each in having),
-            values=torch.stack([each.values for _, each in having]),
-        )
-        for having in shared.values()
-        for _, entry in having[:1]
-    ]
     like = entries[0][0].values
-    return Remembered(tuple(frames), _pointers(recalls, like.new_zeros(pointer_width)))
+    return Remembered(
+        tuple(_frame(having) for having in shared.values()),
+        _pointers(recalls, like.new_zeros(pointer_width)),
+    )
+
+
+def _frame(having: Sequence[tuple[int, Entry]]) -> RememberedFrame:
+    """A frame, of the objects that have it and what each of them remembers of it."""
+    _, any_of_them = having[0]
+    keys, scale = any_of_them.keys, any_of_them.scale
+    return RememberedFrame(
+        keys=keys if scale == 1 else keys * scale,
+        objects=tuple(o for o, _ in having),
+        ages=tuple(entry.age for _, entry in having),
+        values=torch.stack([entry.values for _, entry in having]),
+    )
 
 
 def _pointers(recalls: Sequence[Recall], blank: Tensor) -> Pointers:

@@ -63,6 +63,11 @@ class CompactSegmenter(nn.Module):
     def widths(self) -> Widths:
         return self.network.widths
 
+    @property
+    def on_cpu(self) -> bool:
+        """There, objects are worked on side by side (`ops.side_by_side`); a GPU takes a batch."""
+        return next(self.trunk.parameters()).device.type == "cpu"
+
     def encode(self, frames: Sequence[Frame]) -> Features:
         pixels = torch.from_numpy(np.stack([frame.rgb for frame in frames])).permute(0, 3, 1, 2)
         parameter = next(self.trunk.parameters())
