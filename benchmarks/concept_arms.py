@@ -17,12 +17,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segment_concept.checkpoints.trunk import imagenet_trunk
 from segment_concept.data.synthetic import load
-from segment_concept.models.compact.concept import ConceptNetwork, ConceptPath, Marked, cells_of
+from segment_concept.models.compact.concept import (
+    ConceptNetwork,
+    ConceptPath,
+    ConceptWidths,
+    Marked,
+)
 from segment_concept.models.compact.layers import Linear
+from segment_concept.models.compact.picture import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.train.loop import Stage
 from segment_concept.train.samples import Stock, portions
@@ -31,27 +38,37 @@ from segment_concept.train.stages import find_stage, fresh_model
 HELD_OUT_SEED = 77  # clips of the questions that are only asked
 
 
-class WithoutMaps(ConceptNetwork):
-    """The transformer has features of keyframes and query, and compares them by itself."""
+class WithFeatures(ConceptNetwork):
+    """The transformer also sees frozen features: the query's, and the mean of the keyframes'."""
+
+    def __init__(self, widths: Widths, concept: ConceptWidths) -> None:
+        super().__init__(widths, concept)
+        self.features = Linear(widths.raw, concept.tokens)
+
+    def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
+        seg, cells = (
+            super()._sequence(marks, raw, grid).split([1, -(-grid[0] // 2) * -(-grid[1] // 2)])
+        )
+        on_grid = raw.T.reshape(1, -1, *grid)
+        query = F.avg_pool2d(on_grid, 2, ceil_mode=True).flatten(2)[0].T
+        means = [
+            torch.stack([getattr(m, part) for m in marks]).mean(0) for part in ("inside", "outside")
+        ]
+        return torch.cat([seg, cells + self.features(query), self.features(torch.stack(means))])
+
+
+class FeaturesAlone(WithFeatures):
+    """It has no likeness maps, and compares by itself."""
 
     def _likeness(self, marks: Sequence[Marked], raw: Tensor) -> Tensor:
         return torch.zeros_like(super()._likeness(marks, raw))
 
 
-class MapsAlone(ConceptNetwork):
-    """The transformer sees the likeness maps of the query and nothing else."""
-
-    def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
-        _, _, _, asked, seg = self.roles
-        like = cells_of(self._likeness(marks, raw), grid)
-        return torch.cat([seg[None], self.likeness(like) + asked])
-
-
 class WithoutTransformer(ConceptNetwork):
     """Of every likeness map its greatest value and its mean, and two layers on these."""
 
-    def __init__(self, *widths: object) -> None:
-        super().__init__(*widths)  # type: ignore[arg-type]
+    def __init__(self, widths: Widths, concept: ConceptWidths) -> None:
+        super().__init__(widths, concept)
         self.read = Linear(8, self.widths.tokens)
 
     def forward(
@@ -64,10 +81,10 @@ class WithoutTransformer(ConceptNetwork):
 
 
 ARMS: Mapping[str, type[ConceptNetwork]] = {
-    "all of it": ConceptNetwork,
-    "without likeness maps": WithoutMaps,
-    "likeness maps alone": MapsAlone,
-    "likeness maps, no transformer": WithoutTransformer,
+    "likeness maps": ConceptNetwork,
+    "and features": WithFeatures,
+    "features alone": FeaturesAlone,
+    "maps, no transformer": WithoutTransformer,
 }
 
 

@@ -1,12 +1,16 @@
 """Variants of the compact recipes on held-out synthetic clips: what their defaults are chosen by.
 
     python benchmarks/held_out.py ASSETS [--weights FILE] [--clips 24] [--calm 24] [--seed N]
-                                   [--lines 448] [--only WORDS]
+                                   [--reframed] [--solid SHARE] [--lines 448] [--only WORDS]
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
 held-out part only, in pictures larger than the network's. Calm clips, of which J and F are told,
 and clips with cuts, half of them with shots without the target. J counts an empty mask as
 right where the target is absent, as J does in the real benchmarks.
+
+In most shots without the target another of its kind has its part, and most shots are of new
+places. With `--reframed` clips are as `segment-concept cuts` makes them of real video: every later
+shot of the target is another view of an earlier one, and nothing that stands for it is elsewhere.
 """
 
 import argparse
@@ -29,6 +33,17 @@ from segment_concept.tracking.uncertainty import uncertain
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
 WHO = ObjectId(1)
+SPEC = ClipSpec(
+    height=480,
+    width=800,
+    cut=0.0,
+    absent=0.0,
+    absent_by_cut=1.0,
+    camouflage=0.4,
+    least_area=470,
+    speed=0.6,
+)
+REFRAMED = {"same_place": 1.0, "stand_in": 0.0}
 
 
 def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -59,6 +74,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="with cuts")
     parser.add_argument("--calm", type=int, default=24, help="clips without")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first clip")
+    parser.add_argument("--reframed", action="store_true", help="see above")
+    parser.add_argument("--solid", type=float, default=0.0, help="share of objects that turn")
     parser.add_argument("--lines", type=int, help="another size of the input")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--only", default="", help="variants with these words in their name")
@@ -70,10 +87,12 @@ def main() -> None:
         recipe = replace(recipe, weights=options.weights)
     if options.lines:
         recipe = replace(recipe, short_side=options.lines)
-    world, frames = load(options.assets, "held_out"), options.frames
-    cut = held_out_clips(world, range(options.seed, options.seed + options.clips), frames)
+    world = load(options.assets, "held_out")
+    spec = replace(SPEC, frames=options.frames, solid=options.solid)
+    with_cuts = replace(spec, cut=1.0, **(REFRAMED if options.reframed else {}))
+    cut = held_out_clips(world, range(options.seed, options.seed + options.clips), with_cuts)
     first = options.seed + options.calm
-    calm = held_out_clips(world, range(first, first + options.calm), frames, calm=True)
+    calm = held_out_clips(world, range(first, first + options.calm), spec)
     has_concept = load_tracker(replace(recipe, trigger=Never())).concept is not None
     for name, variant in variants(recipe):
         answered = has_concept or isinstance(variant.trigger, Never)
@@ -81,23 +100,11 @@ def main() -> None:
             print(f"{name:30s} {measure(load_tracker(variant), calm, cut)}", flush=True)
 
 
-def held_out_clips(
-    world: Assets, seeds: Iterable[int], frames: int, *, calm: bool = False
-) -> list[Clip]:
-    """Clips without cuts and absences, or clips that all have cuts."""
-    spec = ClipSpec(
-        frames=frames,
-        height=480,
-        width=800,
-        cut=float(not calm),
-        absent=0.0,
-        absent_by_cut=1.0,
-        camouflage=0.4,
-        least_area=470,
-        speed=0.6,
-    )
+def held_out_clips(world: Assets, seeds: Iterable[int], spec: ClipSpec) -> list[Clip]:
+    """Of clips with cuts, every other one has shots without the target."""
+    away = float(spec.cut > 0)
     return [
-        render_clip(world, replace(spec, absent=float(not calm and n % 2 == 1)), seed)
+        render_clip(world, replace(spec, absent=away * (n % 2)), seed)
         for n, seed in enumerate(seeds)
     ]
 

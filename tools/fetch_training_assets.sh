@@ -1,6 +1,6 @@
 #!/bin/sh
 # Downloads the free pictures of the synthetic training world (Debian packages) and unpacks
-# them into a folder. Needs apt-get and dpkg; installs nothing. About 400 MB.
+# them into a folder. Needs apt-get and dpkg; installs nothing. About 650 MB.
 #
 #   tools/fetch_training_assets.sh FOLDER
 set -eu
@@ -11,7 +11,7 @@ if [ "$#" -ne 1 ]; then
 fi
 
 packages="tuxpaint-stamps-default gnome-backgrounds plasma-workspace-wallpapers
-mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 ukui-wallpapers"
+mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 ukui-wallpapers megaglest-data"
 
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)

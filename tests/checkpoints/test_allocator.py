@@ -30,3 +30,12 @@ def test_what_the_environment_says_about_allocation_stands(monkeypatch):
     monkeypatch.setenv("MALLOC_TOP_PAD_", "65536")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("asked all the same"))
     assert not keep()
+
+
+def test_onednn_keeps_few_programs_unless_it_is_told_how_many(monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    allocator.keep_few_programs()
+    assert allocator.os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "256"
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "50")
+    allocator.keep_few_programs()
+    assert allocator.os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "50"

@@ -19,6 +19,7 @@ from segment_concept.models.compact.memory import (
     RememberedFrame,
 )
 from segment_concept.models.compact.picture import Picture, Widths
+from segment_concept.models.compact.window import Window
 
 WIDTHS = Widths()
 GRID = (2, 4)
@@ -64,8 +65,15 @@ def _pointers(objects: int) -> Pointers:
     )
 
 
-def _asked(attention: MemoryAttention, picture: Picture, memory: Remembered) -> tuple[Tensor, ...]:
-    found: tuple[Tensor, ...] = attention(picture, attention.hear(picture, memory), memory.pointers)
+def _asked(attention: MemoryAttention, picture: Picture, memory: Remembered) -> list[list[Tensor]]:
+    """Of every object, in a window that is the whole picture: tokens, prior, similarity maps."""
+    window = Window(0, GRID[0], 0, GRID[1], GRID)
+    found = []
+    for o, heard in enumerate(attention.hear(picture, memory)):
+        read = attention.read(picture.query[o], heard)
+        seen, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
+        tokens, prior = attention(seen, window, read, heard, pointers)
+        found.append([tokens[0], prior[0], read.similar])
     return found
 
 
@@ -76,16 +84,16 @@ def attention() -> MemoryAttention:
 
 
 @torch.no_grad()
-def test_the_second_attention_asks_prompts_and_the_two_newest_frames_alone(attention):
+def test_the_second_attention_asks_prompts_and_the_newest_frame_alone(attention):
     picture = _picture(1)
     memory = _memory([[PROMPTED, OLDER, OLDER, SECOND, NEWEST]])
-    plain = _asked(attention, picture, memory)[0]
+    plain = _asked(attention, picture, memory)[0][0]
     for number, frame in enumerate(memory.frames):
         keys = torch.cat([frame.keys[:, : WIDTHS.match], _keys(1, L)[0]], dim=1)
         frames = list(memory.frames)
         frames[number] = replace(frame, keys=keys)
-        changed = _asked(attention, picture, replace(memory, frames=tuple(frames)))[0]
-        assert torch.equal(changed, plain) == (frame.ages == (OLDER,))
+        changed = _asked(attention, picture, replace(memory, frames=tuple(frames)))[0][0]
+        assert torch.equal(changed, plain) == (frame.ages in ((SECOND,), (OLDER,)))
 
 
 @torch.no_grad()
@@ -102,17 +110,18 @@ def test_objects_with_other_frames_are_what_they_are_alone(attention):
             if whose == o
         ]
         alone = Remembered(tuple(frames), memory.pointers[o : o + 1])
-        found = _asked(attention, picture[o : o + 1], alone)
-        for whole, part in zip(together, found, strict=True):
-            torch.testing.assert_close(whole[o], part[0], rtol=1e-4, atol=1e-4)
+        (found,) = _asked(attention, picture[o : o + 1], alone)
+        for whole, part in zip(together[o], found, strict=True):
+            torch.testing.assert_close(whole, part, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_a_pointer_that_is_hidden_says_nothing(attention):
     picture, memory = _picture(1), _memory([[PROMPTED]])
     hidden = replace(memory.pointers, hidden=torch.ones(1, 1, dtype=torch.bool))
-    plain = _asked(attention, picture, replace(memory, pointers=hidden))[0]
+    plain = _asked(attention, picture, replace(memory, pointers=hidden))[0][0]
     others = replace(hidden, vectors=torch.randn(1, 1, WIDTHS.pointer))
-    assert torch.equal(_asked(attention, picture, replace(memory, pointers=others))[0], plain)
-    shown = _asked(attention, picture, memory)[0]
+    unmoved = _asked(attention, picture, replace(memory, pointers=others))[0][0]
+    assert torch.equal(unmoved, plain)
+    shown = _asked(attention, picture, memory)[0][0]
     assert not torch.allclose(shown, plain)

@@ -1,8 +1,11 @@
-"""What the C library does with memory that is freed.
+"""What the C library does with memory that is freed, and how much oneDNN keeps of what it made.
 
 GLIBC gives large blocks back to the system as soon as they are free, and the system clears every
 page when it is asked for again. A network's intermediate results are such blocks, of the same sizes
 on every frame: on a CPU a sixth of a frame's time goes into that (docs/LOG.md).
+
+oneDNN writes a program for every shape of a product and keeps the last 1024. Windows in which
+objects are looked for have ever other shapes, and the programs grow to 400 MB.
 """
 
 import ctypes
@@ -15,6 +18,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD, _ARENA_MAX = -3, -1, -2, -8
 _LARGEST_KEPT = 32 << 20  # bytes; the most that every GLIBC takes for it
 _UNUSED_KEPT = 512 << 20  # bytes at the end of the heap; beyond that they are given back
 _GROWTH = 64 << 20  # bytes that are asked for at once
+_PROGRAMS = 256  # of oneDNN; a frame takes about a hundred
 _ARENAS = 1  # heaps: every thread would keep what it freed in one of its own
 
 
@@ -36,3 +40,11 @@ def keep_freed_memory() -> bool:
         _ARENA_MAX: _ARENAS,
     }
     return all([mallopt(what, value) == 1 for what, value in settings.items()])
+
+
+def keep_few_programs() -> None:
+    """Let oneDNN keep fewer programs, unless the environment says how many.
+
+    It asks the environment once, before its first operator.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_PROGRAMS))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segment_concept.checkpoints.allocator import keep_freed_memory
+from segment_concept.checkpoints.allocator import keep_few_programs, keep_freed_memory
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
 from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
@@ -127,6 +127,7 @@ def _ready(name: str) -> torch.device:
     device = find_device(name)
     if device.type == "cpu":
         keep_freed_memory()
+        keep_few_programs()
     return device
 
 

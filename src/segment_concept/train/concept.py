@@ -44,6 +44,7 @@ class RecognitionLesson:
     keyframes: Keyframes = field(default_factory=Keyframes)
     questions: int = 3  # about each object
     after_cut: float = 0.5  # how often a query begins a shot
+    elsewhere: float = 0.5  # of questions: all keyframes but the prompted one are of other shots
 
     part: ClassVar[str] = "concept"
     taught: ClassVar[str] = ""
@@ -86,7 +87,13 @@ class RecognitionLesson:
             for _ in range(self.questions):
                 starts = [c for c in sample.cuts if c > 0]
                 t = int(rng.choice(starts if starts and chance(rng, self.after_cut) else frames))
-                seen = [s for s in frames if s != t and areas[s] >= VISIBLE]
+                shots = np.searchsorted(sample.cuts, frames, side="right")
+                strict = chance(rng, self.elsewhere)
+                seen = [
+                    s
+                    for s, shot in zip(frames, shots, strict=True)
+                    if s != t and areas[s] >= VISIBLE and not (strict and shot == shots[t - 1])
+                ]
                 chosen = self.keyframes.draw(seen, rng)
                 marks = [marked(raw[s], (h16, w16), truth[s]) for s in chosen]
                 others = np.setdiff1d(np.unique(sample.labels[chosen[-1]]), (0, label))

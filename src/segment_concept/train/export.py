@@ -18,8 +18,9 @@ from segment_concept.train.validation import Report, validate, validation_clips
 from segment_concept.types import CheckpointError
 
 DATA = (
-    "synthetic clips of data/synthetic: cut-outs of tuxpaint-stamps-default, photographs of "
-    "Debian's wallpaper packages, procedural shapes; trunk: EfficientNet-Lite0, ImageNet"
+    "synthetic clips of data/synthetic: cut-outs of tuxpaint-stamps-default, models of "
+    "megaglest-data, photographs of Debian's wallpaper packages, procedural shapes; trunk: "
+    "EfficientNet-Lite0, ImageNet"
 )
 
 

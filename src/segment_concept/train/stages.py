@@ -92,6 +92,18 @@ def polish(steps: int = 1700) -> Stage:
     )
 
 
+def turning(steps: int = 2400) -> Stage:
+    """Goes on from `polish` among things that turn and move in all three dimensions."""
+    stage = polish(steps)
+    return replace(
+        stage,
+        name="turning",
+        diet=replace(stage.diet, clip=replace(stage.diet.clip, solid=0.5)),
+        schedule=replace(stage.schedule, rate=3e-4),
+        seed=11,
+    )
+
+
 def shots(steps: int = 300) -> Stage:
     """SeC's first stage: long clips of several shots under its memory of 22."""
     size = ClipSpec(frames=24, height=256, width=448, camouflage=0.3)
@@ -129,7 +141,7 @@ def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
     return Stage(
         name="recognise",
-        diet=Diet(replace(_CUT_CLIP, camouflage=0.3), fresh=1, replayed=3, stock=_FEW),
+        diet=Diet(replace(_CUT_CLIP, camouflage=0.3, solid=0.3), fresh=1, replayed=3, stock=_FEW),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
         lesson=RecognitionLesson(),
         validate_every=steps,
@@ -152,7 +164,7 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-_ORDER = base, fine, longer, steady, finer, polish, shots, presence, recognise, concept
+_ORDER = base, fine, longer, steady, finer, polish, turning, shots, presence, recognise, concept
 STAGES = {stage.__name__: stage for stage in _ORDER}
 
 

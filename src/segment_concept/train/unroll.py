@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from segment_concept.models.compact.segmenter import CERTAIN, CompactSegmenter
+from segment_concept.models.compact.decoder import CERTAIN
+from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.advance import Step, advance, show
 from segment_concept.tracking.memory import Moment, Recall, Track
 from segment_concept.tracking.policies import MemoryPolicy

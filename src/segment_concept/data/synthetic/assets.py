@@ -1,7 +1,7 @@
 """Cut-outs and backgrounds of the synthetic world: read once from files, kept in one cache file.
 
 The pictures come from free Debian packages (`tools/fetch_training_assets.sh`): Tux Paint
-stamps are the cut-outs, desktop wallpapers the backgrounds.
+stamps are the cut-outs, desktop wallpapers the backgrounds, MegaGlest's models the solid things.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.data.synthetic.pixels import Image, as_image, bleed
+from segment_concept.data.synthetic.pixels import Image, as_image, bleed, uniform
+from segment_concept.data.synthetic.solid import draw_views
 
 Split = Literal["train", "held_out"]
 
@@ -23,6 +24,8 @@ CUTOUT_SIDE = 320  # longest side kept, pixels: the largest target in a 256-line
 BACKGROUND_SIDE = 600  # shortest side kept, pixels
 HELD_OUT_CUTOUTS = 6  # one in so many is held out
 HELD_OUT_BACKGROUNDS = 7
+HELD_OUT_SOLIDS = 6  # of kinds of units, such as "archer"
+MOST_OF_A_SOLID = 3  # movements of one thing that are kept
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -34,6 +37,15 @@ class Cutout:
     name: str  # path below the stamps folder
     category: str  # folder of the stamp, for example "animals/birds"
     rgba: Image  # (h, w, 4), straight alpha, colours continued under the transparent pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Solid:
+    """One thing that turns and moves, in a few views (`solid.draw_views`)."""
+
+    name: str  # path of the model
+    category: str  # its folder: what has the same is the same thing, moving otherwise
+    views: NDArray[np.uint8]  # (N, h, w, 4), straight alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Assets:
 
     cutouts: tuple[Cutout, ...]
     backgrounds: tuple[Background, ...]
+    solids: tuple[Solid, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cutouts or not self.backgrounds:
@@ -93,13 +106,16 @@ def prepare(folder: Path, cache: Path) -> None:
             f"found {len(cutouts)} cut-outs and {len(backgrounds)} backgrounds below {folder}: "
             "run tools/fetch_training_assets.sh on that folder first"
         )
+    solids = list(_read_solids(folder))
     arrays: dict[str, NDArray[np.uint8]] = {
         **{f"cutout{i}": c.rgba for i, c in enumerate(cutouts)},
         **{f"background{i}": b.rgb for i, b in enumerate(backgrounds)},
+        **{f"solid{i}": s.views for i, s in enumerate(solids)},
     }
     listing = {
         "cutouts": [[c.name, c.category] for c in cutouts],
         "backgrounds": [[b.name, b.weight] for b in backgrounds],
+        "solids": [[s.name, s.category] for s in solids],
     }
     arrays["listing"] = np.frombuffer(json.dumps(listing).encode(), np.uint8)
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +148,12 @@ def load(cache: Path, split: Split = "train") -> Assets:
             for i, (name, weight) in enumerate(listing["backgrounds"])
             if is_held_out(_wallpaper_key(name), HELD_OUT_BACKGROUNDS) == wanted
         )
-    return Assets(cutouts, backgrounds)
+        solids = tuple(
+            Solid(name, category, stored[f"solid{i}"])
+            for i, (name, category) in enumerate(listing.get("solids", ()))  # older caches: none
+            if is_held_out(Path(category).name, HELD_OUT_SOLIDS) == wanted
+        )
+    return Assets(cutouts, backgrounds, solids)
 
 
 def _read_cutouts(folder: Path) -> Iterator[Cutout]:
@@ -147,6 +168,21 @@ def _read_cutouts(folder: Path) -> Iterator[Cutout]:
         rgba = _crop_cutout(as_image(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA)))
         if rgba is not None:
             yield Cutout(name, name.rpartition("/")[0] or "stamps", rgba)
+
+
+def _read_solids(folder: Path) -> Iterator[Solid]:
+    """Units of every faction, each in some of its movements and in the colours of one team."""
+    for models in sorted(folder.glob("**/factions/*/units/*/models")):
+        category = "/".join(models.parts[-4:-1:2])  # faction and unit
+        rng = np.random.default_rng(int(hashlib.md5(category.encode()).hexdigest()[:8], 16))
+        team = (uniform(rng, 20, 235), uniform(rng, 20, 235), uniform(rng, 20, 235))
+        files = sorted(models.glob("*.g3d"))
+        kept = 0
+        for i in rng.permutation(len(files)):
+            views = draw_views(files[i], team, rng) if kept < MOST_OF_A_SOLID else None
+            if views is not None:
+                kept += 1
+                yield Solid(files[i].relative_to(folder).as_posix(), category, views)
 
 
 def _crop_cutout(rgba: Image) -> Image | None:

@@ -22,7 +22,7 @@ from segment_concept.data.synthetic.pixels import (
     uniform,
     with_alpha,
 )
-from segment_concept.data.synthetic.puppet import Part, Puppet, still
+from segment_concept.data.synthetic.puppet import Part, Puppet, solid, still
 
 Builder = Callable[[Assets, Generator], Puppet]
 
@@ -38,8 +38,15 @@ COMPOSITES: dict[str, tuple[float, Builder]] = {
 }
 
 
-def draw_object(assets: Assets, rng: Generator, composite: float) -> Puppet:
-    """A random object: with probability `composite` a jointed, thin or holed one."""
+def draw_object(
+    assets: Assets, rng: Generator, composite: float, share_solid: float = 0.0
+) -> Puppet:
+    """A random object: with probability `composite` a jointed, thin or holed one.
+
+    With probability `share_solid` one that turns; where the assets have none, never.
+    """
+    if share_solid and assets.solids and chance(rng, share_solid):
+        return _solid(assets, int(rng.integers(len(assets.solids))))
     if chance(rng, composite):
         weights = [weight for weight, _ in COMPOSITES.values()]
         kind = list(COMPOSITES)[pick(rng, weights)]
@@ -61,6 +68,22 @@ def _cutout(assets: Assets, rng: Generator, index: int) -> Puppet:
     return puppet
 
 
+def _solid(assets: Assets, index: int) -> Puppet:
+    """The solid thing of that number, with its other movements."""
+    chosen = assets.solids[index]
+    others = [s.views for s in assets.solids if s.category == chosen.category and s is not chosen]
+    return solid([chosen.views, *others], "solid", chosen.category, index)
+
+
+def seen_otherwise(rng: Generator, puppet: Puppet) -> Puppet:
+    """The same object in any of its movements, for another shot; most have only one."""
+    if not puppet.otherwise:
+        return puppet
+    movements = [puppet.parts, *puppet.otherwise]
+    first, *rest = [movements[i] for i in rng.permutation(len(movements))]
+    return replace(puppet, parts=first, otherwise=tuple(rest))
+
+
 def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
     """An object easily taken for `model`: it shares its category, yet is not the same.
 
@@ -72,7 +95,7 @@ def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
         sibling = draw_sibling(assets, rng, model)
         if sibling is not None:
             return sibling
-    if way == 0:
+    if way == 0 or model.solid:  # a mark would sit on one view alone
         return shapes.recoloured(model, uniform(rng, 50, 310), uniform(rng, 0.7, 1.4))
     return _marked(assets, rng, model)
 
@@ -87,6 +110,12 @@ def draw_sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None
         cutout = assets.cutouts[index]
         image = match_colours(cutout.rgba, model.parts[0].image)
         return still(image, "cutout", cutout.category, index)
+    if model.solid:
+        others = [i for i, s in enumerate(assets.solids) if s.category != model.category]
+        if not others:
+            return None
+        other = _solid(assets, others[int(rng.integers(len(others)))])
+        return other.repainted(lambda rgba: match_colours(rgba, model.parts[0].image))
     other = COMPOSITES[model.kind][1](assets, rng)
     largest = max(model.parts, key=lambda p: p.image.size).image
     models = model.parts if len(model.parts) == len(other.parts) else ()

@@ -12,6 +12,7 @@ from segment_concept.data.synthetic.cast import (
     draw_lookalike,
     draw_object,
     draw_sibling,
+    seen_otherwise,
 )
 from segment_concept.data.synthetic.pixels import chance, log_uniform, pick, uniform
 from segment_concept.data.synthetic.puppet import Puppet
@@ -41,6 +42,7 @@ class ClipSpec:
     same_place: float = 0.4  # of later shots: an earlier shot's place, seen by another camera
     lookalike: float = 0.5  # something easily taken for object 1 is about
     composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
+    solid: float = 0.0  # an object turns and moves in all three dimensions
     camouflage: float = 0.0  # objects wear the colours of the place where they are first seen
     occluders: float = 0.35  # of a shot: things pass in front
     most_objects: int = 4
@@ -54,10 +56,8 @@ class ClipSpec:
                 f"{self.height} x {self.width}"
             )
         shares = (self.cut, self.absent, self.absent_by_cut, self.stand_in, self.same_place)
-        if not all(
-            0 <= p <= 1
-            for p in (*shares, self.lookalike, self.composite, self.camouflage, self.occluders)
-        ):
+        looks = (self.lookalike, self.composite, self.solid, self.camouflage)
+        if not all(0 <= p <= 1 for p in (*shares, *looks, self.occluders)):
             raise ValueError(f"probabilities must be in [0, 1]: {self}")
         if self.frames < 2 and (self.cut > 0 or self.absent > 0):
             raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
@@ -144,7 +144,9 @@ def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, 
 
 def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Clip | None:
     speed = spec.speed * log_uniform(rng, 0.3, 2.8)
-    stage = Stage(assets, spec.height, spec.width, speed, spec.composite, spec.occluders)
+    stage = Stage(
+        assets, spec.height, spec.width, speed, spec.composite, spec.occluders, spec.solid
+    )
     objects, extras = _draw_cast(assets, rng, spec)
     first_place, objects = _draw_disguise(stage, rng, objects, spec.camouflage)
     places: list[list[Layer]] = []
@@ -152,6 +154,8 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
     labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
     for index, start in enumerate(plan.starts):
         length = plan.length(index)
+        if index > 0:
+            objects = [seen_otherwise(rng, each) for each in objects]
         roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
         place = first_place if index == 0 else None
         if places and chance(rng, spec.same_place):
@@ -173,7 +177,7 @@ def _draw_cast(assets: Assets, rng: Generator, spec: ClipSpec) -> tuple[list[Pup
     """The objects of the clip, the first is object 1, and extras without a label."""
     weights = [0.22, 0.33, 0.27, 0.18, *([0.1] * 250)][: spec.most_objects]
     count = 1 + pick(rng, weights)
-    objects = [draw_object(assets, rng, spec.composite)]
+    objects = [draw_object(assets, rng, spec.composite, spec.solid)]
     extras = []
     similar = chance(rng, spec.lookalike)
     for i in range(1, count):
@@ -181,12 +185,12 @@ def _draw_cast(assets: Assets, rng: Generator, spec: ClipSpec) -> tuple[list[Pup
         objects.append(
             draw_lookalike(assets, rng, objects[0])
             if alike
-            else draw_object(assets, rng, spec.composite)
+            else draw_object(assets, rng, spec.composite, spec.solid)
         )
     if similar and (count == 1 or chance(rng, 0.25)):
         extras.append(draw_lookalike(assets, rng, objects[0]))
     if chance(rng, 0.2):
-        extras.append(draw_object(assets, rng, spec.composite))
+        extras.append(draw_object(assets, rng, spec.composite, spec.solid))
     return objects, extras
 
 
@@ -227,7 +231,8 @@ def _roles(
     roles += [Role(puppet, 0) for puppet in extras if shot == 0 or chance(rng, 0.6)]
     if away:
         double = draw_sibling(stage.assets, rng, objects[0]) if chance(rng, stand_in) else None
-        roles.append(Role(double or draw_object(stage.assets, rng, stage.composite), 0, main=True))
+        someone = double or draw_object(stage.assets, rng, stage.composite, stage.solid)
+        roles.append(Role(someone, 0, main=True))
     return roles
 
 

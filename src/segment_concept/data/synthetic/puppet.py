@@ -1,10 +1,11 @@
 """Puppets: objects of one or many jointed parts, drawn in any phase of their movement.
 
-A still object is a puppet of one part. Lengths are in *units*: a puppet is about one unit long.
+A still object is a puppet of one part, and the parts of a solid one are its views, of which one is
+drawn at a time. Lengths are in *units*: a puppet is about one unit long.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -42,10 +43,20 @@ class Puppet:
     category: str  # look-alikes share it
     parts: tuple[Part, ...]
     source: int = -1  # the cut-out it was made from, if there is one
+    solid: bool = False  # parts are views of the whole, one after another, all of one size
+    otherwise: tuple[tuple[Part, ...], ...] = ()  # a solid one's views in its other movements
 
     def repainted(self, paint: Callable[[Image], Image]) -> "Puppet":
         """The same puppet with `paint` applied to every part's RGBA picture."""
-        return replace(self, parts=tuple(replace(p, image=paint(p.image)) for p in self.parts))
+
+        def painted(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+            return tuple(replace(p, image=paint(p.image)) for p in parts)
+
+        return replace(
+            self,
+            parts=painted(self.parts),
+            otherwise=tuple(painted(parts) for parts in self.otherwise),
+        )
 
 
 class Actor:
@@ -54,6 +65,8 @@ class Actor:
     def __init__(self, puppet: Puppet) -> None:
         self.puppet = puppet
         self._pyramids = [_pyramid(premultiply(p.image)) for p in puppet.parts]
+        if puppet.solid:
+            return
         self._order = sorted(range(len(puppet.parts)), key=lambda i: puppet.parts[i].depth)
         corners = np.concatenate([self._corners(i / _PHASES) for i in range(_PHASES)], axis=1)
         self._low = corners.min(axis=1)
@@ -64,6 +77,9 @@ class Actor:
 
         The picture's box is the same in every phase (cycles), so it does not jump about.
         """
+        if self.puppet.solid:
+            shown = _there_and_back(phase, len(self._pyramids))
+            return _level(self._pyramids[shown], size / max(self.puppet.parts[0].image.shape[:2]))
         if len(self.puppet.parts) == 1 and not self.puppet.parts[0].swing:
             return _level(self._pyramids[0], size / max(self.puppet.parts[0].image.shape[:2]))
         scale = min(max(size, 24.0), 360.0) / float(self._extent.max())
@@ -121,6 +137,26 @@ def still(image: Image, kind: str, category: str, source: int = -1) -> Puppet:
     height, width = image.shape[:2]
     part = Part(image, float(max(height, width)), (width / 2, height / 2))
     return Puppet(kind, category, (part,), source)
+
+
+def solid(
+    movements: Sequence[NDArray[np.uint8]], kind: str, category: str, source: int = -1
+) -> Puppet:
+    """A puppet from views (N, h, w, 4) of one thing, in the first movement of those given."""
+    first, *rest = [
+        tuple(
+            Part(as_image(view), float(max(views.shape[1:3])), (views.shape[2] / 2, 0.0))
+            for view in views
+        )
+        for views in movements
+    ]
+    return Puppet(kind, category, first, source, solid=True, otherwise=tuple(rest))
+
+
+def _there_and_back(phase: float, count: int) -> int:
+    """Which of `count` views is shown: a cycle goes through all and back again."""
+    at = round((phase % 1) * 2 * (count - 1))
+    return min(at, 2 * (count - 1) - at)
 
 
 def _image_to_units(part: Part) -> Matrix:

@@ -57,6 +57,7 @@ class Stage:
     width: int
     speed: float  # 1: typical of consecutive frames a few apart
     composite: float
+    solid: float
     occluders: float
 
     @property
@@ -227,7 +228,7 @@ def _passers(stage: Stage, rng: Generator, frames: int, camera: Camera) -> list[
             puppet = _panel(stage, rng, log_uniform(rng, 0.012, 0.07))
         else:
             size = log_uniform(rng, 0.2, 0.7) * stage.side
-            puppet = draw_object(stage.assets, rng, 0.5)
+            puppet = draw_object(stage.assets, rng, 0.5, stage.solid)
         pace = stage.speed * (0.3 if kind == 0 else 2.0)
         track = draw_track(rng, frames, (stage.height, stage.width), size, pace)
         if kind == 0:

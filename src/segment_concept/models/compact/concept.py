@@ -6,8 +6,9 @@ attended to by the query's image features; the result is averaged with what memo
 
 What differs from SeC, and why (docs/LOG.md has the measurements):
 - the images are the frozen trunk's two coarsest levels, already computed for tracking;
-- likeness of the query to the marked object is given to the transformer as maps: 0.5 million
-  parameters cannot learn to compare as a language model does;
+- the transformer sees of the query how like each of its cells is to the marked object and to what
+  is around it, and nothing else: half a million parameters cannot learn to compare as a language
+  model does, and shown the features themselves it learns its training's things by heart;
 - the concept's half of the average is memory's tokens plus what the concept adds, and that begins
   at zero: an untrained concept path changes nothing;
 - the concept also speaks about presence, whether the object is in the query at all, and about
@@ -42,21 +43,10 @@ class ConceptWidths:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Marked:
-    """One keyframe of one object, ready for the transformer. l = h32 * w32 cells."""
+    """What is kept of one keyframe of one object."""
 
-    cells: Tensor  # (l, raw) frozen features
-    share: Tensor  # (l, 1) how much of every cell is the object
     inside: Tensor  # (raw,) mean feature of the object
     outside: Tensor  # (raw,) and of everything else
-
-
-def cells_of(raw: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Frozen features (..., L, raw) of a grid at stride 16 -> (..., l, raw) at stride 32."""
-    h, w = grid
-    shape = raw.shape[:-2]
-    on_grid = raw.reshape(-1, h, w, raw.shape[-1]).permute(0, 3, 1, 2)
-    pooled = F.avg_pool2d(on_grid, 2, ceil_mode=True)
-    return pooled.flatten(2).transpose(1, 2).reshape(*shape, -1, raw.shape[-1])
 
 
 def marked(raw: Tensor, grid: tuple[int, int], mask: Tensor) -> Marked:
@@ -65,8 +55,7 @@ def marked(raw: Tensor, grid: tuple[int, int], mask: Tensor) -> Marked:
     weights = share.flatten()[:, None]
     inside = (weights * raw).sum(0) / (weights.sum() + 1e-3)
     outside = ((1 - weights) * raw).sum(0) / ((1 - weights).sum() + 1e-3)
-    coarse = F.avg_pool2d(share[None, None], 2, ceil_mode=True).flatten()[:, None]
-    return Marked(cells_of(raw, grid), coarse, inside, outside)
+    return Marked(inside, outside)
 
 
 class ConceptNetwork(nn.Module):
@@ -76,13 +65,9 @@ class ConceptNetwork(nn.Module):
         super().__init__()
         d = concept.tokens
         self.widths = concept
-        self.cells = Linear(widths.raw, d)
-        self.share = Linear(1, d)
         self.compare = Linear(widths.raw, concept.likeness, bias=False)
         self.likeness = Linear(_LIKENESS, d)
-        self.roles = nn.Parameter(
-            torch.randn(5, d) * 0.02
-        )  # key cells, inside, outside, query, SEG
+        self.roles = nn.Parameter(torch.randn(2, d) * 0.02)  # of the query's cells, and [SEG]
         self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(concept.layers))
         self.attentions = nn.ModuleList(
             Attention(d, d, concept.heads) for _ in range(concept.layers)
@@ -101,33 +86,22 @@ class ConceptNetwork(nn.Module):
             query: (O, L, raw) frozen features of the frame on which each object is looked for.
             grid: (h16, w16) of the query.
         """
-        rows = [
-            self._sequence(marks, raw, grid) for marks, raw in zip(keyframes, query, strict=True)
-        ]
-        longest = max(len(row) for row in rows)
-        x = torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows])
-        lengths = torch.tensor([len(row) for row in rows], device=x.device)
-        shown = torch.arange(longest, device=x.device)[None] < lengths[:, None]
+        x = torch.stack(
+            [self._sequence(marks, raw, grid) for marks, raw in zip(keyframes, query, strict=True)]
+        )
         for norm, attention, mlp in zip(self.norms, self.attentions, self.mlps, strict=True):
             normed = norm(x)
-            x = x + attention(normed, normed, normed, shown=shown)
+            x = x + attention(normed, normed, normed)
             x = x + mlp(x)
         concepts: Tensor = self.out(self.norm(x[:, 0]))
         return concepts
 
     def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The tokens (n, tokens) of one object: [SEG], the query's cells, every keyframe."""
-        keys, inside, outside, asked, seg = self.roles
-        like = F.avg_pool2d(
-            self._likeness(marks, raw).T.reshape(1, _LIKENESS, *grid), 2, ceil_mode=True
-        )
-        query = self.cells(cells_of(raw, grid)) + self.likeness(like.flatten(2)[0].T) + asked
-        tokens = [seg[None], query]
-        for mark in marks:
-            tokens.append(self.cells(mark.cells) + self.share(mark.share) + keys)
-            tokens.append((self.cells(mark.inside) + inside)[None])
-            tokens.append((self.cells(mark.outside) + outside)[None])
-        return torch.cat(tokens)
+        """The tokens (1 + l, tokens) of one object: [SEG] and the query's cells at stride 32."""
+        asked, seg = self.roles
+        likeness = self._likeness(marks, raw).T.reshape(1, _LIKENESS, *grid)
+        cells = F.avg_pool2d(likeness, 2, ceil_mode=True).flatten(2)[0].T
+        return torch.cat([seg[None], self.likeness(cells) + asked])
 
     def _likeness(self, marks: Sequence[Marked], raw: Tensor) -> Tensor:
         """(L, 4): how like every token of the query is to the object and to what is around it."""

@@ -13,8 +13,10 @@ from segment_concept.models.compact.layers import (
 )
 from segment_concept.models.compact.memory import Pointers
 from segment_concept.models.compact.picture import Picture, Widths
+from segment_concept.models.compact.window import Window
 
 MASKS = 3
+CERTAIN = 10.0  # logit of a mask or a presence that is beyond doubt, as in SAM 2
 
 
 class MaskDecoder(nn.Module):
@@ -49,20 +51,31 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         picture: Picture,
+        window: Window,
         conditioned: tuple[Tensor, Tensor, Tensor],
         remembered: Pointers,
         informed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits (O, M, h4, w4), IoU scores (O, M), pointers (O, M, pointer), presence (O,).
+        """Logits (1, M, h4, w4), IoU scores (1, M), pointers (1, M, pointer), presence (1,).
 
-        With `informed` tokens (O, L, tokens) masks are made of those, and presence is judged by
+        With `informed` tokens (1, l, tokens) masks are made of those, and presence is judged by
         what memory alone says and by the masks: a concept speaks about presence for itself.
+
+        Args:
+            picture: the whole of it.
+            window: in which the object is looked for, l tokens.
+            conditioned: of the window, tokens (1, l, tokens) and the prior (1, l, CELLS); of the
+                whole picture, the similarity maps (1, L, 2).
+            remembered: of the object.
+            informed: see above.
         """
-        tokens, x = self._look(picture, conditioned[0])
+        tokens, x = self._look(window, conditioned[0])
         judge = tokens[:, MASKS + 1]
         if informed is not None:
-            tokens, x = self._look(picture, informed)
-        logits = self._masks(picture, tokens, x, conditioned[1], conditioned[2])
+            tokens, x = self._look(window, informed)
+        near = window.tokens(conditioned[2])
+        logits = self._masks(picture.within(window), tokens, x, conditioned[1], near)
+        logits = window.placed(logits, 4, -CERTAIN)
         iou = self.iou(tokens[:, MASKS]).sigmoid()
         pointers = self.describe(picture, logits.detach().sigmoid())
         best = iou.argmax(dim=1)
@@ -93,14 +106,15 @@ class MaskDecoder(nn.Module):
         shape = (-1, *[1] * (pointers.ndim - 1))
         return torch.where(visible.view(shape), pointers, blank)
 
-    def _look(self, picture: Picture, x: Tensor) -> tuple[Tensor, Tensor]:
-        h, w = picture.grid
+    def _look(self, window: Window, x: Tensor) -> tuple[Tensor, Tensor]:
+        h, w = window.grid
         y, z = torch.meshgrid(
             torch.linspace(-3, 3, h, device=x.device),
             torch.linspace(-3, 3, w, device=x.device),
             indexing="ij",
         )
-        place = self.place(torch.stack([z, y], dim=-1).sin().flatten(0, 1).to(x.dtype))
+        across = window.tokens(torch.stack([z, y], dim=-1).flatten(0, 1))
+        place = self.place(across.sin().to(x.dtype))
         named = self.queries.expand(len(x), -1, -1)
         tokens = named
         for block in self.blocks:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from segment_concept.models.compact import onednn
 
 
-def grid_rotation(h: int, w: int, pairs: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (h * w, pairs) of a 2-D rotary embedding.
+def grid_rotation(
+    h: int, w: int, pairs: int, like: Tensor, top: int = 0, left: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (h * w, pairs) of a 2-D rotary embedding, from token (top, left) on.
 
     Half of the pairs turn with y, half with x; wavelengths from 4 to 64 tokens, so that a grid of
     another size or shape than that of training stays within what was seen.
@@ -18,7 +20,9 @@ def grid_rotation(h: int, w: int, pairs: int, like: Tensor) -> tuple[Tensor, Ten
     half = pairs // 2
     rates = math.pi / 2 / 2.0 ** torch.linspace(0.0, 4.0, half, device=like.device)
     y, x = torch.meshgrid(
-        torch.arange(h, device=like.device), torch.arange(w, device=like.device), indexing="ij"
+        torch.arange(top, top + h, device=like.device),
+        torch.arange(left, left + w, device=like.device),
+        indexing="ij",
     )
     angles = torch.cat([y.reshape(-1, 1) * rates, x.reshape(-1, 1) * rates], dim=1)
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
@@ -67,14 +71,12 @@ class Attention(nn.Module):
         k: Tensor,
         v: Tensor,
         rotation: tuple[Tensor, Tensor] | None = None,
-        shown: Tensor | None = None,
         pooled: tuple[int, int] | None = None,
     ) -> Tensor:
         """
         Args:
             q, k, v: (B, L, width).
             rotation: of queries and keys.
-            shown: (B, L) bool, which keys there are, where rows are padded.
             pooled: (h, w) where keys lie on that grid and 2x2 of them shall count as one.
         """
         q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
@@ -82,8 +84,7 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if pooled is not None:
             k, v = _pool(k, pooled), _pool(v, pooled)
-        mask = None if shown is None else shown[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 

@@ -17,6 +17,7 @@ from segment_concept.models.compact.layers import (
     rotate,
 )
 from segment_concept.models.compact.picture import Picture, Widths
+from segment_concept.models.compact.window import Window
 from segment_concept.ops.side_by_side import side_by_side
 
 PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
@@ -75,6 +76,15 @@ class Heard:
     def known(self) -> Tensor:
         """(L, value + CELLS) what the object remembers of the frame."""
         return self.frame.values[self.place]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What one object makes of all that it heard about a picture."""
+
+    values: Tensor  # (L, value)
+    prior: Tensor  # (L, CELLS) the mask, as its cells are remembered: in [-1, 1]
+    similar: Tensor  # (L, 2) the best match inside what it was, and outside
 
 
 class MemoryEncoder(nn.Module):
@@ -142,36 +152,40 @@ class MemoryAttention(nn.Module):
                 heard[o].append(Heard(frame, n, answer.values[n], answer.weight, answer.best))
         return heard
 
+    def read(self, query: Tensor, heard: Sequence[Heard]) -> Read:
+        """What one object makes of the answers to a picture's `query` (L, match)."""
+        v = self.widths.value
+        values = self._together(0, heard, [(h.values, h.weight) for h in heard], pointers=None)
+        return Read(values[:, :v], values[:, v:], self._similar(query, heard))
+
     def forward(
-        self, picture: Picture, heard: Sequence[Sequence[Heard]], pointers: Pointers
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What `hear` found, thought over. `picture` has a row per object.
+        self, part: Picture, window: Window, read: Read, heard: Sequence[Heard], pointers: Pointers
+    ) -> tuple[Tensor, Tensor]:
+        """What one object has read, thought over within a window.
+
+        Args:
+            part: of the picture, the window.
+            window: with l tokens.
+            read: of the whole picture.
+            heard: of the object.
+            pointers: of the object.
 
         Returns:
-            Tokens (O, L, tokens), the prior (O, L, CELLS) in [-1, 1] and the similarity maps
-            (O, L, 2) to object and background.
+            Tokens (1, l, tokens) and the prior (1, l, CELLS) in [-1, 1].
         """
-        v, grid = self.widths.value, picture.grid
-        first = torch.stack(
-            [
-                self._together(0, each, [(h.values, h.weight) for h in each], pointers=None)
-                for each in heard
-            ]
-        )
-        similar = torch.stack(
-            [self._similar(q, each) for q, each in zip(picture.query, heard, strict=True)]
-        )
-        x = picture.tokens + self.out_first(first[..., :v]) + self.similar(similar)
+        v, grid = self.widths.value, window.size
+        x = part.tokens + self.out_first(window.tokens(read.values))
+        x = x + self.similar(window.tokens(read.similar))
         x = x + self.mlp_first(x)
         normed = self.norm_self(x)
         rotation = grid_rotation(*grid, self.widths.pairs // 2, x)
         x = x + self.attention(normed, normed, normed, rotation, pooled=grid)
-        second = self._second(x, grid, heard, pointers)
-        x = x + self.out_second(second[..., :v])
+        second = self._second(x, window, heard, pointers)
+        x = x + self.out_second(second[:, :v])
         x = x + self.mlp_second(x)
         mix = self.prior_mix.softmax(0)
-        prior = mix[0] * first[..., v:] + mix[1] * second[..., v:]
-        return self.norm_out(x), prior, similar
+        prior = mix[0] * window.tokens(read.prior) + mix[1] * second[:, v:]
+        return self.norm_out(x), prior[None]
 
     def _similar(self, query: Tensor, heard: Sequence[Heard]) -> Tensor:
         """(L, 2): the best match of every token inside what an object was and outside."""
@@ -181,33 +195,25 @@ class MemoryAttention(nn.Module):
         return best_matches(query, keys, best, cells.mean(-1) > 0)
 
     def _second(
-        self,
-        x: Tensor,
-        grid: tuple[int, int],
-        heard: Sequence[Sequence[Heard]],
-        pointers: Pointers,
+        self, x: Tensor, window: Window, heard: Sequence[Heard], pointers: Pointers
     ) -> Tensor:
-        """What an object's own tokens ask of prompts, the two newest frames, and pointers.
+        """What an object's own tokens (1, l, tokens) ask of prompts, newest frame and pointers.
 
         Older frames answer the first attention alone: here they changed nothing (docs/LOG.md), and
         every object pays for itself.
         """
         k = self.widths.match
-        rotation = grid_rotation(*grid, self.widths.pairs, x)
-        q = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), rotation)
+        rotation = grid_rotation(*window.size, self.widths.pairs, x, window.y0, window.x0)
+        q = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), rotation)[0]
         q = q * self.log_sharpness[1].exp()
         described = pointers.vectors + self.pointer_age[pointers.ages]
         keys = F.normalize(self.pointer_key(described), dim=-1) * pointers.scales[..., None]
         values = F.pad(self.pointer_value(described), (0, CELLS))
         unseen = torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
-        read = []
-        for o, each in enumerate(heard):
-            near = [h for h in each if h.age != OLDER]
-            answers = [ask(q[o], h.frame.keys[:, k:], h.known[None]) for h in near]
-            own = [(answer.values[0], answer.weight) for answer in answers]
-            pointed = ask(q[o], keys[o], values[o : o + 1], unseen[o])
-            read.append(self._together(1, near, own, pointed))
-        return torch.stack(read)
+        near = [h for h in heard if h.age not in (SECOND, OLDER)]
+        answers = [ask(q, h.frame.keys[:, k:], h.known[None]) for h in near]
+        own = [(answer.values[0], answer.weight) for answer in answers]
+        return self._together(1, near, own, ask(q, keys[0], values, unseen[0]))
 
     def _together(
         self,

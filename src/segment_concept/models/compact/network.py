@@ -7,7 +7,8 @@ What it does differently from SAM 2.1, and why (measured in docs/LOG.md):
   that is added to the mask logits with a learned weight;
 - the first cross-attention asks with features of the image alone. Its weights on a remembered frame
   are then the same for every object that remembers it, and are computed once for all of them;
-- keys of an object's self-attention are means of 2x2 tokens: every object pays for its own;
+- what every object pays for itself is done in a window around whatever the first attention takes
+  for it (`window.py`), and keys of its self-attention are means of 2x2 tokens;
 - softmax forgets how good the best match was, and "not here" cannot be said without it: the
   greatest similarity to object and to background is kept as two maps;
 - object pointers are mask-pooled descriptors, compared across time to judge presence;
@@ -23,9 +24,10 @@ from torch import Tensor, nn
 from segment_concept.models.compact.decoder import MaskDecoder
 from segment_concept.models.compact.memory import MemoryAttention, MemoryEncoder, Remembered
 from segment_concept.models.compact.picture import Neck, Picture, Widths
-from segment_concept.ops.side_by_side import row_groups, side_by_side
+from segment_concept.models.compact.window import likely
+from segment_concept.ops.side_by_side import side_by_side
 
-Inform: TypeAlias = Callable[[slice, Picture, Tensor], Tensor | None]
+Inform: TypeAlias = Callable[[int, Picture, Tensor], Tensor | None]
 
 
 class CompactNetwork(nn.Module):
@@ -44,19 +46,27 @@ class CompactNetwork(nn.Module):
     def propose(
         self, picture: Picture, memory: Remembered, inform: Inform | None = None
     ) -> tuple[Tensor, ...]:
-        """See `MaskDecoder.forward`; `picture` has a row per object.
+        """See `MaskDecoder.forward`; `picture` has a row per object, and so have the results.
 
-        Objects are worked on side by side where there are cores for it. `inform` makes of some of
-        them, their pictures and their tokens (O, L, tokens) the informed tokens, if there are any.
+        Every object has a window of its own; they are worked on side by side where there are cores
+        for it. `inform` makes of an object's number, its window of the picture and its tokens
+        (1, l, tokens) the informed tokens, if it has any.
         """
-        heard = self.memory_attention.hear(picture, memory)
+        attention = self.memory_attention
+        heard = attention.hear(picture, memory)
 
-        def of(rows: slice) -> tuple[Tensor, ...]:
-            seen, pointers = picture[rows], memory.pointers[rows]
-            conditioned = self.memory_attention(seen, heard[rows], pointers)
-            informed = None if inform is None else inform(rows, seen, conditioned[0])
-            answer: tuple[Tensor, ...] = self.decoder(seen, conditioned, pointers, informed)
+        def of(o: int) -> tuple[Tensor, ...]:
+            whole, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
+            read = attention.read(whole.query[0], heard[o])
+            window = likely(read.prior, whole.grid)
+            part = whole.within(window)
+            tokens, prior = attention(part, window, read, heard[o], pointers)
+            informed = None if inform is None else inform(o, part, tokens)
+            conditioned = tokens, prior, read.similar[None]
+            answer: tuple[Tensor, ...] = self.decoder(
+                whole, window, conditioned, pointers, informed
+            )
             return answer
 
-        parts = side_by_side(of, row_groups(len(heard)))
+        parts = side_by_side(of, range(len(heard)))
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))

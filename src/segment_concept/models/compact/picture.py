@@ -16,6 +16,7 @@ from segment_concept.models.compact.layers import (
     rotate,
 )
 from segment_concept.models.compact.trunk import CHANNELS
+from segment_concept.models.compact.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,18 @@ class Picture:
 
     def __getitem__(self, images: Tensor | slice) -> "Picture":
         return Picture(*(level[images] for level in self.levels()))
+
+    def within(self, window: Window) -> "Picture":
+        """What is known of a part of it."""
+        tokens, eighth, quarter, query, keys, raw = self.levels()
+        return Picture(
+            tokens=window.tokens(tokens),
+            eighth=window.cells(eighth, 2),
+            quarter=window.cells(quarter, 4),
+            query=window.tokens(query),
+            keys=window.tokens(keys),
+            raw=window.tokens(raw),
+        )
 
     @property
     def grid(self) -> tuple[int, int]:

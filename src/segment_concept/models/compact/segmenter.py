@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.decoder import MASKS
+from segment_concept.models.compact.decoder import CERTAIN, MASKS
 from segment_concept.models.compact.memory import PROMPT_CHANNELS
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.picture import Picture, Widths
@@ -20,7 +20,6 @@ from segment_concept.tracking.segmenter import Features, Proposals, Segmented
 from segment_concept.types import Bitmap, Box, Frame, Mask, Points, Prompt
 
 STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
-CERTAIN = 10.0  # logit of a mask or a presence that a person vouched for, as in SAM 2
 CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
 
 
@@ -137,17 +136,14 @@ class CompactSegmenter(nn.Module):
         return values, [keys[i] for i in images]
 
     def _inform(
-        self, concepts: Sequence[Tensor | None], rows: slice, picture: Picture, tokens: Tensor
+        self, concepts: Sequence[Tensor | None], o: int, picture: Picture, tokens: Tensor
     ) -> Tensor | None:
-        """Memory's tokens of some objects, with the concepts of those that have one."""
-        known = _known(concepts[rows])
-        if not known:
+        """Memory's tokens of an object, with its concept if it has one."""
+        concept = concepts[o]
+        if concept is None:
             return None
         assert self.concept is not None, "concepts come from the model's own encoder"
-        index = torch.tensor(list(known), device=tokens.device)
-        vectors = torch.stack(list(known.values()))
-        informed = self.concept.inject(_some(picture, list(known)), tokens[index], vectors)
-        return tokens.index_put((index,), informed)
+        return self.concept.inject(picture, tokens, concept[None])
 
     def _told(self, concepts: Sequence[Tensor | None], presence: Tensor) -> Tensor:
         """(O,) what concepts add to presence."""
