@@ -64,7 +64,7 @@ class CompactSegmenter(nn.Module):
 
     @property
     def on_cpu(self) -> bool:
-        """There, objects are worked on side by side (`ops.side_by_side`); a GPU takes a batch."""
+        """There, objects are worked on side by side (`ops.side_by_side`), elsewhere one by one."""
         return next(self.trunk.parameters()).device.type == "cpu"
 
     def encode(self, frames: Sequence[Frame]) -> Features:
