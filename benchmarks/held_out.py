@@ -9,8 +9,9 @@ and clips with cuts, half of them with shots without the target. J counts an emp
 right where the target is absent, as J does in the real benchmarks.
 
 In most shots without the target another of its kind has its part, and most shots are of new
-places. With `--reframed` clips are as `segment-concept cuts` makes them of real video: every later
-shot of the target is another view of an earlier one, and nothing that stands for it is elsewhere.
+places. With `--reframed` clips are nearer to those of `segment-concept cuts`: every later shot is
+another view of an earlier place, and nothing has the target's part where it is absent. Unlike
+there, shots without the target are such views too, and not of other places.
 """
 
 import argparse

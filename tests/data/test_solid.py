@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from segment_concept.data.synthetic import Assets, Background, ClipSpec, load, prepare, render_clip
+from segment_concept.data.synthetic import clip as clip_module
 from segment_concept.data.synthetic.assets import Cutout, Solid
 from segment_concept.data.synthetic.cast import draw_lookalike, draw_object, seen_otherwise
 from segment_concept.data.synthetic.puppet import Actor
 from segment_concept.data.synthetic.solid import VIEWS, ModelError, draw_views, read_model
+from segment_concept.data.synthetic.stage import Stage
 
 BOX = np.array([[x, y, z] for x in (-1, 1) for y in (-2, 2) for z in (-0.5, 0.5)], np.float32)
 SIDES = np.array(
@@ -141,6 +143,13 @@ def test_things_that_turn_are_drawn_only_where_they_are_asked_for(assets):
     spec = ClipSpec(4, 96, 128, composite=0.0, most_objects=1, lookalike=0.0, solid=1.0)
     clip = render_clip(assets, spec, 3)
     assert 1 in clip.targets
+
+
+def test_a_share_of_solid_things_is_no_share_of_occluders(assets, monkeypatch):
+    seen = []
+    monkeypatch.setattr(clip_module, "Stage", lambda **given: seen.append(given) or Stage(**given))
+    render_clip(assets, ClipSpec(2, 96, 128, solid=0.9, occluders=0.2, composite=0.4), 3)
+    assert (seen[0]["solid"], seen[0]["occluders"], seen[0]["composite"]) == (0.9, 0.2, 0.4)
 
 
 def test_a_thing_that_turns_keeps_its_box_and_shows_all_its_views(assets):

@@ -72,7 +72,7 @@ def _solid(assets: Assets, index: int) -> Puppet:
     """The solid thing of that number, with its other movements."""
     chosen = assets.solids[index]
     others = [s.views for s in assets.solids if s.category == chosen.category and s is not chosen]
-    return solid([chosen.views, *others], "solid", chosen.category, index)
+    return solid([chosen.views, *others], chosen.category)
 
 
 def seen_otherwise(rng: Generator, puppet: Puppet) -> Puppet:

@@ -145,7 +145,13 @@ def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, 
 def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Clip | None:
     speed = spec.speed * log_uniform(rng, 0.3, 2.8)
     stage = Stage(
-        assets, spec.height, spec.width, speed, spec.composite, spec.occluders, spec.solid
+        assets=assets,
+        height=spec.height,
+        width=spec.width,
+        speed=speed,
+        composite=spec.composite,
+        solid=spec.solid,
+        occluders=spec.occluders,
     )
     objects, extras = _draw_cast(assets, rng, spec)
     first_place, objects = _draw_disguise(stage, rng, objects, spec.camouflage)

@@ -16,6 +16,7 @@ from segment_concept.data.synthetic.pixels import Image, as_image, lay, premulti
 
 Matrix = NDArray[np.float64]  # (3, 3), acts on columns (x, y, 1)
 
+SOLID = "solid"  # the kind of puppets that turn
 _PHASES = 8  # phases in which the extent of a puppet is measured
 
 
@@ -43,8 +44,12 @@ class Puppet:
     category: str  # look-alikes share it
     parts: tuple[Part, ...]
     source: int = -1  # the cut-out it was made from, if there is one
-    solid: bool = False  # parts are views of the whole, one after another, all of one size
     otherwise: tuple[tuple[Part, ...], ...] = ()  # a solid one's views in its other movements
+
+    @property
+    def solid(self) -> bool:
+        """Are its parts views of the whole, one after another, all of one size?"""
+        return self.kind == SOLID
 
     def repainted(self, paint: Callable[[Image], Image]) -> "Puppet":
         """The same puppet with `paint` applied to every part's RGBA picture."""
@@ -139,9 +144,7 @@ def still(image: Image, kind: str, category: str, source: int = -1) -> Puppet:
     return Puppet(kind, category, (part,), source)
 
 
-def solid(
-    movements: Sequence[NDArray[np.uint8]], kind: str, category: str, source: int = -1
-) -> Puppet:
+def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> Puppet:
     """A puppet from views (N, h, w, 4) of one thing, in the first movement of those given."""
     first, *rest = [
         tuple(
@@ -150,7 +153,7 @@ def solid(
         )
         for views in movements
     ]
-    return Puppet(kind, category, first, source, solid=True, otherwise=tuple(rest))
+    return Puppet(SOLID, category, first, otherwise=tuple(rest))
 
 
 def _there_and_back(phase: float, count: int) -> int:

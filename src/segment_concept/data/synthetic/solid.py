@@ -29,7 +29,7 @@ _DARKEST = 0.45  # light on the side that is turned away
 _TEXTURES = (".png", ".jpg", ".bmp")  # a model may name a file that was packed as another kind
 
 
-class ModelError(ValueError):
+class ModelError(Exception):
     """The bytes are no model that can be read."""
 
 

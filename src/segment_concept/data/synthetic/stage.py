@@ -48,7 +48,7 @@ class Role:
     main: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What the shots of one clip have in common."""
 

@@ -51,6 +51,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         picture: Picture,
+        part: Picture,
         window: Window,
         conditioned: tuple[Tensor, Tensor, Tensor],
         remembered: Pointers,
@@ -63,6 +64,7 @@ class MaskDecoder(nn.Module):
 
         Args:
             picture: the whole of it.
+            part: of it, the window.
             window: in which the object is looked for, l tokens.
             conditioned: of the window, tokens (1, l, tokens) and the prior (1, l, CELLS); of the
                 whole picture, the similarity maps (1, L, 2).
@@ -74,7 +76,7 @@ class MaskDecoder(nn.Module):
         if informed is not None:
             tokens, x = self._look(window, informed)
         near = window.tokens(conditioned[2])
-        logits = self._masks(picture.within(window), tokens, x, conditioned[1], near)
+        logits = self._masks(part, tokens, x, conditioned[1], near)
         logits = window.placed(logits, 4, -CERTAIN)
         iou = self.iou(tokens[:, MASKS]).sigmoid()
         pointers = self.describe(picture, logits.detach().sigmoid())

@@ -64,7 +64,7 @@ class CompactNetwork(nn.Module):
             informed = None if inform is None else inform(o, part, tokens)
             conditioned = tokens, prior, read.similar[None]
             answer: tuple[Tensor, ...] = self.decoder(
-                whole, window, conditioned, pointers, informed
+                whole, part, window, conditioned, pointers, informed
             )
             return answer
 
