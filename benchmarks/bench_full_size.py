@@ -39,6 +39,7 @@ from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
+from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.tracker import Session, Tracker
 from segment_concept.tracking.triggers import AnyOf, AtFrames, HsvShift
 from segment_concept.types import Frame
@@ -103,9 +104,11 @@ class Watched:
     def __init__(self, encoder: ConceptEncoder, stopwatch: Stopwatch) -> None:
         self._encoder, self._stopwatch = encoder, stopwatch
 
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> Sequence[Tensor | None]:
+    def encode(
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
+    ) -> Sequence[Tensor | None]:
         self._stopwatch.start(CONCEPT)
-        concepts = self._encoder.encode(requests, query)
+        concepts = self._encoder.encode(requests, query, features)
         self._stopwatch.stop(CONCEPT)
         return concepts
 

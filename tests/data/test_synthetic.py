@@ -1,6 +1,7 @@
 """The synthetic world, on tiny pictures made here: no download is needed."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -102,6 +103,25 @@ def test_a_target_may_come_back_after_its_absence(assets: Assets) -> None:
     areas = [_area(render_clip(assets, spec, seed)) for seed in range(24)]
     assert any(area[area.index(0) :][-1] > 0 for area in areas)
     assert any(area[-1] == 0 for area in areas)
+
+
+def test_an_interlude_has_nothing_of_the_clip_in_it(assets: Assets) -> None:
+    away = ClipSpec(9, 96, 160, cut=1.0, absent=1.0, absent_by_cut=1.0, least_area=60)
+    with_others = 0
+    for seed in range(12):
+        clip = render_clip(assets, replace(away, interlude=1.0), seed)
+        bounds = (0, *clip.cuts, 9)
+        shots = [clip.labels[a:b] for a, b in pairwise(bounds)]
+        assert any(not (shot == 1).any() for shot in shots[1:])
+        for shot in shots[1:]:
+            if not (shot == 1).any() and shot.any():
+                with_others += 1
+    assert with_others == 0
+    assert any(
+        clip.labels[t].any() and not (clip.labels[t] == 1).any()
+        for clip in (render_clip(assets, away, seed) for seed in range(12))
+        for t in range(9)
+    )
 
 
 def test_a_plain_clip_never_cuts_and_one_with_cuts_always_does(assets: Assets) -> None:

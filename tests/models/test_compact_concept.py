@@ -126,7 +126,9 @@ def test_an_untrained_concept_path_changes_nothing(frames):
         torch.testing.assert_close(asked, never, atol=1e-5, rtol=1e-5)
 
 
-def test_a_concept_concerns_its_own_object_alone(segmenter, frames):
+@pytest.mark.parametrize("way", ["propose", "propose_at_once"])
+def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch, way):
+    monkeypatch.setattr(segmenter.network, "propose", getattr(segmenter.network, way))
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})

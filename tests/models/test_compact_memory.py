@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segment_concept.models.compact.memory import (
     CELLS,
+    FAR,
     NEWEST,
     OLDER,
     PROMPTED,
@@ -19,7 +20,8 @@ from segment_concept.models.compact.memory import (
     RememberedFrame,
 )
 from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.window import Window
+from segment_concept.models.compact.recalled import stacked
+from segment_concept.models.compact.window import Window, Windows
 
 WIDTHS = Widths()
 GRID = (2, 4)
@@ -65,16 +67,28 @@ def _pointers(objects: int) -> Pointers:
     )
 
 
+WHOLE = Window(0, GRID[0], 0, GRID[1], GRID)
+
+
 def _asked(attention: MemoryAttention, picture: Picture, memory: Remembered) -> list[list[Tensor]]:
     """Of every object, in a window that is the whole picture: tokens, prior, similarity maps."""
-    window = Window(0, GRID[0], 0, GRID[1], GRID)
     found = []
     for o, heard in enumerate(attention.hear(picture, memory)):
         read = attention.read(picture.query[o], heard)
-        seen, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
-        tokens, prior = attention(seen, window, read, heard, pointers)
-        found.append([tokens[0], prior[0], read.similar])
+        again = attention.answers(heard, memory.pointers[o : o + 1])
+        tokens, prior = attention(picture[o : o + 1], Windows((WHOLE,)), read, again)
+        found.append([tokens[0], prior[0], read.similar[0]])
     return found
+
+
+def _asked_at_once(
+    attention: MemoryAttention, picture: Picture, memory: Remembered
+) -> list[list[Tensor]]:
+    count = len(picture.tokens)
+    read = attention.read_at_once(picture.query, stacked(memory, count))
+    again = attention.answers_at_once(stacked(memory, count, without=FAR), memory.pointers)
+    tokens, prior = attention(picture, Windows((WHOLE,) * count), read, again)
+    return [list(each) for each in zip(tokens, prior, read.similar, strict=True)]
 
 
 @pytest.fixture
@@ -113,6 +127,18 @@ def test_objects_with_other_frames_are_what_they_are_alone(attention):
         (found,) = _asked(attention, picture[o : o + 1], alone)
         for whole, part in zip(together[o], found, strict=True):
             torch.testing.assert_close(whole, part, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_objects_asked_at_once_are_answered_as_one_after_another(attention):
+    shared = _frame((0, 1), (PROMPTED, SECOND))
+    own = [_frame((0,), (OLDER,)), _frame((0, 1), (NEWEST, NEWEST)), _frame((2,), (PROMPTED,))]
+    picture, memory = _picture(3), Remembered((shared, *own), _pointers(3))
+    one_by_one = _asked(attention, picture, memory)
+    at_once = _asked_at_once(attention, picture, memory)
+    for each, alone in zip(at_once, one_by_one, strict=True):
+        for found, expected in zip(each, alone, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

@@ -121,6 +121,22 @@ def test_objects_side_by_side_are_what_they_are_one_after_another(segmenter, fra
         torch.testing.assert_close(one.presence, other.presence, atol=1e-4, rtol=1e-4)
 
 
+def test_all_at_once_finds_what_one_after_another_does(segmenter, frames, monkeypatch):
+    """The way of a GPU, which the tests have none of."""
+    prompts = {A: Mask(square(30)), B: Box(60, 20, 90, 50), C: Points.on((20.0, 30.0))}
+
+    def found() -> list[torch.Tensor]:
+        session = Tracker(segmenter).session()
+        session.prompt(frames[0], prompts)
+        return [result.logits for result in session.track(frames[1:])]
+
+    one_by_one = found()
+    network = segmenter.network
+    monkeypatch.setattr(network, "propose", network.propose_at_once)
+    for at_once, expected in zip(found(), one_by_one, strict=True):
+        torch.testing.assert_close(at_once, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_gradients_reach_every_part_that_is_trained(segmenter, frames):
     torch.manual_seed(0)
     model = CompactSegmenter(short_side=64)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segment_concept.models.compact.window import Window, likely
+from segment_concept.models.compact.window import Window, Windows, likely, together
 
 GRID = (20, 30)
 
@@ -15,57 +15,83 @@ def _prior(*likely_at: tuple[int, int]) -> torch.Tensor:
     return prior.flatten(0, 1)
 
 
+def _window(prior: torch.Tensor) -> Window:
+    (window,) = likely(prior[None], GRID)
+    return window
+
+
 def test_a_window_holds_all_that_is_likely_with_room_around_it():
-    window = likely(_prior((9, 12), (11, 15)), GRID)
+    window = _window(_prior((9, 12), (11, 15)))
     assert window.y0 <= 9 - 3
     assert window.y1 >= 12 + 3
     assert window.x0 <= 12 - 3
     assert window.x1 >= 16 + 3
-    assert not window.whole
+    assert window.size != GRID
 
 
 def test_a_second_place_far_away_widens_the_window():
-    window = likely(_prior((9, 2), (9, 16)), GRID)
+    window = _window(_prior((9, 2), (9, 16)))
     assert window.x0 == 0
     assert window.x1 >= 17
 
 
 def test_what_may_be_nearly_everywhere_is_looked_for_in_the_whole_picture():
-    assert likely(_prior((0, 0), (19, 29)), GRID) == Window(0, 20, 0, 30, GRID)
+    assert _window(_prior((0, 0), (19, 29))) == Window(0, 20, 0, 30, GRID)
 
 
 def test_where_nothing_is_likely_the_likeliest_place_is_looked_at():
     prior = _prior()
     prior[5 * GRID[1] + 7, 0] = -0.97
-    window = likely(prior, GRID)
+    window = _window(prior)
     assert window.y0 <= 5 < window.y1
     assert window.x0 <= 7 < window.x1
     assert min(window.size) >= 8
-    assert not window.whole
+    assert window.size != GRID
 
 
 @pytest.mark.parametrize("at", [(0, 0), (19, 29), (19, 0), (7, 13)])
 def test_windows_are_even_and_inside_the_picture(at):
-    window = likely(_prior(at), GRID)
+    window = _window(_prior(at))
     sides = (window.y0, window.y1, window.x0, window.x1)
     assert all(side % 2 == 0 for side in sides)
     assert 0 <= window.y0 < window.y1 <= 20
     assert 0 <= window.x0 < window.x1 <= 30
 
 
-def test_what_is_cut_out_comes_back_to_its_place():
-    window = Window(2, 10, 4, 12, GRID)
-    whole = torch.randn(2, 3, 4 * GRID[0], 4 * GRID[1])
-    placed = window.placed(window.cells(whole, 4), 4, outside=-10.0)
-    inside = torch.zeros(4 * GRID[0], 4 * GRID[1], dtype=torch.bool)
-    inside[8:40, 16:48] = True
-    assert torch.equal(placed[..., inside], whole[..., inside])
-    assert (placed[..., ~inside] == -10).all()
+@pytest.mark.parametrize("corners", [[(2, 4)], [(2, 4), (0, 18), (12, 0)]])
+def test_what_is_cut_out_comes_back_to_its_place(corners):
+    windows = Windows(tuple(Window(y, y + 8, x, x + 10, GRID) for y, x in corners))
+    whole = torch.randn(len(corners), 3, 4 * GRID[0], 4 * GRID[1])
+    placed = windows.placed(windows.cells(whole, 4), 4, outside=-10.0)
+    for o, (y, x) in enumerate(corners):
+        inside = torch.zeros(4 * GRID[0], 4 * GRID[1], dtype=torch.bool)
+        inside[4 * y : 4 * y + 32, 4 * x : 4 * x + 40] = True
+        assert torch.equal(placed[o][:, inside], whole[o][:, inside])
+        assert (placed[o][:, ~inside] == -10).all()
 
 
-def test_tokens_and_maps_are_cut_alike():
-    window = Window(2, 10, 4, 12, GRID)
-    tokens = torch.randn(1, GRID[0] * GRID[1], 5)
+@pytest.mark.parametrize("corners", [[(2, 4)], [(2, 4), (0, 18), (12, 0)]])
+def test_tokens_and_maps_are_cut_alike(corners):
+    windows = Windows(tuple(Window(y, y + 8, x, x + 10, GRID) for y, x in corners))
+    tokens = torch.randn(len(corners), GRID[0] * GRID[1], 5)
     as_map = tokens.transpose(1, 2).unflatten(-1, GRID)
-    again = window.cells(as_map, 1).flatten(2).transpose(1, 2)
-    assert torch.equal(window.tokens(tokens), again)
+    again = windows.cells(as_map, 1).flatten(2).transpose(1, 2)
+    assert torch.equal(windows.tokens(tokens), again)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_windows_worked_on_together_are_of_one_size_and_hold_what_they_held(alike):
+    torch.manual_seed(0)
+    windows = []
+    for _ in range(20):
+        y, x = (2 * int(torch.randint(0, n, ())) for n in (6, 11))
+        windows.append(Window(y, y + 2 * int(torch.randint(1, 5, ())), x, x + 8, GRID))
+    groups = together(windows, alike=alike)
+    assert sorted(row for rows, _ in groups for row in rows) == list(range(20))
+    for rows, of_them in groups:
+        for row, window in zip(rows, of_them.each, strict=True):
+            assert window.size == of_them.size
+            assert 0 <= window.y0 <= windows[row].y0 < windows[row].y1 <= window.y1 <= GRID[0]
+            assert 0 <= window.x0 <= windows[row].x0 < windows[row].x1 <= window.x1 <= GRID[1]
+            assert alike or window == windows[row]
+    assert not alike or len(groups) == 3

@@ -37,8 +37,10 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; continued if it exists.")],
     steps: Annotated[int | None, typer.Option(help="Other number of steps.")] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="state.pt of the stage before.")
+        Path | None,
+        typer.Option("--from", help="state.pt of the stage before, or an exported model."),
     ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of each process.")] = 1,
 ) -> None:
     """Train a stage. Under torchrun every process takes its share of the clips."""
@@ -47,15 +49,14 @@ def run(
 
         import torch
 
+        from segment_concept.checkpoints.build import find_device
         from segment_concept.train.loop import train
-        from segment_concept.train.stages import continue_from, find_stage, fresh_model
+        from segment_concept.train.stages import begun, find_stage
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
         chosen = find_stage(stage, steps)
-        model = fresh_model(assets, chosen)
-        if start is not None:
-            continue_from(model, start)
+        model = begun(chosen, assets, start).to(find_device(device))
         report = train(model, chosen, assets, out)
     typer.echo(f"{chosen.name} is trained: {report}")
 

@@ -44,6 +44,7 @@ class RecognitionLesson:
     keyframes: Keyframes = field(default_factory=Keyframes)
     questions: int = 3  # about each object
     after_cut: float = 0.5  # how often a query begins a shot
+    gone: float = 0.5  # how often it is one without the object, where there is such a frame
     elsewhere: float = 0.5  # of questions: all keyframes but the prompted one are of other shots
 
     part: ClassVar[str] = "concept"
@@ -62,7 +63,7 @@ class RecognitionLesson:
         truth = torch.stack([q.share.flatten() for q in asked])
         concepts = path.network([q.marks for q in asked], raw, grid)
         presence = path.presence(concepts)[:, 0]
-        visible = torch.tensor([q.visible for q in asked])
+        visible = torch.tensor([q.visible for q in asked], device=raw.device)
         where = path.where(raw, concepts)
         there = F.binary_cross_entropy_with_logits(presence, visible.float())
         cells = F.binary_cross_entropy_with_logits(where, truth)
@@ -82,11 +83,10 @@ class RecognitionLesson:
         h16, w16 = (side // 16 for side in sample.labels.shape[1:])
         frames = range(1, len(sample.labels))
         for label in rng.permutation(sample.targets)[:targets]:
-            truth = torch.from_numpy(sample.labels == label)
-            areas = truth.flatten(1).sum(1)
+            truth = torch.from_numpy(sample.labels == label).to(raw.device)
+            areas = truth.flatten(1).sum(1).cpu()
             for _ in range(self.questions):
-                starts = [c for c in sample.cuts if c > 0]
-                t = int(rng.choice(starts if starts and chance(rng, self.after_cut) else frames))
+                t = self._query(sample.cuts, areas[1:] >= VISIBLE, rng)
                 shots = np.searchsorted(sample.cuts, frames, side="right")
                 strict = chance(rng, self.elsewhere)
                 seen = [
@@ -99,9 +99,16 @@ class RecognitionLesson:
                 others = np.setdiff1d(np.unique(sample.labels[chosen[-1]]), (0, label))
                 if len(chosen) > 1 and len(others) and chance(rng, self.keyframes.distracted):
                     wrong = torch.from_numpy(sample.labels[chosen[-1]] == rng.choice(others))
-                    marks[-1] = marked(raw[chosen[-1]], (h16, w16), wrong)
+                    marks[-1] = marked(raw[chosen[-1]], (h16, w16), wrong.to(raw.device))
                 share = F.adaptive_avg_pool2d(truth[t][None].float(), (h16, w16))[0]
                 yield _Question(marks, raw[t], (h16, w16), share, bool(areas[t] >= VISIBLE))
+
+    def _query(self, cuts: Sequence[int], visible: Tensor, rng: Generator) -> int:
+        """The frame that is asked about, given on which of the frames from 1 on the object is."""
+        gone = not bool(visible.all()) and chance(rng, self.gone)
+        frames = [t for t, there in enumerate(visible.tolist(), start=1) if not (gone and there)]
+        starts = [t for t in frames if t in cuts]
+        return int(rng.choice(starts if starts and chance(rng, self.after_cut) else frames))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -108,6 +108,7 @@ class _Run:
         self, segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path, ranks: Ranks
     ) -> None:
         self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
+        self.device = next(segmenter.trunk.parameters()).device
         self.assets_file = assets
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
@@ -136,7 +137,7 @@ class _Run:
         if path.exists():
             state = read_state(path)
             take_over(self.segmenter, state)
-            self.average = state["average"]
+            self.average = {k: v.to(self.device) for k, v in state["average"].items()}
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
             log.info("continuing %s at step %d", self.out, self.step)
@@ -316,7 +317,9 @@ def _average_gradients(network: nn.Module, count: int) -> None:
     learning = [p for p in network.parameters() if p.requires_grad]
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
     flat = torch.cat([g.flatten() for g in grads])
-    dist.all_reduce(flat)
+    shared = flat.cpu()  # processes that share a GPU can only meet there
+    dist.all_reduce(shared)
+    flat = shared.to(flat.device)
     start = 0
     for p in learning:
         p.grad = (flat[start : start + p.numel()] / count).view_as(p)

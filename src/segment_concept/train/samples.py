@@ -5,7 +5,7 @@ and prompts, or played backwards. The trunk is frozen, so its features are kept 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segment_concept.data.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.models.compact.trunk import Trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +86,14 @@ def _clip_seed(seed: int, rank: int, ranks: int, number: int) -> int:
 class Stock:
     """The latest clips with their trunk features; one that is gone is rendered again."""
 
-    def __init__(
-        self, assets: Assets, diet: Diet, trunk: Callable[[Tensor], tuple[Tensor, ...]]
-    ) -> None:
+    def __init__(self, assets: Assets, diet: Diet, trunk: Trunk) -> None:
         self._assets, self._diet, self._trunk = assets, diet, trunk
+        self._device = next(trunk.parameters()).device
         self._kept: OrderedDict[int, Sample] = OrderedDict()
 
     def add(self, clip_seed: int, clip: Clip) -> None:
         """Keep a clip that was rendered elsewhere."""
-        pixels = torch.from_numpy(clip.rgb).permute(0, 3, 1, 2).float()
+        pixels = torch.from_numpy(clip.rgb).permute(0, 3, 1, 2).to(self._device).float()
         with torch.inference_mode():
             levels = self._trunk(pixels.contiguous(memory_format=torch.channels_last))
         half = tuple(level.half().contiguous().clone() for level in levels)

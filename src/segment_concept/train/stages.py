@@ -104,6 +104,20 @@ def turning(steps: int = 2400) -> Stage:
     )
 
 
+def edited(steps: int = 1000) -> Stage:
+    """Goes on from `turning` among clips that are cut as films are."""
+    stage = turning(steps)
+    clip = replace(stage.diet.clip, frames=8, solid=0.35, cut=0.5, absent=0.45, absent_by_cut=0.7)
+    return replace(
+        stage,
+        name="edited",
+        diet=replace(stage.diet, clip=_edited(clip), fresh=2, replayed=4),
+        schedule=replace(stage.schedule, rate=8e-4, average=0.99),
+        save_every=50,
+        seed=12,
+    )
+
+
 def shots(steps: int = 300) -> Stage:
     """SeC's first stage: long clips of several shots under its memory of 22."""
     size = ClipSpec(frames=24, height=256, width=448, camouflage=0.3)
@@ -139,9 +153,10 @@ def presence(steps: int = 600) -> Stage:
 
 def recognise(steps: int = 3000) -> Stage:
     """The concept network by itself."""
+    clip = _edited(replace(_CUT_CLIP, absent=0.6, camouflage=0.3, solid=0.3))
     return Stage(
         name="recognise",
-        diet=Diet(replace(_CUT_CLIP, camouflage=0.3, solid=0.3), fresh=1, replayed=3, stock=_FEW),
+        diet=Diet(clip, fresh=1, replayed=3, stock=_FEW),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
         lesson=RecognitionLesson(),
         validate_every=steps,
@@ -164,8 +179,26 @@ def concept(steps: int = 400) -> Stage:
     )
 
 
-_ORDER = base, fine, longer, steady, finer, polish, turning, shots, presence, recognise, concept
+_ORDER = (
+    base,
+    fine,
+    longer,
+    steady,
+    finer,
+    polish,
+    turning,
+    edited,
+    shots,
+    presence,
+    recognise,
+    concept,
+)
 STAGES = {stage.__name__: stage for stage in _ORDER}
+
+
+def _edited(clip: ClipSpec) -> ClipSpec:
+    """Cut as films are: back to where a scene is, and away to another one."""
+    return replace(clip, same_place=0.6, interlude=0.6)
 
 
 def _further(
@@ -186,16 +219,22 @@ def find_stage(name: str, steps: int | None = None) -> Stage:
     return STAGES[name]() if steps is None else STAGES[name](steps)
 
 
-def continue_from(segmenter: CompactSegmenter, state: Path) -> None:
-    """Take over the weights of an earlier stage's state.pt or best.pt, or of an exported model."""
-    if state.suffix == ".safetensors":
-        known = load_compact(state)
-        parts = {"network": known.network.state_dict()}
-        if known.concept is not None:
-            parts["concept"] = known.concept.state_dict()
-        take_over(segmenter, parts)
-        return
-    take_over(segmenter, averaged(read_state(state)))
+def begun(stage: Stage, assets: Path, start: Path | None = None) -> CompactSegmenter:
+    """The model that a stage trains on: with weights to start from, or from nothing.
+
+    An exported model brings its trunk; for a state.pt or best.pt, and from nothing, the ImageNet
+    trunk's package is needed.
+    """
+    if start is not None and start.suffix == ".safetensors":
+        torch.manual_seed(stage.seed)
+        model = load_compact(start, short_side=stage.short_side)
+        if stage.lesson.part == "concept" and model.concept is None:
+            model.concept = ConceptPath(model.widths)
+        return model
+    model = fresh_model(assets, stage)
+    if start is not None:
+        take_over(model, averaged(read_state(start)))
+    return model
 
 
 def fresh_model(assets: Path, stage: Stage) -> CompactSegmenter:

@@ -102,11 +102,11 @@ class Batch:
     features: tuple[Features, ...]  # of every frame
     images: list[int]  # (O,) the clip of an object
     cuts: tuple[tuple[int, ...], ...]  # of every clip, the first frames of its later shots
-    truth: Tensor  # (T, O, H, W) bool
+    truth: Tensor  # (T, O, H, W) bool, where the features are
     rng: Generator
 
     def bitmap(self, t: int, o: int) -> Bitmap:
-        bitmap: Bitmap = self.truth[t, o].numpy()
+        bitmap: Bitmap = self.truth[t, o].cpu().numpy()
         return bitmap
 
     def shares(self, t: int, grid: Sequence[int]) -> Tensor:
@@ -139,7 +139,7 @@ def unroll(
     corrected = int(rng.integers(1, frames)) if rng.random() < lesson.corrections else 0
     for t in range(1, frames):
         visible = batch.truth[t].flatten(1).sum(1) >= lesson.visible_pixels
-        told = torch.from_numpy(rng.random(len(prompts)) < lesson.told)
+        told = torch.from_numpy(rng.random(len(prompts)) < lesson.told).to(visible.device)
         teacher = _Told(segmenter, visible, told)
         concepts = asker.concepts(batch, t) if asker is not None else [None] * len(objects)
         step = advance(
@@ -186,7 +186,8 @@ def _gather(
         for t in range(frames)
     )
     cuts = tuple(sample.cuts for sample, _ in clips)
-    return Batch(features, images, cuts, torch.stack(truth, dim=1), clips[0][1])
+    masks = torch.stack(truth, dim=1).to(levels[0].device)
+    return Batch(features, images, cuts, masks, clips[0][1])
 
 
 def _prompt_losses(
@@ -237,7 +238,9 @@ def _correct(
     for o, seen in enumerate(step.seen):
         truth = batch.bitmap(t, o)
         mask = F.interpolate(seen.logits.detach()[None, None], truth.shape, mode="bilinear")
-        click = correction(truth, (mask[0, 0] > 0).numpy(), batch.rng) if truth.any() else None
+        click = (
+            correction(truth, (mask[0, 0] > 0).cpu().numpy(), batch.rng) if truth.any() else None
+        )
         if click is not None and truth.sum() >= lesson.visible_pixels:
             clicks[o] = click
     if not clicks:

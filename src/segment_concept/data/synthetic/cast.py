@@ -102,21 +102,11 @@ def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
 
 def draw_sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
     """Another individual of the model's kind in its colours; None where there is no other."""
-    if model.kind == "cutout":
-        kin = assets.kin(model.source)
-        if not kin:
-            return None
-        index = kin[int(rng.integers(len(kin)))]
-        cutout = assets.cutouts[index]
-        image = match_colours(cutout.rgba, model.parts[0].image)
-        return still(image, "cutout", cutout.category, index)
-    if model.solid:
-        others = [i for i, s in enumerate(assets.solids) if s.category != model.category]
-        if not others:
-            return None
-        other = _solid(assets, others[int(rng.integers(len(others)))])
+    other = draw_kin(assets, rng, model)
+    if other is None:
+        return None
+    if model.kind == "cutout" or model.solid:
         return other.repainted(lambda rgba: match_colours(rgba, model.parts[0].image))
-    other = COMPOSITES[model.kind][1](assets, rng)
     largest = max(model.parts, key=lambda p: p.image.size).image
     models = model.parts if len(model.parts) == len(other.parts) else ()
     parts = [
@@ -124,6 +114,21 @@ def draw_sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None
         for i, part in enumerate(other.parts)
     ]
     return replace(other, parts=tuple(parts))
+
+
+def draw_kin(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
+    """Another individual of the model's kind; None where there is no other."""
+    if model.kind == "cutout":
+        kin = assets.kin(model.source)
+        if not kin:
+            return None
+        index = kin[int(rng.integers(len(kin)))]
+        cutout = assets.cutouts[index]
+        return still(cutout.rgba, "cutout", cutout.category, index)
+    if model.solid:
+        others = [i for i, s in enumerate(assets.solids) if s.category != model.category]
+        return _solid(assets, others[int(rng.integers(len(others)))]) if others else None
+    return COMPOSITES[model.kind][1](assets, rng)
 
 
 def disguised(puppet: Puppet, ground: Image, strength: float) -> Puppet:

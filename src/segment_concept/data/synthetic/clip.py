@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from segment_concept.data.synthetic.assets import Assets
 from segment_concept.data.synthetic.cast import (
     disguised,
+    draw_kin,
     draw_lookalike,
     draw_object,
     draw_sibling,
@@ -39,6 +40,7 @@ class ClipSpec:
     absent: float = 0.33  # object 1 is wholly out of sight in some later frames
     absent_by_cut: float = 0.5  # of these: in a shot without it, rather than in the same shot
     stand_in: float = 0.6  # of shots without it: another of its kind has its part
+    interlude: float = 0.0  # of shots without it: another place, with nothing of the clip in it
     same_place: float = 0.4  # of later shots: an earlier shot's place, seen by another camera
     lookalike: float = 0.5  # something easily taken for object 1 is about
     composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
@@ -57,7 +59,7 @@ class ClipSpec:
             )
         shares = (self.cut, self.absent, self.absent_by_cut, self.stand_in, self.same_place)
         looks = (self.lookalike, self.composite, self.solid, self.camouflage)
-        if not all(0 <= p <= 1 for p in (*shares, *looks, self.occluders)):
+        if not all(0 <= p <= 1 for p in (*shares, *looks, self.interlude, self.occluders)):
             raise ValueError(f"probabilities must be in [0, 1]: {self}")
         if self.frames < 2 and (self.cut > 0 or self.absent > 0):
             raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
@@ -162,12 +164,17 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
         length = plan.length(index)
         if index > 0:
             objects = [seen_otherwise(rng, each) for each in objects]
-        roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
         place = first_place if index == 0 else None
-        if places and chance(rng, spec.same_place):
-            place = seen_again(rng, places[int(rng.integers(len(places)))])
+        elsewhere = index in plan.without and spec.interlude > 0 and chance(rng, spec.interlude)
+        if elsewhere:
+            roles = _others(stage, rng, objects[0], spec.stand_in)
+        else:
+            roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
+            if places and chance(rng, spec.same_place):
+                place = seen_again(rng, places[int(rng.integers(len(places)))])
         shot = draw_shot(stage, rng, roles, length, place)
-        places.append(shot.layers)
+        if not elsewhere:
+            places.append(shot.layers)
         for t in range(start, start + length):
             rgb[t], labels[t] = shot.frame(t - start, rng)
             if t == 0 and int((labels[0] == 1).sum()) < spec.least_area:
@@ -240,6 +247,15 @@ def _roles(
         someone = double or draw_object(stage.assets, rng, stage.composite, stage.solid)
         roles.append(Role(someone, 0, main=True))
     return roles
+
+
+def _others(stage: Stage, rng: Generator, absent: Puppet, stand_in: float) -> list[Role]:
+    """Who is in an interlude: by chance of the kind of who is `absent`, in their own colours."""
+    kin = draw_kin(stage.assets, rng, absent) if chance(rng, stand_in) else None
+    count = 1 + pick(rng, [0.5, 0.3, 0.2])
+    others = [draw_object(stage.assets, rng, stage.composite, stage.solid) for _ in range(count)]
+    first, *rest = others if kin is None else [kin, *others[1:]]
+    return [Role(first, 0, main=True), *(Role(other, 0) for other in rest)]
 
 
 def _comes_or_goes(rng: Generator, length: int) -> range | None:

@@ -13,7 +13,7 @@ from segment_concept.models.compact.layers import (
 )
 from segment_concept.models.compact.memory import Pointers
 from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.window import Window
+from segment_concept.models.compact.window import Windows
 
 MASKS = 3
 CERTAIN = 10.0  # logit of a mask or a presence that is beyond doubt, as in SAM 2
@@ -52,23 +52,23 @@ class MaskDecoder(nn.Module):
         self,
         picture: Picture,
         part: Picture,
-        window: Window,
+        window: Windows,
         conditioned: tuple[Tensor, Tensor, Tensor],
         remembered: Pointers,
         informed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits (1, M, h4, w4), IoU scores (1, M), pointers (1, M, pointer), presence (1,).
+        """Logits (O, M, h4, w4), IoU scores (O, M), pointers (O, M, pointer), presence (O,).
 
-        With `informed` tokens (1, l, tokens) masks are made of those, and presence is judged by
+        With `informed` tokens (O, l, tokens) masks are made of those, and presence is judged by
         what memory alone says and by the masks: a concept speaks about presence for itself.
 
         Args:
-            picture: the whole of it.
-            part: of it, the window.
-            window: in which the object is looked for, l tokens.
-            conditioned: of the window, tokens (1, l, tokens) and the prior (1, l, CELLS); of the
-                whole picture, the similarity maps (1, L, 2).
-            remembered: of the object.
+            picture: the whole of it, a row per object.
+            part: of it, the windows.
+            window: in which each object is looked for, l tokens.
+            conditioned: of the windows, tokens (O, l, tokens) and the prior (O, l, CELLS); of the
+                whole picture, the similarity maps (O, L, 2).
+            remembered: of the objects.
             informed: see above.
         """
         tokens, x = self._look(window, conditioned[0])
@@ -108,15 +108,15 @@ class MaskDecoder(nn.Module):
         shape = (-1, *[1] * (pointers.ndim - 1))
         return torch.where(visible.view(shape), pointers, blank)
 
-    def _look(self, window: Window, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _look(self, window: Windows, x: Tensor) -> tuple[Tensor, Tensor]:
         h, w = window.grid
         y, z = torch.meshgrid(
             torch.linspace(-3, 3, h, device=x.device),
             torch.linspace(-3, 3, w, device=x.device),
             indexing="ij",
         )
-        across = window.tokens(torch.stack([z, y], dim=-1).flatten(0, 1))
-        place = self.place(across.sin().to(x.dtype))
+        across = torch.stack([z, y], dim=-1).flatten(0, 1).expand(len(x), -1, -1)
+        place = self.place(window.tokens(across).sin().to(x.dtype))
         named = self.queries.expand(len(x), -1, -1)
         tokens = named
         for block in self.blocks:

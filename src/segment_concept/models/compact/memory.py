@@ -1,7 +1,8 @@
 """The compact network's memory: how it is written, and how a picture is conditioned on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +18,14 @@ from segment_concept.models.compact.layers import (
     rotate,
 )
 from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.window import Window
+from segment_concept.models.compact.window import Windows
 from segment_concept.ops.side_by_side import side_by_side
 
 PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
 AGES = 5  # embeddings of a memory's age, which is one of:
 PROMPTED, NEWEST, SECOND, OLDER, SAME_FRAME = range(AGES)  # the last: a prompt of this frame
 CELLS = 4  # 2x2 mask cells of a token
+FAR = SECOND, OLDER  # ages that the second attention does not ask
 _HIDDEN = -1e4  # logarithm of the weight of what is not there
 
 
@@ -46,7 +48,7 @@ class Pointers:
     scales: Tensor  # (O, P) factors on their keys
     hidden: Tensor  # (O, P) bool: padding, or the object was not seen
 
-    def __getitem__(self, rows: slice) -> "Pointers":
+    def __getitem__(self, rows: slice | Tensor) -> "Pointers":
         return Pointers(self.vectors[rows], self.ages[rows], self.scales[rows], self.hidden[rows])
 
 
@@ -79,12 +81,36 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
-    """What one object makes of all that it heard about a picture."""
+class Stacked:
+    """What each of O objects remembers, N frames of L tokens in a row, padded."""
 
-    values: Tensor  # (L, value)
-    prior: Tensor  # (L, CELLS) the mask, as its cells are remembered: in [-1, 1]
-    similar: Tensor  # (L, 2) the best match inside what it was, and outside
+    keys: Tensor  # (O, N * L, 2 * match)
+    values: Tensor  # (O, N * L, value + CELLS)
+    ages: Tensor  # (O, N)
+    missing: Tensor  # (O, N) bool: padding
+
+    def __getitem__(self, rows: Tensor) -> "Stacked":
+        return Stacked(self.keys[rows], self.values[rows], self.ages[rows], self.missing[rows])
+
+    @property
+    def every(self) -> int:
+        """Tokens of a frame."""
+        return self.keys.shape[1] // self.ages.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What O objects make of all that they heard about a picture."""
+
+    values: Tensor  # (O, L, value)
+    prior: Tensor  # (O, L, CELLS) the mask, as its cells are remembered: in [-1, 1]
+    similar: Tensor  # (O, L, 2) the best match inside what it was, and outside
+
+    def __getitem__(self, rows: Tensor) -> "Read":
+        return Read(self.values[rows], self.prior[rows], self.similar[rows])
+
+
+Again: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class MemoryEncoder(nn.Module):
@@ -156,36 +182,59 @@ class MemoryAttention(nn.Module):
         """What one object makes of the answers to a picture's `query` (L, match)."""
         v = self.widths.value
         values = self._together(0, heard, [(h.values, h.weight) for h in heard], pointers=None)
-        return Read(values[:, :v], values[:, v:], self._similar(query, heard))
+        similar = self._similar(query, heard)
+        return Read(values[None, :, :v], values[None, :, v:], similar[None])
+
+    def read_at_once(self, query: Tensor, memory: Stacked) -> Read:
+        """What O objects make of all that they remember, of `query` (O, L, match).
+
+        The same as `hear` and `read`, for a device that likes large matrices better than small.
+        """
+        k, v, sharpness = self.widths.match, self.widths.value, self.log_sharpness[0].exp()
+        logits = query @ memory.keys[..., :k].transpose(1, 2)  # (O, L, N * L)
+        values = self._at_once(0, logits * sharpness, memory)
+        inside = memory.values[..., v:].mean(-1) > 0
+        there = ~memory.missing.repeat_interleave(memory.every, dim=1)
+        best = [
+            logits.masked_fill(~(part & there)[:, None], -1.0).amax(-1)
+            for part in (inside, ~inside)
+        ]
+        similar = torch.stack(best, dim=-1).clamp(min=-1.0)
+        return Read(values[..., :v], values[..., v:], similar)
 
     def forward(
-        self, part: Picture, window: Window, read: Read, heard: Sequence[Heard], pointers: Pointers
+        self, part: Picture, windows: Windows, read: Read, again: Again
     ) -> tuple[Tensor, Tensor]:
-        """What one object has read, thought over within a window.
+        """What O objects have read, thought over within their windows.
 
         Args:
-            part: of the picture, the window.
-            window: with l tokens.
+            part: of the picture, the windows.
+            windows: with l tokens.
             read: of the whole picture.
-            heard: of the object.
-            pointers: of the object.
+            again: answers the objects' own questions (O, l, match) by (O, l, value + CELLS): see
+                `answers` and `answers_at_once`.
 
         Returns:
-            Tokens (1, l, tokens) and the prior (1, l, CELLS) in [-1, 1].
+            Tokens (O, l, tokens) and the prior (O, l, CELLS) in [-1, 1].
         """
-        v, grid = self.widths.value, window.size
-        x = part.tokens + self.out_first(window.tokens(read.values))
-        x = x + self.similar(window.tokens(read.similar))
+        v, grid = self.widths.value, windows.size
+        x = part.tokens + self.out_first(windows.tokens(read.values))
+        x = x + self.similar(windows.tokens(read.similar))
         x = x + self.mlp_first(x)
         normed = self.norm_self(x)
         rotation = grid_rotation(*grid, self.widths.pairs // 2, x)
         x = x + self.attention(normed, normed, normed, rotation, pooled=grid)
-        second = self._second(x, window, heard, pointers)
-        x = x + self.out_second(second[:, :v])
+        cos, sin = (
+            windows.tokens(each.expand(len(x), -1, -1))
+            for each in grid_rotation(*windows.grid, self.widths.pairs, x)
+        )
+        asked = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), (cos, sin))
+        second = again(asked * self.log_sharpness[1].exp())
+        x = x + self.out_second(second[..., :v])
         x = x + self.mlp_second(x)
         mix = self.prior_mix.softmax(0)
-        prior = mix[0] * window.tokens(read.prior) + mix[1] * second[:, v:]
-        return self.norm_out(x), prior[None]
+        prior = mix[0] * windows.tokens(read.prior) + mix[1] * second[..., v:]
+        return self.norm_out(x), prior
 
     def _similar(self, query: Tensor, heard: Sequence[Heard]) -> Tensor:
         """(L, 2): the best match of every token inside what an object was and outside."""
@@ -194,26 +243,62 @@ class MemoryAttention(nn.Module):
         cells = torch.cat([h.known[:, self.widths.value :] for h in heard])
         return best_matches(query, keys, best, cells.mean(-1) > 0)
 
-    def _second(
-        self, x: Tensor, window: Window, heard: Sequence[Heard], pointers: Pointers
-    ) -> Tensor:
-        """What an object's own tokens (1, l, tokens) ask of prompts, newest frame and pointers.
+    def answers(self, heard: Sequence[Heard], pointers: Pointers) -> Again:
+        """What one object's own questions are answered by prompts, newest frame and pointers.
 
         Older frames answer the first attention alone: here they changed nothing (docs/LOG.md), and
         every object pays for itself.
         """
         k = self.widths.match
-        rotation = grid_rotation(*window.size, self.widths.pairs, x, window.y0, window.x0)
-        q = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), rotation)[0]
-        q = q * self.log_sharpness[1].exp()
+        keys, values, unseen = self._pointed(pointers)
+        near = [h for h in heard if h.age not in FAR]
+
+        def again(q: Tensor) -> Tensor:
+            parts = [ask(q[0], h.frame.keys[:, k:], h.known[None]) for h in near]
+            own = [(answer.values[0], answer.weight) for answer in parts]
+            pointed = ask(q[0], keys[0], values, unseen[0])
+            return self._together(1, near, own, pointed)[None]
+
+        return again
+
+    def answers_at_once(self, near: Stacked, pointers: Pointers) -> Again:
+        """The same of O objects, given what they remember of prompts and newest frame."""
+        k = self.widths.match
+        keys, values, unseen = self._pointed(pointers)
+
+        def again(q: Tensor) -> Tensor:
+            logits = q @ near.keys[..., k:].transpose(1, 2)
+            pointed = q @ keys.transpose(1, 2) + unseen[:, None]
+            return self._at_once(1, logits, near, (pointed, values))
+
+        return again
+
+    def _pointed(self, pointers: Pointers) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys (O, P, match), values (O, P, value + CELLS) and bias (O, P) of pointers."""
         described = pointers.vectors + self.pointer_age[pointers.ages]
         keys = F.normalize(self.pointer_key(described), dim=-1) * pointers.scales[..., None]
         values = F.pad(self.pointer_value(described), (0, CELLS))
-        unseen = torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
-        near = [h for h in heard if h.age not in (SECOND, OLDER)]
-        answers = [ask(q, h.frame.keys[:, k:], h.known[None]) for h in near]
-        own = [(answer.values[0], answer.weight) for answer in answers]
-        return self._together(1, near, own, ask(q, keys[0], values, unseen[0]))
+        return keys, values, torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
+
+    def _at_once(
+        self,
+        layer: int,
+        logits: Tensor,
+        memory: Stacked,
+        pointed: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """As `_together`, of O objects, given their logits (O, L, N * L): (O, L, value + CELLS)."""
+        bias = self.age_bias[layer][memory.ages].masked_fill(memory.missing, _HIDDEN)
+        logits = logits + bias.repeat_interleave(memory.every, dim=1)[:, None]
+        values, count = memory.values, logits.shape[-1]
+        if pointed is not None:
+            logits = torch.cat([logits, pointed[0]], dim=-1)
+            values = torch.cat([values, pointed[1]], dim=1)
+        weights = logits.softmax(-1)
+        shares = weights[..., :count].unflatten(-1, (-1, memory.every)).sum(-1)
+        read = weights @ values
+        aged: Tensor = read + F.pad(shares @ self.age[memory.ages], (0, CELLS))
+        return aged
 
     def _together(
         self,

@@ -15,16 +15,25 @@ What it does differently from SAM 2.1, and why (measured in docs/LOG.md):
 - a box or a click is a memory of the same frame with a rough mask: one path for all prompts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from segment_concept.models.compact.decoder import MaskDecoder
-from segment_concept.models.compact.memory import MemoryAttention, MemoryEncoder, Remembered
+from segment_concept.models.compact.memory import (
+    FAR,
+    Again,
+    MemoryAttention,
+    MemoryEncoder,
+    Pointers,
+    Read,
+    Remembered,
+)
 from segment_concept.models.compact.picture import Neck, Picture, Widths
-from segment_concept.models.compact.window import likely
+from segment_concept.models.compact.recalled import stacked
+from segment_concept.models.compact.window import Windows, likely, together
 from segment_concept.ops.side_by_side import side_by_side
 
 Inform: TypeAlias = Callable[[int, Picture, Tensor], Tensor | None]
@@ -48,25 +57,69 @@ class CompactNetwork(nn.Module):
     ) -> tuple[Tensor, ...]:
         """See `MaskDecoder.forward`; `picture` has a row per object, and so have the results.
 
-        Every object has a window of its own; they are worked on side by side where there are cores
-        for it. `inform` makes of an object's number, its window of the picture and its tokens
-        (1, l, tokens) the informed tokens, if it has any.
+        Every object has a window of its own. On a CPU they are worked on side by side where there
+        are cores for it, elsewhere all at once. `inform` makes of an object's number, its window of
+        the picture and its tokens (1, l, tokens) the informed tokens, if it has any.
         """
+        if picture.tokens.device.type != "cpu":
+            return self.propose_at_once(picture, memory, inform)
         attention = self.memory_attention
         heard = attention.hear(picture, memory)
 
         def of(o: int) -> tuple[Tensor, ...]:
-            whole, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
-            read = attention.read(whole.query[0], heard[o])
-            window = likely(read.prior, whole.grid)
-            part = whole.within(window)
-            tokens, prior = attention(part, window, read, heard[o], pointers)
-            informed = None if inform is None else inform(o, part, tokens)
-            conditioned = tokens, prior, read.similar[None]
-            answer: tuple[Tensor, ...] = self.decoder(
-                whole, part, window, conditioned, pointers, informed
-            )
-            return answer
+            row, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
+            read = attention.read(row.query[0], heard[o])
+            windows = Windows(tuple(likely(read.prior, row.grid)))
+            again = attention.answers(heard[o], pointers)
+            return self._within(windows, (o,), row, read, again, pointers, inform)
 
         parts = side_by_side(of, range(len(heard)))
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+    def propose_at_once(
+        self, picture: Picture, memory: Remembered, inform: Inform | None = None
+    ) -> tuple[Tensor, ...]:
+        """As `propose`, with few large products in place of many small ones.
+
+        In training, windows of about the same size are made equally large.
+        """
+        attention, count = self.memory_attention, len(picture.tokens)
+        read = attention.read_at_once(picture.query, stacked(memory, count))
+        near = stacked(memory, count, without=FAR)
+        order, parts = [], []
+        for rows, windows in together(likely(read.prior, picture.grid), alike=self.training):
+            at = torch.tensor(rows, device=picture.tokens.device)
+            pointers = memory.pointers[at]
+            again = attention.answers_at_once(near[at], pointers)
+            parts.append(
+                self._within(windows, rows, picture[at], read[at], again, pointers, inform)
+            )
+            order += rows
+        back = torch.tensor(order, device=picture.tokens.device).argsort()
+        return tuple(torch.cat(each)[back] for each in zip(*parts, strict=True))
+
+    def _within(
+        self,
+        windows: Windows,
+        numbers: Sequence[int],
+        picture: Picture,
+        read: Read,
+        again: Again,
+        pointers: Pointers,
+        inform: Inform | None,
+    ) -> tuple[Tensor, ...]:
+        """What is found of some objects, by their `numbers`, in their windows."""
+        part = picture.within(windows)
+        tokens, prior = self.memory_attention(part, windows, read, again)
+        informed = None
+        if inform is not None:
+            each = [inform(o, part[n : n + 1], tokens[n : n + 1]) for n, o in enumerate(numbers)]
+            if any(one is not None for one in each):
+                informed = torch.cat(
+                    [tokens[n : n + 1] if one is None else one for n, one in enumerate(each)]
+                )
+        conditioned = tokens, prior, read.similar
+        answer: tuple[Tensor, ...] = self.decoder(
+            picture, part, windows, conditioned, pointers, informed
+        )
+        return answer

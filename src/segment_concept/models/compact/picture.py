@@ -16,7 +16,7 @@ from segment_concept.models.compact.layers import (
     rotate,
 )
 from segment_concept.models.compact.trunk import CHANNELS
-from segment_concept.models.compact.window import Window
+from segment_concept.models.compact.window import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Picture:
     def __getitem__(self, images: Tensor | slice) -> "Picture":
         return Picture(*(level[images] for level in self.levels()))
 
-    def within(self, window: Window) -> "Picture":
-        """What is known of a part of it."""
+    def within(self, window: Windows) -> "Picture":
+        """What is known of a part of each image."""
         tokens, eighth, quarter, query, keys, raw = self.levels()
         return Picture(
             tokens=window.tokens(tokens),

@@ -1,6 +1,6 @@
 """From what a policy recalls to the tensors that the compact network attends to."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from segment_concept.models.compact.memory import (
     Pointers,
     Remembered,
     RememberedFrame,
+    Stacked,
 )
 from segment_concept.tracking.memory import Recall, RecalledMap, RecalledPointer
 
@@ -64,6 +65,26 @@ def remembered(
     return Remembered(
         tuple(_frame(having) for having in shared.values()),
         _pointers(recalls, like.new_zeros(pointer_width)),
+    )
+
+
+def stacked(memory: Remembered, objects: int, without: Container[int] = ()) -> Stacked:
+    """The frames of each of O `objects` in a row, those of the ages `without` left out."""
+    own: list[list[tuple[Tensor, Tensor, int]]] = [[] for _ in range(objects)]
+    for frame in memory.frames:
+        for o, age, values in zip(frame.objects, frame.ages, frame.values.unbind(), strict=True):
+            if age not in without:
+                own[o].append((frame.keys, values, age))
+    most = max(1, *(len(frames) for frames in own))
+    first = memory.frames[0]
+    blank = torch.zeros_like(first.keys), torch.zeros_like(first.values[0]), 0
+    rows = [_filled(frames, most, blank) for frames in own]
+    missing = [[n >= len(frames) for n in range(most)] for frames in own]
+    return Stacked(
+        keys=torch.stack([torch.cat([keys for keys, _, _ in row]) for row in rows]),
+        values=torch.stack([torch.cat([values for _, values, _ in row]) for row in rows]),
+        ages=torch.tensor([[age for _, _, age in row] for row in rows], device=first.keys.device),
+        missing=torch.tensor(missing, device=first.keys.device),
     )
 
 

@@ -64,17 +64,17 @@ class CompactSegmenter(nn.Module):
 
     @property
     def on_cpu(self) -> bool:
-        """There, objects are worked on side by side (`ops.side_by_side`), elsewhere one by one."""
+        """There, objects are worked on side by side (`ops.side_by_side`), elsewhere at once."""
         return next(self.trunk.parameters()).device.type == "cpu"
 
     def encode(self, frames: Sequence[Frame]) -> Features:
         pixels = torch.from_numpy(np.stack([frame.rgb for frame in frames])).permute(0, 3, 1, 2)
         parameter = next(self.trunk.parameters())
         size = input_size(frames[0].size, self.short_side)
-        small = F.interpolate(
-            pixels.to(parameter.device), size=size, mode="bilinear", antialias=True
-        )
-        levels = self.trunk(small.to(parameter.dtype).contiguous(memory_format=torch.channels_last))
+        # Where the frame is: CUDA cannot do it with bytes.
+        small = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+        small = small.to(parameter.device, parameter.dtype)
+        levels = self.trunk(small.contiguous(memory_format=torch.channels_last))
         return self.describe(levels, frames[0].size)
 
     def describe(self, trunk_levels: Sequence[Tensor], video_size: tuple[int, int]) -> Features:

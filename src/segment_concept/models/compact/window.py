@@ -5,7 +5,9 @@ itself. It is done in a window around whatever the first attention takes for the
 slightest chance, anywhere in the picture, and nothing is claimed outside.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ _CHANCE = 0.1  # share of the object in a mask cell from which it is looked at
 _MARGIN = 4  # tokens around
 _LEAST = 8  # tokens a side, where nothing is likely
 _MOST = 0.75  # of the picture; from there on the whole of it costs hardly more
+_ALIKE = 8  # windows that are made equally large in training
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +34,119 @@ class Window:
     def size(self) -> tuple[int, int]:
         return self.y1 - self.y0, self.x1 - self.x0
 
+    def widened(self, size: tuple[int, int]) -> "Window":
+        """One of that size, no smaller, that holds it."""
+        h, w = size
+        y0 = min(max(0, self.y0 - (h - self.size[0]) // 4 * 2), self.grid[0] - h)
+        x0 = min(max(0, self.x0 - (w - self.size[1]) // 4 * 2), self.grid[1] - w)
+        return Window(y0, y0 + h, x0, x0 + w, self.grid)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Of O objects each its window, all of the same size (h, w)."""
+
+    each: tuple[Window, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.each[0].size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.each[0].grid
+
     @property
     def whole(self) -> bool:
         return self.size == self.grid
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Of tokens (..., h * w, C) those inside."""
+        """Of tokens (O, H * W, C) of the grid those inside, (O, h * w, C)."""
         if self.whole:
             return x
-        on_grid = x.unflatten(-2, self.grid)
-        inside: Tensor = on_grid[..., self.y0 : self.y1, self.x0 : self.x1, :].flatten(-3, -2)
-        return inside
+        if len(self.each) == 1:
+            (one,) = self.each
+            on_grid = x.unflatten(-2, self.grid)
+            inside: Tensor = on_grid[..., one.y0 : one.y1, one.x0 : one.x1, :].flatten(-3, -2)
+            return inside
+        return x.gather(1, self._cells(1, x.device)[..., None].expand(-1, -1, x.shape[-1]))
 
     def cells(self, x: Tensor, per_token: int) -> Tensor:
-        """Of a map (..., per_token * h, per_token * w) what is inside."""
-        n = per_token
-        return x[..., n * self.y0 : n * self.y1, n * self.x0 : n * self.x1]
+        """Of maps (O, C, per_token * H, per_token * W) what is inside."""
+        n, (h, w) = per_token, self.size
+        if self.whole:
+            return x
+        if len(self.each) == 1:
+            (one,) = self.each
+            return x[..., n * one.y0 : n * one.y1, n * one.x0 : n * one.x1]
+        cells = self._cells(n, x.device)[:, None].expand(-1, x.shape[1], -1)
+        inside: Tensor = x.flatten(2).gather(2, cells).unflatten(-1, (n * h, n * w))
+        return inside
 
     def placed(self, x: Tensor, per_token: int, outside: float) -> Tensor:
-        """A map of what is inside, in one of the whole picture that is `outside` elsewhere."""
-        (h, w), n = self.grid, per_token
-        sides = (self.x0, w - self.x1, self.y0, h - self.y1)
-        return F.pad(x, [n * side for side in sides], value=outside)
+        """Maps of what is inside, in those of the whole picture that are `outside` elsewhere."""
+        n, (h, w) = per_token, self.grid
+        if len(self.each) == 1:
+            (one,) = self.each
+            sides = (one.x0, w - one.x1, one.y0, h - one.y1)
+            return F.pad(x, [n * side for side in sides], value=outside)
+        cells = self._cells(n, x.device)[:, None].expand(-1, x.shape[1], -1)
+        empty = x.new_full((*x.shape[:2], n * n * h * w), outside)
+        filled: Tensor = empty.scatter(2, cells, x.flatten(2)).unflatten(-1, (n * h, n * w))
+        return filled
+
+    def _cells(self, n: int, device: torch.device) -> Tensor:
+        """(O, n * h * n * w) which cells of the flattened picture are inside."""
+        h, w = self.size
+        corners = torch.tensor([(one.y0, one.x0) for one in self.each], device=device)
+        y = n * corners[:, :1] + torch.arange(n * h, device=device)
+        x = n * corners[:, 1:] + torch.arange(n * w, device=device)
+        return (y[:, :, None] * (n * self.grid[1]) + x[:, None]).flatten(1)
 
 
-def likely(prior: Tensor, grid: tuple[int, int]) -> Window:
-    """Around all that may be the object by `prior` (h * w, CELLS), its mask cells in [-1, 1]."""
+def likely(priors: Tensor, grid: tuple[int, int]) -> list[Window]:
+    """Around all that may be an object by its prior (O, h * w, CELLS), mask cells in [-1, 1]."""
     h, w = grid
-    chance = (prior.detach().amax(-1).reshape(h, w) + 1) / 2
-    at = torch.nonzero(chance > min(_CHANCE, float(chance.max()) - 1e-6))
-    (top, left), (bottom, right) = at.amin(0).tolist(), at.amax(0).tolist()
-    y0, y1 = _span(top, bottom, h)
-    x0, x1 = _span(left, right, w)
-    if (y1 - y0) * (x1 - x0) > _MOST * h * w:
-        return Window(0, h, 0, w, grid)
-    return Window(y0, y1, x0, x1, grid)
+    chance = (priors.detach().amax(-1).unflatten(-1, grid) + 1) / 2
+    above = (chance.amax((1, 2)) - 1e-6).clamp(max=_CHANCE)
+    there = (chance > above[:, None, None]).cpu()  # waits for the device once
+    windows = []
+    for rows, columns in zip(there.any(2), there.any(1), strict=True):
+        y0, y1 = _span(rows, h)
+        x0, x1 = _span(columns, w)
+        large = (y1 - y0) * (x1 - x0) > _MOST * h * w
+        windows.append(Window(0, h, 0, w, grid) if large else Window(y0, y1, x0, x1, grid))
+    return windows
 
 
-def _span(first: int, last: int, length: int) -> tuple[int, int]:
-    """An even span of [0, length) from before `first` to behind `last`."""
+def together(windows: Sequence[Window], *, alike: bool) -> list[tuple[list[int], Windows]]:
+    """Which windows are worked on together: rows of the same size, and their windows.
+
+    With `alike` windows of about the same area are widened to one size: fewer and larger pieces
+    of work, whose results depend on what else is in the batch.
+    """
+    order = sorted(range(len(windows)), key=lambda o: (*_area_first(windows[o].size), o))
+    groups: list[list[int]] = []
+    if alike:
+        groups = [order[i : i + _ALIKE] for i in range(0, len(order), _ALIKE)]
+    else:
+        groups = [list(rows) for _, rows in groupby(order, key=lambda o: windows[o].size)]
+    found = []
+    for rows in groups:
+        sizes = [windows[o].size for o in rows]
+        size = max(h for h, _ in sizes), max(w for _, w in sizes)
+        found.append((rows, Windows(tuple(windows[o].widened(size) for o in rows))))
+    return found
+
+
+def _area_first(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    return size[0] * size[1], size
+
+
+def _span(there: Tensor, length: int) -> tuple[int, int]:
+    """An even span of [0, length) from before the first that is `there` to behind the last."""
+    at = torch.nonzero(there)
+    first, last = int(at[0]), int(at[-1])
     more = max(_MARGIN, (_LEAST - (last + 1 - first) + 1) // 2)
     low = max(0, first - more) // 2 * 2
     high = min(length, -(-(last + 1 + more) // 2) * 2)
