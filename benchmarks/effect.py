@@ -66,11 +66,22 @@ class Unit:
     split: str
 
 
-def arms(weights: str | None) -> list[Arm]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is other than in the recipe."""
+
+    weights: str | None = None
+    reserve: float | None = None
+
+    def made(self, recipe: Recipe) -> Recipe:
+        if self.weights is not None:
+            recipe = replace(recipe, weights=self.weights)
+        return recipe if self.reserve is None else replace(recipe, concept_reserve=self.reserve)
+
+
+def arms(choice: Choice) -> list[Arm]:
     """The recipes with other memories, then from SAM 2's memory to everything."""
-    full = find_recipe("sec_compact")
-    if weights:
-        full = replace(full, weights=weights)
+    full = choice.made(find_recipe("sec_compact"))
     silent = replace(full, trigger=Never())
     assert isinstance(full.policy, ReliableMemory)
     slots = full.policy.slots
@@ -90,16 +101,18 @@ def main() -> None:
     parser.add_argument("--none", type=Path, help="single shots, in the layout of DAVIS")
     parser.add_argument("--cuts", type=Path, nargs="*", default=[], help="folders with clips.json")
     parser.add_argument("--weights", help="other weights for the recipe")
+    parser.add_argument("--reserve", type=float, help="another concept_reserve")
     parser.add_argument("--arms", help="only those whose name has one of these words, by commas")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
-    units = list(all_units(options))
+    choice = Choice(options.weights, options.reserve)
+    every = arms(choice)
+    units = list(all_units(options, every))
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-        weights = [options.weights] * len(units)
-        tallies = list(pool.map(run, units, weights))
-    rows = {arm.name: {} for arm in arms(options.weights)}
-    for number, arm in enumerate(arms(options.weights)):
+        tallies = list(pool.map(run, units, [choice] * len(units)))
+    rows: dict[str, dict[str, float]] = {}
+    for number, arm in enumerate(every):
         own = [(u, t, a) for u, (t, a) in zip(units, tallies, strict=True) if u.arm == number]
         rows[arm.name] = figures(own)
     rows = {name: row for name, row in rows.items() if row}
@@ -108,9 +121,9 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1))
 
 
-def all_units(options: argparse.Namespace) -> Iterator[Unit]:
+def all_units(options: argparse.Namespace, every: Sequence[Arm]) -> Iterator[Unit]:
     words = options.arms.split(",") if options.arms else [""]
-    for number, arm in enumerate(arms(options.weights)):
+    for number, arm in enumerate(every):
         if not any(word in arm.name for word in words):
             continue
         if options.none:
@@ -121,18 +134,18 @@ def all_units(options: argparse.Namespace) -> Iterator[Unit]:
                 yield Unit(number, data, name, clip["split"])
 
 
-def run(unit: Unit, weights: str | None) -> tuple[Tally, int]:
+def run(unit: Unit, choice: Choice) -> tuple[Tally, int]:
     """A clip's tally, and how often the concept was asked."""
     torch.set_num_threads(1)
-    arm, tracker = _loaded(unit.arm, weights)
+    arm, tracker = _loaded(unit.arm, choice)
     counted = None if tracker.concept is None else Counted(tracker.concept)
     tally = track(replace(tracker, concept=counted), unit.data, unit.name, "mask", arm.follow)
     return tally, counted.asked if counted else 0
 
 
 @lru_cache(maxsize=1)
-def _loaded(number: int, weights: str | None):
-    arm = arms(weights)[number]
+def _loaded(number: int, choice: Choice):
+    arm = arms(choice)[number]
     return arm, load_tracker(arm.recipe)
 
 

@@ -22,10 +22,10 @@ def _window(prior: torch.Tensor) -> Window:
 
 def test_a_window_holds_all_that_is_likely_with_room_around_it():
     window = _window(_prior((9, 12), (11, 15)))
-    assert window.y0 <= 9 - 3
-    assert window.y1 >= 12 + 3
-    assert window.x0 <= 12 - 3
-    assert window.x1 >= 16 + 3
+    assert window.y0 <= 9 - 2
+    assert window.y1 >= 12 + 2
+    assert window.x0 <= 12 - 2
+    assert window.x1 >= 16 + 2
     assert window.size != GRID
 
 

@@ -55,6 +55,7 @@ def run(
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = True  # what is learnt has no use for more digits
         chosen = find_stage(stage, steps)
         model = begun(chosen, assets, start).to(find_device(device))
         report = train(model, chosen, assets, out)

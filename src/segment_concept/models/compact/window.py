@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHANCE = 0.1  # share of the object in a mask cell from which it is looked at
-_MARGIN = 4  # tokens around
+_CHANCE = 0.2  # share of the object in a mask cell from which it is looked at
+_MARGIN = 2  # tokens around
 _LEAST = 8  # tokens a side, where nothing is likely
 _MOST = 0.75  # of the picture; from there on the whole of it costs hardly more
 _ALIKE = 8  # windows that are made equally large in training
