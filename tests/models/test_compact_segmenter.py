@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
+from segment_concept.models.compact import network as network_module
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
 from segment_concept.ops.side_by_side import shared_cores
 from segment_concept.tracking.memory import Moment
@@ -131,6 +132,7 @@ def test_all_at_once_finds_what_one_after_another_does(segmenter, frames, monkey
         return [result.logits for result in session.track(frames[1:])]
 
     one_by_one = found()
+    monkeypatch.setattr(network_module, "_AT_ONCE", 2)
     network = segmenter.network
     monkeypatch.setattr(network, "propose", network.propose_at_once)
     for at_once, expected in zip(found(), one_by_one, strict=True):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from segment_concept.checkpoints.compact import load_compact
+from segment_concept.checkpoints.compact import load_compact, save_compact
 from segment_concept.data.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
-from segment_concept.train import export, loop
+from segment_concept.train import export, loop, stages
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
 from segment_concept.train.export import export_compact, mean_of
 from segment_concept.train.losses import LossWeights, proposal_losses
@@ -234,6 +234,29 @@ def test_lessons_of_concepts_teach_the_concept_path_alone(assets, diet, knowing,
     taught = [n for n, p in knowing.concept.named_parameters() if p.grad is not None]
     assert any(name.startswith("presence") for name in taught)
     assert any(name.startswith("network") for name in taught)
+
+
+def test_half_of_the_questions_are_of_frames_without_the_object_where_there_are_any():
+    rng = np.random.default_rng(0)
+    visible = torch.tensor([True, True, False, True, True, True])  # frames 1 to 6
+    lesson = RecognitionLesson(after_cut=0.5)
+    asked = [lesson._query((3, 5), visible, rng) for _ in range(400)]
+    assert 0.5 < np.mean([t == 3 for t in asked]) < 0.75  # some of the others begin a shot too
+    assert set(asked) == {1, 2, 3, 4, 5, 6}
+    everywhere = [lesson._query((3, 5), visible | True, rng) for _ in range(400)]
+    assert 0.6 < np.mean([t in (3, 5) for t in everywhere]) < 0.8
+
+
+def test_an_exported_model_is_trained_on_over_its_own_trunk(model, tmp_path, monkeypatch):
+    where = tmp_path / "whole.safetensors"
+    save_compact(model, where, {})
+    monkeypatch.setattr(stages, "imagenet_trunk", lambda: pytest.fail("no package is needed"))
+    begun = stages.begun(stages.edited(4), tmp_path / "no-assets.npz", where)
+    assert begun.short_side == 384
+    assert begun.concept is None
+    for name, weight in begun.state_dict().items():
+        torch.testing.assert_close(weight, model.state_dict()[name].half().float())
+    assert stages.begun(stages.recognise(4), tmp_path, where).concept is not None
 
 
 def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, diet, model, tmp_path):

@@ -105,9 +105,9 @@ def turning(steps: int = 2400) -> Stage:
 
 
 def edited(steps: int = 400) -> Stage:
-    """Goes on from `turning` among clips that are cut as films are, 48 of them a step on a GPU.
+    """Goes on from `turning` among clips that are cut as films are.
 
-    (Eight processes.)
+    Meant for eight processes that share a GPU, so that a step has 48 clips.
     """
     stage = turning(steps)
     clip = replace(stage.diet.clip, frames=8, solid=0.35, cut=0.5, absent=0.45, absent_by_cut=0.7)

@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from segment_concept.models.compact import onednn
 
 
-def grid_rotation(
-    h: int, w: int, pairs: int, like: Tensor, top: int = 0, left: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (h * w, pairs) of a 2-D rotary embedding, from token (top, left) on.
+def grid_rotation(h: int, w: int, pairs: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (h * w, pairs) of a 2-D rotary embedding.
 
     Half of the pairs turn with y, half with x; wavelengths from 4 to 64 tokens, so that a grid of
     another size or shape than that of training stays within what was seen.
@@ -20,8 +18,8 @@ def grid_rotation(
     half = pairs // 2
     rates = math.pi / 2 / 2.0 ** torch.linspace(0.0, 4.0, half, device=like.device)
     y, x = torch.meshgrid(
-        torch.arange(top, top + h, device=like.device),
-        torch.arange(left, left + w, device=like.device),
+        torch.arange(h, device=like.device),
+        torch.arange(w, device=like.device),
         indexing="ij",
     )
     angles = torch.cat([y.reshape(-1, 1) * rates, x.reshape(-1, 1) * rates], dim=1)

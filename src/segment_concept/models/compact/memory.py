@@ -89,7 +89,7 @@ class Stacked:
     ages: Tensor  # (O, N)
     missing: Tensor  # (O, N) bool: padding
 
-    def __getitem__(self, rows: Tensor) -> "Stacked":
+    def __getitem__(self, rows: slice | Tensor) -> "Stacked":
         return Stacked(self.keys[rows], self.values[rows], self.ages[rows], self.missing[rows])
 
     @property
@@ -108,6 +108,15 @@ class Read:
 
     def __getitem__(self, rows: Tensor) -> "Read":
         return Read(self.values[rows], self.prior[rows], self.similar[rows])
+
+
+def joined(parts: Sequence[Read]) -> Read:
+    """Of all objects of all parts."""
+    return Read(
+        torch.cat([read.values for read in parts]),
+        torch.cat([read.prior for read in parts]),
+        torch.cat([read.similar for read in parts]),
+    )
 
 
 Again: TypeAlias = Callable[[Tensor], Tensor]

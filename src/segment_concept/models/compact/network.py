@@ -30,11 +30,16 @@ from segment_concept.models.compact.memory import (
     Pointers,
     Read,
     Remembered,
+    joined,
 )
 from segment_concept.models.compact.picture import Neck, Picture, Widths
 from segment_concept.models.compact.recalled import stacked
 from segment_concept.models.compact.window import Windows, likely, together
 from segment_concept.ops.side_by_side import side_by_side
+
+_AT_ONCE = (
+    8  # objects whose first attention is one product: 50 MB each, seven memories of 448 lines
+)
 
 Inform: TypeAlias = Callable[[int, Picture, Tensor], Tensor | None]
 
@@ -84,8 +89,14 @@ class CompactNetwork(nn.Module):
         In training, windows of about the same size are made equally large.
         """
         attention, count = self.memory_attention, len(picture.tokens)
-        read = attention.read_at_once(picture.query, stacked(memory, count))
-        near = stacked(memory, count, without=FAR)
+        everything, near = stacked(memory, count), stacked(memory, count, without=FAR)
+        few = count if self.training else _AT_ONCE
+        read = joined(
+            [
+                attention.read_at_once(picture.query[n : n + few], everything[n : n + few])
+                for n in range(0, count, few)
+            ]
+        )
         order, parts = [], []
         for rows, windows in together(likely(read.prior, picture.grid), alike=self.training):
             at = torch.tensor(rows, device=picture.tokens.device)
