@@ -90,6 +90,7 @@ def arms(choice: Choice) -> list[Arm]:
         *(Arm(other.name, replace(other, weights=full.weights)) for other in others),
         Arm("memory of SAM 2 (7)", replace(silent, policy=RecentMemory(slots=7, pointers=8))),
         Arm(f"memory of SeC ({slots})", silent),
+        Arm("memory of SeC (22)", replace(silent, policy=ReliableMemory(slots=22, pointers=16))),
         Arm("+ concept, published trigger", replace(full, trigger=published_hsv())),
         Arm("+ concept, its own trigger", full),
         Arm("+ two passes", full, follow_offline),

@@ -134,7 +134,9 @@ def load(cache: Path, split: Split = "train") -> Assets:
         FileNotFoundError: there is no such file.
     """
     if not cache.is_file():
-        raise FileNotFoundError(f"no asset cache at {cache}: make it with prepare(folder, cache)")
+        raise FileNotFoundError(
+            f"no asset cache at {cache}: make it with `segment-concept train assets`"
+        )
     wanted = split == "held_out"
     with np.load(cache, allow_pickle=False) as stored:
         listing = json.loads(stored["listing"].tobytes().decode())
