@@ -230,7 +230,7 @@ def test_the_held_out_split_is_disjoint_stable_and_complete(tmp_path: Path) -> N
 def test_a_folder_without_pictures_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="fetch_training_assets"):
         prepare(tmp_path, tmp_path / "cache.npz")
-    with pytest.raises(FileNotFoundError, match="prepare"):
+    with pytest.raises(FileNotFoundError, match="segment-concept train assets"):
         load(tmp_path / "cache.npz")
 
 

@@ -8,10 +8,12 @@ import torch
 
 from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact import network as network_module
+from segment_concept.models.compact import segmenter as segmenter_module
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
 from segment_concept.ops.side_by_side import shared_cores
 from segment_concept.tracking.memory import Moment
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+from segment_concept.tracking.segmenter import Proposals
 
 A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)
 
@@ -137,6 +139,24 @@ def test_all_at_once_finds_what_one_after_another_does(segmenter, frames, monkey
     monkeypatch.setattr(network, "propose", network.propose_at_once)
     for at_once, expected in zip(found(), one_by_one, strict=True):
         torch.testing.assert_close(at_once, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_click_is_answered_again_with_the_mask_of_its_answer(segmenter, frames, monkeypatch):
+    features = segmenter.encode(frames[:1])
+    prompts = [Points.on((20.0, 30.0)), Box(60, 20, 90, 50)]
+
+    def answered(looks: int, previous: torch.Tensor | None = None) -> Proposals:
+        monkeypatch.setattr(segmenter_module, "_LOOKS", looks)
+        return segmenter.segment(features, prompts, [previous, None], [None, None], [0, 0])
+
+    once, twice = answered(1), answered(2)
+    best = once.logits[0, once.iou[0].argmax()]
+    torch.testing.assert_close(twice.logits, answered(1, best).logits)
+    assert not torch.allclose(twice.logits[0], once.logits[0])
+    torch.testing.assert_close(twice.logits[1], once.logits[1])  # a box is answered once
+    torch.testing.assert_close(
+        answered(4, best).logits, answered(1, best).logits
+    )  # corrections too
 
 
 def test_gradients_reach_every_part_that_is_trained(segmenter, frames):
