@@ -22,8 +22,8 @@ from segment_concept.types import Bitmap, Box, Frame, Mask, Points, Prompt
 STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
 CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
 # How often a click is answered, each time with the mask of before: a disc says little of an object.
-# On held-out frames J is 65, 70, 73, 74, 76 with 1, 2, 3, 4 and 6; boxes lose by it (docs/LOG.md).
-_LOOKS = 4
+# On held-out frames J is 65, 70, 74, 76 with 1, 2, 4 and 8; boxes lose by it (docs/LOG.md).
+_LOOKS = 8
 
 
 def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
