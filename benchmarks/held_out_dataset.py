@@ -4,9 +4,10 @@
     segment-concept cuts OUT CUTS --seed 1 --splits multi --shot-frames 10-18
     python benchmarks/effect.py --cuts CUTS --arms "memory of SeC,its own" [--reserve 2]
 
-What is made so has the cuts and the interludes of the clips that are reported on, and nothing of
-their pictures: recipes may be chosen by it. ASSETS is the cache that `segment-concept train assets`
-writes; of its held-out part single shots are rendered, object 1 is annotated (DAVIS's layout).
+What is made so has cuts and interludes of the kind of the clips that are reported on, and nothing
+of their pictures: recipes may be chosen by it. ASSETS is the cache that `segment-concept train
+assets` writes; of its held-out part single shots are rendered, object 1 is annotated (DAVIS's
+layout).
 """
 
 import argparse

@@ -48,15 +48,7 @@ class TrackerSource:
             return made
         from segment_concept.checkpoints.build import load
 
-        return load(cast("Recipe", made), device=self.device_of(place))
-
-    def device_of(self, place: int) -> str:
-        """Workers take turns among several GPUs."""
-        import torch
-
-        if self.device not in ("auto", "cuda") or torch.cuda.device_count() <= 1:
-            return self.device
-        return f"cuda:{place % torch.cuda.device_count()}"
+        return load(cast("Recipe", made), device=device_in_turn(self.device, place))
 
     def described(self) -> dict[str, Any]:
         """What decides the tracker's results: its configuration and its weights' sha256."""
@@ -98,3 +90,12 @@ def _own(name: str) -> "Recipe | VideoTracker":
             "module on Python's path"
         ) from error
     return maker()
+
+
+def device_in_turn(name: str, place: int) -> str:
+    """The device of the process in that place: they take turns among several GPUs."""
+    import torch
+
+    if name not in ("auto", "cuda") or torch.cuda.device_count() <= 1:
+        return name
+    return f"cuda:{place % torch.cuda.device_count()}"

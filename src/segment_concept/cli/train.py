@@ -40,7 +40,9 @@ def run(
         Path | None,
         typer.Option("--from", help="state.pt of the stage before, or an exported model."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1 ...; processes take turns among GPUs.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of each process.")] = 1,
 ) -> None:
     """Train a stage. Under torchrun every process takes its share of the clips."""
@@ -50,14 +52,16 @@ def run(
         import torch
 
         from segment_concept.checkpoints.build import find_device
-        from segment_concept.train.loop import train
+        from segment_concept.cli.trackers import device_in_turn
+        from segment_concept.train.loop import Ranks, train
         from segment_concept.train.stages import begun, find_stage
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = True  # what is learnt has no use for more digits
         chosen = find_stage(stage, steps)
-        model = begun(chosen, assets, start).to(find_device(device))
+        own = find_device(device_in_turn(device, Ranks.from_environment().rank))
+        model = begun(chosen, assets, start).to(own)
         report = train(model, chosen, assets, out)
     typer.echo(f"{chosen.name} is trained: {report}")
 

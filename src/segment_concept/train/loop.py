@@ -108,7 +108,6 @@ class _Run:
         self, segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path, ranks: Ranks
     ) -> None:
         self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
-        self.device = next(segmenter.trunk.parameters()).device
         self.assets_file = assets
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
@@ -137,7 +136,8 @@ class _Run:
         if path.exists():
             state = read_state(path)
             take_over(self.segmenter, state)
-            self.average = {k: v.to(self.device) for k, v in state["average"].items()}
+            saved = state["average"]
+            self.average = {k: saved[k].to(v.device) for k, v in self.average.items()}
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
             log.info("continuing %s at step %d", self.out, self.step)

@@ -52,7 +52,7 @@ class MaskDecoder(nn.Module):
         self,
         picture: Picture,
         part: Picture,
-        window: Windows,
+        windows: Windows,
         conditioned: tuple[Tensor, Tensor, Tensor],
         remembered: Pointers,
         informed: Tensor | None = None,
@@ -65,19 +65,19 @@ class MaskDecoder(nn.Module):
         Args:
             picture: the whole of it, a row per object.
             part: of it, the windows.
-            window: in which each object is looked for, l tokens.
+            windows: in which each object is looked for, l tokens.
             conditioned: of the windows, tokens (O, l, tokens) and the prior (O, l, CELLS); of the
                 whole picture, the similarity maps (O, L, 2).
             remembered: of the objects.
             informed: see above.
         """
-        tokens, x = self._look(window, conditioned[0])
+        tokens, x = self._look(windows, conditioned[0])
         judge = tokens[:, MASKS + 1]
         if informed is not None:
-            tokens, x = self._look(window, informed)
-        near = window.tokens(conditioned[2])
+            tokens, x = self._look(windows, informed)
+        near = windows.tokens(conditioned[2])
         logits = self._masks(part, tokens, x, conditioned[1], near)
-        logits = window.placed(logits, 4, -CERTAIN)
+        logits = windows.placed(logits, 4, -CERTAIN)
         iou = self.iou(tokens[:, MASKS]).sigmoid()
         pointers = self.describe(picture, logits.detach().sigmoid())
         best = iou.argmax(dim=1)
@@ -108,15 +108,15 @@ class MaskDecoder(nn.Module):
         shape = (-1, *[1] * (pointers.ndim - 1))
         return torch.where(visible.view(shape), pointers, blank)
 
-    def _look(self, window: Windows, x: Tensor) -> tuple[Tensor, Tensor]:
-        h, w = window.grid
+    def _look(self, windows: Windows, x: Tensor) -> tuple[Tensor, Tensor]:
+        h, w = windows.grid
         y, z = torch.meshgrid(
             torch.linspace(-3, 3, h, device=x.device),
             torch.linspace(-3, 3, w, device=x.device),
             indexing="ij",
         )
         across = torch.stack([z, y], dim=-1).flatten(0, 1).expand(len(x), -1, -1)
-        place = self.place(window.tokens(across).sin().to(x.dtype))
+        place = self.place(windows.tokens(across).sin().to(x.dtype))
         named = self.queries.expand(len(x), -1, -1)
         tokens = named
         for block in self.blocks:

@@ -59,16 +59,16 @@ class Picture:
     def __getitem__(self, images: Tensor | slice) -> "Picture":
         return Picture(*(level[images] for level in self.levels()))
 
-    def within(self, window: Windows) -> "Picture":
+    def within(self, windows: Windows) -> "Picture":
         """What is known of a part of each image."""
         tokens, eighth, quarter, query, keys, raw = self.levels()
         return Picture(
-            tokens=window.tokens(tokens),
-            eighth=window.cells(eighth, 2),
-            quarter=window.cells(quarter, 4),
-            query=window.tokens(query),
-            keys=window.tokens(keys),
-            raw=window.tokens(raw),
+            tokens=windows.tokens(tokens),
+            eighth=windows.cells(eighth, 2),
+            quarter=windows.cells(quarter, 4),
+            query=windows.tokens(query),
+            keys=windows.tokens(keys),
+            raw=windows.tokens(raw),
         )
 
     @property

@@ -100,13 +100,13 @@ class CompactSegmenter(nn.Module):
             given = [prompts[i] for i in masks]
             parts |= _rows(masks, self._take_masks(features, picture, given, masks))
         if rest:
-            looks = picture, prompts, recalls, images
-            parts |= _rows(rest, self._take_hints(features, rest, previous, *looks))
+            asked = picture, prompts, recalls, images
+            parts |= _rows(rest, self._take_hints(features, rest, previous, *asked))
             clicked = [i for i in rest if _clicks_alone(prompts[i]) and previous[i] is None]
             for _ in range(0 if self.training or not clicked else _LOOKS - 1):
                 seen = {i: _best(parts[i]) for i in clicked}
                 rough = [seen.get(i) for i in range(len(prompts))]
-                parts |= _rows(clicked, self._take_hints(features, clicked, rough, *looks))
+                parts |= _rows(clicked, self._take_hints(features, clicked, rough, *asked))
         return _join([parts[i] for i in range(len(prompts))])
 
     def propose(
@@ -184,31 +184,23 @@ class CompactSegmenter(nn.Module):
         recalls: Sequence[Recall | None],
         images: Sequence[int],
     ) -> Proposals:
-        """Of the prompts in these `rows`, which are boxes or clicks."""
-        hints = torch.stack([self._hints(features, prompts[i], previous[i], picture) for i in rows])
-        known = [recalls[i] for i in rows]
-        where = [images[i] for i in rows]
-        return self._segment_hints(features, _some(picture, rows), hints, known, where)
+        """Of the prompts in these `rows`, which are boxes or clicks.
 
-    def _segment_hints(
-        self,
-        features: Features,
-        picture: Picture,
-        hints: Tensor,
-        recalls: Sequence[Recall | None],
-        images: Sequence[int],
-    ) -> Proposals:
-        """A box or a click is a memory of this very frame, with a rough mask."""
-        certain = torch.ones(len(hints), device=hints.device, dtype=hints.dtype)
-        values = self.network.memory_encoder(picture, hints, certain)
+        Each is a memory of this very frame, with a rough mask.
+        """
+        hints = torch.stack([self._hints(features, prompts[i], previous[i], picture) for i in rows])
+        certain = torch.ones(len(rows), device=hints.device, dtype=hints.dtype)
+        seen = _some(picture, rows)
+        values = self.network.memory_encoder(seen, hints, certain)
         keys = features.levels[4]
+        where = [images[i] for i in rows]
+        known = [recalls[i] or Recall() for i in rows]
         entries = [
-            [*(entries_of(recall) if recall else []), same_frame(values[i], keys[image])]
-            for i, (recall, image) in enumerate(zip(recalls, images, strict=True))
+            [*entries_of(recall), same_frame(value, keys[image])]
+            for recall, value, image in zip(known, values, where, strict=True)
         ]
-        known = [recall or Recall() for recall in recalls]
         logits, iou, pointers, _ = self.network.propose(
-            picture, remembered(entries, known, images, self.widths.pointer)
+            seen, remembered(entries, known, where, self.widths.pointer)
         )
         return Proposals(logits, iou, pointers, certain * CERTAIN)
 

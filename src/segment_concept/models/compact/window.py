@@ -8,6 +8,7 @@ slightest chance, anywhere in the picture, and nothing is claimed outside.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -125,7 +126,7 @@ def together(windows: Sequence[Window], *, alike: bool) -> list[tuple[list[int],
     With `alike` windows of about the same area are widened to one size: fewer and larger pieces
     of work, whose results depend on what else is in the batch.
     """
-    order = sorted(range(len(windows)), key=lambda o: (*_area_first(windows[o].size), o))
+    order = sorted(range(len(windows)), key=lambda o: (prod(windows[o].size), windows[o].size))
     groups: list[list[int]] = []
     if alike:
         groups = [order[i : i + _ALIKE] for i in range(0, len(order), _ALIKE)]
@@ -137,10 +138,6 @@ def together(windows: Sequence[Window], *, alike: bool) -> list[tuple[list[int],
         size = max(h for h, _ in sizes), max(w for _, w in sizes)
         found.append((rows, Windows(tuple(windows[o].widened(size) for o in rows))))
     return found
-
-
-def _area_first(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    return size[0] * size[1], size
 
 
 def _span(there: Tensor, length: int) -> tuple[int, int]:
