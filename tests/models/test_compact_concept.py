@@ -10,8 +10,10 @@ import torch
 from segment_concept import Frame, InputError, Mask, ObjectId, Tracker
 from segment_concept.checkpoints.build import load_tracker
 from segment_concept.checkpoints.compact import load_compact, save_compact
-from segment_concept.models.compact.concept import ConceptPath, ConceptWidths, marked
+from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
+from segment_concept.models.compact.marks import marked
+from segment_concept.models.compact.picture import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
@@ -21,6 +23,7 @@ from segment_concept.tracking.triggers import Every
 
 A, B = ObjectId(1), ObjectId(2)
 SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)
+FORMED = SMALL.concept + Widths().raw
 
 
 def model(*, lively: bool = True) -> CompactSegmenter:
@@ -133,7 +136,7 @@ def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch,
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
     recalls = [session.tracker.policy.recall(session.tracks[i][0].bank, Moment(1)) for i in (A, B)]
-    concept = torch.randn(SMALL.concept)
+    concept = torch.randn(FORMED)
     plain = segmenter.propose(features, recalls, [None, None], [0, 0])
     informed = segmenter.propose(features, recalls, [None, concept], [0, 0])
     assert torch.equal(plain.logits[0], informed.logits[0])
@@ -153,7 +156,7 @@ def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_change
     session.prompt(frames[0], {A: Mask(square(30))})
     recall = session.tracker.policy.recall(session.tracks[A][0].bank, Moment(1))
     plain = segmenter.propose(features, [recall], [None], [0])
-    informed = segmenter.propose(features, [recall], [torch.randn(SMALL.concept)], [0])
+    informed = segmenter.propose(features, [recall], [torch.randn(FORMED)], [0])
     assert not torch.allclose(plain.logits, informed.logits)
     torch.testing.assert_close(plain.presence, informed.presence)
 
@@ -164,7 +167,7 @@ def test_who_is_asked_about_must_be_likelier_by_the_reserve(frames):
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
     recalls = [session.tracker.policy.recall(session.tracks[i][0].bank, Moment(1)) for i in (A, B)]
-    concepts = [None, torch.randn(SMALL.concept)]
+    concepts = [None, torch.randn(FORMED)]
     plain = segmenter.propose(features, recalls, concepts, [0, 0])
     segmenter.reserve = 1.5
     reserved = segmenter.propose(features, recalls, concepts, [0, 0])

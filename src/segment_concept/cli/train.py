@@ -104,3 +104,25 @@ def mean(
             state["report"] = asdict(validated(state, find_stage(stage), assets))
         torch.save(state, out)
     typer.echo(f"wrote {out}: {state.get('report', 'not validated')}")
+
+
+@app.command("verify")
+def verify(
+    weights: Annotated[Path, typer.Argument(help="An exported model with a concept path.")],
+    assets: Assets,
+    out: Annotated[Path, typer.Option("--out", help="The .safetensors file to write.")],
+    clips: Annotated[int, typer.Option(min=1, help="Training clips to track.")] = 240,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Fit how a model tells from a proposal that it is the object, and write the model with it."""
+    with plain_errors():
+        import logging
+
+        import torch
+
+        from segment_concept.train.verification import fit_verification
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        torch.set_num_threads(threads)
+        found = fit_verification(weights, assets, out, clips)
+    typer.echo(f"wrote {out}: {found}")

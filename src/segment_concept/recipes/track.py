@@ -49,8 +49,8 @@ class Recipe:
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         exclusive: no two objects claim the same pixel.
         short_side: pixels of the shorter side of the compact network's input.
-        concept_reserve: presence logits by which an object must be more than likely on a frame on
-            which the compact model's concept was asked.
+        concept_reserve: logits by which it must be more than likely that a proposal is the object,
+            on a frame on which the compact model's concept was asked.
         numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
         concept_numbers: the same for SeC's concept network.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
@@ -98,7 +98,7 @@ def sec_compact() -> Recipe:
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
-        concept_reserve=1.0,
+        concept_reserve=0.25,
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
 

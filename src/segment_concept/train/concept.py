@@ -11,7 +11,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from segment_concept.data.synthetic.pixels import chance
-from segment_concept.models.compact.concept import ConceptPath, Marked, marked
+from segment_concept.models.compact.concept import ConceptPath
+from segment_concept.models.compact.marks import Marked, marked
 from segment_concept.models.compact.picture import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import MemoryPolicy
@@ -49,7 +50,7 @@ class RecognitionLesson:
 
     part: ClassVar[str] = "concept"
     taught: ClassVar[str] = ""
-    frozen: ClassVar[tuple[str, ...]] = ()
+    frozen: ClassVar[tuple[str, ...]] = ("verification.",)
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
@@ -136,7 +137,10 @@ class ConceptLesson:
 
     part: ClassVar[str] = "concept"
     taught: ClassVar[str] = ""
-    frozen: ClassVar[tuple[str, ...]] = ("network.", "presence.", "describe.", "wanted.")
+    frozen: ClassVar[tuple[str, ...]] = (
+        *("network.", "presence.", "describe.", "wanted."),
+        "verification.",
+    )
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
@@ -167,9 +171,7 @@ class ConceptTeacher:
             picture = Picture(*batch.features[t].levels)
             raw = picture.raw[torch.tensor([batch.images[o] for o in asked])]
             keyframes = [self._keyframes(batch, o, t) for o in asked]
-            for o, concept in zip(
-                asked, self.path.network(keyframes, raw, picture.grid), strict=True
-            ):
+            for o, concept in zip(asked, self.path.form(keyframes, raw, picture.grid), strict=True):
                 answers[o] = concept
         return answers
 

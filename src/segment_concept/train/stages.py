@@ -122,6 +122,19 @@ def edited(steps: int = 400) -> Stage:
     )
 
 
+def settled(steps: int = 2000) -> Stage:
+    """Goes on from the mean of `turning` and `edited` at a low rate, with fewer cuts."""
+    stage = turning(steps)
+    clip = replace(stage.diet.clip, solid=0.35, cut=0.4, absent=0.45, absent_by_cut=0.7)
+    return replace(
+        stage,
+        name="settled",
+        diet=replace(stage.diet, clip=_edited(clip)),
+        schedule=replace(stage.schedule, rate=2.5e-4),
+        seed=13,
+    )
+
+
 def shots(steps: int = 300) -> Stage:
     """SeC's first stage: long clips of several shots under its memory of 22."""
     size = ClipSpec(frames=24, height=256, width=448, camouflage=0.3)
@@ -192,6 +205,7 @@ _ORDER = (
     polish,
     turning,
     edited,
+    settled,
     shots,
     presence,
     recognise,

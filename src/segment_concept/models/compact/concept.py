@@ -12,7 +12,8 @@ What differs from SeC, and why (docs/LOG.md has the measurements):
 - the concept's half of the average is memory's tokens plus what the concept adds, and that begins
   at zero: an untrained concept path changes nothing;
 - the concept also speaks about presence, whether the object is in the query at all, and about
-  place: a map of the tokens that answer to it, which needs nothing of the tracker to be learnt.
+  place: a map of the tokens that answer to it, which needs nothing of the tracker to be learnt;
+- what the tracker then proposes is compared with the keyframes once more (`verification`).
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
+from segment_concept.models.compact.marks import Marked
 from segment_concept.models.compact.picture import Picture, Widths
+from segment_concept.models.compact.verification import Verification
 
 _LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
 _SOFTNESS = 12.0  # keyframes are told apart before the best match is taken: a soft maximum
@@ -39,23 +42,6 @@ class ConceptWidths:
     likeness: int = 48  # channels of the learnt comparison
     concept: int = 256  # of the vector, as SeC's
     parts: int = 4  # tokens that the vector is seen as
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Marked:
-    """What is kept of one keyframe of one object."""
-
-    inside: Tensor  # (raw,) mean feature of the object
-    outside: Tensor  # (raw,) and of everything else
-
-
-def marked(raw: Tensor, grid: tuple[int, int], mask: Tensor) -> Marked:
-    """A keyframe from its frozen features (L, raw) and the object's mask (H, W) in [0, 1]."""
-    share = F.adaptive_avg_pool2d(mask[None].to(raw.dtype), grid)[0]
-    weights = share.flatten()[:, None]
-    inside = (weights * raw).sum(0) / (weights.sum() + 1e-3)
-    outside = ((1 - weights) * raw).sum(0) / ((1 - weights).sum() + 1e-3)
-    return Marked(inside, outside)
 
 
 class ConceptNetwork(nn.Module):
@@ -138,9 +124,43 @@ class ConceptPath(nn.Module):
         self.wanted = Linear(self.widths.concept, self.widths.likeness + 1)
         self.place = Linear(1, d)
         self.presence = Linear(self.widths.concept, 1)
+        self.verification = Verification(widths.raw)
         for layer in (self.out, self.presence):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def form(
+        self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
+        """(O, concept + raw): the concept of every object, and what its keyframes have in common.
+
+        The arguments are those of the network.
+        """
+        common = torch.stack([self.verification.known(marks) for marks in keyframes])
+        return torch.cat([self.network(keyframes, query, grid), common], dim=-1)
+
+    def present(
+        self, picture: Picture, masks: Tensor, iou: Tensor, presence: Tensor, formed: Tensor
+    ) -> Tensor:
+        """(O,) presence logits of proposals on whose frame the concept was asked.
+
+        Args:
+            picture: a row per object.
+            masks: (O, M, h4, w4) logits of each object's masks.
+            iou: (O, M) the overlap that is expected of each.
+            presence: (O,) what memory says.
+            formed: (O, concept + raw) by `form`.
+        """
+        concepts, common = self._parts(formed)
+        overlap, best = iou.max(1)
+        chosen = masks[torch.arange(len(masks), device=masks.device), best]
+        judged = presence, self.presence(concepts)[:, 0], overlap
+        logits: Tensor = self.verification(picture.raw, picture.grid, chosen, common, judged)
+        return logits
+
+    def _parts(self, formed: Tensor) -> tuple[Tensor, Tensor]:
+        concept = self.widths.concept
+        return formed[:, :concept], formed[:, concept:]
 
     def where(self, raw: Tensor, concepts: Tensor) -> Tensor:
         """(O, L) logits: which tokens of frozen features (O, L, raw) answer to each concept."""
@@ -149,14 +169,15 @@ class ConceptPath(nn.Module):
         logits: Tensor = likeness[..., 0] + wanted[:, -1:]
         return logits
 
-    def inject(self, picture: Picture, remembered: Tensor, concepts: Tensor) -> Tensor:
+    def inject(self, picture: Picture, remembered: Tensor, formed: Tensor) -> Tensor:
         """Memory-conditioned tokens (O, L, tokens), averaged with the concept's.
 
         Args:
             picture: a row per object.
             remembered: (O, L, tokens) what memory made of it.
-            concepts: (O, concept).
+            formed: (O, concept + raw) by `form`.
         """
+        concepts, _ = self._parts(formed)
         h, w = picture.grid
         where = self.where(picture.raw, concepts)
         x = picture.tokens + self.place(where.tanh()[..., None])

@@ -7,7 +7,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from segment_concept.models.compact.concept import Marked, marked
+from segment_concept.models.compact.marks import Marked, marked
 from segment_concept.models.compact.picture import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.side_by_side import row_groups, side_by_side
@@ -40,7 +40,7 @@ class CompactConceptEncoder:
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
     ) -> Sequence[Tensor | None]:
-        """For each object its concept (C,).
+        """For each object its concept (C,), as `ConceptPath.form` makes it.
 
         Raises:
             InputError: a request has no keyframe.
@@ -55,7 +55,7 @@ class CompactConceptEncoder:
         def of(rows: slice) -> list[Tensor]:
             marks = keyframes[rows]
             raw = picture.raw.expand(len(marks), -1, -1)
-            return list(self._path.network(marks, raw, picture.grid))
+            return list(self._path.form(marks, raw, picture.grid))
 
         concepts = [c for part in side_by_side(of, row_groups(len(requests))) for c in part]
         with self._changing:

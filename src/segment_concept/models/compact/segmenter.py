@@ -41,8 +41,8 @@ class CompactSegmenter(nn.Module):
         network: everything behind it.
         concept: the concept path, where the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
-        reserve: presence logits by which an object must be more than likely where a concept was
-            asked. What is taken for it wrongly there confirms itself on every frame that follows.
+        reserve: logits by which it must be more than likely that a proposal is the object, where a
+            concept was asked. What is taken for it wrongly confirms itself on all that follows.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class CompactSegmenter(nn.Module):
         if any(concept is not None for concept in concepts):
             inform = partial(self._inform, concepts)
         logits, iou, pointers, presence = self.network.propose(picture, memory, inform)
-        presence = presence + self._told(concepts, presence)
+        presence = self._judged(concepts, picture, logits, iou, presence)
         above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
         return Proposals(logits, iou, pointers, presence)
@@ -147,15 +147,24 @@ class CompactSegmenter(nn.Module):
         assert self.concept is not None, "concepts come from the model's own encoder"
         return self.concept.inject(picture, tokens, concept[None])
 
-    def _told(self, concepts: Sequence[Tensor | None], presence: Tensor) -> Tensor:
-        """(O,) what concepts add to presence."""
-        told = torch.zeros_like(presence)
+    def _judged(
+        self,
+        concepts: Sequence[Tensor | None],
+        picture: Picture,
+        logits: Tensor,
+        iou: Tensor,
+        presence: Tensor,
+    ) -> Tensor:
+        """(O,) presence, with what concepts make of it where there are any."""
         known = _known(concepts)
         if not known or self.concept is None:
-            return told
-        index = torch.tensor(list(known), device=presence.device)
-        says = self.concept.presence(torch.stack(list(known.values())))[:, 0]
-        return told.index_put((index,), says - self.reserve)
+            return presence
+        rows = list(known)
+        index = torch.tensor(rows, device=presence.device)
+        formed = torch.stack(list(known.values()))
+        proposed = logits[index], iou[index], presence[index]
+        says = self.concept.present(_some(picture, rows), *proposed, formed)
+        return presence.index_put((index,), says - self.reserve)
 
     def _take_masks(
         self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]

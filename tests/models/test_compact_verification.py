@@ -1,0 +1,99 @@
+"""Whether a proposal is the object: frozen features compared, four figures weighed."""
+
+import pytest
+import torch
+
+from segment_concept.models.compact.marks import Marked, marked, pooled
+from segment_concept.models.compact.verification import Verification
+
+RAW, GRID = 12, (4, 6)
+
+
+def judged(*values: float) -> list[torch.Tensor]:
+    return [torch.tensor([value]) for value in values]
+
+
+def halves(shape=(16, 24)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of masks of the left and of the right half."""
+    left = torch.full(shape, -9.0)
+    left[:, : shape[1] // 2] = 9.0
+    return left, -left
+
+
+def scene() -> torch.Tensor:
+    """(L, RAW): one thing on the left half, another on the right."""
+    torch.manual_seed(0)
+    things = torch.randn(2, RAW)
+    where = torch.arange(24).reshape(GRID) % 6 // 3
+    return things[where.flatten()] + 0.05 * torch.randn(24, RAW)
+
+
+def test_under_a_mask_the_mean_feature_is_taken_and_nothing_under_none():
+    raw = scene()[None]
+    left = torch.zeros(1, 16, 24)
+    left[..., :12] = 1
+    torch.testing.assert_close(
+        pooled(raw, GRID, left), raw.reshape(1, 4, 6, RAW)[:, :, :3].mean((1, 2)), rtol=1e-3, atol=0
+    )
+    assert not pooled(raw, GRID, left * 0).any()
+
+
+def test_what_a_mask_covers_and_the_rest_make_a_keyframe():
+    raw = scene()
+    left = torch.zeros(16, 24)
+    left[:, :12] = 1
+    mark = marked(raw, GRID, left)
+    other = marked(raw, GRID, 1 - left)
+    torch.testing.assert_close(mark.inside, other.outside)
+    torch.testing.assert_close(mark.outside, other.inside)
+
+
+def test_untrained_it_is_the_sum_of_what_memory_and_the_concept_say():
+    net = Verification(RAW)
+    known = torch.randn(1, RAW)
+    left, _ = halves()
+    says = net(scene()[None], GRID, left[None], known, judged(0.7, -2.0, 0.9))
+    torch.testing.assert_close(says, torch.tensor([0.7 - 2.0]))
+
+
+def test_a_proposal_on_the_object_is_likelier_than_one_on_something_else():
+    net = Verification(RAW)
+    raw = scene()
+    left, right = halves()
+    known = net.known([marked(raw, GRID, (left > 0).float())])
+    likeness = [
+        net.figures(raw[None], GRID, mask[None], known[None], judged(0, 0, 0))[0, 3]
+        for mask in (left, right)
+    ]
+    assert likeness[0] > 0.95
+    assert likeness[1] < 0.7
+
+
+def test_an_empty_proposal_is_like_nothing():
+    net = Verification(RAW)
+    net.measure(torch.randn(50, RAW) + 3)
+    nothing = torch.full((1, 16, 24), -5.0)
+    figures = net.figures(scene()[None], GRID, nothing, torch.randn(1, RAW), judged(0, 0, 0))
+    assert figures[0, 3] == 0
+
+
+def test_keyframes_count_the_same_whatever_their_order():
+    net = Verification(RAW)
+    torch.manual_seed(1)
+    marks = [Marked(torch.randn(RAW), torch.randn(RAW)) for _ in range(3)]
+    torch.testing.assert_close(net.known(marks), net.known(marks[::-1]))
+    assert net.known(marks).norm() == pytest.approx(1)
+
+
+def test_whitening_makes_what_all_places_share_count_less():
+    torch.manual_seed(2)
+    shared = torch.randn(RAW)
+    places = torch.randn(500, RAW) + 8 * shared * torch.rand(500, 1)
+    net = Verification(RAW)
+    one, two = places[0], places[1]
+    before = torch.cosine_similarity(net.known([Marked(one, one)]), two, dim=0)
+    net.measure(places)
+    after = net.known([Marked(one, one)]) @ net.known([Marked(two, two)])
+    assert after.abs() < before.abs()
+    variances = ((places - net.centre) @ net.whiten).var(0)
+    assert variances.max() < 0.25 * places.var(0).max()

@@ -1,0 +1,88 @@
+"""What verification weighs is fitted to proposals made while tracking."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from segment_concept import Tracker
+from segment_concept.data.synthetic import Clip
+from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
+from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verification import FIGURES, Verification
+from segment_concept.tracking.triggers import AtFrames
+from segment_concept.train.verification import Proposed, fit, places, proposals
+from segment_concept.types import InputError
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> CompactSegmenter:
+    torch.manual_seed(0)
+    model = CompactSegmenter(short_side=64)
+    model.concept = ConceptPath(model.widths, ConceptWidths(32, 1, likeness=8, concept=32))
+    return model.eval().requires_grad_(False)
+
+
+def clip(frames: int = 6) -> Clip:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (frames, 64, 96, 3), dtype=np.uint8)
+    labels = np.zeros((frames, 64, 96), np.uint8)
+    labels[:, 10:40, 20:60] = 1
+    return Clip(rgb, labels, (1,), (3,))
+
+
+def test_a_proposal_is_kept_for_every_frame_on_which_the_concept_was_asked(segmenter):
+    concept = CompactConceptEncoder(segmenter)
+    tracker = Tracker(segmenter, trigger=AtFrames((2, 4)), concept=concept)
+    found = proposals(tracker, segmenter.concept, [clip(), clip()])
+    assert found.figures.shape == (4, FIGURES)
+    assert found.right.shape == (4,)
+    assert not segmenter.concept.verification._forward_pre_hooks
+
+
+def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monkeypatch):
+    concept = CompactConceptEncoder(segmenter)
+    tracker = Tracker(segmenter, trigger=AtFrames((2, 4)), concept=concept)
+    whole = clip()
+    away = replace(whole, labels=whole.labels.copy())
+    away.labels[4] = 0
+    propose = segmenter.network.propose
+
+    def exact(*given):
+        logits, iou, pointers, presence = propose(*given)
+        truth = torch.from_numpy(whole.labels[1] == 1).float()[None, None]
+        mask = torch.nn.functional.interpolate(truth, size=logits.shape[-2:])[0, 0]
+        return (mask * 20 - 10).expand_as(logits), iou, pointers, presence
+
+    monkeypatch.setattr(segmenter.network, "propose", exact)
+    assert proposals(tracker, segmenter.concept, [whole]).right.tolist() == [True, True]
+    assert proposals(tracker, segmenter.concept, [away]).right.tolist() == [True, False]
+
+
+def test_the_fit_finds_which_figure_tells(segmenter):
+    torch.manual_seed(0)
+    figures = torch.randn(400, FIGURES)
+    right = figures[:, 3] + 0.3 * torch.randn(400) > 0.8
+    net = Verification(8)
+    fit(net, Proposed(figures, right))
+    weights = net.weigh.weight[0]
+    assert weights[3] > 5 * weights[:3].abs().max()
+    says = net.weigh(figures)[:, 0] > 0
+    # Right and wrong ones count the same although there are fewer right ones.
+    assert (says[right]).float().mean() > 0.85
+    assert (~says[~right]).float().mean() > 0.85
+
+
+@pytest.mark.parametrize("right", [[], [True, True], [False]])
+def test_proposals_of_one_kind_alone_are_refused(right):
+    figures = torch.randn(len(right), FIGURES)
+    with pytest.raises(InputError, match="render more clips"):
+        fit(Verification(8), Proposed(figures, torch.tensor(right, dtype=torch.bool)))
+
+
+def test_places_are_drawn_from_all_of_a_clip(segmenter):
+    found = places(segmenter, [clip(), clip()])
+    assert found.shape == (2 * 3 * 24, segmenter.widths.raw)
+    assert torch.isfinite(found).all()
