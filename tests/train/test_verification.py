@@ -1,18 +1,22 @@
 """What verification weighs is fitted to proposals made while tracking."""
 
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
 import torch
 
 from segment_concept import Tracker
+from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
 from segment_concept.data.synthetic import Clip
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verification import FIGURES, Verification
+from segment_concept.recipes import find_recipe
 from segment_concept.tracking.triggers import AtFrames
+from segment_concept.train import verification
 from segment_concept.train.verification import Proposed, fit, places, proposals
 from segment_concept.types import InputError
 
@@ -86,3 +90,26 @@ def test_places_are_drawn_from_all_of_a_clip(segmenter):
     found = places(segmenter, [clip(), clip()])
     assert found.shape == (2 * 3 * 24, segmenter.widths.raw)
     assert torch.isfinite(found).all()
+
+
+def test_a_model_is_written_with_what_was_fitted_and_is_else_as_it_was(
+    segmenter, tmp_path, monkeypatch
+):
+    recipe = replace(find_recipe("sec_compact"), trigger=AtFrames((2, 4)), short_side=64)
+    answers = cycle((True, False))
+    monkeypatch.setattr(verification, "load", lambda path, split: None)
+    monkeypatch.setattr(verification, "render_clip", lambda world, spec, seed: clip())
+    monkeypatch.setattr(verification, "find_recipe", lambda name: recipe)
+    monkeypatch.setattr(verification, "_is_right", lambda mask, truth: next(answers))
+    before, after = tmp_path / "before.safetensors", tmp_path / "new" / "after.safetensors"
+    save_compact(segmenter, before, {"name": "toy"})
+    found = verification.fit_verification(before, tmp_path / "assets.npz", after, clips=3)
+    assert (found["right"], found["wrong"]) == (3, 3)
+    assert read_card(after) == {"name": "toy"}
+    old, new = load_compact(before).state_dict(), load_compact(after).state_dict()
+    changed = {name for name in new if not torch.equal(old[name], new[name])}
+    assert changed
+    assert all(name.startswith("concept.verification.") for name in changed)
+    assert new["concept.verification.weigh.weight"][0].tolist() == pytest.approx(
+        found["weights"], rel=1e-2, abs=1e-3
+    )

@@ -63,6 +63,7 @@ def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict
         InputError: the model has no concept path, or the clips left nothing to tell apart.
     """
     world = load(assets, "train")
+    out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after ten minutes of tracking
     # Nothing is held back: what is proposed must not depend on what is fitted to it.
     recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_reserve=0.0)
     tracker = load_tracker(recipe)
