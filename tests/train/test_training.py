@@ -259,6 +259,14 @@ def test_an_exported_model_is_trained_on_over_its_own_trunk(model, tmp_path, mon
     assert stages.begun(stages.recognise(4), tmp_path, where).concept is not None
 
 
+def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing):
+    parts = {"network": knowing.network.state_dict(), "concept": knowing.concept.state_dict()}
+    lacking = {k: v for k, v in parts["concept"].items() if not k.startswith("verification.")}
+    with pytest.raises(CheckpointError, match=r"verification\.centre"):
+        loop.take_over(knowing, {**parts, "concept": lacking})
+    loop.take_over(knowing, parts)
+
+
 def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, diet, model, tmp_path):
     stage = loop.Stage("tiny", diet, loop.Schedule(steps=1), ConceptLesson())
     with pytest.raises(ValueError, match="give the model one"):

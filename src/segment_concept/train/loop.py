@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from segment_concept.checkpoints.keys import refuse_strangers
 from segment_concept.data.synthetic import ClipSpec, load
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
@@ -296,10 +297,23 @@ def averaged(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
 
 
 def take_over(segmenter: CompactSegmenter, parts: Mapping[str, Any]) -> None:
-    """Load the parts that both have."""
-    segmenter.network.load_state_dict(parts["network"])
-    if segmenter.concept is not None and "concept" in parts:
-        segmenter.concept.load_state_dict(parts["concept"])
+    """Load the parts that both have.
+
+    Raises:
+        CheckpointError: a part is of another network, or of another version of this one.
+    """
+    for part in ("network", "concept"):
+        module = getattr(segmenter, part)
+        if module is None or part not in parts:
+            continue
+        expected, given = set(module.state_dict()), set(parts[part])
+        refuse_strangers(
+            unknown=given - expected,
+            missing=expected - given,
+            network=f"the {part} of this version's compact model",
+            hint="Go on from an exported model, or train it again.",
+        )
+        module.load_state_dict(parts[part])
 
 
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
