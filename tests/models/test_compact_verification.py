@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from segment_concept.models.compact.marks import Marked, marked, pooled
-from segment_concept.models.compact.verification import Verification
+from segment_concept.models.compact.verification import Asked, Verification
 
 RAW, GRID = 12, (4, 6)
 
 
-def judged(*values: float) -> list[torch.Tensor]:
-    return [torch.tensor([value]) for value in values]
+def asked(mask: torch.Tensor, known: torch.Tensor, *judged: float) -> Asked:
+    """One object's proposal on the scene; judged by memory, concept and expected overlap."""
+    memory, concept, overlap = (torch.tensor([value]) for value in judged or (0.0, 0.0, 0.0))
+    return Asked(scene()[None], GRID, mask[None], known[None], memory, concept, overlap)
 
 
 def halves(shape=(16, 24)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,21 +52,16 @@ def test_what_a_mask_covers_and_the_rest_make_a_keyframe():
 
 def test_untrained_it_is_the_sum_of_what_memory_and_the_concept_say():
     net = Verification(RAW)
-    known = torch.randn(1, RAW)
     left, _ = halves()
-    says = net(scene()[None], GRID, left[None], known, judged(0.7, -2.0, 0.9))
+    says = net(asked(left, torch.randn(RAW), 0.7, -2.0, 0.9))
     torch.testing.assert_close(says, torch.tensor([0.7 - 2.0]))
 
 
 def test_a_proposal_on_the_object_is_likelier_than_one_on_something_else():
     net = Verification(RAW)
-    raw = scene()
     left, right = halves()
-    known = net.known([marked(raw, GRID, (left > 0).float())])
-    likeness = [
-        net.figures(raw[None], GRID, mask[None], known[None], judged(0, 0, 0))[0, 3]
-        for mask in (left, right)
-    ]
+    known = net.known([marked(scene(), GRID, (left > 0).float())])
+    likeness = [net.figures(asked(mask, known))[0, 3] for mask in (left, right)]
     assert likeness[0] > 0.95
     assert likeness[1] < 0.7
 
@@ -72,8 +69,7 @@ def test_a_proposal_on_the_object_is_likelier_than_one_on_something_else():
 def test_an_empty_proposal_is_like_nothing():
     net = Verification(RAW)
     net.measure(torch.randn(50, RAW) + 3)
-    nothing = torch.full((1, 16, 24), -5.0)
-    figures = net.figures(scene()[None], GRID, nothing, torch.randn(1, RAW), judged(0, 0, 0))
+    figures = net.figures(asked(torch.full((16, 24), -5.0), torch.randn(RAW)))
     assert figures[0, 3] == 0
 
 

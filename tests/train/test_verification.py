@@ -65,7 +65,7 @@ def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monke
     assert proposals(tracker, segmenter.concept, [away]).right.tolist() == [True, False]
 
 
-def test_the_fit_finds_which_figure_tells(segmenter):
+def test_the_fit_finds_which_figure_tells():
     torch.manual_seed(0)
     figures = torch.randn(400, FIGURES)
     right = figures[:, 3] + 0.3 * torch.randn(400) > 0.8

@@ -16,7 +16,7 @@ from segment_concept.checkpoints.compact import read_card, save_compact
 from segment_concept.data.synthetic import Assets, Clip, ClipSpec, load, render_clip
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verification import FIGURES, Verification
+from segment_concept.models.compact.verification import FIGURES, Asked, Verification
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Frame, InputError, Mask, ObjectId
@@ -66,7 +66,7 @@ def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict
     out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after ten minutes of tracking
     # Nothing is held back: what is proposed must not depend on what is fitted to it.
     recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_reserve=0.0)
-    tracker = load_tracker(recipe)
+    tracker = load_tracker(recipe, device="cpu")  # where masks are compared with the truth
     segmenter = tracker.segmenter
     assert isinstance(segmenter, CompactSegmenter), "of the recipe's network"
     path = segmenter.concept
@@ -103,9 +103,9 @@ def proposals(tracker: Tracker, path: ConceptPath, clips: Iterable[Clip]) -> Pro
     masks: list[Tensor] = []
     right: list[bool] = []
 
-    def note(module: Verification, given: tuple[Any, ...]) -> None:
-        figures.append(module.figures(*given)[0])
-        masks.append(given[2][0])
+    def note(module: Verification, given: tuple[Asked]) -> None:
+        figures.append(module.figures(given[0])[0])
+        masks.append(given[0].masks[0])
 
     hook = path.verification.register_forward_pre_hook(note)
     try:

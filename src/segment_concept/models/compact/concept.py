@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
 from segment_concept.models.compact.marks import Marked
 from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.verification import Verification
+from segment_concept.models.compact.verification import Asked, Verification
 
 _LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
 _SOFTNESS = 12.0  # keyframes are told apart before the best match is taken: a soft maximum
@@ -154,8 +154,9 @@ class ConceptPath(nn.Module):
         concepts, common = self._parts(formed)
         overlap, best = iou.max(1)
         chosen = masks[torch.arange(len(masks), device=masks.device), best]
-        judged = presence, self.presence(concepts)[:, 0], overlap
-        logits: Tensor = self.verification(picture.raw, picture.grid, chosen, common, judged)
+        told = self.presence(concepts)[:, 0]
+        asked = Asked(picture.raw, picture.grid, chosen, common, presence, told, overlap)
+        logits: Tensor = self.verification(asked)
         return logits
 
     def _parts(self, formed: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ figures are weighed by logistic regression, on proposals made while tracking tra
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,19 @@ from segment_concept.models.compact.marks import Marked, pooled
 
 FIGURES = 4  # memory's presence, the concept's, the overlap that is expected, the likeness
 _RIDGE = 1e-2  # of a channel's mean variance, added to each: there are more channels than things
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Proposals for O objects, whose concepts were asked on this frame."""
+
+    raw: Tensor  # (O, L, raw) frozen features of the query
+    grid: tuple[int, int]  # (h16, w16) of them
+    masks: Tensor  # (O, h, w) logits of each proposal
+    known: Tensor  # (O, raw) by `Verification.known`
+    memory: Tensor  # (O,) what memory says of presence, logits
+    concept: Tensor  # (O,) what the concept says of it
+    overlap: Tensor  # (O,) the overlap that is expected
 
 
 class Verification(nn.Module):
@@ -47,38 +61,17 @@ class Verification(nn.Module):
         seen = self._whitened(torch.stack([mark.inside for mark in keyframes]))
         return F.normalize(seen.mean(0), dim=-1)
 
-    def figures(
-        self,
-        raw: Tensor,
-        grid: tuple[int, int],
-        masks: Tensor,
-        known: Tensor,
-        judged: Sequence[Tensor],
-    ) -> Tensor:
-        """(O, FIGURES) of every object's proposal.
+    def figures(self, asked: Asked) -> Tensor:
+        """(O, FIGURES) of every object's proposal."""
+        covers = asked.masks > 0
+        seen = self._whitened(pooled(asked.raw, asked.grid, covers.to(asked.raw.dtype)))
+        likeness = (seen * asked.known).sum(-1)
+        likeness = likeness * covers.flatten(1).any(1)  # nothing is like nothing
+        return torch.stack([asked.memory, asked.concept, asked.overlap, likeness], dim=-1)
 
-        Args:
-            raw: (O, L, raw) frozen features of the query.
-            grid: (h16, w16) of them.
-            masks: (O, h, w) logits of each proposal.
-            known: (O, raw) what `known` said of each object.
-            judged: memory's presence, the concept's, the overlap that is expected; each (O,).
-        """
-        covers = masks > 0
-        seen = self._whitened(pooled(raw, grid, covers.to(raw.dtype)))
-        likeness = (seen * known).sum(-1) * covers.flatten(1).any(1)  # nothing is like nothing
-        return torch.stack([*judged, likeness], dim=-1)
-
-    def forward(
-        self,
-        raw: Tensor,
-        grid: tuple[int, int],
-        masks: Tensor,
-        known: Tensor,
-        judged: Sequence[Tensor],
-    ) -> Tensor:
-        """(O,) logits of each proposal's being the object. The arguments are those of `figures`."""
-        logits: Tensor = self.weigh(self.figures(raw, grid, masks, known, judged))[:, 0]
+    def forward(self, asked: Asked) -> Tensor:
+        """(O,) logits of each proposal's being the object."""
+        logits: Tensor = self.weigh(self.figures(asked))[:, 0]
         return logits
 
     def _whitened(self, features: Tensor) -> Tensor:
