@@ -23,6 +23,7 @@ FILMS = {
     "h264.mkv": Film(b_frames=2),
     "h264.ts": Film(b_frames=2),
     "h264.avi": Film(b_frames=2),  # AVI knows no presentation times
+    "file_order.mp4": Film(b_frames=2, in_file_order=True),  # what made it did not reorder times
     "raw.h264": Film(b_frames=2),  # nor does a raw stream
     "hevc.mp4": Film("libx265", options={"x265-params": "log-level=none"}),
     "vp8.webm": Film("libvpx"),

@@ -65,6 +65,7 @@ class Film:
     pixels: str = "yuv420p"
     turned: int = 0  # degrees in the display matrix
     sound: str | None = None  # codec
+    in_file_order: bool = False  # packets bear times by their place in the file, not the frames'
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,12 +88,17 @@ def write_film(path: Path, film: Film = Film(), pictures: Any = picture) -> Path
         sound: Any = out.add_stream(film.sound, rate=48000) if film.sound else None
         if sound is not None:
             sound.layout = "mono"
+        packets: list[Any] = []
         for index, at in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(pictures(index), format="rgb24")
             frame.pts = at if film.pts is not None else index
             frame.time_base = Fraction(1, 1000) if film.pts is not None else Fraction(1, 25)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for place, packet in enumerate(packets):
+            if film.in_file_order:
+                packet.pts = packet.dts = round(place / 25 / packet.time_base)
+            out.mux(packet)
         if sound is not None:
             _add_tone(out, sound, seconds=(pts[-1] + 40) / 1000)
     return path

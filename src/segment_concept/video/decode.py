@@ -1,9 +1,10 @@
 """Opening media with PyAV and getting pictures out of it, whatever is damaged in it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
@@ -27,6 +28,7 @@ NETWORK_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, seconds to wait for 
 UNREADABLE_PACKETS = 64  # so many in a row, and the rest of the file is given up
 TEXT_FORMATS = frozenset({"tty"})  # FFmpeg would draw the letters of any text file
 DEFAULT_RATE = Fraction(25)
+_LOOK_AHEAD = 16  # pictures, as many as a decoder may hold back to reorder them
 _RATES = (Fraction(1, 100), Fraction(1000))  # what a file may claim and be believed
 
 
@@ -99,13 +101,24 @@ def announced(packet: AnyPacket, stream: VideoStream) -> int | None:
     return packet.pts
 
 
-def is_timed(stream: VideoStream, first: AnyPacket) -> bool:
+def is_timed(stream: VideoStream, first: AnyPacket, pictures: Iterable[VideoFrame]) -> bool:
     """Do the packets say when their frames are shown?
 
     Raw streams do not. AVI stores no presentation times; with reordered frames they are invented.
+    So they are where whatever wrote another container gave every packet the time of its place in
+    the file, and `pictures` (the first of the video), which come in the order in which they are
+    shown, go back in time. A keyframe that is shown as soon as it is decoded makes that likely.
     """
-    in_avi = "avi" in stream.container.format.name.split(",")
-    return first.pts is not None and not (in_avi and stream.codec_context.has_b_frames)
+    if first.pts is None:
+        return False
+    if not stream.codec_context.has_b_frames:
+        return True
+    if "avi" in stream.container.format.name.split(","):
+        return False
+    if first.pts != first.dts:
+        return True
+    times = [picture.pts or 0 for picture in islice(pictures, _LOOK_AHEAD)]
+    return times == sorted(times)
 
 
 def average_rate(stream: VideoStream) -> Fraction:

@@ -1,7 +1,7 @@
 """Video files, by PyAV."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from segment_concept.types import Frame, InputError
 from segment_concept.video.decode import (
+    AnyPacket,
     Camera,
     announced,
     average_rate,
@@ -158,7 +159,7 @@ class VideoFile:
                 stream = video_stream(container, self.name)
                 if key is not None:
                     container.seek(key, stream=stream, backward=True)
-                pictures = _decoded(container, stream)
+                pictures = _decoded(packets_of(container, stream))
                 first = next(pictures, None)
                 # A container's own index may lead past the frame: then from farther back.
                 if first is None or (key is not None and (first.pts or 0) > wanted):
@@ -194,8 +195,8 @@ class VideoFile:
             )
 
 
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    for packet in packets_of(container, stream):
+def _decoded(packets: Iterable[AnyPacket]) -> Iterator[VideoFrame]:
+    for packet in packets:
         yield from pictures_of(packet)
 
 
@@ -209,12 +210,15 @@ def _check_file(path: Path) -> None:
 def _probe(address: str) -> _Probe:
     with opened(address) as container:
         stream = video_stream(container, address)
-        timed = None
-        for packet in packets_of(container, stream):
-            if timed is None:
-                timed = is_timed(stream, packet)
-            for picture in pictures_of(packet):
-                return _probed(container, stream, picture, timed and picture.pts is not None)
+        packets = packets_of(container, stream)
+        head = next(packets, None)
+        if head is not None:
+            pictures = _decoded(chain([head], packets))
+            for picture in pictures:
+                timed = picture.pts is not None and is_timed(
+                    stream, head, chain([picture], pictures)
+                )
+                return _probed(container, stream, picture, timed)
     raise InputError(f"no picture in {address} can be decoded: the file is damaged")
 
 
