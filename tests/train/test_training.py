@@ -358,3 +358,12 @@ class _InThisProcess:
 
     def __iter__(self):
         return iter([[] for _ in self.steps])
+
+
+def test_a_stage_is_run_once_more_on_other_clips() -> None:
+    stage = stages.find_stage("at_448", steps=7)
+    once_more = stages.find_stage("at_448", steps=7, seed=15)
+    assert once_more == replace(stage, seed=15)
+    assert loop.portions(stage.diet, stage.seed, 0, 0, 1) != loop.portions(
+        once_more.diet, once_more.seed, 0, 0, 1
+    )

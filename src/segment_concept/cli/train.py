@@ -40,6 +40,9 @@ def run(
         Path | None,
         typer.Option("--from", help="state.pt of the stage before, or an exported model."),
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Other clips than the stage's own: to run it once more.")
+    ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 ...; processes take turns among GPUs.")
     ] = "auto",
@@ -59,7 +62,7 @@ def run(
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = True  # what is learnt has no use for more digits
-        chosen = find_stage(stage, steps)
+        chosen = find_stage(stage, steps, seed)
         own = find_device(device_in_turn(device, Ranks.from_environment().rank))
         model = begun(chosen, assets, start).to(own)
         report = train(model, chosen, assets, out)

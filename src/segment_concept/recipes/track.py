@@ -98,7 +98,7 @@ def sec_compact() -> Recipe:
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
-        concept_reserve=0.25,
+        concept_reserve=1.5,
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
 

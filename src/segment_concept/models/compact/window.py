@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHANCE = 0.2  # share of the object in a mask cell from which it is looked at
-_MARGIN = 2  # tokens around
+_CHANCE = 0.3  # share of the object in a mask cell from which it is looked at
+_MARGIN = 1  # token around, then to even ones
 _LEAST = 8  # tokens a side, where nothing is likely
 _MOST = 0.75  # of the picture; from there on the whole of it costs hardly more
 _ALIKE = 8  # windows that are made equally large in training
