@@ -23,7 +23,7 @@ from segment_concept.tracking.triggers import Every
 
 A, B = ObjectId(1), ObjectId(2)
 SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)
-FORMED = SMALL.concept + Widths().raw
+FORMED = SMALL.concept + Widths().raw + 1
 
 
 def model(*, lively: bool = True) -> CompactSegmenter:
@@ -156,23 +156,29 @@ def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_change
     session.prompt(frames[0], {A: Mask(square(30))})
     recall = session.tracker.policy.recall(session.tracks[A][0].bank, Moment(1))
     plain = segmenter.propose(features, [recall], [None], [0])
-    informed = segmenter.propose(features, [recall], [torch.randn(FORMED)], [0])
+    concept = torch.cat([torch.randn(FORMED - 1), torch.zeros(1)])  # of which nothing is held back
+    informed = segmenter.propose(features, [recall], [concept], [0])
     assert not torch.allclose(plain.logits, informed.logits)
     torch.testing.assert_close(plain.presence, informed.presence)
 
 
-def test_who_is_asked_about_must_be_likelier_by_the_reserve(frames):
+def test_at_a_cut_who_is_asked_about_must_be_likelier_by_the_reserve(frames):
     segmenter = model()
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
     recalls = [session.tracker.policy.recall(session.tracks[i][0].bank, Moment(1)) for i in (A, B)]
-    concepts = [None, torch.randn(FORMED)]
-    plain = segmenter.propose(features, recalls, concepts, [0, 0])
-    segmenter.reserve = 1.5
-    reserved = segmenter.propose(features, recalls, concepts, [0, 0])
+
+    def proposed(*, cut, reserve):
+        encoder = CompactConceptEncoder(segmenter, reserve=reserve)
+        request = ConceptRequest((Keyframe(frames[0], square(80)),), cut)
+        (concept,) = encoder.encode([request], frames[1], features)
+        return segmenter.propose(features, recalls, [None, concept], [0, 0])
+
+    plain, reserved = proposed(cut=True, reserve=0.0), proposed(cut=True, reserve=1.5)
     torch.testing.assert_close(plain.presence - reserved.presence, torch.tensor([0.0, 1.5]))
     assert torch.equal(plain.logits, reserved.logits)
+    assert torch.equal(proposed(cut=False, reserve=1.5).presence, plain.presence)
 
 
 def test_weights_with_a_concept_path_come_back_with_it(segmenter, tmp_path):

@@ -187,11 +187,11 @@ def _check_trigger(recipe: Recipe, concept: ConceptEncoder | None) -> None:
 def _compact(
     recipe: Recipe, device: torch.device
 ) -> tuple[Segmenter, CompactConceptEncoder | None]:
-    segmenter = load_compact(
-        weights_files(recipe)[0], short_side=recipe.short_side, reserve=recipe.concept_reserve
-    ).to(device)
+    segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
     segmenter.trunk = fused(segmenter.trunk)
-    return segmenter, None if segmenter.concept is None else CompactConceptEncoder(segmenter)
+    if segmenter.concept is None:
+        return segmenter, None
+    return segmenter, CompactConceptEncoder(segmenter, reserve=recipe.concept_reserve)
 
 
 def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:

@@ -34,7 +34,7 @@ def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any
     save_file(weights, path, metadata=metadata)
 
 
-def load_compact(path: Path, *, short_side: int = 256, reserve: float = 0.0) -> CompactSegmenter:
+def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
     """Read a file written by `save_compact`, as float32. See `CompactSegmenter` for the options.
 
     Raises:
@@ -59,7 +59,7 @@ def load_compact(path: Path, *, short_side: int = 256, reserve: float = 0.0) -> 
         if "concept" in metadata:
             concept = ConceptPath(widths, ConceptWidths(**json.loads(metadata["concept"])))
         segmenter = CompactSegmenter(
-            Trunk(), CompactNetwork(widths), concept, short_side=short_side, reserve=reserve
+            Trunk(), CompactNetwork(widths), concept, short_side=short_side
         )
     expected = set(segmenter.state_dict())
     refuse_strangers(

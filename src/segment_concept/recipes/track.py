@@ -50,7 +50,7 @@ class Recipe:
         exclusive: no two objects claim the same pixel.
         short_side: pixels of the shorter side of the compact network's input.
         concept_reserve: logits by which it must be more than likely that a proposal is the object,
-            on a frame on which the compact model's concept was asked.
+            where the compact model's concept is asked at a cut; in doubt within a shot, none.
         numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
         concept_numbers: the same for SeC's concept network.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).

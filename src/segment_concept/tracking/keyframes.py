@@ -49,6 +49,7 @@ class ConceptRequest:
     """One object about which the concept encoder is asked."""
 
     keyframes: tuple[Keyframe, ...]  # oldest first, at least one
+    cut: bool = False  # does the trigger take the query for the first frame of a shot?
 
 
 class ConceptEncoder(Protocol):

@@ -146,7 +146,7 @@ class Session:
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
         asked = [i for i in moving if verdict.asks_about(i)]
-        known = self._concepts(asked, frame, features) if asked else {}
+        known = self._concepts(asked, frame, features, verdict.cut) if asked else {}
         concepts = [known.get(i) for i in moving]
         seen = dict(held)
         if moving:
@@ -240,11 +240,11 @@ class Session:
         return self.tracker.trigger.judge(glance)
 
     def _concepts(
-        self, ids: Sequence[ObjectId], frame: Frame, features: Features
+        self, ids: Sequence[ObjectId], frame: Frame, features: Features, cut: bool
     ) -> Mapping[ObjectId, Tensor | None]:
         encoder = self.tracker.concept
         assert encoder is not None, "Tracker refuses a trigger without a concept encoder"
-        requests = [ConceptRequest(self.banks[i].keyframes) for i in ids]
+        requests = [ConceptRequest(self.banks[i].keyframes, cut) for i in ids]
         return dict(zip(ids, encoder.encode(requests, frame, features), strict=True))
 
     def _keep_keyframes(

@@ -171,7 +171,8 @@ class ConceptTeacher:
             picture = Picture(*batch.features[t].levels)
             raw = picture.raw[torch.tensor([batch.images[o] for o in asked])]
             keyframes = [self._keyframes(batch, o, t) for o in asked]
-            for o, concept in zip(asked, self.path.form(keyframes, raw, picture.grid), strict=True):
+            formed = self.path.form(keyframes, raw, picture.grid, [0.0] * len(asked))
+            for o, concept in zip(asked, formed, strict=True):
                 answers[o] = concept
         return answers
 

@@ -130,14 +130,20 @@ class ConceptPath(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def form(
-        self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
+        self,
+        keyframes: Sequence[Sequence[Marked]],
+        query: Tensor,
+        grid: tuple[int, int],
+        reserves: Sequence[float],
     ) -> Tensor:
-        """(O, concept + raw): the concept of every object, and what its keyframes have in common.
+        """(O, concept + raw + 1): of every object its concept, what its keyframes have in common,
+        and by how much it must be more than likely that a proposal is it (logits).
 
-        The arguments are those of the network.
+        The other arguments are those of the network.
         """
         common = torch.stack([self.verification.known(marks) for marks in keyframes])
-        return torch.cat([self.network(keyframes, query, grid), common], dim=-1)
+        held_back = common.new_tensor(reserves)[:, None]
+        return torch.cat([self.network(keyframes, query, grid), common, held_back], dim=-1)
 
     def present(
         self, picture: Picture, masks: Tensor, iou: Tensor, presence: Tensor, formed: Tensor
@@ -149,19 +155,19 @@ class ConceptPath(nn.Module):
             masks: (O, M, h4, w4) logits of each object's masks.
             iou: (O, M) the overlap that is expected of each.
             presence: (O,) what memory says.
-            formed: (O, concept + raw) by `form`.
+            formed: (O, concept + raw + 1) by `form`.
         """
-        concepts, common = self._parts(formed)
+        concepts, common, reserves = self._parts(formed)
         overlap, best = iou.max(1)
         chosen = masks[torch.arange(len(masks), device=masks.device), best]
         told = self.presence(concepts)[:, 0]
         asked = Asked(picture.raw, picture.grid, chosen, common, presence, told, overlap)
         logits: Tensor = self.verification(asked)
-        return logits
+        return logits - reserves
 
-    def _parts(self, formed: Tensor) -> tuple[Tensor, Tensor]:
+    def _parts(self, formed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         concept = self.widths.concept
-        return formed[:, :concept], formed[:, concept:]
+        return formed[:, :concept], formed[:, concept:-1], formed[:, -1]
 
     def where(self, raw: Tensor, concepts: Tensor) -> Tensor:
         """(O, L) logits: which tokens of frozen features (O, L, raw) answer to each concept."""
@@ -178,7 +184,7 @@ class ConceptPath(nn.Module):
             remembered: (O, L, tokens) what memory made of it.
             formed: (O, concept + raw) by `form`.
         """
-        concepts, _ = self._parts(formed)
+        concepts, _, _ = self._parts(formed)
         h, w = picture.grid
         where = self.where(picture.raw, concepts)
         x = picture.tokens + self.place(where.tanh()[..., None])

@@ -25,13 +25,19 @@ class CompactConceptEncoder:
 
     Args:
         segmenter: a compact model with a concept path.
+        reserve: logits by which it must be more than likely at a cut that a proposal is the object.
+            There it may well be absent, and what is taken for it wrongly confirms itself on all
+            that follows; within a shot it was there a moment ago.
         at_most: keyframes to remember.
     """
 
-    def __init__(self, segmenter: CompactSegmenter, at_most: int = 64) -> None:
+    def __init__(
+        self, segmenter: CompactSegmenter, *, reserve: float = 0.0, at_most: int = 64
+    ) -> None:
         if segmenter.concept is None:
             raise ValueError("this compact model was trained without a concept path")
-        self._segmenter, self._path, self._at_most = segmenter, segmenter.concept, at_most
+        self._segmenter, self._path = segmenter, segmenter.concept
+        self._reserve, self._at_most = reserve, at_most
         self._changing = Lock()
         self._known: OrderedDict[Keyframe, Marked] = OrderedDict()
         self._asked: tuple[Frame, Features] | None = None
@@ -49,13 +55,14 @@ class CompactConceptEncoder:
             return []
         if not all(request.keyframes for request in requests):
             raise InputError("a concept needs at least one keyframe: prompt the object first")
+        reserves = [self._reserve if request.cut else 0.0 for request in requests]
         keyframes = [[self._marked(k) for k in request.keyframes] for request in requests]
         picture = Picture(*features.levels)
 
         def of(rows: slice) -> list[Tensor]:
             marks = keyframes[rows]
             raw = picture.raw.expand(len(marks), -1, -1)
-            return list(self._path.form(marks, raw, picture.grid))
+            return list(self._path.form(marks, raw, picture.grid, reserves[rows]))
 
         concepts = [c for part in side_by_side(of, row_groups(len(requests))) for c in part]
         with self._changing:

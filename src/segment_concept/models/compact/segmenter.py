@@ -41,8 +41,6 @@ class CompactSegmenter(nn.Module):
         network: everything behind it.
         concept: the concept path, where the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
-        reserve: logits by which it must be more than likely that a proposal is the object, where a
-            concept was asked. What is taken for it wrongly confirms itself on all that follows.
     """
 
     def __init__(
@@ -52,14 +50,12 @@ class CompactSegmenter(nn.Module):
         concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
-        reserve: float = 0.0,
     ) -> None:
         super().__init__()
         self.trunk = trunk or Trunk()
         self.network = network or CompactNetwork()
         self.concept = concept
         self.short_side = short_side
-        self.reserve = reserve
 
     @property
     def widths(self) -> Widths:
@@ -164,7 +160,7 @@ class CompactSegmenter(nn.Module):
         formed = torch.stack(list(known.values()))
         proposed = logits[index], iou[index], presence[index]
         says = self.concept.present(_some(picture, rows), *proposed, formed)
-        return presence.index_put((index,), says - self.reserve)
+        return presence.index_put((index,), says)
 
     def _take_masks(
         self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]
