@@ -159,6 +159,42 @@ def test_a_click_is_answered_again_with_the_mask_of_its_answer(segmenter, frames
     )  # corrections too
 
 
+def test_a_box_is_looked_at_again_closer(segmenter, frames, monkeypatch):
+    seen = []
+    encode = segmenter.encode
+    monkeypatch.setattr(segmenter, "encode", lambda f: seen.append(f[0].size) or encode(f))
+    features = segmenter.encode(frames[:1])
+    prompts = [Box(60, 20, 84, 38), Mask(square(30)), Points.on((20.0, 30.0))]
+
+    def answered(features, previous=None):
+        given = [previous, None, None]
+        return segmenter.segment(features, prompts, given, [None] * 3, [0] * 3)
+
+    once = answered(replace(features, frames=()))
+    assert seen == [(72, 120)]
+    twice = answered(features)
+    assert seen == [(72, 120), (27, 36)]  # once and a half the box
+    assert not torch.equal(once.logits[0], twice.logits[0])
+    assert torch.equal(once.logits[1:], twice.logits[1:])
+    assert torch.equal(once.iou, twice.iou)
+    answered(features, previous=once.logits[0, 0])  # a correction is not
+    assert len(seen) == 2
+    segmenter.segment(
+        features, [Box(1, 1, 119, 71)], [None], [None], [0]
+    )  # nor what is all there is
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 9, 9), (100, 60, 120, 72), (50, 1, 52, 70), (3, 30, 118, 33)]
+)
+def test_what_is_looked_at_again_is_of_the_frame_and_holds_the_box(box):
+    x0, y0, x1, y1 = segmenter_module._around(Box(*box), (72, 120))
+    assert 0 <= x0 <= box[0] < box[2] <= x1 <= 120
+    assert 0 <= y0 <= box[1] < box[3] <= y1 <= 72
+    assert 0.45 < (x1 - x0) / (y1 - y0) < 2.2 or y1 - y0 == 72  # at most twice as long as wide
+
+
 def test_gradients_reach_every_part_that_is_trained(segmenter, frames):
     torch.manual_seed(0)
     model = CompactSegmenter(short_side=64)

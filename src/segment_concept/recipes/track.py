@@ -91,8 +91,9 @@ def sec_compact() -> Recipe:
 
     Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another
     place and to another view of the same, and now and then while an object is in doubt. Of SeC's 22
-    memories it has 7: on a CPU a finer input is worth more than the others. What a concept has to
-    outweigh was chosen on held-out synthetic clips (docs/LOG.md for both).
+    memories it has 7: on a CPU a finer input is worth more than the others, on held-out synthetic
+    clips. What a concept has to outweigh at a cut was chosen on real video that nothing is reported
+    on (`benchmarks/held_out_video.py`; docs/LOG.md for both).
     """
     return replace(
         _bundled("sec_compact"),

@@ -19,6 +19,7 @@ class Features:
 
     levels: tuple[Tensor, ...]  # each (B, ...)
     video_size: tuple[int, int]  # (H, W)
+    frames: tuple[Frame, ...] = ()  # the B themselves, for segmenters that look at one again
 
     def __len__(self) -> int:
         return len(self.levels[0])
