@@ -80,6 +80,17 @@ class Counted:
         return self.inner.judge(glance)
 
 
+def test_the_encoder_hears_whether_it_is_asked_at_a_cut():
+    concept = RotatingConcept()
+    frames = cut_video()
+    following = session(AnyOf((Every(4), at(CUT))), concept)
+    following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
+    play(following, frames[1:])
+    asked = [index for index, _ in concept.asked]
+    assert CUT in asked and len(asked) > 1
+    assert concept.at_cuts == [CUT]
+
+
 def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own_concept():
     frames = cut_video()
     concept = RotatingConcept()

@@ -182,7 +182,7 @@ class ConceptPath(nn.Module):
         Args:
             picture: a row per object.
             remembered: (O, L, tokens) what memory made of it.
-            formed: (O, concept + raw) by `form`.
+            formed: (O, concept + raw + 1) by `form`.
         """
         concepts, _, _ = self._parts(formed)
         h, w = picture.grid
