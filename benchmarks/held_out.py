@@ -57,7 +57,7 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             named = f"{side} lines, memory of {slots}"
             yield named, replace(without, short_side=side, policy=policy)
     cuts = AnyOf((Adaptive(), fast_hsv()))
-    for reserve in (0.0, 0.25, 0.5, 1.0):
+    for reserve in (0.0, 1.0, 1.5, 2.0):
         yield f"concept, reserve {reserve}", replace(recipe, concept_reserve=reserve)
     for name, trigger in {
         "cuts": cuts,

@@ -11,6 +11,7 @@ layout).
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import cv2
 import numpy as np
 from held_out import SPEC, WHO
 
-from segment_concept.data.synthetic import load, render_clip
+from segment_concept.data.synthetic import Clip, load, render_clip
+from segment_concept.types import Bitmap, Image
 from segment_concept.video.png import palette_png
 
 FIRST_SEED = 960_000_000  # not those of held_out.py
@@ -37,20 +39,35 @@ def main() -> None:
     cv2.setNumThreads(1)
     world = load(options.assets, "held_out")
     spec = replace(SPEC, frames=options.frames, solid=SOLID)
-    names = [f"clip{n:02d}" for n in range(options.clips)]
-    for n, name in enumerate(names):
-        clip = render_clip(world, spec, options.seed + n)
-        pictures = options.out / "JPEGImages" / "480p" / name
-        masks = options.out / "Annotations" / "480p" / name
+    seeds = range(options.seed, options.seed + options.clips)
+    clips = (render_clip(world, spec, seed) for seed in seeds)
+    named = ((f"clip{n:02d}", frames_of(clip)) for n, clip in enumerate(clips))
+    write_dataset(options.out, named)
+
+
+def frames_of(clip: Clip) -> Iterator[tuple[Image, Bitmap]]:
+    """Every picture with its object's mask."""
+    for rgb, labels in zip(clip.rgb, clip.labels, strict=True):
+        yield rgb, labels == WHO
+
+
+def write_dataset(
+    out: Path, sequences: Iterable[tuple[str, Iterable[tuple[Image, Bitmap]]]]
+) -> None:
+    """Sequences of pictures (H, W, 3) with masks (H, W) of object 1 in DAVIS's layout."""
+    names = []
+    for name, frames in sequences:
+        names.append(name)
+        pictures = out / "JPEGImages" / "480p" / name
+        masks = out / "Annotations" / "480p" / name
         pictures.mkdir(parents=True)
         masks.mkdir(parents=True)
-        for t, (rgb, labels) in enumerate(zip(clip.rgb, clip.labels, strict=True)):
+        for t, (rgb, mask) in enumerate(frames):
             picture = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
             parameters = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
             cv2.imwrite(str(pictures / f"{t:05d}.jpg"), picture, parameters)
-            mask = (labels == WHO).astype(np.uint8)
-            (masks / f"{t:05d}.png").write_bytes(palette_png(mask))
-    listing = options.out / "ImageSets" / "2016" / "val.txt"
+            (masks / f"{t:05d}.png").write_bytes(palette_png(mask.astype(np.uint8)))
+    listing = out / "ImageSets" / "2016" / "val.txt"
     listing.parent.mkdir(parents=True)
     listing.write_text("".join(f"{name}\n" for name in names))
 

@@ -13,19 +13,19 @@ how near tracking across the cuts comes to tracking without them.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
+from held_out import WHO
+from held_out_dataset import write_dataset
 
 import segment_concept as sc
-from segment_concept.types import Frame
-from segment_concept.video.png import palette_png
-
-QUALITY = 92  # of the JPEG files
+from segment_concept.tracking.api import VideoTracker
+from segment_concept.types import Bitmap, Frame, Image
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,22 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     tracker = sc.load("sec_compact")
-    for name, sequence in SEQUENCES.items():
-        pictures = options.out / "JPEGImages" / "480p" / name
-        masks = options.out / "Annotations" / "480p" / name
-        pictures.mkdir(parents=True)
-        masks.mkdir(parents=True)
-        frames = frames_of(options.videos / sequence.file, sequence)
-        session = tracker.session()
-        for t, frame in enumerate(frames):
-            box = {1: sc.Box(*sequence.box)}
-            result = session.step(frame) if t else session.prompt(frame, box)
-            picture = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
-            parameters = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-            cv2.imwrite(str(pictures / f"{t:05d}.jpg"), picture, parameters)
-            mask = result.mask(1).astype(np.uint8)
-            (masks / f"{t:05d}.png").write_bytes(palette_png(mask))
-    listing = options.out / "ImageSets" / "2016" / "val.txt"
-    listing.parent.mkdir(parents=True)
-    listing.write_text("".join(f"{name}\n" for name in SEQUENCES))
+    named = (
+        (name, followed(tracker, frames_of(options.videos / sequence.file, sequence), sequence.box))
+        for name, sequence in SEQUENCES.items()
+    )
+    write_dataset(options.out, named)
+
+
+def followed(
+    tracker: VideoTracker, frames: Iterable[Frame], box: tuple[float, float, float, float]
+) -> Iterator[tuple[Image, Bitmap]]:
+    """Every picture with the mask that the tracker makes of the object in the box."""
+    session = tracker.session()
+    for frame in frames:
+        first = frame.index == 0
+        result = session.prompt(frame, {WHO: sc.Box(*box)}) if first else session.step(frame)
+        yield frame.rgb, result.mask(WHO)
 
 
 def frames_of(video: Path, sequence: Sequence) -> Iterator[Frame]:

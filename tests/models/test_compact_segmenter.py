@@ -153,7 +153,7 @@ def test_a_click_is_answered_again_with_the_mask_of_its_answer(segmenter, frames
     best = once.logits[0, once.iou[0].argmax()]
     torch.testing.assert_close(twice.logits, answered(1, best).logits)
     assert not torch.allclose(twice.logits[0], once.logits[0])
-    torch.testing.assert_close(twice.logits[1], once.logits[1])  # a box is answered once
+    torch.testing.assert_close(twice.logits[1], once.logits[1])  # a box is not looked at so often
     torch.testing.assert_close(
         answered(4, best).logits, answered(1, best).logits
     )  # corrections too

@@ -117,7 +117,7 @@ def is_timed(stream: VideoStream, first: AnyPacket, pictures: Iterable[VideoFram
         return False
     if first.pts != first.dts:
         return True
-    times = [picture.pts or 0 for picture in islice(pictures, _LOOK_AHEAD)]
+    times = [p.pts for p in islice(pictures, _LOOK_AHEAD) if p.pts is not None]
     return times == sorted(times)
 
 

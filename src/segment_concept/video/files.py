@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from av.container import InputContainer
@@ -211,15 +211,13 @@ def _probe(address: str) -> _Probe:
     with opened(address) as container:
         stream = video_stream(container, address)
         packets = packets_of(container, stream)
-        head = next(packets, None)
-        if head is not None:
-            pictures = _decoded(chain([head], packets))
-            for picture in pictures:
-                timed = picture.pts is not None and is_timed(
-                    stream, head, chain([picture], pictures)
-                )
-                return _probed(container, stream, picture, timed)
-    raise InputError(f"no picture in {address} can be decoded: the file is damaged")
+        head = list(islice(packets, 1))
+        pictures = _decoded(chain(head, packets))
+        picture = next(pictures, None)
+        if picture is None:
+            raise InputError(f"no picture in {address} can be decoded: the file is damaged")
+        timed = picture.pts is not None and is_timed(stream, head[0], chain([picture], pictures))
+        return _probed(container, stream, picture, timed)
 
 
 def _probed(

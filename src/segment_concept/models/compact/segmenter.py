@@ -26,8 +26,8 @@ CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
 # On held-out frames J is 65, 70, 74, 76 with 1, 2, 4 and 8; boxes lose by it (docs/LOG.md).
 _LOOKS = 8
 _CLOSER = 1.5  # of a box: what is looked at again, closer (J of held-out boxes: 79.1 to 81.0)
-_DOUBT = 0.01  # that remains of every cell then
 _CLOSEST = 0.15  # of the frame's sides; a smaller piece has too few pixels
+_DOUBT = 0.01  # that remains about every cell after both looks
 
 
 def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
