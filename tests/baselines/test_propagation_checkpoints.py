@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from propagation_toys import FIRST, SECOND, blue, red, tiny_cutie, tiny_xmem, video
 from safetensors.torch import load_file, save_file
 
+from helpers.propagation_toys import FIRST, SECOND, blue, red, tiny_cutie, tiny_xmem, video
 from segment_concept.baselines.checkpoints import (
     PUBLISHED,
     PublishedCheckpoint,

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from propagation_toys import FIRST, SECOND, THIRD, blue, endless, red, toy_cutie, toy_xmem, video
 
+from helpers.propagation_toys import (
+    FIRST,
+    SECOND,
+    THIRD,
+    blue,
+    endless,
+    red,
+    toy_cutie,
+    toy_xmem,
+    video,
+)
 from segment_concept.baselines.keepers import NewestFrames
 from segment_concept.baselines.session import expected_overlap, margins
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Points

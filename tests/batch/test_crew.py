@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import crew_toys
 import pytest
 
 import segment_concept
+from helpers import crew_toys
 from segment_concept.batch.crew import Alone, Crew, Lost, WorkerError, distribute
 from segment_concept.batch.lock import claimed
 from segment_concept.batch.plan import Shard
@@ -31,7 +31,7 @@ Maker = Callable[[Any], Crew]
 def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
     """Makes crews of two of the named kind (or of one, alone), and ends them."""
     made: list[Crew] = []
-    paths = [str(Path(crew_toys.__file__).parent), *sys.path]
+    paths = [str(Path(crew_toys.__file__).parents[1]), *sys.path]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
 
     def make(opener: Any) -> Crew:
@@ -101,14 +101,14 @@ def test_without_ray_it_is_said_how_to_get_it() -> None:
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import crew_toys;"
+        "import sys; from pathlib import Path; from helpers import crew_toys;"
         "from segment_concept.batch.processes import Processes;"
         "crew = Processes(crew_toys.Sleeping(Path(sys.argv[1])), 1); crew.give(0, 60); crew.wait()"
     )
     script = tmp_path / "parent.py"
     script.write_text(f"if __name__ == '__main__':\n    {code}\n")
     package = Path(segment_concept.__file__).parent
-    paths = [Path(crew_toys.__file__).parent, package.parent]
+    paths = [Path(crew_toys.__file__).parents[1], package.parent]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     parent = subprocess.Popen([sys.executable, script, tmp_path], env=environment)
     worker = _eventually(lambda: next(iter(tmp_path.glob("pid-*")), None))

@@ -1,18 +1,13 @@
 """Cutie and XMem by recipe: where their weights are looked for, and what is refused."""
 
 import hashlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "baselines"))
-
-from propagation_toys import FIRST, red, tiny_cutie, tiny_xmem, video
-
+from helpers.propagation_toys import FIRST, red, tiny_cutie, tiny_xmem, video
 from segment_concept import Box, load
 from segment_concept.baselines import PUBLISHED, PropagationTracker
 from segment_concept.checkpoints.build import (

@@ -8,7 +8,8 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
-from sec_layouts import (
+
+from helpers.sec_layouts import (
     PARITY,
     TOKENIZER,
     UNTOLD,
@@ -18,7 +19,6 @@ from sec_layouts import (
     write_published,
     write_single,
 )
-
 from segment_concept.checkpoints import room
 from segment_concept.checkpoints.internvl_load import Placement
 from segment_concept.checkpoints.room import GIB, SecBulk, SecPlacement, check_room

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from sec_layouts import (
+
+from helpers.sec_layouts import (
     TOKENIZER,
     UNTOLD,
     published_weights,
@@ -20,7 +21,6 @@ from sec_layouts import (
     write_published,
     write_single,
 )
-
 from segment_concept.checkpoints import files
 from segment_concept.checkpoints.build import load
 from segment_concept.checkpoints.convert import convert_sec

@@ -12,15 +12,16 @@ import time
 import zipfile
 from pathlib import Path
 
-import benchmark_toys as toys
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from helpers import benchmark_toys as toys
 from segment_concept.cli import benchmark, report
 
 SRC = Path(benchmark.__file__).parents[2]
-TOYS = Path(toys.__file__).parent
+TESTS = Path(toys.__file__).parents[1]
+TOY = toys.__name__
 MAIN = (
     "import typer; from segment_concept.cli import benchmark as b; "
     "a = typer.Typer(); a.callback()(lambda: None); b.register(a); a()"
@@ -42,14 +43,14 @@ def run(*words: object) -> tuple[int, str]:
 
 
 def evaluate(data: Path, out: Path, *words: object, tracker: str = "colour") -> tuple[int, str]:
-    recipe = ("--recipe", f"benchmark_toys:{tracker}")
+    recipe = ("--recipe", f"{TOY}:{tracker}")
     return run("evaluate", "-b", "davis2017", "-d", data, "-o", out, *recipe, *words)
 
 
 def test_evaluate_predicts_scores_and_reports(data: Path, tmp_path: Path) -> None:
     code, said = evaluate(data, tmp_path / "run")
     assert code == 0
-    assert "benchmark_toys:colour on davis2017 by davis2017: J&F 100.0  J 100.0" in said
+    assert f"{TOY}:colour on davis2017 by davis2017: J&F 100.0  J 100.0" in said
     text = (tmp_path / "run/report.md").read_text()
     assert "Protocol: davis2017 (official protocol)" in text
     assert "| birds | 2 | 100.0 | 100.0 | 100.0 |" in text
@@ -79,9 +80,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     evaluate(data, tmp_path / "calm", tracker="slow_colour")
     out = tmp_path / "killed"
     words = ["evaluate", "-b", "davis2017", "-d", data, "-o", out]
-    words += ["--recipe", "benchmark_toys:slow_colour", "--workers", workers]
+    words += ["--recipe", f"{TOY}:slow_colour", "--workers", workers]
     command = [sys.executable, "-c", MAIN, *map(str, words)]
-    environment = {**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{TOYS}"}
+    environment = {**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{TESTS}"}
     kills = 0
     for wanted in (1, 2, 3):  # videos that have masks, whole or begun, when the kill comes
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -129,7 +130,7 @@ def test_a_folder_of_another_run_is_refused(data: Path, tmp_path: Path) -> None:
     evaluate(data, tmp_path / "run")
     code, said = evaluate(data, tmp_path / "run", tracker="losing_first")
     assert code == 2
-    assert "holds a run with another recipe (benchmark_toys:colour there" in said
+    assert f"holds a run with another recipe ({TOY}:colour there" in said
     code, said = evaluate(data, tmp_path / "run", "--objects-alone")
     assert code == 2
     assert "another alone" in said
@@ -161,7 +162,7 @@ def test_ray_gives_the_same_as_one_process(data: Path, tmp_path: Path, toys_path
 @pytest.fixture
 def toys_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets spawned workers find the toy tracker."""
-    paths = [str(SRC), str(TOYS), *sys.path]
+    paths = [str(SRC), str(TESTS), *sys.path]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
 
 
@@ -222,20 +223,20 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(data: Path, tmp_pat
 
 
 def test_two_recipes_are_compared(data: Path, tmp_path: Path) -> None:
-    code, said = evaluate(data, tmp_path / "runs", "--recipe", "benchmark_toys:losing_first")
+    code, said = evaluate(data, tmp_path / "runs", "--recipe", f"{TOY}:losing_first")
     assert code == 0
     text = (tmp_path / "runs/comparison.md").read_text()
-    assert "benchmark_toys:losing_first is worse than benchmark_toys:colour: -50.0 points" in text
+    assert f"{TOY}:losing_first is worse than {TOY}:colour: -50.0 points" in text
     assert "| cats | 1 | 100.0 | 0.0 | -100.0 |" in text
     code, said = run(
         "report",
-        tmp_path / "runs/benchmark_toys.losing_first",
-        tmp_path / "runs/benchmark_toys.colour",
+        tmp_path / f"runs/{TOY}.losing_first",
+        tmp_path / f"runs/{TOY}.colour",
         "--out",
         tmp_path / "back",
     )
     assert code == 0
-    assert "benchmark_toys:colour is better than benchmark_toys:losing_first: +50.0" in said
+    assert f"{TOY}:colour is better than {TOY}:losing_first: +50.0" in said
     assert "<svg" in (tmp_path / "back/comparison.html").read_text()
 
 
@@ -276,7 +277,7 @@ def test_unknown_trackers_are_refused_before_anything_is_written(
 
 
 def test_the_unsupervised_task_cannot_be_tracked(data: Path, tmp_path: Path) -> None:
-    words = ("-d", data, "-o", tmp_path / "run", "--recipe", "benchmark_toys:colour")
+    words = ("-d", data, "-o", tmp_path / "run", "--recipe", f"{TOY}:colour")
     code, said = run("evaluate", "-b", "davis2017-unsupervised", *words)
     assert code == 2
     assert "no object is shown" in said
@@ -289,7 +290,7 @@ def test_a_public_split_is_predicted_and_packed_for_the_server(tmp_path: Path) -
         path = tmp_path / f"mose/valid/JPEGImages/apples/{i:05d}.png"
         toys.save(path, toys.picture(i, clip))
     words = ("-b", "mose1", "-d", tmp_path / "mose", "-o", tmp_path / "run")
-    words += ("--recipe", "benchmark_toys:colour", "--submission", tmp_path / "out.zip")
+    words += ("--recipe", f"{TOY}:colour", "--submission", tmp_path / "out.zip")
     code, said = run("evaluate", *words)
     assert code == 0, said
     assert "out.zip can be submitted" in said
@@ -306,14 +307,14 @@ def test_mose_v1_is_said_to_be_scored_unofficially(tmp_path: Path) -> None:
         toys.save(root / f"Annotations/birds/{i:05d}.png", toys.labels(i, ids))
         toys.save(root / f"JPEGImages/birds/{i:05d}.png", toys.picture(i, clip))
     words = ("-b", "mose1", "-d", tmp_path / "mose", "-o", tmp_path / "run", "--split", "train")
-    code, said = run("evaluate", *words, "--recipe", "benchmark_toys:colour")
+    code, said = run("evaluate", *words, "--recipe", f"{TOY}:colour")
     assert code == 0, said
     assert "on mose1 by vos-benchmark (not official): J&F 100.0" in said
     assert "(not official)" in (tmp_path / "run/report.md").read_text()
 
 
 def test_a_submission_is_of_one_recipe(data: Path, tmp_path: Path) -> None:
-    words = ("--recipe", "benchmark_toys:losing_first", "--submission", tmp_path / "out.zip")
+    words = ("--recipe", f"{TOY}:losing_first", "--submission", tmp_path / "out.zip")
     code, said = evaluate(data, tmp_path / "run", *words)
     assert code == 2
     assert "--submission is for one --recipe" in said
@@ -345,7 +346,7 @@ def test_what_could_not_be_scored_is_refused_before_it_is_predicted(tmp_path: Pa
     (root / "meta.json").write_text(json.dumps({"videos": {"cats": {"objects": objects}}}))
     shutil.move(tmp_path / "ytvos/train", tmp_path / "ytvos/mine")
     words = ("-b", "youtubevos2019", "-d", tmp_path / "ytvos", "-o", tmp_path / "run")
-    words += ("--split", "mine", "--recipe", "benchmark_toys:colour")
+    words += ("--split", "mine", "--recipe", f"{TOY}:colour")
     code, said = run("evaluate", *words)
     assert code == 2
     assert "which categories are unseen is not known" in said

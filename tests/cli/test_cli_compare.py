@@ -1,16 +1,11 @@
 """`segment-concept compare`, as a user types it, with trackers that follow a colour."""
 
-import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
-
-from video_toys import ColourTracker, presentation_times, write_film
-
+from helpers.video_toys import ColourTracker, presentation_times, write_film
 from segment_concept.checkpoints import build
 from segment_concept.cli.app import command, make_app
 from segment_concept.cli.video_options import VideoOptions

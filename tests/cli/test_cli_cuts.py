@@ -1,16 +1,13 @@
 """`cuts` as a user types it, and what `score` makes of its clips."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-sys.path.append(str(Path(__file__).parents[1] / "data"))
-from cuts_toys import four_sequences
-
+from helpers.cuts_toys import four_sequences
 from segment_concept.cli import cuts, evaluate
 
 SHORT = ["--shot-frames", "4-5", "--uncut-frames", "4", "--interlude-frames", "3"]

@@ -1,7 +1,6 @@
 """`track --offline`, as a user types it; once with the bundled model, else with one of colours."""
 
 import json
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from helpers.video_toys import ColourTracker, Film, write_film
 from segment_concept.checkpoints import build
 from segment_concept.cli.app import make_app
 from segment_concept.types import Frame, InputError
 from segment_concept.video.source import open_video
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
-
-from video_toys import ColourTracker, Film, write_film
 
 DEMO = files("segment_concept") / "assets/demo/demo.mp4"
 RED = "4,12,20,28"

@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import segment_concept
+from helpers.video_toys import ColourTracker, Film, presentation_times, truth, write_film
 from segment_concept.checkpoints import build
 from segment_concept.cli.app import COMMANDS, command, make_app
 from segment_concept.cli.memory import memory_table
@@ -27,12 +28,8 @@ from segment_concept.cli.prompt_options import shown_by
 from segment_concept.types import Box, InputError, Points
 from segment_concept.video.prompts import Seconds
 
-VIDEO_TESTS = Path(__file__).parents[1] / "video"
-sys.path.insert(0, str(VIDEO_TESTS))
-
-from video_toys import ColourTracker, Film, presentation_times, truth, write_film  # noqa: E402
-
 SOURCE = Path(segment_concept.__file__).parents[1]
+TESTS = Path(__file__).parents[1]
 RED, GREEN = "4,12,20,28", "70,44,86,60"
 
 
@@ -248,8 +245,7 @@ def test_options_are_understood_with_an_equals_sign(film: Path, tmp_path: Path) 
 
 SLOW = """
 import sys, time
-sys.path.insert(0, {tests!r})
-from video_toys import ColourSession, ColourTracker
+from helpers.video_toys import ColourSession, ColourTracker
 from segment_concept.checkpoints import build
 step = ColourSession.step
 def slow(self, frame):
@@ -266,8 +262,8 @@ main()
 def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(film: Path, tmp_path: Path) -> None:
     words = ["track", str(film), "--box", RED, "--out", "out"]
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW.format(tests=str(VIDEO_TESTS)), *words],
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        [sys.executable, "-c", SLOW, *words],
+        env={**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{TESTS}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

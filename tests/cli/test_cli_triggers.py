@@ -1,21 +1,17 @@
 """`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a colour."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from helpers.tracking_toy import ColourSegmenter, RotatingConcept
+from helpers.video_toys import ColourTracker, Film, picture, write_film
 from segment_concept.checkpoints import build
 from segment_concept.cli.app import make_app
 from segment_concept.tracking.tracker import Tracker
-
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("video", "tracking")]
-
-from tracking_toy import ColourSegmenter, RotatingConcept  # noqa: E402
-from video_toys import ColourTracker, Film, picture, write_film  # noqa: E402
 
 BOX = "4,12,20,28"
 CUT = 9

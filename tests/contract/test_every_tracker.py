@@ -5,20 +5,14 @@ Cutie and XMem with few random weights. Where the objects really are is asked of
 alone: it is the only one whose answers are known beforehand.
 """
 
-import sys
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "baselines"))
-
-from propagation_toys import blue, endless, red, toy_cutie, toy_xmem, video
-from tracking_toy import EVERY_POLICY, forgetful
-
+from helpers.propagation_toys import blue, endless, red, toy_cutie, toy_xmem, video
+from helpers.tracking_toy import EVERY_POLICY, forgetful
 from segment_concept.checkpoints.build import bundled_weights
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.tracking.api import VideoTracker

@@ -1,14 +1,14 @@
 """Clips with cuts, made from a dataset without any."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cuts_toys import (
+
+from helpers.cuts_toys import (
     BLUE,
     GREEN,
     RED,
@@ -19,9 +19,9 @@ from cuts_toys import (
     save_sequence,
     square,
 )
-from cuts_toys import SIZE as TOY
-from dataset_builders import davis2017, sav, save_mask, write_json
-
+from helpers.cuts_toys import SIZE as TOY
+from helpers.dataset_builders import davis2017, sav, save_mask, write_json
+from helpers.video_toys import Film, write_film
 from segment_concept.data.cuts import (
     AtRandom,
     CutsJob,
@@ -39,9 +39,6 @@ from segment_concept.data.datasets import open_dataset, recognise
 from segment_concept.data.videos import Benchmark, Dataset, ObjectEntry, Source
 from segment_concept.ops.rle import encode_rle
 from segment_concept.types import InputError
-
-sys.path.append(str(Path(__file__).parents[1] / "video"))
-from video_toys import Film, write_film
 
 SHORT = CutsSpec(
     shot_frames=Span(4, 6), uncut_frames=Span(5, 8), interlude_frames=Span(3, 4), short_side=48

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import dataset_builders as build
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import dataset_builders as build
 from segment_concept.data.dataset_check import CheckReport, check_dataset, survey_dataset
 from segment_concept.data.dataset_stats import (
     dataset_stats,

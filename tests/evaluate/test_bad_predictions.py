@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scoring_goldens import FIXTURES, scored
 
+from helpers.scoring_goldens import FIXTURES, scored
 from segment_concept.data.videos import Benchmark, Source
 from segment_concept.evaluate.rules import ProtocolName, RuleOptions
 from segment_concept.evaluate.score_files import read_scores, write_scores

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import benchmark_toys as toys
 import numpy as np
 import pytest
 
+from helpers import benchmark_toys as toys
 from segment_concept.data.datasets import open_dataset
 from segment_concept.data.mask_files import read_labels
 from segment_concept.data.videos import Benchmark, Dataset, Source

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scoring_goldens import FIXTURES, agree, assert_agree, by_name, golden, scored
 
+from helpers.scoring_goldens import FIXTURES, agree, assert_agree, by_name, golden, scored
 from segment_concept.data.videos import Benchmark, Group, Source
 from segment_concept.evaluate.rules import ProtocolName, RuleOptions
 from segment_concept.evaluate.scores import Scores

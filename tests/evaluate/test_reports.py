@@ -5,10 +5,10 @@ import math
 from html.parser import HTMLParser
 from pathlib import Path
 
-import benchmark_toys as toys
 import numpy as np
 import pytest
 
+from helpers import benchmark_toys as toys
 from segment_concept.data.datasets import open_dataset
 from segment_concept.data.survey import survey
 from segment_concept.data.videos import Benchmark, Group, Source

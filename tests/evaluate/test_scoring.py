@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring_goldens import FIXTURES, by_name, scored
 
+from helpers.scoring_goldens import FIXTURES, by_name, scored
 from segment_concept.data.datasets import open_dataset
 from segment_concept.data.videos import Benchmark, Source
 from segment_concept.evaluate.matching import best_matching

@@ -5,10 +5,10 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import benchmark_toys as toys
 import numpy as np
 import pytest
 
+from helpers import benchmark_toys as toys
 from segment_concept.data.datasets import open_dataset
 from segment_concept.data.videos import Benchmark, Dataset, Source
 from segment_concept.evaluate.benchmark import predict_video, video_job

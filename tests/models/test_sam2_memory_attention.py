@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from sam2_toy import MEMORY_WIDTH, WIDTH, fill, recall, toy_network
 from torch import Tensor
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
 
+from helpers.sam2_toy import MEMORY_WIDTH, WIDTH, fill, recall, toy_network
 from segment_concept.models.sam2.memories import memory_tokens
 from segment_concept.models.sam2.memory_attention import MemoryAttention, MemoryTokens
 from segment_concept.models.sam2.positions import grid_rotation, grid_sines, rotate

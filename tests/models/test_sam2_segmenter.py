@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sam2_toy import (
+
+from helpers.sam2_toy import (
     EXACT_MEMORY,
     MEMORY_WIDTH,
     SIDE,
@@ -16,7 +17,6 @@ from sam2_toy import (
     toy_network,
     toy_segmenter,
 )
-
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals, Segmented

@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
-from weight_recipe import Checksum, Recipe, checksum
 
+from helpers.weight_recipe import Checksum, Recipe, checksum
 from segment_concept.baselines.cutie.network import CutieNetwork, CutieSize
 from segment_concept.baselines.geometry import AsItIs
 from segment_concept.baselines.keepers import (

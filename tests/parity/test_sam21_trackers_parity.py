@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sam2_reference import Watched, reference_segmenter, stored
 from torch import Tensor
 
+from helpers.sam2_reference import Watched, reference_segmenter, stored
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Session, Tracker

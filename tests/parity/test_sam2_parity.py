@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from sam2_reference import ONE, Watched, WatchedSegmenter, frames_of, selection, stored, tiny_sam2
 from torch import Tensor
 
+from helpers.sam2_reference import (
+    ONE,
+    Watched,
+    WatchedSegmenter,
+    frames_of,
+    selection,
+    stored,
+    tiny_sam2,
+)
 from segment_concept.ops.resize import mask_square, normalized_square
 from segment_concept.tracking.policies import RecentMemory
 from segment_concept.tracking.tracker import Session, Tracker

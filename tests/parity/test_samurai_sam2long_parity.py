@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sam2_reference import ONE, StoredPixels, reference_segmenter, stored
 from torch import Tensor
 
+from helpers.sam2_reference import ONE, StoredPixels, reference_segmenter, stored
 from segment_concept.models.sam2.segmenter import Sam2Options
 from segment_concept.tracking.hindsight import track_in_hindsight
 from segment_concept.tracking.memory import Memory, Moment, Recall, Track

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sam2_reference import (
+from torch import Tensor
+
+from helpers.sam2_reference import (
     FIXTURES,
     ONE,
     TINY,
@@ -25,8 +27,6 @@ from sam2_reference import (
     stored,
     tiny_sec,
 )
-from torch import Tensor
-
 from segment_concept.checkpoints.build import load
 from segment_concept.checkpoints.sec import Untold, load_sec
 from segment_concept.checkpoints.sec_save import save_sec

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_cases import maps, remembered
 
+from helpers.memory_cases import maps, remembered
 from segment_concept.tracking.memory import MemoryBank, Moment
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from memory_cases import remembered
 
+from helpers.memory_cases import remembered
 from segment_concept.tracking.memory import Memory, MemoryBank, Moment
 from segment_concept.tracking.motion import MotionMemory
 from segment_concept.tracking.policies import MemoryPolicy

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, video
 
+from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, video
 from segment_concept.tracking.hindsight import track_in_hindsight
 from segment_concept.tracking.memory import MemoryBank, Moment, Recall, Track
 from segment_concept.tracking.policies import Candidate, MemoryPolicy, RecentMemory

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tracking_toy import ONE, RED, Blob, ColourSegmenter, video
 
+from helpers.tracking_toy import ONE, RED, Blob, ColourSegmenter, video
 from segment_concept import Tracker
 from segment_concept.tracking.lookout import Lookout
 

@@ -1,6 +1,6 @@
 import pytest
-from memory_cases import bank, remembered
 
+from helpers.memory_cases import bank, remembered
 from segment_concept.tracking.memory import MemoryBank, Moment
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from memory_cases import bad, bank, maps, pointers, remembered
-from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 
+from helpers.memory_cases import bad, bank, maps, pointers, remembered
+from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 from segment_concept.tracking.memory import Memory, Moment, Motion, Track
 from segment_concept.tracking.motion import MotionMemory
 from segment_concept.tracking.policies import Candidate, RecentMemory

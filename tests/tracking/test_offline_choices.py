@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tracking_toy import ColourSegmenter, RotatingConcept
 
+from helpers.tracking_toy import ColourSegmenter, RotatingConcept
 from segment_concept.ops.colour import appearance, appearance_distance
 from segment_concept.tracking.offline import (
     Offline,

@@ -1,6 +1,6 @@
 import pytest
-from memory_cases import bad, bank, maps, pointers, remembered
 
+from helpers.memory_cases import bad, bank, maps, pointers, remembered
 from segment_concept.tracking.memory import Moment, Track
 from segment_concept.tracking.policies import Candidate, RecentMemory, ReliableMemory, best_iou
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_cases import maps, pointers, remembered
 
+from helpers.memory_cases import maps, pointers, remembered
 from segment_concept.tracking.memory import MemoryBank, Moment
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 from torch import Tensor
-from tracking_toy import (
+
+from helpers.tracking_toy import (
     EVERY_POLICY,
     GREEN,
     ONE,
@@ -17,7 +18,6 @@ from tracking_toy import (
     endless,
     forgetful,
 )
-
 from segment_concept.tracking.keyframes import Keyframe
 from segment_concept.tracking.memory import Memory
 from segment_concept.tracking.tracker import Tracker

@@ -3,7 +3,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from tracking_toy import (
+
+from helpers.tracking_toy import (
     BLUE,
     GREEN,
     ONE,
@@ -18,7 +19,6 @@ from tracking_toy import (
     play,
     video,
 )
-
 from segment_concept.tracking.tracker import Session, Tracker
 from segment_concept.tracking.triggers import (
     AnyOf,

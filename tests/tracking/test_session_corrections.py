@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from memory_cases import maps
-from tracking_toy import (
+
+from helpers.memory_cases import maps
+from helpers.tracking_toy import (
     BLUE,
     GREEN,
     ONE,
@@ -14,7 +15,6 @@ from tracking_toy import (
     play,
     video,
 )
-
 from segment_concept.tracking.memory import Memory
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Session, Tracker

@@ -3,7 +3,8 @@ import gc
 import numpy as np
 import pytest
 import torch
-from tracking_toy import (
+
+from helpers.tracking_toy import (
     BLUE,
     EVERY_POLICY,
     GREEN,
@@ -18,7 +19,6 @@ from tracking_toy import (
     play,
     video,
 )
-
 from segment_concept.tracking.memory import Memory
 from segment_concept.tracking.policies import RecentMemory
 from segment_concept.tracking.tracker import Session, Tracker, suppress_overlap

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from memory_cases import maps
-from tracking_toy import (
+
+from helpers.memory_cases import maps
+from helpers.tracking_toy import (
     BLUE,
     EVERY_POLICY,
     GREEN,
@@ -17,7 +18,6 @@ from tracking_toy import (
     play,
     video,
 )
-
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
 from segment_concept.tracking.tracker import Session, Tracker
 from segment_concept.tracking.tree import TreeMemory

@@ -6,9 +6,9 @@ from math import log
 
 import pytest
 import torch
-from memory_cases import bank, maps, pointers, remembered
-from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 
+from helpers.memory_cases import bank, maps, pointers, remembered
+from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 from segment_concept.tracking.memory import Moment, Track
 from segment_concept.tracking.policies import Candidate, ReliableMemory
 from segment_concept.tracking.tracker import Session, Tracker

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.numpy import load_file
-from tracking_toy import BLUE, GREEN, RED, flat
 
+from helpers.tracking_toy import BLUE, GREEN, RED, flat
 from segment_concept.tracking.advance import Seen
 from segment_concept.tracking.triggers import (
     Adaptive,

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tracking_toy import (
+
+from helpers.tracking_toy import (
     BLUE,
     GREEN,
     ONE,
@@ -18,7 +19,6 @@ from tracking_toy import (
     play,
     video,
 )
-
 from segment_concept.ops.object_colours import colour_distance, object_colours
 from segment_concept.ops.shots import small_hsv
 from segment_concept.tracking.advance import Seen

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from video_toys import Film, write_film
+
+from helpers.video_toys import Film, write_film
 
 
 @pytest.fixture(scope="session")

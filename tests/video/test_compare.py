@@ -7,8 +7,15 @@ import av
 import numpy as np
 import pytest
 import torch
-from video_toys import ColourSession, ColourTracker, Film, presentation_times, truth, write_film
 
+from helpers.video_toys import (
+    ColourSession,
+    ColourTracker,
+    Film,
+    presentation_times,
+    truth,
+    write_film,
+)
 from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
 from segment_concept.video.compare import (
     LABEL,

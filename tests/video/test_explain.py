@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from video_toys import GREEN, RED, ColourSession, ColourTracker, truth, write_folder
 
+from helpers.video_toys import GREEN, RED, ColourSession, ColourTracker, truth, write_folder
 from segment_concept.types import (
     Box,
     Frame,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from video_toys import (
+
+from helpers.video_toys import (
     HEIGHT,
     WIDTH,
     ColourTracker,
@@ -25,7 +26,6 @@ from video_toys import (
     write_film,
     write_folder,
 )
-
 from segment_concept.checkpoints.build import load
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.rle import decode_rle

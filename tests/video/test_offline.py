@@ -2,7 +2,6 @@
 
 import gc
 import json
-import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.tracking_toy import ColourSegmenter, RotatingConcept, forgetful
+from helpers.video_toys import ColourTracker, overlap, truth
 from segment_concept.data.shots import first_frames
 from segment_concept.ops.rle import encode_rle
 from segment_concept.tracking.offline import Shots
@@ -30,12 +31,6 @@ from segment_concept.video.plan import Direction
 from segment_concept.video.prompts import Shown
 from segment_concept.video.recorder import Save
 from segment_concept.video.source import VideoInfo, open_video
-
-TRACKING_TESTS = Path(__file__).parents[1] / "tracking"
-sys.path.append(str(TRACKING_TESTS))
-
-from tracking_toy import ColourSegmenter, RotatingConcept, forgetful  # noqa: E402
-from video_toys import ColourTracker, overlap, truth  # noqa: E402
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 SIZE = (12, 20)

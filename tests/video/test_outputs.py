@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, write_film
 
+from helpers.video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, write_film
 from segment_concept.types import Frame
 from segment_concept.video import encode
 from segment_concept.video.draw import PALETTE, colour_of, overlay, to_i420

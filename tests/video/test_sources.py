@@ -8,8 +8,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from video_toys import Film, damaged, picture, write_film, write_folder
 
+from helpers.video_toys import Film, damaged, picture, write_film, write_folder
 from segment_concept.types import InputError
 from segment_concept.video import files
 from segment_concept.video.files import VideoFile

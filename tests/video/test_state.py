@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from video_toys import ColourTracker, Forgetful, picture
 
+from helpers.video_toys import ColourTracker, Forgetful, picture
 from segment_concept.tracking.keyframes import ConceptRequest
 from segment_concept.tracking.policies import ReliableMemory
 from segment_concept.tracking.segmenter import Features, Proposals

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from weight_recipe import Recipe, checksum
 
+from helpers.weight_recipe import Recipe, checksum
 from segment_concept.checkpoints.files import Weights
 from segment_concept.checkpoints.sam2 import load_network, load_sam2
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from dataset_builders import save_mask
 from numpy.typing import NDArray
 from PIL import Image
 
+from helpers.dataset_builders import save_mask
 from segment_concept.data.datasets import open_dataset, recognise
 from segment_concept.data.videos import Dataset, Source
 

@@ -1,0 +1,1 @@
+"""What several folders of tests share: small networks, made videos, and stored references."""
