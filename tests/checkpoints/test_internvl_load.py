@@ -1,13 +1,12 @@
 import json
 import sys
 import weakref
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from segment_concept.checkpoints.internvl_keys import belongs_to_concept
+from helpers.fixtures import facts, fixture
 from segment_concept.checkpoints.internvl_load import (
     Placement,
     load_concept_network,
@@ -17,13 +16,10 @@ from segment_concept.models.concept.conversation import Conversation
 from segment_concept.models.concept.sizes import TINY
 from segment_concept.types import CheckpointError, InputError
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
-
 
 @pytest.fixture
 def weights():
-    everything = load_file(PARITY / "sec_tiny_weights.safetensors")
-    return {name: tensor for name, tensor in everything.items() if belongs_to_concept(name)}
+    return load_file(fixture("parity/sec_tiny_concept_weights.safetensors"))
 
 
 def test_published_weights_fill_the_network_completely(weights):
@@ -112,7 +108,7 @@ def test_four_bits_hold_the_decoder_only(weights):
 
 def test_a_tokenizer_in_the_published_layout_is_read_without_running_its_code(tmp_path):
     """vocab.json, merges.txt and a config.json that points at code, as on the hub."""
-    tokenizer = json.loads((PARITY / "sec_tokenizer" / "tokenizer.json").read_text())
+    tokenizer = facts("parity/sec_tokenizer/tokenizer")
     added = {str(token.pop("id")): token for token in tokenizer["added_tokens"]}
     (tmp_path / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
@@ -131,7 +127,7 @@ def test_a_tokenizer_in_the_published_layout_is_read_without_running_its_code(tm
         json.dumps({"model_type": "sec", "auto_map": {"AutoModel": "modeling_sec.SeCModel"}})
     )
     ours = Conversation(load_tokenizer(tmp_path), 263).tokens(already_read=0, keyframes=2)
-    expected = Conversation(load_tokenizer(PARITY / "sec_tokenizer"), 263)
+    expected = Conversation(load_tokenizer(fixture("parity/sec_tokenizer")), 263)
     assert ours == expected.tokens(already_read=0, keyframes=2)
 
 

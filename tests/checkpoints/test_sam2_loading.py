@@ -1,16 +1,16 @@
 """SAM 2.1's published layouts, strictly accounted for."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoModel
 
+from helpers.tiny_weights import tiny_weights, tiny_weights_file
 from segment_concept.checkpoints.sam2 import load_sam2
 from segment_concept.checkpoints.sam2_keys import our_name
 from segment_concept.checkpoints.sam2_sizes import infer_sizes
@@ -19,18 +19,17 @@ from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SIZES, HieraWiring
 from segment_concept.types import CheckpointError, Frame, Mask
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 TINY: dict[str, Any] = {"image_side": 128, "wiring": HieraWiring(1, (8, 4, 8, 4), (3,))}
 
 
 @pytest.fixture(scope="module")
 def official() -> dict[str, Tensor]:
-    return load_file(PARITY / "sam2_tiny_weights.safetensors")
+    return tiny_weights("sam2")
 
 
 @pytest.fixture(scope="module")
 def reference(official) -> Sam2Segmenter:
-    return load_sam2(PARITY / "sam2_tiny_weights.safetensors", **TINY)
+    return load_sam2(tiny_weights_file("sam2"), **TINY)
 
 
 def answer(segmenter: Sam2Segmenter) -> Tensor:
@@ -113,7 +112,7 @@ def test_our_own_saved_weights_are_read_back(tmp_path, reference):
 
 
 def test_the_segmenter_is_taken_out_of_secs_checkpoint():
-    segmenter = load_sam2(PARITY / "sec_tiny_weights.safetensors", **TINY)
+    segmenter = load_sam2(tiny_weights_file("sec"), **TINY)
     assert segmenter.slots == 22
     assert segmenter.network.token_attn is not None
 
@@ -130,7 +129,7 @@ def test_unknown_and_missing_keys_are_listed(tmp_path, official):
 
 
 def test_a_checkpoint_of_sec_with_a_stranger_in_it_is_refused(tmp_path):
-    state = load_file(PARITY / "sec_tiny_weights.safetensors")
+    state = tiny_weights("sec")
     save_file({**state, "stranger": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match="1 unknown: stranger"):
         load_sam2(tmp_path / "w.safetensors", **TINY)
@@ -157,12 +156,12 @@ def test_the_same_parameter_under_two_names_is_refused(tmp_path, official):
 
 def test_an_image_encoder_that_is_none_of_the_official_needs_its_wiring():
     with pytest.raises(CheckpointError, match="wiring"):
-        load_sam2(PARITY / "sam2_tiny_weights.safetensors", image_side=128)
+        load_sam2(tiny_weights_file("sam2"), image_side=128)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_are_cast_but_the_frequencies_stay_exact(dtype, reference):
-    segmenter = load_sam2(PARITY / "sam2_tiny_weights.safetensors", dtype=dtype, **TINY)
+    segmenter = load_sam2(tiny_weights_file("sam2"), dtype=dtype, **TINY)
     types = {name: tensor.dtype for name, tensor in segmenter.network.state_dict().items()}
     assert types.pop("prompt_encoder.shared_embedding.positional_embedding") == torch.float32
     assert set(types.values()) == {dtype}

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from helpers.sec_layouts import (
-    PARITY,
     TOKENIZER,
     UNTOLD,
     published_weights,
@@ -19,6 +18,7 @@ from helpers.sec_layouts import (
     write_published,
     write_single,
 )
+from helpers.tiny_weights import tiny_weights
 from segment_concept.checkpoints import room
 from segment_concept.checkpoints.internvl_load import Placement
 from segment_concept.checkpoints.room import GIB, SecBulk, SecPlacement, check_room
@@ -92,8 +92,7 @@ def test_a_weight_that_is_missing_is_named(tmp_path):
 
 
 def test_the_weights_of_sam_2_alone(tmp_path):
-    official = load_file(PARITY / "sam2_tiny_weights.safetensors")
-    save_file(official, tmp_path / "sam2.safetensors")
+    save_file(tiny_weights("sam2"), tmp_path / "sam2.safetensors")
     refused(tmp_path / "sam2.safetensors", r"SAM 2\.1 without a concept network: use a recipe sam2")
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import typer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from helpers.fixtures import fixture
+from helpers.tiny_weights import tiny_weights, tiny_weights_file
 from segment_concept.checkpoints.sec import Untold, load_sec
 from segment_concept.checkpoints.sec_save import save_sec
 from segment_concept.cli import convert
 from segment_concept.models.sam2.sizes import HieraWiring
-
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def app() -> typer.Typer:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     model = load_sec(
-        PARITY / "sec_tiny_weights.safetensors",
-        tokenizer=PARITY / "sec_tokenizer",
+        tiny_weights_file("sec"),
+        tokenizer=fixture("parity/sec_tokenizer"),
         untold=Untold(128, HieraWiring(1, (8, 4, 8, 4), (3,))),
     )
     save_sec(model, tmp_path / "saved")
@@ -69,7 +69,7 @@ def test_what_cannot_be_converted_ends_with_a_sentence(app, saved, tmp_path, dam
         shutil.rmtree(saved)
     elif damage == "other weights":
         (saved / "config.json").unlink()
-        save_file(load_file(PARITY / "sam2_tiny_weights.safetensors"), weights)
+        save_file(tiny_weights("sam2"), weights)
     options = ["--tokenizer", tmp_path] if damage == "no tokenizer" else []
     code, said = run(app, saved, tmp_path / "out", *options)
     assert code == 2

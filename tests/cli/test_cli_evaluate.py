@@ -9,9 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from helpers.fixtures import unpacked
 from segment_concept.cli.evaluate import register
-
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "evaluation"
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def numbers(text: str) -> list[str]:
 
 
 def test_score_recognises_the_dataset_and_prints_its_row(app: typer.Typer) -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     code, said = run(app, "score", root / "preds", "--data", root, "--processes", 1)
     assert code == 0
     assert "davis2017 by davis2017: 12 videos, 19 objects" in said
@@ -41,7 +40,7 @@ def test_score_recognises_the_dataset_and_prints_its_row(app: typer.Typer) -> No
 
 
 def test_score_by_another_protocol_writes_what_it_found(app: typer.Typer, tmp_path: Path) -> None:
-    root = FIXTURES / "secvos"
+    root = unpacked("secvos")
     words = ("score", root / "preds", "-d", root, "-p", 1, "--protocol", "secvos-referring")
     code, said = run(app, *words, "--out", tmp_path / "run")
     assert code == 0
@@ -52,7 +51,7 @@ def test_score_by_another_protocol_writes_what_it_found(app: typer.Typer, tmp_pa
 
 
 def test_segments_stand_in_rows_of_their_own(app: typer.Typer) -> None:
-    root = FIXTURES / "secvos"
+    root = unpacked("secvos")
     code, said = run(app, "score", root / "preds", "-d", root, "-p", 1)
     assert code == 0
     rows = {line.split("│")[1].strip(): numbers(line) for line in said.splitlines() if "│" in line}
@@ -62,7 +61,7 @@ def test_segments_stand_in_rows_of_their_own(app: typer.Typer) -> None:
 
 
 def test_broken_predictions_end_with_exit_code_2_and_no_traceback(app: typer.Typer) -> None:
-    root = FIXTURES / "quirks/missing-pred-frame"
+    root = unpacked("quirks") / "missing-pred-frame"
     code, said = run(app, "score", root / "pred", "-d", root / "gt", "-p", 1)
     assert code == 2
     assert "error: 1 video cannot be scored:" in said
@@ -71,7 +70,7 @@ def test_broken_predictions_end_with_exit_code_2_and_no_traceback(app: typer.Typ
 
 
 def test_skipping_broken_videos_ends_with_exit_code_1(app: typer.Typer, tmp_path: Path) -> None:
-    root = FIXTURES / "davis16"
+    root = unpacked("davis16")
     predictions = Path(shutil.copytree(root / "preds", tmp_path / "preds"))
     (predictions / "camel/00003.png").unlink()
     code, said = run(app, "score", predictions, "-d", root / "gt", "-p", 1, "--skip-broken")
@@ -80,7 +79,7 @@ def test_skipping_broken_videos_ends_with_exit_code_1(app: typer.Typer, tmp_path
 
 
 def test_check_describes_a_sound_dataset(app: typer.Typer) -> None:
-    code, said = run(app, "dataset", "check", FIXTURES / "mosev2")
+    code, said = run(app, "dataset", "check", unpacked("mosev2"))
     assert code == 0
     assert "mose2, split val: 5 videos, 0 pictures, 100 masks, 7 objects" in said
     assert "sound" in said
@@ -89,7 +88,7 @@ def test_check_describes_a_sound_dataset(app: typer.Typer) -> None:
 def test_check_ends_with_exit_code_1_where_something_is_wrong(
     app: typer.Typer, tmp_path: Path
 ) -> None:
-    root = Path(shutil.copytree(FIXTURES / "mosev2", tmp_path / "set"))
+    root = Path(shutil.copytree(unpacked("mosev2"), tmp_path / "set"))
     (root / "Annotations/big1/00004.png").write_bytes(b"x")
     code, said = run(app, "dataset", "check", root)
     assert code == 1
@@ -103,7 +102,7 @@ def test_check_of_no_dataset_ends_with_exit_code_2(app: typer.Typer, tmp_path: P
 
 
 def test_stats_prints_the_table(app: typer.Typer) -> None:
-    code, said = run(app, "dataset", "stats", FIXTURES / "mosev2", "--no-scenes")
+    code, said = run(app, "dataset", "stats", unpacked("mosev2"), "--no-scenes")
     assert code == 0
     assert "57.1" in said
     assert "28.6" in said

@@ -1,6 +1,5 @@
 """SAM 2's predictor by its own names: its official numbers, and scripts written for it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from helpers.closeness import PROPAGATED, close
+from helpers.fixtures import fixture
+from helpers.sam2_reference import stored
+from helpers.tiny_weights import tiny_weights_file
 from segment_concept.checkpoints.sam2 import load_sam2
 from segment_concept.checkpoints.sec import Untold, load_sec
 from segment_concept.checkpoints.sec_save import save_sec
@@ -25,16 +27,9 @@ from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers import Every
 from segment_concept.types import CheckpointError, InputError
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 WIRING = HieraWiring(1, (8, 4, 8, 4), (3,))
-LOGITS = 1e-3
 NOWHERE = -1024.0
 BLOB = [[60.0, 50.0]]
-
-
-def stored(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    facts = json.loads((PARITY / f"{name}.json").read_text())
-    return load_file(PARITY / f"{name}.safetensors"), facts
 
 
 def write_frames(folder: Path, pictures: Tensor) -> Path:
@@ -45,30 +40,33 @@ def write_frames(folder: Path, pictures: Tensor) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def predictor() -> VideoPredictor:
-    weights = PARITY / "sam2_tiny_weights.safetensors"
+def moving_blob(count: int) -> Tensor:
+    """A video (count, 96, 160, 3) of a red disc that moves to the right over a colored ground."""
+    y, x = np.mgrid[0:96, 0:160]
+    ground = np.stack([x + 20, 2 * y, 160 - x], -1).clip(0, 255).astype(np.uint8)
+    frames = np.repeat(ground[None], count, 0)
+    for index, frame in enumerate(frames):
+        frame[(x - 46 - 3 * index) ** 2 + (y - 58) ** 2 < 22**2] = (230, 40, 30)
+    return torch.from_numpy(frames)
+
+
+def predictor_of(weights: Path) -> VideoPredictor:
     return VideoPredictor(Tracker(load_sam2(weights, image_side=128, wiring=WIRING)))
 
 
 @pytest.fixture(scope="module")
-def prompts() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, facts = stored("sam2_prompts")
-    return tensors, {op["tag"]: op for op in facts["ops"]}
+def predictor() -> VideoPredictor:
+    return predictor_of(tiny_weights_file("sam2"))
 
 
 @pytest.fixture(scope="module")
-def video(prompts, tmp_path_factory) -> Path:
-    return write_frames(tmp_path_factory.mktemp("prompts") / "frames", prompts[0]["frames"])
+def video(tmp_path_factory) -> Path:
+    return write_frames(tmp_path_factory.mktemp("blob") / "frames", moving_blob(6))
 
 
 @pytest.fixture
 def state(predictor, video) -> InferenceState:
     return predictor.init_state(video)
-
-
-def close(ours: Tensor, reference: Tensor) -> None:
-    torch.testing.assert_close(ours, reference, atol=LOGITS, rtol=0)
 
 
 def clicked(op: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +78,19 @@ def clicked(op: dict[str, Any]) -> dict[str, Any]:
 
 class TestOfficialNumbers:
     """What SAM 2's predictor answered to the same calls."""
+
+    @pytest.fixture
+    def predictor(self) -> VideoPredictor:
+        return predictor_of(fixture("parity/sam2_tiny_weights.safetensors"))
+
+    @pytest.fixture
+    def prompts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors, told = stored("parity", "sam2_prompts")
+        return tensors, {op["tag"]: op for op in told["ops"]}
+
+    @pytest.fixture
+    def video(self, prompts, tmp_path_factory) -> Path:
+        return write_frames(tmp_path_factory.mktemp("prompts") / "frames", prompts[0]["frames"])
 
     def test_clicks_corrections_and_propagation(self, predictor, state, prompts):
         tensors, ops = prompts
@@ -94,17 +105,18 @@ class TestOfficialNumbers:
         assert [index for index, _, _ in answers] == list(range(6))
         for (_, ids, logits), expected in zip(answers, tensors["prop_a.video_res"], strict=True):
             assert ids == [1]
-            close(logits, expected[None])
+            close(logits, expected[None], PROPAGATED)
         click = clicked(ops["click_tracked"])
         _, _, corrected = predictor.add_new_points_or_box(state, 3, 1, **click)
-        close(corrected, tensors["click_tracked.video_res"])
+        close(corrected, tensors["click_tracked.video_res"], PROPAGATED)
 
     def test_a_box_and_a_number_of_frames(self, predictor, state, prompts):
         tensors, ops = prompts
         _, _, logits = predictor.add_new_points_or_box(state, 0, 1, box=ops["box"]["box"])
         close(logits, tensors["box.video_res"])
         answers = list(predictor.propagate_in_video(state, max_frame_num_to_track=3))
-        close(torch.cat([logits for _, _, logits in answers]), tensors["prop_box.video_res"])
+        played = torch.cat([logits for _, _, logits in answers])
+        close(played, tensors["prop_box.video_res"], PROPAGATED)
 
     def test_a_box_with_a_click(self, predictor, state, prompts):
         tensors, ops = prompts
@@ -114,8 +126,8 @@ class TestOfficialNumbers:
         close(logits, tensors["box_point.video_res"])
 
     def test_forwards_and_in_reverse_from_the_middle(self, predictor, tmp_path):
-        tensors, _ = stored("sam2_multicond_reverse")
-        pictures, _ = stored("sam2_single")
+        tensors, _ = stored("parity", "sam2_multicond_reverse")
+        pictures, _ = stored("parity", "sam2_single")
         state = predictor.init_state(write_frames(tmp_path / "frames", pictures["frames"]))
         predictor.add_new_mask(state, frame_idx=5, obj_id=7, mask=tensors["masks"][0])
         for tag, reverse in (("fwd", False), ("rev", True), ("second", False)):
@@ -128,7 +140,7 @@ class TestOfficialNumbers:
                 close(logits, expected[None])
 
     def test_two_objects(self, predictor, tmp_path):
-        tensors, facts = stored("sam2_two")
+        tensors, facts = stored("parity", "sam2_two")
         state = predictor.init_state(str(write_frames(tmp_path / "frames", tensors["frames"])))
         for object_id, mask in zip(facts["obj_ids"], tensors["masks0"], strict=True):
             answer = predictor.add_new_mask(state, 0, object_id, mask.numpy() > 0)
@@ -143,8 +155,8 @@ class TestOfficialNumbers:
 def checkpoint(tmp_path) -> Path:
     """A tiny SeC, on disk as it is saved here."""
     model = load_sec(
-        PARITY / "sec_tiny_weights.safetensors",
-        tokenizer=PARITY / "sec_tokenizer",
+        tiny_weights_file("sec"),
+        tokenizer=fixture("parity/sec_tokenizer"),
         untold=Untold(128, WIRING),
     )
     save_sec(model, tmp_path / "sec")
@@ -241,12 +253,12 @@ def test_numbers_are_those_chosen_at_loading_whatever_autocast_says(predictor, v
     assert torch.equal(within, answer())
 
 
-def test_a_video_file_is_played_in_both_directions(predictor, prompts, tmp_path):
+def test_a_video_file_is_played_in_both_directions(predictor, tmp_path):
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for picture in prompts[0]["frames"]:
+        for picture in moving_blob(6):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(picture.numpy(), "rgb24")))
         out.mux(stream.encode())
     state = predictor.init_state(path)
@@ -460,9 +472,7 @@ def test_after_a_reset_the_video_begins_anew(predictor, state):
 
 
 def test_every_frame_can_be_corrected_unless_memory_is_to_stay_small(predictor, tmp_path):
-    pictures, _ = stored("sam2_single")
-    doubled = torch.cat([pictures["frames"], pictures["frames"]])
-    folder = write_frames(tmp_path / "frames", doubled)
+    folder = write_frames(tmp_path / "frames", moving_blob(24))
     kept = {}
     for small in (False, True):
         tracker = replace(predictor.tracker, policy=ReliableMemory(slots=3, pointers=3))
@@ -485,7 +495,7 @@ class TestNames:
         assert recipe_for(find_recipe("sam2_tiny")) == find_recipe("sam2_tiny")
 
     def test_a_file_of_sam_2_or_of_sec(self, checkpoint):
-        sam2, sec = (recipe_for(PARITY / f"{n}_tiny_weights.safetensors") for n in ("sam2", "sec"))
+        sam2, sec = (recipe_for(tiny_weights_file(n)) for n in ("sam2", "sec"))
         assert (sam2.network, sec.network) == ("sam2", "sec")
         assert recipe_for(checkpoint).network == "sec"
         assert recipe_for(checkpoint).weights == str(checkpoint)

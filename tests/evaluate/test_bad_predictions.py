@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.scoring_goldens import FIXTURES, scored
+from helpers.fixtures import unpacked
+from helpers.scoring_goldens import scored
 from segment_concept.data.videos import Benchmark, Source
 from segment_concept.evaluate.rules import ProtocolName, RuleOptions
 from segment_concept.evaluate.score_files import read_scores, write_scores
@@ -198,20 +199,20 @@ def test_davis_2017_refuses_black_and_white_masks(truth: Path, predictions: Path
 
 
 def test_black_and_white_masks_are_no_silent_zero(tmp_path: Path) -> None:
-    root = FIXTURES / "quirks/pred-0-255-gt-0-1"
+    root = unpacked("quirks") / "pred-0-255-gt-0-1"
     scores = scored(ProtocolName.VOS_BENCHMARK, Source(root / "gt"), root / "pred")
     assert scores.headline["J"] == 0
     assert "id 255 where the truth has 1: masks of 0 and 255 are not label maps" in warnings(scores)
 
 
 def test_void_pixels_scored_as_an_object_are_warned_of() -> None:
-    root = FIXTURES / "quirks/void255"
+    root = unpacked("quirks") / "void255"
     scores = scored(ProtocolName.VOS_BENCHMARK, Source(root / "gt"), root / "pred")
     assert "object 255: the truth has id 255" in warnings(scores)
 
 
 def test_an_id_that_the_truth_does_not_have_is_refused_by_davis_and_warned_of_elsewhere() -> None:
-    root = FIXTURES / "quirks/extra-pred-id"
+    root = unpacked("quirks") / "extra-pred-id"
     message = refusal(ProtocolName.DAVIS2017, root / "gt", root / "pred")
     assert "ids up to 1; write only ids that frame 0 of the truth has" in message
     scores = scored(ProtocolName.VOS_BENCHMARK, Source(root / "gt"), root / "pred")
@@ -219,20 +220,20 @@ def test_an_id_that_the_truth_does_not_have_is_refused_by_davis_and_warned_of_el
 
 
 def test_an_object_that_appears_late_is_explained_to_users_of_davis() -> None:
-    root = FIXTURES / "quirks/late-object"
+    root = unpacked("quirks") / "late-object"
     message = refusal(ProtocolName.DAVIS2017, root / "gt", root / "pred")
     assert "the object appears after frame 0" in message
     assert "vos-benchmark" in message
 
 
 def test_ids_that_davis_invents_are_warned_of() -> None:
-    root = FIXTURES / "quirks/noncontiguous-ids"
+    root = unpacked("quirks") / "noncontiguous-ids"
     scores = scored(ProtocolName.DAVIS2017, Source(root / "gt"), root / "pred")
     assert "frame 0 of the truth has no object 1, 2, 4, 5, 6" in warnings(scores)
 
 
 def test_a_video_too_short_to_score_is_told() -> None:
-    root = FIXTURES / "quirks/two-frames"
+    root = unpacked("quirks") / "two-frames"
     message = refusal(ProtocolName.DAVIS2017, root / "gt", root / "pred")
     assert "video v has 2 annotated frames (00000, 00001)" in message
     assert "vos-benchmark-every-frame" in message
@@ -248,7 +249,7 @@ def test_more_than_20_proposals_are_refused(truth: Path, predictions: Path) -> N
 
 
 def test_an_empty_truth_is_no_silent_score() -> None:
-    root = FIXTURES / "quirks/gt-all-empty"
+    root = unpacked("quirks") / "gt-all-empty"
     for protocol in (ProtocolName.DAVIS2017, ProtocolName.VOS_BENCHMARK):
         scores = scored(protocol, Source(root / "gt"), root / "pred")
         assert np.isnan(scores.headline["J&F"])
@@ -256,7 +257,7 @@ def test_an_empty_truth_is_no_silent_score() -> None:
 
 
 def test_a_missing_object_folder_is_named(tmp_path: Path) -> None:
-    root = FIXTURES / "sav"
+    root = unpacked("sav")
     predictions = Path(shutil.copytree(root / "preds", tmp_path / "preds"))
     shutil.rmtree(predictions / "sav_000001/001")
     with pytest.raises(ScoringError, match=r"video sav_000001, object 001, .*001 is missing"):
@@ -264,7 +265,7 @@ def test_a_missing_object_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_an_object_that_is_never_shown_may_be_dropped() -> None:
-    root = FIXTURES / "sav_assert"
+    root = unpacked("sav_assert")
     scores = scored(
         ProtocolName.SA_V,
         Source(root / "gt"),
@@ -276,14 +277,14 @@ def test_an_object_that_is_never_shown_may_be_dropped() -> None:
 
 
 def test_a_missing_video_of_mose_v2_is_a_zero_but_not_a_silent_one() -> None:
-    root = FIXTURES / "mosev2"
+    root = unpacked("mosev2")
     scores = scored(ProtocolName.MOSE2, Source(root), root / "preds", benchmark=Benchmark.MOSE2)
     assert "video nopred: " in warnings(scores)
     assert "score 0, as the official evaluator has it" in warnings(scores)
 
 
 def test_a_folder_around_predictions_of_mose_v2_is_entered(tmp_path: Path) -> None:
-    root = FIXTURES / "mosev2"
+    root = unpacked("mosev2")
     shutil.copytree(root / "preds", tmp_path / "outer/inner")
     inside, outside = (
         scored(ProtocolName.MOSE2, Source(root), folder, benchmark=Benchmark.MOSE2)
@@ -293,7 +294,7 @@ def test_a_folder_around_predictions_of_mose_v2_is_entered(tmp_path: Path) -> No
 
 
 def test_a_frame_missing_from_mose_v2_is_named(tmp_path: Path) -> None:
-    root = FIXTURES / "mosev2"
+    root = unpacked("mosev2")
     predictions = Path(shutil.copytree(root / "preds", tmp_path / "preds"))
     (predictions / "big1/00007.png").unlink()
     with pytest.raises(ScoringError, match=r"video big1, frame 00007: .*missing 00007"):
@@ -301,21 +302,21 @@ def test_a_frame_missing_from_mose_v2_is_named(tmp_path: Path) -> None:
 
 
 def test_a_truth_of_mose_v2_that_contradicts_its_metadata_is_told(tmp_path: Path) -> None:
-    root = Path(shutil.copytree(FIXTURES / "mosev2", tmp_path / "mosev2"))
+    root = Path(shutil.copytree(unpacked("mosev2"), tmp_path / "mosev2"))
     (root / "Annotations/big1/00019.png").unlink()
     with pytest.raises(ScoringError, match=r"video big1: the truth has 19 masks .* says 20"):
         scored(ProtocolName.MOSE2, Source(root), root / "preds", benchmark=Benchmark.MOSE2)
 
 
 def test_lvos_asks_for_its_list_of_unseen_videos(tmp_path: Path) -> None:
-    root = Path(shutil.copytree(FIXTURES / "lvos", tmp_path / "lvos"))
+    root = Path(shutil.copytree(unpacked("lvos"), tmp_path / "lvos"))
     (root / "unseen_videos.txt").unlink()
     with pytest.raises(InputError, match=r"give it with --unseen\. v1 and v2 have different"):
         scored(ProtocolName.LVOS, Source(root), root / "preds", benchmark=Benchmark.LVOS2)
 
 
 def test_a_list_of_the_other_version_of_lvos_is_noticed(tmp_path: Path) -> None:
-    root = FIXTURES / "lvos"
+    root = unpacked("lvos")
     (tmp_path / "other.txt").write_text("ZyXw9999\n")
     source = Source(root, unseen=tmp_path / "other.txt")
     scores = scored(ProtocolName.LVOS, source, root / "preds", benchmark=Benchmark.LVOS2)
@@ -324,14 +325,14 @@ def test_a_list_of_the_other_version_of_lvos_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_mask_that_lvos_promises_must_be_there(tmp_path: Path) -> None:
-    root = Path(shutil.copytree(FIXTURES / "lvos", tmp_path / "lvos"))
+    root = Path(shutil.copytree(unpacked("lvos"), tmp_path / "lvos"))
     (root / "Annotations/AbCd0002/00000011.png").unlink()
     with pytest.raises(ScoringError, match=r"video AbCd0002, frame 00000011: .*complete the ann"):
         scored(ProtocolName.LVOS, Source(root), root / "preds", benchmark=Benchmark.LVOS2)
 
 
 def test_youtube_vos_cannot_be_scored_without_its_truth() -> None:
-    root = FIXTURES / "ytvos"
+    root = unpacked("ytvos")
     source = Source(root / "valid", unseen=root / "split.json")
     with pytest.raises(InputError, match="kept by the server"):
         scored(
@@ -340,7 +341,7 @@ def test_youtube_vos_cannot_be_scored_without_its_truth() -> None:
 
 
 def test_a_layout_that_does_not_suit_the_protocol_is_told() -> None:
-    root = FIXTURES / "sav"
+    root = unpacked("sav")
     with pytest.raises(ScoringError, match="has a folder an object"):
         scored(
             ProtocolName.DAVIS2017, Source(root / "gt"), root / "preds", benchmark=Benchmark.SA_V
@@ -350,7 +351,7 @@ def test_a_layout_that_does_not_suit_the_protocol_is_told() -> None:
 class TestWritingScores:
     @pytest.fixture
     def scores(self) -> Scores:
-        root = FIXTURES / "mosev2"
+        root = unpacked("mosev2")
         return scored(ProtocolName.MOSE2, Source(root), root / "preds", benchmark=Benchmark.MOSE2)
 
     def test_scores_come_back_as_they_were_written(self, scores: Scores, tmp_path: Path) -> None:

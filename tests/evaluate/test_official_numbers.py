@@ -1,13 +1,13 @@
 """Every number of the official evaluators, reproduced within 1e-9."""
 
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.scoring_goldens import FIXTURES, agree, assert_agree, by_name, golden, scored
+from helpers.fixtures import unpacked
+from helpers.scoring_goldens import agree, assert_agree, by_name, golden, scored
 from segment_concept.data.videos import Benchmark, Group, Source
 from segment_concept.evaluate.rules import ProtocolName, RuleOptions
 from segment_concept.evaluate.scores import Scores
@@ -22,7 +22,7 @@ DAVIS_KEYS = {
     "F_recall": "F recall",
     "F_decay": "F decay",
 }
-QUIRKS = sorted(folder.name for folder in (FIXTURES / "quirks").iterdir())
+QUIRKS = sorted(folder.name for folder in unpacked("quirks").iterdir())
 SAME_NAME_AS_TRUE = {"True": "1"}  # the official tools call the object of a 1-bit mask "True"
 
 davis = golden("davis")
@@ -70,17 +70,14 @@ def assert_global(ours: Scores, theirs: dict[str, Any], suffix: str = "") -> Non
         assert agree(ours.headline[measure + suffix], theirs["global"][key], 100)
 
 
-def quirk(name: str, tmp_path: Path) -> tuple[Source, Path]:
-    """A quirk's truth and predictions; the stray file is made here, since git may ignore it."""
-    folder = FIXTURES / "quirks" / name
-    if name == "stray-file":
-        folder = Path(shutil.copytree(folder, tmp_path / name))
-        (folder / "gt/v/.DS_Store").write_bytes(b"x")
+def quirk(name: str) -> tuple[Source, Path]:
+    """A quirk's truth and predictions."""
+    folder = unpacked("quirks") / name
     return Source(folder / "gt"), folder / "pred"
 
 
 def test_davis_2017_semi_supervised() -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     ours = scored(
         ProtocolName.DAVIS2017, Source(root), root / "preds", benchmark=Benchmark.DAVIS2017
     )
@@ -88,7 +85,7 @@ def test_davis_2017_semi_supervised() -> None:
 
 
 def test_davis_2017_unsupervised() -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     ours = scored(
         ProtocolName.DAVIS2017_UNSUPERVISED,
         Source(root),
@@ -109,7 +106,7 @@ def test_davis_2017_unsupervised() -> None:
 
 
 def test_davis_2016() -> None:
-    root = FIXTURES / "davis16"
+    root = unpacked("davis16")
     ours = scored(
         ProtocolName.DAVIS2016, Source(root / "gt"), root / "preds", benchmark=Benchmark.DAVIS2016
     )
@@ -124,15 +121,15 @@ def test_davis_2016() -> None:
 
 
 def test_davis_2017_refuses_the_masks_of_davis_2016_as_the_official_tool_does() -> None:
-    root = FIXTURES / "davis16"
+    root = unpacked("davis16")
     assert davis["davis16"]["error"] == "SystemExit"
     with pytest.raises(InputError, match="255"):
         scored(ProtocolName.DAVIS2017, Source(root / "gt"), root / "preds")
 
 
 @pytest.mark.parametrize("name", QUIRKS)
-def test_davis_2017_on_the_quirk(name: str, tmp_path: Path) -> None:
-    source, predictions = quirk(name, tmp_path)
+def test_davis_2017_on_the_quirk(name: str) -> None:
+    source, predictions = quirk(name)
     expected = davis["quirks"][name]
     if "error" in expected:
         with pytest.raises(ScoringError, match="video v"):
@@ -149,7 +146,7 @@ def test_davis_2017_on_the_quirk(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_vos_benchmark_on_davis(case: str, protocol: ProtocolName) -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     ours = scored(protocol, Source(root / "Annotations/480p"), root / "preds")
     assert_by_sight_all(ours, vosb[case])
     assert_global(ours, vosb[case])
@@ -159,7 +156,7 @@ def test_vos_benchmark_on_davis(case: str, protocol: ProtocolName) -> None:
 @pytest.mark.parametrize("evaluator", [vosb, sav], ids=["vos-benchmark", "sav"])
 def test_by_sight_on_davis_2016(evaluator: dict[str, Any]) -> None:
     protocol = ProtocolName.VOS_BENCHMARK if evaluator is vosb else ProtocolName.SA_V
-    root = FIXTURES / "davis16"
+    root = unpacked("davis16")
     ours = scored(protocol, Source(root / "gt"), root / "preds")
     assert_by_sight_all(ours, evaluator["davis16"])
     assert_global(ours, evaluator["davis16"])
@@ -167,8 +164,8 @@ def test_by_sight_on_davis_2016(evaluator: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("skip_ends", [True, False])
 @pytest.mark.parametrize("name", QUIRKS)
-def test_vos_benchmark_on_the_quirk(name: str, skip_ends: bool, tmp_path: Path) -> None:
-    source, predictions = quirk(name, tmp_path)
+def test_vos_benchmark_on_the_quirk(name: str, skip_ends: bool) -> None:
+    source, predictions = quirk(name)
     expected = vosb["quirks" if skip_ends else "quirks_noskip"][name]
     protocol = ProtocolName.VOS_BENCHMARK if skip_ends else ProtocolName.VOS_BENCHMARK_EVERY_FRAME
     options = RuleOptions(count_strays=True)
@@ -180,8 +177,8 @@ def test_vos_benchmark_on_the_quirk(name: str, skip_ends: bool, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", QUIRKS)
-def test_sa_v_on_the_quirk(name: str, tmp_path: Path) -> None:
-    source, predictions = quirk(name, tmp_path)
+def test_sa_v_on_the_quirk(name: str) -> None:
+    source, predictions = quirk(name)
     expected = sav["quirks"][name]
     if name == "stray-file":  # crashes there; here the file is named and left out
         ours = scored(ProtocolName.SA_V, source, predictions)
@@ -195,21 +192,21 @@ def test_sa_v_on_the_quirk(name: str, tmp_path: Path) -> None:
 
 
 def test_sa_v_on_label_maps() -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     ours = scored(ProtocolName.SA_V, Source(root / "Annotations/480p"), root / "preds")
     assert_by_sight_all(ours, sav["davis"])
     assert_global(ours, sav["davis"])
 
 
 def test_sa_v_with_a_folder_an_object() -> None:
-    root = FIXTURES / "sav"
+    root = unpacked("sav")
     ours = scored(ProtocolName.SA_V, Source(root / "gt"), root / "preds", benchmark=Benchmark.SA_V)
     assert_by_sight_all(ours, sav["sav"])
     assert_global(ours, sav["sav"])
 
 
 def test_sa_v_on_every_frame() -> None:
-    root = FIXTURES / "sav"
+    root = unpacked("sav")
     ours = scored(
         ProtocolName.VOS_BENCHMARK_EVERY_FRAME,
         Source(root / "gt"),
@@ -221,7 +218,7 @@ def test_sa_v_on_every_frame() -> None:
 
 
 def test_sa_v_refuses_an_object_that_only_the_first_frame_shows() -> None:
-    root = FIXTURES / "sav_assert"
+    root = unpacked("sav_assert")
     assert sav["sav_assert"]["error"] == "AssertionError"
     with pytest.raises(ScoringError, match=r"video sav_000003, object 000, .*--drop-unseen"):
         scored(ProtocolName.SA_V, Source(root / "gt"), root / "preds", benchmark=Benchmark.SA_V)
@@ -229,7 +226,7 @@ def test_sa_v_refuses_an_object_that_only_the_first_frame_shows() -> None:
 
 @pytest.mark.parametrize("part", ["first_segment", "second_segment", "remain_segments", "overall"])
 def test_secvos(part: str) -> None:
-    root = FIXTURES / "secvos"
+    root = unpacked("secvos")
     ours = scored(ProtocolName.SECVOS, Source(root), root / "preds", benchmark=Benchmark.SECVOS)
     columns = {
         "first_segment": " none",
@@ -243,7 +240,7 @@ def test_secvos(part: str) -> None:
 
 
 def test_secvos_referring() -> None:
-    root = FIXTURES / "secvos"
+    root = unpacked("secvos")
     ours = scored(
         ProtocolName.SECVOS_REFERRING, Source(root), root / "preds", benchmark=Benchmark.SECVOS
     )
@@ -253,7 +250,7 @@ def test_secvos_referring() -> None:
 
 
 def test_mose_v2() -> None:
-    root = FIXTURES / "mosev2"
+    root = unpacked("mosev2")
     ours = scored(ProtocolName.MOSE2, Source(root), root / "preds", benchmark=Benchmark.MOSE2)
     expected = golden("mose")
     objects = by_name(ours.objects)
@@ -271,14 +268,14 @@ def test_mose_v2() -> None:
 
 
 def test_mose_v2_prints_the_line_that_the_official_tool_prints() -> None:
-    root = FIXTURES / "mosev2"
+    root = unpacked("mosev2")
     ours = scored(ProtocolName.MOSE2, Source(root), root / "preds", benchmark=Benchmark.MOSE2)
     line = ",".join(f"{100 * value:.1f}" for value in ours.headline.values())
     assert f"Copy-Paste: {line}\n" in golden("mose")["cli"]["scores_txt"]
 
 
 def test_lvos() -> None:
-    root = FIXTURES / "lvos"
+    root = unpacked("lvos")
     ours = scored(ProtocolName.LVOS, Source(root), root / "preds", benchmark=Benchmark.LVOS2)
     expected = golden("lvos")
     objects = by_name(ours.objects)
@@ -290,7 +287,7 @@ def test_lvos() -> None:
 
 
 def test_lvos_on_the_server_averages_over_objects() -> None:
-    root = FIXTURES / "lvos"
+    root = unpacked("lvos")
     ours = scored(
         ProtocolName.LVOS_CODALAB, Source(root), root / "preds", benchmark=Benchmark.LVOS2
     )
@@ -300,7 +297,7 @@ def test_lvos_on_the_server_averages_over_objects() -> None:
 
 
 def test_youtube_vos_by_our_reading_of_its_description(tmp_path: Path) -> None:
-    root = FIXTURES / "ytvos"
+    root = unpacked("ytvos")
     source = Source(root / "valid", truth=root / "gt_full", unseen=root / "split.json")
     ours = scored(
         ProtocolName.YOUTUBE_VOS, source, root / "preds", benchmark=Benchmark.YOUTUBE_VOS_2019

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.scoring_goldens import FIXTURES, by_name, scored
+from helpers.fixtures import unpacked
+from helpers.scoring_goldens import by_name, scored
 from segment_concept.data.datasets import open_dataset
 from segment_concept.data.videos import Benchmark, Source
 from segment_concept.evaluate.matching import best_matching
@@ -21,7 +22,7 @@ from segment_concept.evaluate.scoring import ScoringError, Work, score_dataset
 from segment_concept.evaluate.sightings import Window
 from segment_concept.evaluate.tasks import VideoTask
 
-STRAY = FIXTURES / "quirks/late-object-early-fp"
+STRAY = unpacked("quirks") / "late-object-early-fp"
 
 
 def test_a_prediction_before_the_object_is_there_opens_its_window_with_a_warning() -> None:
@@ -70,7 +71,7 @@ def test_closing_the_window_undoes_what_a_stray_pixel_gains(tmp_path: Path) -> N
 
 
 def test_all_frames_count_as_davis_2017_counts_them() -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     source = Source(root / "Annotations/480p")
     options = RuleOptions(window=Window.ALL)
     ours = scored(ProtocolName.VOS_BENCHMARK, source, root / "preds", options=options)
@@ -80,7 +81,7 @@ def test_all_frames_count_as_davis_2017_counts_them() -> None:
 
 
 def test_processes_change_no_result_and_no_order() -> None:
-    root = FIXTURES / "davis"
+    root = unpacked("davis")
     one, two = (
         scored(
             ProtocolName.DAVIS2017,
@@ -102,14 +103,14 @@ class Dying(VosBenchmark):
 
 
 def test_a_dead_process_is_told_and_nobody_waits_for_it() -> None:
-    root = FIXTURES / "davis16"
+    root = unpacked("davis16")
     dataset = open_dataset(Benchmark.FOLDER, Source(root / "gt"))
     with pytest.raises(ScoringError, match="a scoring process died"):
         score_dataset(dataset, root / "preds", Dying(), Work(processes=2))
 
 
 def test_progress_counts_every_video() -> None:
-    root = FIXTURES / "davis16"
+    root = unpacked("davis16")
     seen: list[tuple[int, int]] = []
     work = Work(progress=lambda done, total: seen.append((done, total)))
     scored(ProtocolName.VOS_BENCHMARK, Source(root / "gt"), root / "preds", work=work)

@@ -1,9 +1,7 @@
 """What the SAM 2.1 parity tests share: stored references, tiny networks, and ways to look in."""
 
-import json
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from helpers.fixtures import facts, fixture
 from helpers.weight_recipe import Recipe, checksum
 from segment_concept.checkpoints.files import Weights
 from segment_concept.checkpoints.sam2 import load_network, load_sam2
@@ -22,7 +21,6 @@ from segment_concept.tracking.policies import MemoryPolicy
 from segment_concept.tracking.segmenter import Features, Proposals
 from segment_concept.types import Frame, ObjectId
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 TINY = HieraWiring(heads=1, windows=(8, 4, 8, 4), global_blocks=(3,))
 ONE = ObjectId(1)
 
@@ -30,8 +28,7 @@ ONE = ObjectId(1)
 @cache
 def stored(folder: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and discrete facts of a reference."""
-    tensors = load_file(FIXTURES / folder / f"{name}.safetensors")
-    return tensors, json.loads((FIXTURES / folder / f"{name}.json").read_text())
+    return load_file(fixture(f"{folder}/{name}.safetensors")), facts(f"{folder}/{name}")
 
 
 def frames_of(pictures: Tensor) -> list[Frame]:
@@ -92,13 +89,13 @@ class StoredPixels(WatchedSegmenter):
 
 def tiny_sam2() -> WatchedSegmenter:
     """The network of `parity/sam2_*`: 128 px, 7 slots."""
-    weights = FIXTURES / "parity" / "sam2_tiny_weights.safetensors"
+    weights = fixture("parity/sam2_tiny_weights.safetensors")
     return WatchedSegmenter(load_sam2(weights, image_side=128, wiring=TINY))
 
 
 def tiny_sec() -> WatchedSegmenter:
     """The segmenter of `parity/sec_*`: 128 px, 22 slots, with `token_attn`."""
-    weights = FIXTURES / "parity" / "sec_tiny_weights.safetensors"
+    weights = fixture("parity/sec_tiny_weights.safetensors")
     return WatchedSegmenter(load_sam2(weights, image_side=128, wiring=TINY))
 
 
@@ -116,12 +113,12 @@ class Remade(Weights):
         return self.made[name]
 
 
-def remade(facts: dict[str, Any]) -> Remade:
+def remade(told: dict[str, Any]) -> Remade:
     """The weights with which a reference in `trackers` was computed; checked by their sum."""
-    chosen = facts["options"]
+    chosen = told["options"]
     recipe = Recipe(seed=chosen["seed"], overrides=[tuple(o) for o in chosen["overrides"]])
-    made = recipe.weights({k: torch.empty(s, device="meta") for k, s in facts["keys"].items()})
-    expected = facts["weight_checksum"]
+    made = recipe.weights({k: torch.empty(s, device="meta") for k, s in told["keys"].items()})
+    expected = told["weight_checksum"]
     assert checksum(made).numel == expected["numel"]
     np.testing.assert_allclose(checksum(made).abs_sum, expected["abs_sum"], rtol=1e-12)
     return Remade(made)
@@ -129,11 +126,11 @@ def remade(facts: dict[str, Any]) -> Remade:
 
 def reference_segmenter(name: str) -> StoredPixels:
     """The network and the pictures of a reference in `trackers`."""
-    tensors, facts = stored("trackers", name)
-    extra = facts["options"]["extra"]
-    wiring = WIRINGS[96, (1, 2, 7, 2)] if facts["options"]["kind"] == "hiera_t" else TINY
+    tensors, told = stored("trackers", name)
+    extra = told["options"]["extra"]
+    wiring = WIRINGS[96, (1, 2, 7, 2)] if told["options"]["kind"] == "hiera_t" else TINY
     network = load_network(
-        remade(facts), torch.device("cpu"), torch.float32, image_side=256, wiring=wiring
+        remade(told), torch.device("cpu"), torch.float32, image_side=256, wiring=wiring
     )
     options = Sam2Options() if extra else Sam2Options.benchmark()
     small = tensors["frames_u8_64"].permute(0, 3, 1, 2).float() / 255

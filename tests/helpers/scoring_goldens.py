@@ -1,23 +1,22 @@
 """The fixtures of procedural shapes and what the official evaluators said of them."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from helpers.fixtures import facts
 from segment_concept.data.datasets import open_dataset
 from segment_concept.data.videos import Benchmark, Source
 from segment_concept.evaluate.rules import ProtocolName, RuleOptions, rules_for
 from segment_concept.evaluate.scores import ObjectScore, Scores
 from segment_concept.evaluate.scoring import Work, score_dataset
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "evaluation"
 TOLERANCE = 1e-9
 
 
 def golden(evaluator: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((FIXTURES / f"golden_{evaluator}.json").read_text())
+    content: dict[str, Any] = facts(f"evaluation/golden_{evaluator}")
     return content
 
 

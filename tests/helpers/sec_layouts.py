@@ -6,14 +6,15 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from helpers.fixtures import facts, fixture
+from helpers.tiny_weights import tiny_weights, tiny_weights_file
 from segment_concept.checkpoints.sec import SecModel, Untold, load_sec
 from segment_concept.models.sam2.sizes import HieraWiring
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
-TOKENIZER = PARITY / "sec_tokenizer"
+TOKENIZER = fixture("parity/sec_tokenizer")
 UNTOLD = Untold(image_side=128, wiring=HieraWiring(1, (8, 4, 8, 4), (3,)))
 SHARDS = 4
 
@@ -21,13 +22,12 @@ SHARDS = 4
 @cache
 def published_weights() -> dict[str, Tensor]:
     """Under SeC's published names, in float32."""
-    stored = load_file(PARITY / "sec_tiny_weights.safetensors")
-    return {name: tensor.float() for name, tensor in stored.items()}
+    return {name: tensor.float() for name, tensor in tiny_weights("sec").items()}
 
 
 @cache
 def reference() -> SecModel:
-    return load_sec(PARITY / "sec_tiny_weights.safetensors", tokenizer=TOKENIZER, untold=UNTOLD)
+    return load_sec(tiny_weights_file("sec"), tokenizer=TOKENIZER, untold=UNTOLD)
 
 
 def state(model: SecModel) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def write_published(folder: Path) -> Path:
         save_file({n: weights[n] for n in names if homes[n] == file}, folder / file)
     index = {"metadata": {}, "weight_map": homes}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    config = json.loads((PARITY / "sec_tiny_config.json").read_text())["sec_config"]
+    config = facts("parity/sec_tiny_config")["sec_config"]
     config["auto_map"] = {"AutoModel": "modeling_sec.SeCModel"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "modeling_sec.py").write_text("raise RuntimeError('code of a checkpoint ran')")

@@ -1,6 +1,6 @@
 """Weights that anyone can make again from the names of the parameters alone, bit for bit.
 
-The references in `tests/fixtures/trackers` were computed with official code whose parameters
+The references in `trackers` of the fixtures were computed with official code whose parameters
 were filled like this, so a network with the same names and shapes must give the same numbers.
 NumPy's legacy generator is frozen; the order in which modules are made plays no part.
 """

@@ -1,17 +1,14 @@
 """The published colour trigger, against what the release computed."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from helpers.fixtures import facts, fixture
 from segment_concept.ops.colour import hue_saturation_distance, hue_saturation_histogram
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
-FACTS = json.loads((PARITY / "hsv.json").read_text())
-PICTURES = load_file(PARITY / "hsv.safetensors")
+FACTS = facts("parity/hsv")
+PICTURES = load_file(fixture("parity/hsv.safetensors"))
 
 
 def flat(*rgb):

@@ -5,12 +5,11 @@ of `clip()` and the cuts of `AdaptiveDetector(min_scene_len=0)`.
 """
 
 import itertools
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.fixtures import facts
 from segment_concept.data.shots import find_cuts
 from segment_concept.ops.shots import (
     OTHER_SIZE,
@@ -21,9 +20,7 @@ from segment_concept.ops.shots import (
     thumbnail,
 )
 
-RECORDED = json.loads(
-    (Path(__file__).parents[1] / "fixtures" / "shots" / "adaptive.json").read_text()
-)
+RECORDED = facts("shots/adaptive")
 
 
 def clip() -> list[np.ndarray]:

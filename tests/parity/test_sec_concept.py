@@ -1,14 +1,13 @@
 """The concept path beside numbers recorded from SeC's release (tiny weights, fp32)."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from helpers.fixtures import facts, fixture
+from helpers.sam2_reference import stored
 from segment_concept.checkpoints.internvl_keys import belongs_to_concept, size_from_shapes
 from segment_concept.checkpoints.internvl_load import (
     Placement,
@@ -24,32 +23,37 @@ from segment_concept.ops.resize import resize_bicubic
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.types import Frame
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 CLOSE = 1e-4
 
 
 @pytest.fixture(scope="module")
 def golden():
-    return load_file(PARITY / "sec_concept.safetensors")
+    return load_file(fixture("parity/sec_concept.safetensors"))
 
 
 @pytest.fixture(scope="module")
 def network():
-    weights = load_file(PARITY / "sec_tiny_weights.safetensors")
+    weights = load_file(fixture("parity/sec_tiny_concept_weights.safetensors"))
     size = size_from_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()})
-    ours = ((name, tensor) for name, tensor in weights.items() if belongs_to_concept(name))
-    return load_concept_network(size, ours, Placement())
+    return load_concept_network(size, weights.items(), Placement())
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return load_tokenizer(PARITY / "sec_tokenizer")
+    return load_tokenizer(fixture("parity/sec_tokenizer"))
 
 
 @pytest.fixture(scope="module")
 def keyframes(golden):
     frames, masks = golden["frames"].numpy(), golden["masks"].numpy() > 0
     return tuple(Keyframe(Frame(i, frames[i]), masks[i]) for i in range(3))
+
+
+def test_the_concept_network_here_is_the_one_within_the_reference():
+    whole = load_file(fixture("parity/sec_tiny_weights.safetensors"))
+    ours = load_file(fixture("parity/sec_tiny_concept_weights.safetensors"))
+    assert ours.keys() == {name for name in whole if belongs_to_concept(name)}
+    assert all(torch.equal(ours[name], whole[name]) for name in ours)
 
 
 def test_the_labels_are_drawn_as_published_and_the_query_is_not_labelled(golden, keyframes):
@@ -64,18 +68,18 @@ def test_pictures_are_resized_and_normalised_as_published(golden):
     assert np.array_equal(resize_bicubic(labelled[0], 448), golden["resized0"].numpy())
     pixels = pixel_values(labelled)
     assert (pixels[..., ::8, ::8] - golden["pixel_values_sub"]).abs().max() < 1e-6
-    facts = json.loads((PARITY / "sec_concept.json").read_text())
-    assert pixels.mean().item() == pytest.approx(facts["pixel_values_mean"], abs=1e-5)
-    assert pixels.std().item() == pytest.approx(facts["pixel_values_std"], abs=1e-5)
+    told = facts("parity/sec_concept")
+    assert pixels.mean().item() == pytest.approx(told["pixel_values_mean"], abs=1e-5)
+    assert pixels.std().item() == pytest.approx(told["pixel_values_std"], abs=1e-5)
 
 
 def test_the_tokens_are_the_published_ones_up_to_seg(golden, tokenizer):
-    facts = json.loads((PARITY / "sec_concept.json").read_text())
+    told = facts("parity/sec_concept")
     published = golden["input_ids"][0].tolist()
     assert tokenizer.encode(full_text(images=4), add_special_tokens=False) == published
     ours = Conversation(tokenizer, 263).tokens(already_read=0, keyframes=3)
     assert ours == published[: len(ours)]
-    assert [[0, len(ours) - 1]] == facts["seg_position"]
+    assert [[0, len(ours) - 1]] == told["seg_position"]
 
 
 @torch.inference_mode()
@@ -115,8 +119,7 @@ def test_the_encoder_gives_the_published_concept_cold_and_warm(
 
 @pytest.fixture(scope="module")
 def track():
-    tensors = load_file(PARITY / "sec_track.safetensors")
-    return tensors, json.loads((PARITY / "sec_track.json").read_text())
+    return stored("parity", "sec_track")
 
 
 @pytest.fixture(scope="module")
@@ -144,21 +147,21 @@ def test_every_concept_of_the_tracked_video_is_the_published_one(
     track, tracked, network, tokenizer, remember
 ):
     """Nine queries while the bank grows, stands still and drops its second keyframe."""
-    tensors, facts = track
+    tensors, told = track
     encoder = InternVLConceptEncoder(network, tokenizer, remember=remember)
-    for frame, used in facts["keyframes_used_at_trigger"].items():
+    for frame, used in told["keyframes_used_at_trigger"].items():
         request = ConceptRequest(tuple(tracked[i] for i in used))
         (concept,) = encoder.encode([request], tracked[int(frame)].frame)
         assert (concept - tensors[f"concept.{frame}"][0]).abs().max() < CLOSE
 
 
 def test_the_keyframe_bank_keeps_the_keyframes_that_the_release_used(track, tracked):
-    _, facts = track
+    _, told = track
     bank = KeyframeBank(at_most=3)
-    for frame in range(facts["T"]):
-        expected = facts["keyframes_used_at_trigger"].get(str(frame))
+    for frame in range(told["T"]):
+        expected = told["keyframes_used_at_trigger"].get(str(frame))
         if expected is not None:
             assert [k.frame.index for k in bank.keyframes] == expected
-        joined = facts["keyframe_bank_after_frame"][str(frame)]
+        joined = told["keyframe_bank_after_frame"][str(frame)]
         if joined[-1] == frame:
             bank = bank.add(tracked[frame])

@@ -1,24 +1,14 @@
 """Every recall that the releases recorded, decided again from the scores they recorded."""
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.fixtures import facts
 from helpers.memory_cases import maps, pointers, remembered
 from segment_concept.tracking.memory import MemoryBank, Moment
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-
-def recorded(folder: str, name: str) -> dict[str, Any]:
-    path = FIXTURES / folder / f"{name}.json"
-    if not path.is_file():
-        pytest.skip(f"the recorded decisions {folder}/{name}.json are not in tests/fixtures")
-    return json.loads(path.read_text())
 
 
 def decided(
@@ -42,8 +32,8 @@ def decided(
     ],
 )
 def test_the_frames_recalled_by_the_released_trackers_are_recalled(name, policy):
-    facts = recorded("trackers", name)
-    options, calls = facts["options"], facts["calls"]
+    recorded = facts(f"trackers/{name}")
+    options, calls = recorded["options"], recorded["calls"]
     rule = policy(slots=options["num_maskmem"], video_length=options["T"])
     objects = options["n_obj"]
     for nth in range(objects):
@@ -59,24 +49,24 @@ def test_the_frames_recalled_by_the_released_trackers_are_recalled(name, policy)
     [("sam2_single", RecentMemory, 7), ("sec_track", ReliableMemory, 22)],
 )
 def test_slots_and_distances_are_those_of_the_released_trackers(name, policy, slots):
-    facts = recorded("parity", name)
-    length = facts["T"]
+    recorded = facts(f"parity/{name}")
+    length = recorded["T"]
     # SAM 2's choice does not depend on scores, so its reference has none.
-    ious = facts.get("max_iou", [0.9] * length)[1:]
-    presences = facts.get("scores", [1.0] * length)[1:]
+    ious = recorded.get("max_iou", [0.9] * length)[1:]
+    presences = recorded.get("scores", [1.0] * length)[1:]
     recalls = decided(policy(video_length=length), list(zip(ious, presences, strict=True)))
     for index, recall in enumerate(recalls, start=1):
-        expected = facts["memory_selection"][str(index)]
+        expected = recorded["memory_selection"][str(index)]
         assert [[slots - 1 - slot, f] for f, slot in recall["maps"]] == expected["memory"]
         assert [frame for frame, _ in recall["pointers"]] == expected["ptr_frames"]
         assert [distance for _, distance in recall["pointers"]] == expected["ptr_pos"]
 
 
 def test_recalls_forwards_and_backwards_from_the_middle_are_those_of_sam_2():
-    facts = recorded("parity", "sam2_multicond_reverse")
+    recorded = facts("parity/sam2_multicond_reverse")
     policy, bank = RecentMemory(video_length=12), MemoryBank().prompt(remembered(5))
     for tag in ("fwd", "rev", "second"):
-        for frame, expected in facts["memory_selection"][tag].items():
+        for frame, expected in recorded["memory_selection"][tag].items():
             moment = Moment(int(frame), backwards=tag == "rev")
             recall = policy.recall(bank, moment)
             assert [[6 - slot, f] for f, slot in maps(recall)] == expected["memory"]

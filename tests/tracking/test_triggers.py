@@ -1,12 +1,11 @@
-import json
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.numpy import load_file
 
+from helpers.fixtures import facts, fixture
 from helpers.tracking_toy import BLUE, GREEN, RED, flat
 from segment_concept.tracking.advance import Seen
 from segment_concept.tracking.triggers import (
@@ -28,9 +27,8 @@ from segment_concept.types import Frame, ObjectId
 
 ONE, TWO, THREE = ObjectId(1), ObjectId(2), ObjectId(3)
 
-PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
-FACTS = json.loads((PARITY / "hsv.json").read_text())
-PICTURES = load_file(PARITY / "hsv.safetensors")
+FACTS = facts("parity/hsv")
+PICTURES = load_file(fixture("parity/hsv.safetensors"))
 
 
 def judged(

@@ -1,14 +1,11 @@
 """A two-layer InternVL whose answers depend on every picture, and a short made-up video."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from segment_concept.checkpoints.internvl_keys import belongs_to_concept
+from helpers.fixtures import facts, fixture
 from segment_concept.checkpoints.internvl_load import (
     Placement,
     load_concept_network,
@@ -20,24 +17,21 @@ from segment_concept.models.concept.sizes import ConceptSize, size_from_config
 from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
 from segment_concept.types import Frame
 
-PARITY = Path(__file__).parents[2] / "fixtures" / "parity"
-
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return load_tokenizer(PARITY / "sec_tokenizer")
+    return load_tokenizer(fixture("parity/sec_tokenizer"))
 
 
 @pytest.fixture(scope="session")
 def size() -> ConceptSize:
-    config = json.loads((PARITY / "sec_tiny_config.json").read_text())["sec_config"]
+    config = facts("parity/sec_tiny_config")["sec_config"]
     return size_from_config(config, concept_width=128)
 
 
 @pytest.fixture(scope="session")
 def weights() -> dict[str, Tensor]:
-    everything = load_file(PARITY / "sec_tiny_weights.safetensors")
-    return {name: tensor for name, tensor in everything.items() if belongs_to_concept(name)}
+    return load_file(fixture("parity/sec_tiny_concept_weights.safetensors"))
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
+from helpers.fixtures import facts
 from segment_concept.models.concept.network import ConceptNetwork
 from segment_concept.models.concept.sizes import (
     INTERNVL2_5_4B,
@@ -13,12 +11,10 @@ from segment_concept.models.concept.sizes import (
 )
 from segment_concept.types import CheckpointError, InputError
 
-PARITY = Path(__file__).parents[2] / "fixtures" / "parity"
-
 
 @pytest.fixture
 def config():
-    return json.loads((PARITY / "sec_tiny_config.json").read_text())["sec_config"]
+    return facts("parity/sec_tiny_config")["sec_config"]
 
 
 def test_the_4b_network_has_as_many_parameters_as_internvl2_5_4b():
