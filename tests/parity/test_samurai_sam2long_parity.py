@@ -1,6 +1,7 @@
 """SAMURAI and SAM2Long as released, on 256 px references with weights from a recipe.
 
-Logits within 2e-3 (the references' own noise is 1.5e-4), every decision exactly.
+Logits within 2e-3 (the references' own noise is 1.5e-4), and within 2e-2 where the video is played
+from a box; every decision exactly.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from helpers.closeness import PROPAGATED, close, same_masks
 from helpers.sam2_reference import ONE, StoredPixels, reference_segmenter, stored
 from segment_concept.models.sam2.segmenter import Sam2Options
+from segment_concept.ops.boxes import boxes_around
 from segment_concept.tracking.hindsight import track_in_hindsight
 from segment_concept.tracking.memory import Memory, Moment, Recall, Track
 from segment_concept.tracking.motion import MotionMemory
@@ -78,11 +82,6 @@ def memory(track: Track, index: int) -> Memory:
     return remembered
 
 
-def close(ours: Tensor, reference: Any) -> None:
-    reference = torch.as_tensor(reference, dtype=torch.float32)
-    torch.testing.assert_close(ours.float(), reference, atol=LOGITS, rtol=0)
-
-
 def same_recall(recall: Recall, call: dict[str, Any]) -> None:
     assert [m.memory.frame_index for m in recall.maps[1:]] == call["mem_frames"]
     assert [p.memory.frame_index for p in recall.pointers[1:]] == call["ptr_frames"]
@@ -90,10 +89,10 @@ def same_recall(recall: Recall, call: dict[str, Any]) -> None:
     assert slots == [6, *range(len(slots) - 2, -1, -1)]
 
 
-def same_masks(results: Sequence[FrameResult], bits: Tensor) -> None:
+def same_video(results: Sequence[FrameResult], bits: Tensor, within: float = LOGITS) -> None:
     """`bits` are packed, and begin with the prompted frame."""
     expected = np.unpackbits(bits.numpy()).reshape(-1, *VIDEO)[1:]
-    assert (np.concatenate([result.logits.numpy() > 0 for result in results]) == expected).all()
+    same_masks(torch.cat([result.logits for result in results]), expected, within)
 
 
 SAMURAI = {
@@ -105,48 +104,51 @@ SAMURAI = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums of a dozen logs move by 1e-4 with the number of threads; the reference had its own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("name", SAMURAI)
 def test_motion_choices_and_masks_are_those_of_samurai(name):
     tensors, facts = stored("trackers", name)
     deeds = begin(name, SAMURAI[name])
     results = [*deeds.session.track(deeds.frames(facts["options"]["T"]))]
+    within = PROPAGATED if facts["options"]["prompt"] == "box" else LOGITS
+    slack = 0.0
     for index, call in enumerate(facts["calls"], start=1):
         (track,) = deeds.tracks[index]
         known = memory(track, index)
         same_recall(deeds.recall(index, 0), call)
-        close(known.logits, tensors["low_res_logits"][index, 0])
-        close(known.pointer, tensors["obj_ptr"][index, 0])
-        assert known.presence == pytest.approx(call["obj_score"][0], abs=LOGITS)
-        same_motion(track, known, call)
+        close(known.logits, tensors["low_res_logits"][index, 0], within)
+        close(known.pointer, tensors["obj_ptr"][index, 0], within)
+        assert known.presence == pytest.approx(call["obj_score"][0], abs=within)
+        slack += undecided_edges(known, LOGITS)
+        same_motion(track, known, call, slack)
         proposed = deeds.segmenter.proposals[index].iou[0].tolist()
-        assert proposed == pytest.approx(call["ious_all"][0], abs=LOGITS)
+        assert proposed == pytest.approx(call["ious_all"][0], abs=within)
         picked = np.abs(np.subtract(call["ious_all"][0], call["iou_selected"][0])).argmin()
         assert proposed[picked] == known.iou
-    close(memory(deeds.tracks[0][0], 0).logits, tensors["low_res_logits"][0, 0])
-    same_masks(results, tensors["video_res_bits"])
+    close(memory(deeds.tracks[0][0], 0).logits, tensors["low_res_logits"][0, 0], within)
+    same_video(results, tensors["video_res_bits"], within)
 
 
-def same_motion(track: Track, known: Memory, call: dict[str, Any]) -> None:
-    """The Kalman filter after a frame."""
+def undecided_edges(known: Memory, within: float) -> float:
+    """How many pixels a side of the object's box may move where undecided pixels change sides."""
+    large = F.interpolate(known.logits[None, None].float(), scale_factor=4, mode="bilinear")[0]
+    least, most = boxes_around(large > within)[0], boxes_around(large > -within)[0]
+    return float(np.abs(np.subtract(least, most)).max())
+
+
+def same_motion(track: Track, known: Memory, call: dict[str, Any], slack: float) -> None:
+    """The Kalman filter after a frame; `slack` is what boxes fed to it may differ by, in pixels."""
     motion = track.motion
     assert motion is not None
     assert motion.steady == call["stable_frames"]
-    np.testing.assert_allclose(motion.belief.mean, call["kf_mean"], rtol=1e-9, atol=1e-9)
-    variance = np.diag(motion.belief.covariance)
-    np.testing.assert_allclose(variance, call["kf_cov_diag"], rtol=1e-9, atol=1e-12)
+    share = slack / call["kf_mean"][3]  # of the box's height, by which the filter scales its noise
+    mean, variance = motion.belief.mean, np.diag(motion.belief.covariance)
+    np.testing.assert_allclose(mean, call["kf_mean"], rtol=1e-9, atol=1e-9 + slack)
+    np.testing.assert_allclose(variance, call["kf_cov_diag"], rtol=1e-9 + 3 * share, atol=1e-12)
     if call["kf_iou_selected"] is None:
         assert known.motion is None
     else:
-        assert known.motion == pytest.approx(call["kf_iou_selected"][0], abs=1e-6)
+        within = 1e-6 + 3 * share
+        assert known.motion == pytest.approx(call["kf_iou_selected"][0], abs=within)
 
 
 def test_the_tree_and_the_final_path_are_those_of_sam2long():
@@ -160,17 +162,17 @@ def test_the_tree_and_the_final_path_are_those_of_sam2long():
             call = next(calls)
             same_recall(deeds.recall(index, path), call)
             proposals, row = deeds.segmenter.proposals[index], deeds.row(index, path)
-            close(proposals.iou[row], call["ious_all"][0])
-            close(proposals.presence[row], call["obj_score"][0])
+            close(proposals.iou[row], call["ious_all"][0], LOGITS)
+            close(proposals.presence[row], call["obj_score"][0], LOGITS)
     for leaf in facts["tree"]:
         same_leaves(deeds.tracks, leaf)
     path = path_to(deeds.tracks, length - 1, 0)
     assert {str(i): node for i, node in path.items()} == facts["final_path"]
     for index, node in path.items():
         known = memory(deeds.tracks[index][node], index)
-        close(known.logits, tensors["low_res_logits"][index])
-        close(known.pointer, tensors["obj_ptr"][index].reshape(-1))
-    same_masks(results, tensors["video_res_bits"])
+        close(known.logits, tensors["low_res_logits"][index], LOGITS)
+        close(known.pointer, tensors["obj_ptr"][index].reshape(-1), LOGITS)
+    same_video(results, tensors["video_res_bits"])
 
 
 def same_leaves(tracks: Sequence[tuple[Track, ...]], leaf: dict[str, Any]) -> None:
@@ -178,7 +180,7 @@ def same_leaves(tracks: Sequence[tuple[Track, ...]], leaf: dict[str, Any]) -> No
     index = leaf["frame"]
     shared = tracks[1][0].log_score
     scores = [track.log_score - shared for track in tracks[index]]
-    assert scores == pytest.approx(leaf["acc_score"], abs=1e-4)
+    assert scores == pytest.approx(leaf["acc_score"], abs=LOGITS)
     nodes = [memory(track, index) for track in tracks[index]][: len(leaf["kept_ious"])]
     assert [n.iou for n in nodes] == pytest.approx(leaf["kept_ious"], abs=LOGITS)
     assert [n.presence for n in nodes] == pytest.approx(leaf["kept_obj"], abs=LOGITS)
