@@ -1,23 +1,30 @@
-"""Benchmarks take the place of an encoder to count and time it: they are asked as one is."""
+"""Every benchmark starts: what it imports is there, and it says how it is called."""
 
-import inspect
+import runpy
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from segment_concept.tracking.keyframes import ConceptEncoder
-
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if "__main__" in p.read_text())
 
 
-@pytest.mark.parametrize(
-    ("script", "name"), [("bench_full_size", "Watched"), ("effect", "Counted")]
-)
-def test_stand_ins_for_an_encoder_are_asked_as_an_encoder_is(script, name, monkeypatch):
+@pytest.fixture(autouse=True)
+def _scripts_import_each_other(monkeypatch):
+    """As when started from the shell; what they imported of each other is forgotten afterwards."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    stand_in = getattr(import_module(script), name)
-    monkeypatch.delitem(sys.modules, script)
-    asked = inspect.signature(stand_in.encode).parameters
-    assert list(asked) == list(inspect.signature(ConceptEncoder.encode).parameters)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCHMARKS:
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_benchmark_says_how_it_is_called(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(BENCHMARKS / f"{script}.py"), run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: {script}.py")
