@@ -6,7 +6,11 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 OUT ?= demo_output
 
-.PHONY: demo test test-slow lint types clean
+# The two ends of the dependency ranges, each with the Python at that end: names or paths for uv.
+LOWEST_PYTHON ?= 3.10
+NEWEST_PYTHON ?= 3.13
+
+.PHONY: demo test test-slow test-ranges test-lowest test-newest lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/segment-concept demo --out $(OUT) --overwrite
@@ -16,6 +20,12 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m slow --timeout 1800
+
+# Slow: two more environments (some GB of downloads) and the whole suite in each.
+test-ranges: test-lowest test-newest
+
+test-lowest test-newest: test-%: $(VENV)-%/.installed-dev
+	OMP_WAIT_POLICY=passive $(VENV)-$*/bin/python -m pytest
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -36,5 +46,18 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[dev]"
 	touch $@
 
+$(VENV)-lowest/.installed-dev: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(LOWEST_PYTHON) $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct --editable ".[dev]"
+	touch $@
+
+$(VENV)-newest/.installed-dev: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(NEWEST_PYTHON) $(VENV)-newest
+	$(BIN)/uv pip install --quiet --python $(VENV)-newest --upgrade --editable ".[dev]"
+	touch $@
+
+$(BIN)/uv: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet uv
+
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(OUT)

@@ -37,7 +37,8 @@ def fixture(name: str) -> Path:
             return folder / name
     pytest.skip(
         f"the fixture {name} is not in the repository: set {VARIABLE} to the folder that has it "
-        "(docs/testing.md)"
+        "(docs/testing.md)",
+        allow_module_level=True,
     )
 
 
