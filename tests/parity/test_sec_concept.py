@@ -1,5 +1,6 @@
 """The concept path beside numbers recorded from SeC's release (tiny weights, fp32)."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -123,23 +124,34 @@ def track():
 
 
 @pytest.fixture(scope="module")
-def tracked(track):
-    """Every frame with the mask that the release saw on it, at video resolution."""
+def logits(track):
+    """Those of the release, at video resolution."""
     tensors, _ = track
     size = tuple(tensors["frames"].shape[1:3])
-    logits = F.interpolate(tensors["pred_masks"], size, mode="bilinear", align_corners=False)
-    masks = (logits[:, 0] > 0).numpy()
+    return F.interpolate(tensors["pred_masks"], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+@pytest.fixture(scope="module")
+def tracked(track, logits):
+    """Every frame with the mask that the release saw on it, at video resolution."""
+    tensors, _ = track
+    masks = (logits > 0).numpy()
     masks[0] = tensors["mask0"].numpy() > 0
     frames = tensors["frames"].numpy()
     return [Keyframe(Frame(i, frames[i]), masks[i]) for i in range(len(frames))]
 
 
-def test_the_pictures_shown_to_the_model_while_tracking_are_the_published_ones(track, tracked):
-    shown = track[0]["vlm_images.11"].numpy()
-    for picture, index in zip(shown, (0, 3), strict=False):
-        drawn = label_keyframe(tracked[index].frame.rgb, tracked[index].mask)
-        assert np.array_equal(drawn, picture)
-    assert np.array_equal(shown[2], tracked[11].frame.rgb)
+def test_the_pictures_shown_to_the_model_while_tracking_are_the_published_ones(
+    track, tracked, logits
+):
+    first, second, query = track[0]["vlm_images.11"].numpy()
+    assert np.array_equal(label_keyframe(tracked[0].frame.rgb, tracked[0].mask), first)
+    # An outline is drawn otherwise around pixels whose sign may differ between platforms.
+    undecided = (logits[3].abs() < 1e-4).numpy().astype(np.uint8)
+    decided = cv2.dilate(undecided, np.ones((9, 9), np.uint8)) == 0
+    drawn = label_keyframe(tracked[3].frame.rgb, tracked[3].mask)
+    assert np.array_equal(drawn[decided], second[decided])
+    assert np.array_equal(query, tracked[11].frame.rgb)
 
 
 @pytest.mark.parametrize("remember", [0, 1], ids=["recomputed", "cached"])
