@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imp
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.allocator import keep_freed_memory
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.attend import ask, merge
-from segment_concept.models.compact.memory import CELLS
-from segment_concept.models.compact.picture import Widths
+from segment_concept.models.compact.memory_attention import CELLS
+from segment_concept.models.compact.neck import Widths
+from segment_concept.models.compact.streaming_attention import ask, merge
+from segment_concept.runtime.cpu_memory import keep_freed_memory
 
 SIZES = ((1008, 7), (1196, 7), (1392, 7), (1008, 22))  # tokens of a picture, memories
 OBJECTS = (1, 3)

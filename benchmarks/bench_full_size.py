@@ -27,21 +27,22 @@ from random_weights import RandomWeights
 from torch import Tensor, nn
 
 from segment_concept import Box
-from segment_concept.checkpoints.build import find_device
-from segment_concept.checkpoints.internvl_load import Placement
-from segment_concept.checkpoints.room import SecBulk, SecPlacement
-from segment_concept.checkpoints.sec import SecCheckpoint, SecModel, load_sec
-from segment_concept.checkpoints.sec_card import FORMAT
-from segment_concept.checkpoints.sec_files import SecFiles
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_4B, with_vocabulary
+from segment_concept.checkpoints.load import find_device
+from segment_concept.checkpoints.memory_estimate import SecBulk, SecPlacement
+from segment_concept.checkpoints.sec.config import FORMAT
+from segment_concept.checkpoints.sec.files import SecFiles
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.load import SecCheckpoint, SecModel, load_sec
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
+from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.triggers import AnyOf, AtFrames, HsvShift
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames
+from segment_concept.tracking.triggers.scene_change import HsvShift
 from segment_concept.types import Frame
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "fixtures" / "parity" / "sec_tokenizer"

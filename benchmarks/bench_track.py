@@ -21,10 +21,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imp
 import torch
 
 from segment_concept import Box, ObjectId
-from segment_concept.checkpoints.build import load
-from segment_concept.video.job import TrackJob, Watch, run_track
-from segment_concept.video.prompts import Shown, read_prompts
-from segment_concept.video.source import open_video
+from segment_concept.checkpoints.load import load
+from segment_concept.pipeline.prompts import Shown, read_prompts
+from segment_concept.pipeline.track import TrackJob, Watch, run_track
+from segment_concept.video.open import open_video
 
 
 def main() -> None:

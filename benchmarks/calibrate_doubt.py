@@ -14,10 +14,10 @@ from statistics import median
 import cv2
 import numpy as np
 
-from segment_concept.data.synthetic import ClipSpec, load, render_clip
-from segment_concept.ops.object_colours import colour_distance, object_colours
-from segment_concept.ops.shots import small_hsv
-from segment_concept.tracking.uncertainty import Impression
+from segment_concept.ops.color import colour_distance, object_colours
+from segment_concept.shots.content import small_hsv
+from segment_concept.synthetic import ClipSpec, load, render_clip
+from segment_concept.tracking.triggers.uncertainty import Impression
 
 PERCENTILES = (10, 25, 50, 75, 90, 95, 98, 99)
 LEAST_PIXELS = 40

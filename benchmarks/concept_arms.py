@@ -20,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.checkpoints.trunk import imagenet_trunk
-from segment_concept.data.synthetic import load
+from segment_concept.checkpoints.efficientnet import imagenet_trunk
 from segment_concept.models.compact.concept import (
     ConceptNetwork,
     ConceptPath,
@@ -29,10 +28,11 @@ from segment_concept.models.compact.concept import (
     Marked,
 )
 from segment_concept.models.compact.layers import Linear
-from segment_concept.models.compact.picture import Widths
+from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.synthetic import load
+from segment_concept.train.data import Stock, portions
 from segment_concept.train.loop import Stage
-from segment_concept.train.samples import Stock, portions
 from segment_concept.train.stages import find_stage, fresh_model
 
 HELD_OUT_SEED = 77  # clips of the questions that are only asked

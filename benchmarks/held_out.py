@@ -23,14 +23,16 @@ from statistics import fmean
 import torch
 
 from segment_concept import Frame, Mask, ObjectId
-from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.recipes import Recipe, find_recipe
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Adaptive, AnyOf, Every, LowQuality, Never, fast_hsv
-from segment_concept.tracking.uncertainty import uncertain
+from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import AnyOf, Every, LowQuality, Never
+from segment_concept.tracking.triggers.scene_change import Adaptive, fast_hsv
+from segment_concept.tracking.triggers.uncertainty import uncertain
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
 WHO = ObjectId(1)

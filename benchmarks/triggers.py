@@ -29,13 +29,14 @@ import torch
 from torch import Tensor
 
 from segment_concept import Frame
-from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.cut_lists import read_cuts
-from segment_concept.data.named_triggers import Asking, make_trigger
-from segment_concept.tracking.keyframes import ConceptRequest
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Glance, Look, Never, Trigger, Verdict
-from segment_concept.video.source import VideoInfo, VideoSource, open_video
+from segment_concept.checkpoints.load import load_tracker
+from segment_concept.pipeline.triggers import Asking, make_trigger
+from segment_concept.shots.cut_lists import read_cuts
+from segment_concept.tracking.concept import ConceptRequest
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Glance, Look, Never, Trigger, Verdict
+from segment_concept.video.open import open_video
+from segment_concept.video.source import VideoInfo, VideoSource
 
 WITHIN = 2  # frames after a cut on which a call still finds it
 DEFAULT = "never,published,fast,adaptive,transnet,uncertain,published/12,adaptive+uncertain"

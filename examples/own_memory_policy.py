@@ -17,7 +17,7 @@ from segment_concept.tracking.memory import (
     RecalledPointer,
     Track,
 )
-from segment_concept.tracking.policies import Candidate, best_iou
+from segment_concept.tracking.policies.base import Candidate, best_iou
 
 
 @dataclass(frozen=True, slots=True)

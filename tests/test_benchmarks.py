@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segment_concept.tracking.keyframes import ConceptEncoder
+from segment_concept.tracking.concept import ConceptEncoder
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

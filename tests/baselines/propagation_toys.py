@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from segment_concept.baselines.cutie.network import CutieNetwork, CutieSize
-from segment_concept.baselines.geometry import AsItIs
-from segment_concept.baselines.keepers import AboveLeastUsed, Keeper, LongTerm, MostUsed
 from segment_concept.baselines.propagation import BetweenMemories, Settings, Staggered
+from segment_concept.baselines.resize import AsItIs
 from segment_concept.baselines.resnet import BasicBlock, TrunkSize
-from segment_concept.baselines.session import PropagationTracker
-from segment_concept.baselines.trackers import cutie_tracker, xmem_tracker
+from segment_concept.baselines.retention import AboveLeastUsed, Keeper, LongTerm, MostUsed
+from segment_concept.baselines.session import PropagationTracker, cutie_tracker, xmem_tracker
 from segment_concept.baselines.xmem.network import XMemNetwork, XMemSize
 from segment_concept.types import Frame, Mask, ObjectId
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from segment_concept.baselines.geometry import AsItIs, Fit, ScaleTo, ShrinkTo
-from segment_concept.baselines.trackers import (
+from segment_concept.baselines.resize import AsItIs, Fit, ScaleTo, ShrinkTo
+from segment_concept.baselines.session import (
     cutie_long_video_settings,
     cutie_plus_settings,
     cutie_settings,

@@ -5,16 +5,8 @@ import math
 import pytest
 import torch
 
-from segment_concept.baselines.keepers import (
-    AboveLeastUsed,
-    Everything,
-    LongTerm,
-    MostUsed,
-    NewestFrames,
-    Parts,
-    consolidate,
-)
 from segment_concept.baselines.memory import Group
+from segment_concept.baselines.memory_tokens import Tokens
 from segment_concept.baselines.propagation import BetweenMemories, Staggered
 from segment_concept.baselines.readout import (
     aggregate,
@@ -23,7 +15,15 @@ from segment_concept.baselines.readout import (
     similarity,
     top_k_affinity,
 )
-from segment_concept.baselines.tokens import Tokens
+from segment_concept.baselines.retention import (
+    AboveLeastUsed,
+    Everything,
+    LongTerm,
+    MostUsed,
+    NewestFrames,
+    Parts,
+    consolidate,
+)
 from segment_concept.types import InputError, ObjectId
 
 ONE, TWO = ObjectId(1), ObjectId(2)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from propagation_toys import FIRST, SECOND, THIRD, blue, endless, red, toy_cutie, toy_xmem, video
 
-from segment_concept.baselines.keepers import NewestFrames
+from segment_concept.baselines.retention import NewestFrames
 from segment_concept.baselines.session import expected_overlap, margins
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Points
 

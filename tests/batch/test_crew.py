@@ -13,11 +13,11 @@ import crew_toys
 import pytest
 
 import segment_concept
-from segment_concept.batch.crew import Alone, Crew, Lost, WorkerError, distribute
-from segment_concept.batch.lock import claimed
-from segment_concept.batch.plan import Shard
-from segment_concept.batch.processes import Processes
-from segment_concept.batch.ray_engine import RayActors
+from segment_concept.batch.folder_lock import claimed
+from segment_concept.batch.pool import Alone, Crew, Lost, WorkerError, distribute
+from segment_concept.batch.process_pool import Processes
+from segment_concept.batch.ray_pool import RayActors
+from segment_concept.batch.shard import Shard
 from segment_concept.types import InputError
 
 HAS_RAY = importlib.util.find_spec("ray") is not None

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segment_concept.checkpoints.sec import SecModel, Untold, load_sec
+from segment_concept.checkpoints.sec.load import SecModel, Untold, load_sec
 from segment_concept.models.sam2.sizes import HieraWiring
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "parity"

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from segment_concept import Box, Frame
-from segment_concept.checkpoints.build import bundled_weights, find_device, load, weights_hash
 from segment_concept.checkpoints.compact import read_card
+from segment_concept.checkpoints.load import bundled_weights, find_device, load, weights_hash
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.triggers import AtFrames, Refractory
+from segment_concept.tracking.triggers.base import AtFrames, Refractory
 from segment_concept.types import CheckpointError, InputError
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoConfig
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoModel
 
-from segment_concept.checkpoints.sam2 import load_sam2
-from segment_concept.checkpoints.sam2_keys import our_name
-from segment_concept.checkpoints.sam2_sizes import infer_sizes
+from segment_concept.checkpoints.sam2.keys import our_name
+from segment_concept.checkpoints.sam2.load import load_sam2
+from segment_concept.checkpoints.sam2.sizes import infer_sizes
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SIZES, HieraWiring

@@ -19,13 +19,13 @@ from sec_layouts import (
     write_single,
 )
 
-from segment_concept.checkpoints import room
-from segment_concept.checkpoints.internvl_load import Placement
-from segment_concept.checkpoints.room import GIB, SecBulk, SecPlacement, check_room
-from segment_concept.checkpoints.sec import load_sec
-from segment_concept.checkpoints.sec_save import save_sec
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_4B
+from segment_concept.checkpoints import memory_estimate as room
+from segment_concept.checkpoints.memory_estimate import GIB, SecBulk, SecPlacement, check_room
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.load import load_sec
+from segment_concept.checkpoints.sec.save import save_sec
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.types import CheckpointError, InputError

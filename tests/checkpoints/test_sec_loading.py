@@ -22,21 +22,21 @@ from sec_layouts import (
 )
 
 from segment_concept.checkpoints import files
-from segment_concept.checkpoints.build import load
-from segment_concept.checkpoints.convert import convert_sec
-from segment_concept.checkpoints.internvl_load import Placement
-from segment_concept.checkpoints.room import SecPlacement
-from segment_concept.checkpoints.sec import load_sec
-from segment_concept.checkpoints.sec_save import save_sec
-from segment_concept.models.concept.internvl import InternVLConceptEncoder
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_4B, with_vocabulary
+from segment_concept.checkpoints.load import load
+from segment_concept.checkpoints.memory_estimate import SecPlacement
+from segment_concept.checkpoints.sec.convert import convert_sec
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.load import load_sec
+from segment_concept.checkpoints.sec.save import save_sec
+from segment_concept.models.internvl.encoder import InternVLConceptEncoder
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.policies import ReliableMemory
-from segment_concept.tracking.triggers import HsvShift
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.triggers.scene_change import HsvShift
 from segment_concept.types import CheckpointError, InputError
 
 

@@ -8,7 +8,7 @@ import torch
 
 from segment_concept.checkpoints import transnet
 from segment_concept.checkpoints.transnet import load_transnet, renamed, transnet_file
-from segment_concept.data.learned_shots import learned_cuts
+from segment_concept.shots.transnet import learned_cuts
 from segment_concept.types import CheckpointError, Frame, InputError
 
 RECORDED = [

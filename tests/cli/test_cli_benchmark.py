@@ -17,7 +17,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from segment_concept.cli import benchmark, report
+from segment_concept.cli import evaluate as benchmark
+from segment_concept.cli import report
 
 SRC = Path(benchmark.__file__).parents[2]
 TOYS = Path(toys.__file__).parent

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 
 from video_toys import ColourTracker, presentation_times, write_film
 
-from segment_concept.checkpoints import build
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import command, make_app
 from segment_concept.cli.video_options import VideoOptions
 

@@ -9,8 +9,8 @@ import typer
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from segment_concept.checkpoints.sec import Untold, load_sec
-from segment_concept.checkpoints.sec_save import save_sec
+from segment_concept.checkpoints.sec.load import Untold, load_sec
+from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.cli import convert
 from segment_concept.models.sam2.sizes import HieraWiring
 

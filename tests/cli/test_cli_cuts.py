@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from cuts_toys import four_sequences
 
-from segment_concept.cli import cuts, evaluate
+from segment_concept.cli import make_multishot as cuts
+from segment_concept.cli import score as evaluate
 
 SHORT = ["--shot-frames", "4-5", "--uncut-frames", "4", "--interlude-frames", "3"]
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from segment_concept.cli.evaluate import register
+from segment_concept.cli.score import register
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "evaluation"
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from segment_concept.checkpoints import build
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
 from segment_concept.types import Frame, InputError
-from segment_concept.video.source import open_video
+from segment_concept.video.open import open_video
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 

@@ -20,12 +20,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import segment_concept
-from segment_concept.checkpoints import build
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import COMMANDS, command, make_app
-from segment_concept.cli.memory import memory_table
+from segment_concept.cli.doctor import memory_table
 from segment_concept.cli.prompt_options import shown_by
 from segment_concept.types import Box, InputError, Points
-from segment_concept.video.prompts import Seconds
+from segment_concept.video.timecode import Seconds
 
 VIDEO_TESTS = Path(__file__).parents[1] / "video"
 sys.path.insert(0, str(VIDEO_TESTS))

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from segment_concept.checkpoints import build
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.session import Tracker
 
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("video", "tracking")]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segment_concept.cli.trackers import device_in_turn
+from segment_concept.evaluate.tracker_source import device_in_turn
 
 
 @pytest.mark.parametrize(

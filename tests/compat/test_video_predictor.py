@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from segment_concept.checkpoints.sam2 import load_sam2
-from segment_concept.checkpoints.sec import Untold, load_sec
-from segment_concept.checkpoints.sec_save import save_sec
+from segment_concept.checkpoints.sam2.load import load_sam2
+from segment_concept.checkpoints.sec.load import Untold, load_sec
+from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.compat import InferenceState, VideoPredictor, build_sam2_video_predictor
 from segment_concept.compat.recipes import recipe_for
 from segment_concept.models.sam2.sizes import HieraWiring
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.policies import ReliableMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Every
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import CheckpointError, InputError
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "parity"

@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "baselines"))
 from propagation_toys import blue, endless, red, toy_cutie, toy_xmem, video
 from tracking_toy import EVERY_POLICY, forgetful
 
-from segment_concept.checkpoints.build import bundled_weights
 from segment_concept.checkpoints.compact import load_compact
+from segment_concept.checkpoints.load import bundled_weights
+from segment_concept.pipeline.memory_usage import held_bytes
 from segment_concept.tracking.api import VideoTracker
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId
-from segment_concept.video.held import held_bytes
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 SMALL = (24, 32)

@@ -9,8 +9,8 @@ from dataset_builders import save_mask
 from numpy.typing import NDArray
 from PIL import Image
 
-from segment_concept.data.datasets import open_dataset, recognise
-from segment_concept.data.videos import Dataset, Source
+from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.types import Dataset, Source
 
 SIZE = (48, 80)  # (H, W)
 RED, GREEN, BLUE, PINK = (220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 60, 60)

@@ -22,7 +22,7 @@ from cuts_toys import (
 from cuts_toys import SIZE as TOY
 from dataset_builders import davis2017, sav, save_mask, write_json
 
-from segment_concept.data.cuts import (
+from segment_concept.datasets.multishot import (
     AtRandom,
     CutsJob,
     CutsSpec,
@@ -33,10 +33,10 @@ from segment_concept.data.cuts import (
     make_cuts,
     read_categories,
 )
-from segment_concept.data.cuts.alike import appearance, likeness_of
-from segment_concept.data.cuts.chance import chance
-from segment_concept.data.datasets import open_dataset, recognise
-from segment_concept.data.videos import Benchmark, Dataset, ObjectEntry, Source
+from segment_concept.datasets.multishot.distractors import appearance, likeness_of
+from segment_concept.datasets.multishot.spec import chance
+from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.types import Benchmark, Dataset, ObjectEntry, Source
 from segment_concept.ops.rle import encode_rle
 from segment_concept.types import InputError
 

@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment_concept.data.dataset_check import CheckReport, check_dataset, survey_dataset
-from segment_concept.data.dataset_stats import (
-    dataset_stats,
-    disappears,
-    reappears,
-    scenes_by_shots,
-)
-from segment_concept.data.datasets import open_dataset, recognise
-from segment_concept.data.layout_tools import missing_numbers
-from segment_concept.data.masklets import masklet_layers
-from segment_concept.data.shots import find_cuts
-from segment_concept.data.videos import Benchmark, Dataset, Group, Source
+from segment_concept.datasets.check import CheckReport, check_dataset, survey_dataset
+from segment_concept.datasets.folders import missing_numbers
+from segment_concept.datasets.masklets import masklet_layers
+from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.stats import dataset_stats, disappears, reappears, scenes_by_shots
+from segment_concept.datasets.types import Benchmark, Dataset, Group, Source
+from segment_concept.shots.adaptive import find_cuts
 from segment_concept.types import InputError
 
 BUILDERS: list[tuple[Benchmark, Callable[[Path], Path]]] = [

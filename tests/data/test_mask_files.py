@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segment_concept.data import png
-from segment_concept.data.mask_files import PngLayer, mask_size, read_labels
+from segment_concept.datasets.masks import PngLayer, mask_size, read_labels
+from segment_concept.ops import png
 from segment_concept.types import InputError
 
 IDS = np.array([[0, 1, 2, 0], [3, 3, 0, 1], [0, 2, 2, 2]], np.uint8)

@@ -9,18 +9,12 @@ import pytest
 import torch
 
 from segment_concept.checkpoints import transnet
-from segment_concept.data import learned_shots, named_triggers
-from segment_concept.data.named_triggers import NAMES, Asking, check_asking, make_trigger
-from segment_concept.tracking.triggers import (
-    Adaptive,
-    AnyOf,
-    AtFrames,
-    Never,
-    Refractory,
-    fast_hsv,
-    published_hsv,
-)
-from segment_concept.tracking.uncertainty import Uncertain
+from segment_concept.pipeline import triggers as named_triggers
+from segment_concept.pipeline.triggers import NAMES, Asking, check_asking, make_trigger
+from segment_concept.shots import transnet as learned_shots
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Never, Refractory
+from segment_concept.tracking.triggers.scene_change import Adaptive, fast_hsv, published_hsv
+from segment_concept.tracking.triggers.uncertainty import Uncertain
 from segment_concept.types import Frame, InputError
 from segment_concept.video.source import VideoInfo
 

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from segment_concept.data.synthetic import Assets, Background, ClipSpec, load, prepare, render_clip
-from segment_concept.data.synthetic import clip as clip_module
-from segment_concept.data.synthetic.assets import Cutout, Solid
-from segment_concept.data.synthetic.cast import draw_lookalike, draw_object, seen_otherwise
-from segment_concept.data.synthetic.puppet import Actor
-from segment_concept.data.synthetic.solid import VIEWS, ModelError, draw_views, read_model
-from segment_concept.data.synthetic.stage import Stage
+from segment_concept.synthetic import Assets, Background, ClipSpec, load, prepare, render_clip
+from segment_concept.synthetic import clip as clip_module
+from segment_concept.synthetic.articulated import Actor
+from segment_concept.synthetic.assets import Cutout, Solid
+from segment_concept.synthetic.mesh import VIEWS, ModelError, draw_views, read_model
+from segment_concept.synthetic.objects import draw_lookalike, draw_object, seen_otherwise
+from segment_concept.synthetic.shot_layout import Stage
 
 BOX = np.array([[x, y, z] for x in (-1, 1) for y in (-2, 2) for z in (-0.5, 0.5)], np.float32)
 SIDES = np.array(

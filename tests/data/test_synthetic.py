@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segment_concept.data.synthetic import (
+from segment_concept.synthetic import (
     Assets,
     Background,
     Clip,
@@ -18,10 +18,10 @@ from segment_concept.data.synthetic import (
     prepare,
     render_clip,
 )
-from segment_concept.data.synthetic.assets import is_held_out
-from segment_concept.data.synthetic.cast import COMPOSITES, draw_lookalike, draw_object
-from segment_concept.data.synthetic.pixels import lay, premultiply
-from segment_concept.data.synthetic.puppet import Actor, still
+from segment_concept.synthetic.articulated import Actor, still
+from segment_concept.synthetic.assets import is_held_out
+from segment_concept.synthetic.objects import COMPOSITES, draw_lookalike, draw_object
+from segment_concept.synthetic.pixels import lay, premultiply
 
 PLAIN = {"cut": 0.0, "absent": 0.0, "occluders": 0.0}
 

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 from scoring_goldens import FIXTURES, scored
 
-from segment_concept.data.videos import Benchmark, Source
-from segment_concept.evaluate.rules import ProtocolName, RuleOptions
-from segment_concept.evaluate.score_files import read_scores, write_scores
-from segment_concept.evaluate.scores import Scores
+from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.evaluate.protocols.registry import ProtocolName, RuleOptions
+from segment_concept.evaluate.scores import Scores, read_scores, write_scores
 from segment_concept.evaluate.scoring import ScoringError, Work
 from segment_concept.types import InputError
 

@@ -9,13 +9,13 @@ import benchmark_toys as toys
 import numpy as np
 import pytest
 
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.mask_files import read_labels
-from segment_concept.data.videos import Benchmark, Dataset, Source
-from segment_concept.evaluate.benchmark import predict_video, video_job
+from segment_concept.datasets.masks import read_labels
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
-from segment_concept.evaluate.prompts import first_masks, refuse_unpredictable
-from segment_concept.evaluate.rules import ProtocolName, rules_for
+from segment_concept.evaluate.first_masks import first_masks, refuse_unpredictable
+from segment_concept.evaluate.predict import predict_video, video_job
+from segment_concept.evaluate.protocols.registry import ProtocolName, rules_for
 from segment_concept.types import InputError
 
 LATE = toys.Clip("late", ((1,), (1,), (1, 2), (1, 2), (2,), (1, 2)))
@@ -209,7 +209,7 @@ def test_what_stands_in_for_the_evaluator_of_mose_is_not_official() -> None:
 def test_results_of_several_sessions_become_one_label_map() -> None:
     import torch
 
-    from segment_concept.evaluate.benchmark import label_map
+    from segment_concept.evaluate.predict import label_map
     from segment_concept.types import FrameResult
 
     def result(object_id: int, *logits: float) -> FrameResult:

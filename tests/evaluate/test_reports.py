@@ -9,28 +9,22 @@ import benchmark_toys as toys
 import numpy as np
 import pytest
 
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.survey import survey
-from segment_concept.data.videos import Benchmark, Group, Source
-from segment_concept.evaluate.report.comparison import bootstrap_interval
-from segment_concept.evaluate.report.files import write_report
-from segment_concept.evaluate.report.measures import (
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.survey import survey
+from segment_concept.datasets.types import Benchmark, Group, Source
+from segment_concept.evaluate.report.breakdowns import (
     after_return,
     by_cuts,
     by_split,
     by_video,
     over_time,
 )
-from segment_concept.evaluate.report.svg import Axes, bars, columns, differences, line
-from segment_concept.evaluate.runs import (
-    Cost,
-    Manifest,
-    RunError,
-    RunFolder,
-    VideoRecord,
-    write_json,
-)
+from segment_concept.evaluate.report.comparison import bootstrap_interval
+from segment_concept.evaluate.report.write import write_report
+from segment_concept.evaluate.run_folder import Cost, Manifest, RunError, RunFolder, VideoRecord
 from segment_concept.evaluate.scores import ObjectScore
+from segment_concept.html.charts import Axes, bars, columns, differences, line
+from segment_concept.runtime.files import write_json
 from segment_concept.types import InputError
 
 
@@ -179,7 +173,7 @@ MANIFEST = Manifest("davis2017", "val", "f" * 64, ("a",), "toy", {"tracker": "to
 
 
 def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
-    from segment_concept.evaluate.rules import rules_for
+    from segment_concept.evaluate.protocols.registry import rules_for
     from segment_concept.evaluate.scoring import Work, score_dataset
 
     dataset = open_dataset(Benchmark.DAVIS2017, Source(toys.davis(tmp_path / "set")))
@@ -205,7 +199,7 @@ def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
 def test_a_video_is_done_only_when_all_of_it_is_written(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(MANIFEST)
-    from segment_concept.evaluate.benchmark import Prediction
+    from segment_concept.evaluate.predict import Prediction
 
     record = VideoRecord("a", Prediction(3, 1, 0, ("00002",)))
     with run.drafted("a") as draft:
@@ -219,7 +213,7 @@ def test_a_video_is_done_only_when_all_of_it_is_written(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_behind_is_swept_away_and_replaced(tmp_path: Path) -> None:
-    from segment_concept.evaluate.benchmark import Prediction
+    from segment_concept.evaluate.predict import Prediction
 
     run = RunFolder(tmp_path / "run")
     run.begin(MANIFEST)

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring_goldens import FIXTURES, by_name, scored
 
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.videos import Benchmark, Source
-from segment_concept.evaluate.matching import best_matching
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.evaluate.pairing import VideoTask
+from segment_concept.evaluate.protocols.appearance import Window
+from segment_concept.evaluate.protocols.matching import best_matching
 from segment_concept.evaluate.protocols.mose import back_runs, gone_runs
-from segment_concept.evaluate.protocols.sights import VosBenchmark
-from segment_concept.evaluate.rules import OWN, ProtocolName, RuleOptions, rules_for
+from segment_concept.evaluate.protocols.registry import OWN, ProtocolName, RuleOptions, rules_for
+from segment_concept.evaluate.protocols.vos_benchmark import VosBenchmark
 from segment_concept.evaluate.scores import VideoScores
 from segment_concept.evaluate.scoring import ScoringError, Work, score_dataset
-from segment_concept.evaluate.sightings import Window
-from segment_concept.evaluate.tasks import VideoTask
 
 STRAY = FIXTURES / "quirks/late-object-early-fp"
 

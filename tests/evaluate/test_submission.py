@@ -9,12 +9,12 @@ import benchmark_toys as toys
 import numpy as np
 import pytest
 
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.videos import Benchmark, Dataset, Source
-from segment_concept.evaluate.benchmark import predict_video, video_job
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Dataset, Source
+from segment_concept.evaluate.predict import predict_video, video_job
 from segment_concept.evaluate.submission import write_submission
+from segment_concept.ops.png import grey_png, palette_png
 from segment_concept.types import InputError
-from segment_concept.video.png import grey_png, palette_png
 
 CLIPS = (toys.Clip("aa11", ((1, 2),) * 3), toys.Clip("bb22", ((1,), (1,), (1, 2))))
 

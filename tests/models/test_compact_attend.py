@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.attend import ask, best_matches, merge
+from segment_concept.models.compact.streaming_attention import ask, best_matches, merge
 
 
 @pytest.mark.parametrize("inference", [True, False])

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from segment_concept import Frame, InputError, Mask, ObjectId, Tracker
-from segment_concept.checkpoints.build import load_tracker
 from segment_concept.checkpoints.compact import load_compact, save_compact
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
-from segment_concept.models.compact.marks import marked
-from segment_concept.models.compact.picture import Widths
+from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import marked
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.memory import Moment
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.triggers import Every
+from segment_concept.tracking.triggers.base import Every
 
 A, B = ObjectId(1), ObjectId(2)
 SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)

@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segment_concept.models.compact import fused as fused_module
+from segment_concept.models.compact import backbone_onednn as fused_module
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.fused import FusedTrunk, fused
+from segment_concept.models.compact.backbone import Trunk
+from segment_concept.models.compact.backbone_onednn import FusedTrunk, fused
 from segment_concept.models.compact.layers import Attention, Linear
-from segment_concept.models.compact.trunk import Trunk
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.compact.memory import (
+from segment_concept.models.compact.memory_attention import (
     CELLS,
     FAR,
     NEWEST,
@@ -19,9 +19,9 @@ from segment_concept.models.compact.memory import (
     Remembered,
     RememberedFrame,
 )
-from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.recalled import stacked
-from segment_concept.models.compact.window import Window, Windows
+from segment_concept.models.compact.memory_batch import stacked
+from segment_concept.models.compact.neck import Picture, Widths
+from segment_concept.models.compact.roi import Window, Windows
 
 WIDTHS = Widths()
 GRID = (2, 4)

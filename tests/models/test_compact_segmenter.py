@@ -10,9 +10,10 @@ from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact import network as network_module
 from segment_concept.models.compact import segmenter as segmenter_module
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
-from segment_concept.ops.side_by_side import shared_cores
+from segment_concept.runtime.parallel import shared_cores
 from segment_concept.tracking.memory import Moment
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 
 A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from segment_concept.models.compact.marks import Marked, marked, pooled
-from segment_concept.models.compact.verification import Asked, Verification
+from segment_concept.models.compact.verifier import Asked, Marked, Verification, marked, pooled
 
 RAW, GRID = 12, (4, 6)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segment_concept.models.compact.window import Window, Windows, likely, together
+from segment_concept.models.compact.roi import Window, Windows, likely, together
 
 GRID = (20, 30)
 

@@ -18,9 +18,9 @@ from sam2_toy import (
 )
 
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
-from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals, Segmented
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
 
 FIELDS = ("logits", "iou", "pointers", "presence")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from segment_concept.ops.colour import hue_saturation_distance, hue_saturation_histogram
+from segment_concept.ops.color import hue_saturation_distance, hue_saturation_histogram
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 FACTS = json.loads((PARITY / "hsv.json").read_text())

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segment_concept.data.shots import find_cuts
-from segment_concept.ops.shots import (
+from segment_concept.shots.adaptive import find_cuts
+from segment_concept.shots.content import (
     OTHER_SIZE,
     WIDTH,
     change_between,

@@ -19,8 +19,9 @@ from torch import Tensor
 from weight_recipe import Checksum, Recipe, checksum
 
 from segment_concept.baselines.cutie.network import CutieNetwork, CutieSize
-from segment_concept.baselines.geometry import AsItIs
-from segment_concept.baselines.keepers import (
+from segment_concept.baselines.propagation import BetweenMemories, Settings, Staggered, State
+from segment_concept.baselines.resize import AsItIs
+from segment_concept.baselines.retention import (
     AboveLeastUsed,
     Everything,
     Keeper,
@@ -28,9 +29,7 @@ from segment_concept.baselines.keepers import (
     MostUsed,
     NewestFrames,
 )
-from segment_concept.baselines.propagation import BetweenMemories, Settings, Staggered, State
-from segment_concept.baselines.session import PropagationTracker
-from segment_concept.baselines.trackers import cutie_tracker, xmem_tracker
+from segment_concept.baselines.session import PropagationTracker, cutie_tracker, xmem_tracker
 from segment_concept.baselines.xmem.network import XMemNetwork, XMemSize
 from segment_concept.types import Frame, Mask, ObjectId
 

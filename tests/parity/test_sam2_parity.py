@@ -14,8 +14,8 @@ from sam2_reference import ONE, Watched, WatchedSegmenter, frames_of, selection,
 from torch import Tensor
 
 from segment_concept.ops.resize import mask_square, normalized_square
-from segment_concept.tracking.policies import RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Box, Frame, FrameResult, Mask, ObjectId, Points
 
 LOGITS, MAPS, EXACT = 1e-3, 0.06, 1e-4

@@ -14,12 +14,12 @@ from sam2_reference import ONE, StoredPixels, reference_segmenter, stored
 from torch import Tensor
 
 from segment_concept.models.sam2.segmenter import Sam2Options
-from segment_concept.tracking.hindsight import track_in_hindsight
+from segment_concept.tracking.best_path import track_in_hindsight
 from segment_concept.tracking.memory import Memory, Moment, Recall, Track
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import Candidate, MemoryPolicy
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Box, Frame, FrameResult, Mask, Prompt
 
 LOGITS = 2e-3

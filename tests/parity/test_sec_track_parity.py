@@ -27,16 +27,16 @@ from sam2_reference import (
 )
 from torch import Tensor
 
-from segment_concept.checkpoints.build import load
-from segment_concept.checkpoints.sec import Untold, load_sec
-from segment_concept.checkpoints.sec_save import save_sec
-from segment_concept.models.sam2.memories import concept_tokens
+from segment_concept.checkpoints.load import load
+from segment_concept.checkpoints.sec.load import Untold, load_sec
+from segment_concept.checkpoints.sec.save import save_sec
+from segment_concept.models.sam2.memory_tokens import concept_tokens
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
-from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.triggers import published_hsv
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.scene_change import published_hsv
 from segment_concept.types import Frame, FrameResult, Mask, ObjectId
 
 LOGITS, MAPS, CONCEPTS = 1e-3, 0.06, 1e-3

@@ -6,10 +6,10 @@ import torch
 
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.hindsight import track_in_hindsight
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.best_path import track_in_hindsight
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Frame, Mask, ObjectId
 
 SIZES = ("tiny", "small", "base_plus", "large")

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from memory_cases import maps, remembered
 
 from segment_concept.tracking.memory import MemoryBank, Moment
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 
 LENGTH = 60
 POLICIES: list[MemoryPolicy] = [

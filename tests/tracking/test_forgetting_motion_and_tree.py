@@ -14,9 +14,9 @@ import pytest
 from memory_cases import remembered
 
 from segment_concept.tracking.memory import Memory, MemoryBank, Moment
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import MemoryPolicy
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
 
 LENGTH = 60
 POLICIES: list[MemoryPolicy] = [

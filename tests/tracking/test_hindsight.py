@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import torch
 from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, video
 
-from segment_concept.tracking.hindsight import track_in_hindsight
+from segment_concept.tracking.best_path import track_in_hindsight
 from segment_concept.tracking.memory import MemoryBank, Moment, Recall, Track
-from segment_concept.tracking.policies import Candidate, MemoryPolicy, RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Frame, FrameResult
 
 RUNNER, OTHER = Blob(RED, speed=1), Blob(BLUE, top=8, left=14, speed=-1)

@@ -5,7 +5,7 @@ import torch
 from tracking_toy import ONE, RED, Blob, ColourSegmenter, video
 
 from segment_concept import Tracker
-from segment_concept.tracking.lookout import Lookout
+from segment_concept.tracking.prefetch import Lookout
 
 
 @pytest.fixture

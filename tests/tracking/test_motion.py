@@ -9,9 +9,10 @@ from memory_cases import bad, bank, maps, pointers, remembered
 from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 
 from segment_concept.tracking.memory import Memory, Moment, Motion, Track
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import Candidate, RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker
+from segment_concept.tracking.policies.base import Candidate
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.session import Session, Tracker
 
 QUICK = MotionMemory(motion_weight=0.5, steady_after=3)
 

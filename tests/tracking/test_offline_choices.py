@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from tracking_toy import ColourSegmenter, RotatingConcept
 
-from segment_concept.ops.colour import appearance, appearance_distance
+from segment_concept.ops.color import appearance, appearance_distance
 from segment_concept.tracking.offline import (
     Offline,
     Shots,
@@ -14,8 +14,8 @@ from segment_concept.tracking.offline import (
     choose_keyframes,
     recognising,
 )
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import AnyOf, AtFrames, Every, Never
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Every, Never
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 

@@ -2,7 +2,9 @@ import pytest
 from memory_cases import bad, bank, maps, pointers, remembered
 
 from segment_concept.tracking.memory import Moment, Track
-from segment_concept.tracking.policies import Candidate, RecentMemory, ReliableMemory, best_iou
+from segment_concept.tracking.policies.base import Candidate, best_iou
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 
 POLICIES = [RecentMemory(), ReliableMemory()]
 

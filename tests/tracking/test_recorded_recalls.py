@@ -9,7 +9,9 @@ import pytest
 from memory_cases import maps, pointers, remembered
 
 from segment_concept.tracking.memory import MemoryBank, Moment
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

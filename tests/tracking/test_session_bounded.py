@@ -18,10 +18,10 @@ from tracking_toy import (
     forgetful,
 )
 
-from segment_concept.tracking.keyframes import Keyframe
+from segment_concept.tracking.concept import Keyframe
 from segment_concept.tracking.memory import Memory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Every
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import Frame
 
 COUNTED = (Memory, Tensor, Frame, Keyframe)

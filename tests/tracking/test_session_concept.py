@@ -19,21 +19,19 @@ from tracking_toy import (
     video,
 )
 
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.triggers import (
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.base import (
     AnyOf,
     AtFrames,
     Every,
     Glance,
-    HsvShift,
     Look,
     LowQuality,
     Never,
     Trigger,
     Verdict,
-    fast_hsv,
-    published_hsv,
 )
+from segment_concept.tracking.triggers.scene_change import HsvShift, fast_hsv, published_hsv
 from segment_concept.types import Frame
 
 BALL = Blob(RED, top=0, left=1, speed=1)

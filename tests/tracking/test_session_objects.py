@@ -20,8 +20,8 @@ from tracking_toy import (
 )
 
 from segment_concept.tracking.memory import Memory
-from segment_concept.tracking.policies import RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker, suppress_overlap
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Session, Tracker, suppress_overlap
 from segment_concept.types import Box, FrameResult, InputError
 
 POLICIES = [*EVERY_POLICY, RecentMemory(slots=3, pointers=4)]

@@ -18,10 +18,13 @@ from tracking_toy import (
     video,
 )
 
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
-from segment_concept.tracking.triggers import AnyOf, Every, HsvShift
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.base import AnyOf, Every
+from segment_concept.tracking.triggers.scene_change import HsvShift
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Prompt
 
 BALL = Blob(RED, top=2, left=1, speed=1)

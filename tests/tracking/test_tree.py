@@ -10,9 +10,10 @@ from memory_cases import bank, maps, pointers, remembered
 from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 
 from segment_concept.tracking.memory import Moment, Track
-from segment_concept.tracking.policies import Candidate, ReliableMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.policies.base import Candidate
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Session, Tracker
 
 CERTAIN, UNCERTAIN = 5.0, 1.0
 IOUS = (0.2, 0.9, 0.5)

@@ -8,19 +8,21 @@ import torch
 from safetensors.numpy import load_file
 from tracking_toy import BLUE, GREEN, RED, flat
 
-from segment_concept.tracking.advance import Seen
-from segment_concept.tracking.triggers import (
-    Adaptive,
+from segment_concept.tracking.step import Seen
+from segment_concept.tracking.triggers.base import (
     AnyOf,
     AtFrames,
     Every,
     Glance,
-    HsvShift,
     LowQuality,
     Never,
     Refractory,
     Trigger,
     Verdict,
+)
+from segment_concept.tracking.triggers.scene_change import (
+    Adaptive,
+    HsvShift,
     fast_hsv,
     published_hsv,
 )

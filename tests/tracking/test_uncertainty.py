@@ -19,14 +19,14 @@ from tracking_toy import (
     video,
 )
 
-from segment_concept.ops.object_colours import colour_distance, object_colours
-from segment_concept.ops.shots import small_hsv
-from segment_concept.tracking.advance import Seen
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Glance, Refractory
-from segment_concept.tracking.uncertainty import AREAS, Impression, Uncertain
+from segment_concept.ops.color import colour_distance, object_colours
+from segment_concept.pipeline.session_state import pack_session, restore_session
+from segment_concept.shots.content import small_hsv
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.step import Seen
+from segment_concept.tracking.triggers.base import Glance, Refractory
+from segment_concept.tracking.triggers.uncertainty import AREAS, Impression, Uncertain
 from segment_concept.types import Frame, ObjectId
-from segment_concept.video.state import pack_session, restore_session
 
 SURE = 8.0  # a presence logit
 SIZE = (48, 80)

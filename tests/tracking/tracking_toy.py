@@ -13,23 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment_concept.tracking.keyframes import ConceptRequest
+from segment_concept.tracking.concept import ConceptRequest
 from segment_concept.tracking.memory import MemoryBank, Moment, Recall
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Features, Proposals, Segmented
-from segment_concept.tracking.tracker import Session
-from segment_concept.tracking.tree import TreeMemory
-from segment_concept.types import (
-    Bitmap,
-    Box,
-    Frame,
-    FrameResult,
-    Mask,
-    ObjectId,
-    Points,
-    Prompt,
-)
+from segment_concept.tracking.session import Session
+from segment_concept.types import Bitmap, Box, Frame, FrameResult, Mask, ObjectId, Points, Prompt
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 ONE, TWO, THREE = ObjectId(1), ObjectId(2), ObjectId(3)

@@ -8,17 +8,18 @@ import pytest
 import torch
 
 from segment_concept.checkpoints.compact import load_compact, save_compact
-from segment_concept.data.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 from segment_concept.train import export, loop, stages
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
+from segment_concept.train.data import Diet, Stock, portions
 from segment_concept.train.export import export_compact, mean_of
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
-from segment_concept.train.samples import Diet, Stock, portions
 from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson, unroll
 from segment_concept.types import Box, CheckpointError, Mask, Points
 

@@ -9,15 +9,15 @@ import torch
 
 from segment_concept import Tracker
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
-from segment_concept.data.synthetic import Clip
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verification import FIGURES, Verification
+from segment_concept.models.compact.verifier import FIGURES, Verification
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.triggers import AtFrames
-from segment_concept.train import verification
-from segment_concept.train.verification import Proposed, fit, places, proposals
+from segment_concept.synthetic import Clip
+from segment_concept.tracking.triggers.base import AtFrames
+from segment_concept.train import fit_verifier as verification
+from segment_concept.train.fit_verifier import Proposed, fit, places, proposals
 from segment_concept.types import InputError
 
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from video_toys import ColourSession, ColourTracker, Film, presentation_times, truth, write_film
 
-from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
-from segment_concept.video.compare import (
+from segment_concept.pipeline.compare import (
     LABEL,
     CompareJob,
     mask_overlap,
     run_compare,
     side_by_side,
 )
-from segment_concept.video.held import held_bytes
-from segment_concept.video.job import Watch
-from segment_concept.video.prompts import Shown
-from segment_concept.video.source import open_video
+from segment_concept.pipeline.memory_usage import held_bytes
+from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.track import Watch
+from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
+from segment_concept.video.open import open_video
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 RED, GREEN = Box(4, 12, 20, 28), Box(70, 44, 86, 60)

@@ -12,17 +12,11 @@ import numpy as np
 import pytest
 from video_toys import GREEN, RED, ColourSession, ColourTracker, truth, write_folder
 
-from segment_concept.types import (
-    Box,
-    Frame,
-    FrameResult,
-    Mask,
-    ObjectId,
-    Prompt,
-)
-from segment_concept.video.explain.page import explain_html
-from segment_concept.video.explain.story import Stay, Story, Strand, read_story
-from segment_concept.video.explain.timeline import (
+from segment_concept.pipeline.journal import Record, Sighting
+from segment_concept.pipeline.outputs import Save
+from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.run_folder import IfExists
+from segment_concept.pipeline.timeline.chart import (
     Axis,
     Scale,
     axis_of,
@@ -30,12 +24,11 @@ from segment_concept.video.explain.timeline import (
     curves,
     in_lanes,
 )
-from segment_concept.video.folder import IfExists
-from segment_concept.video.images import ImageFolder
-from segment_concept.video.job import TrackJob, Watch, run_track
-from segment_concept.video.journal import Record, Sighting
-from segment_concept.video.prompts import Shown
-from segment_concept.video.recorder import Save
+from segment_concept.pipeline.timeline.page import explain_html
+from segment_concept.pipeline.timeline.series import Stay, Story, Strand, read_story
+from segment_concept.pipeline.track import TrackJob, Watch, run_track
+from segment_concept.types import Box, Frame, FrameResult, Mask, ObjectId, Prompt
+from segment_concept.video.image_folder import ImageFolder
 
 LENGTH, CUT = 24, 10
 SAVE = frozenset({Save.OVERLAY, Save.EXPLAIN})

@@ -26,21 +26,23 @@ from video_toys import (
     write_folder,
 )
 
-from segment_concept.checkpoints.build import load
+from segment_concept.checkpoints.load import load
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.ops import png
 from segment_concept.ops.rle import decode_rle
+from segment_concept.pipeline import outputs as recorder
+from segment_concept.pipeline import run_folder as output_folder
+from segment_concept.pipeline.outputs import Save
+from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.run_folder import IfExists, OutputError, claimed
+from segment_concept.pipeline.schedule import Direction
+from segment_concept.pipeline.track import TrackJob, Watch, run_track
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
-from segment_concept.video import folder as output_folder
-from segment_concept.video import png, recorder
-from segment_concept.video.folder import IfExists, OutputError, claimed
-from segment_concept.video.job import TrackJob, Watch, run_track
 from segment_concept.video.live import LiveVideo
-from segment_concept.video.plan import Direction
-from segment_concept.video.prompts import Seconds, Shown
-from segment_concept.video.recorder import Save
-from segment_concept.video.source import open_video
+from segment_concept.video.open import open_video
+from segment_concept.video.timecode import Seconds
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 RED_BOX, GREEN_BOX = Box(4, 12, 20, 28), Box(70, 44, 86, 60)
@@ -472,7 +474,7 @@ def test_a_disk_that_fills_at_the_end_loses_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("segment_concept.video.job.join", full)
+        patch.setattr("segment_concept.pipeline.track.join", full)
         with pytest.raises(OutputError, match="full"):
             run_track(job, ColourTracker())
     tracker = ColourTracker()

@@ -15,21 +15,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment_concept.data.shots import first_frames
 from segment_concept.ops.rle import encode_rle
+from segment_concept.pipeline.journal import Journal, JournalIndex, Record, Sighting
+from segment_concept.pipeline.offline import TwoPasses, run_offline, track_offline
+from segment_concept.pipeline.outputs import Save
+from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.run_folder import IfExists
+from segment_concept.pipeline.schedule import Direction
+from segment_concept.pipeline.track import TrackJob, Watch
+from segment_concept.pipeline.voting import FusedTracker, fuse
+from segment_concept.shots.adaptive import first_frames
 from segment_concept.tracking.offline import Shots
-from segment_concept.tracking.policies import RecentMemory
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Bitmap, Box, Frame, InputError, Mask, ObjectId, Points
-from segment_concept.video.folder import IfExists
-from segment_concept.video.fused import FusedTracker, fuse
-from segment_concept.video.job import TrackJob, Watch
-from segment_concept.video.journal import Journal, JournalIndex, Record, Sighting
-from segment_concept.video.offline import TwoPasses, run_offline, track_offline
-from segment_concept.video.plan import Direction
-from segment_concept.video.prompts import Shown
-from segment_concept.video.recorder import Save
-from segment_concept.video.source import VideoInfo, open_video
+from segment_concept.video.open import open_video
+from segment_concept.video.source import VideoInfo
 
 TRACKING_TESTS = Path(__file__).parents[1] / "tracking"
 sys.path.append(str(TRACKING_TESTS))

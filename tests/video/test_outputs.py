@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 from video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, write_film
 
+from segment_concept.ops.color import PALETTE, colour_of
+from segment_concept.ops.png import grey_png, mask_png, palette_png
+from segment_concept.runtime.files import write_whole
 from segment_concept.types import Frame
 from segment_concept.video import encode
-from segment_concept.video.draw import PALETTE, colour_of, overlay, to_i420
+from segment_concept.video.draw import overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter, join, joinable
-from segment_concept.video.files import VideoFile
-from segment_concept.video.png import grey_png, mask_png, palette_png, write_whole
 from segment_concept.video.source import VideoInfo
+from segment_concept.video.video_file import VideoFile
 
 
 def info(**changes: object) -> VideoInfo:

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment_concept.types import Box, InputError, Mask, ObjectId, Points
-from segment_concept.video.draw import PALETTE
-from segment_concept.video.prompts import (
-    Seconds,
+from segment_concept.ops.color import PALETTE
+from segment_concept.pipeline.prompts import (
     Shown,
-    parse_at,
     parse_box,
     parse_point,
     read_mask,
     read_masks,
     read_prompts,
 )
+from segment_concept.types import Box, InputError, Mask, ObjectId, Points
+from segment_concept.video.timecode import Seconds, parse_at
 
 ONE, TWO, FIVE = ObjectId(1), ObjectId(2), ObjectId(5)
 IDS = np.zeros((6, 8), np.uint8)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from video_toys import Film, damaged, picture, write_film, write_folder
 
+from segment_concept.runtime.background import ahead
 from segment_concept.types import InputError
-from segment_concept.video import files
-from segment_concept.video.files import VideoFile
-from segment_concept.video.images import ImageFolder, natural
+from segment_concept.video import video_file as files
+from segment_concept.video.image_folder import ImageFolder, natural
 from segment_concept.video.live import LiveVideo
-from segment_concept.video.pipe import ahead
-from segment_concept.video.source import VideoSource, open_video, read_frame, webcam
+from segment_concept.video.open import open_video, webcam
+from segment_concept.video.source import VideoSource, read_frame
+from segment_concept.video.video_file import VideoFile
 
 FILMS = {
     "h264.mp4": Film(b_frames=2),

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from video_toys import ColourTracker, Forgetful, picture
 
-from segment_concept.tracking.keyframes import ConceptRequest
-from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.pipeline.session_state import NotStorableError, pack_session, restore_session
+from segment_concept.tracking.concept import ConceptRequest
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Features, Proposals
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import HsvShift
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.scene_change import HsvShift
 from segment_concept.types import Box, CheckpointError, Frame, Mask, ObjectId
-from segment_concept.video.state import NotStorableError, pack_session, restore_session
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from segment_concept.baselines.keepers import Keeper, Parts
+from segment_concept.baselines.memory_tokens import Tokens
 from segment_concept.baselines.readout import similarity, top_k_affinity
-from segment_concept.baselines.tokens import Tokens
+from segment_concept.baselines.retention import Keeper, Parts
 from segment_concept.types import ObjectId
 
 

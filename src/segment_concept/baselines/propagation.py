@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment_concept.baselines.geometry import Fit, Resize
-from segment_concept.baselines.keepers import Keeper
 from segment_concept.baselines.memory import Group
+from segment_concept.baselines.memory_tokens import Tokens
 from segment_concept.baselines.readout import aggregate
+from segment_concept.baselines.resize import Fit, Resize
 from segment_concept.baselines.resnet import Pyramid
-from segment_concept.baselines.tokens import Tokens
+from segment_concept.baselines.retention import Keeper
 from segment_concept.types import InputError, ObjectId
 
 

@@ -7,14 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment_concept.baselines.geometry import Fit
+from segment_concept.baselines.cutie.network import CutieNetwork
 from segment_concept.baselines.propagation import (
+    BetweenMemories,
     Propagation,
     PropagationNetwork,
     Settings,
     Sight,
+    Staggered,
     State,
 )
+from segment_concept.baselines.resize import Fit, ScaleTo, ShrinkTo
+from segment_concept.baselines.retention import (
+    AboveLeastUsed,
+    Everything,
+    LongTerm,
+    MostUsed,
+    NewestFrames,
+)
+from segment_concept.baselines.xmem.network import XMemNetwork
 from segment_concept.types import (
     Frame,
     FrameResult,
@@ -224,3 +235,42 @@ def expected_overlap(scores: Tensor, masks: Tensor) -> Tensor:
     inside = (scores * masks).sum(dim=(1, 2))
     union = torch.where(masks, 1.0, scores).sum(dim=(1, 2))
     return inside / union.clamp(min=SCORE_FLOOR)
+
+
+def cutie_settings() -> Settings:
+    """Cutie's default: 480 px, the newest five remembered frames (DAVIS, YouTubeVOS, MOSE)."""
+    return Settings(keeper=NewestFrames(5), rhythm=Staggered(5), resize=ShrinkTo(480))
+
+
+def cutie_long_video_settings() -> Settings:
+    """Cutie with long-term memory, as published for LVOS and BURST."""
+    return Settings(keeper=LongTerm(MostUsed()), rhythm=Staggered(5), resize=ShrinkTo(480))
+
+
+def cutie_plus_settings() -> Settings:
+    """Cutie's larger setting ("plus"): 720 px, ten frames, one remembered in three."""
+    return Settings(
+        keeper=NewestFrames(10), rhythm=Staggered(5), resize=ShrinkTo(720), memory_every=3
+    )
+
+
+def xmem_settings() -> Settings:
+    """XMem's default: 480 px with long-term memory."""
+    return Settings(
+        keeper=LongTerm(AboveLeastUsed()), rhythm=BetweenMemories(), resize=ScaleTo(480)
+    )
+
+
+def xmem_short_video_settings() -> Settings:
+    """XMem without long-term memory. Its memory grows with the video."""
+    return Settings(keeper=Everything(), rhythm=BetweenMemories(), resize=ScaleTo(480))
+
+
+def cutie_tracker(network: CutieNetwork, settings: Settings | None = None) -> PropagationTracker:
+    """Cutie, with its published default settings unless others are given."""
+    return PropagationTracker("Cutie", network, settings or cutie_settings())
+
+
+def xmem_tracker(network: XMemNetwork, settings: Settings | None = None) -> PropagationTracker:
+    """XMem, with its published default settings unless others are given."""
+    return PropagationTracker("XMem", network, settings or xmem_settings())

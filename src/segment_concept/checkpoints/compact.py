@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from segment_concept.checkpoints.keys import refuse_strangers
+from segment_concept.checkpoints.strict_keys import refuse_strangers
+from segment_concept.models.compact.backbone import Trunk
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
+from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.network import CompactNetwork
-from segment_concept.models.compact.picture import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.trunk import Trunk
 from segment_concept.types import CheckpointError
 
 FORMAT = "segment-concept/compact-1"

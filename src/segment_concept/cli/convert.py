@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.terminal import plain_errors
+from segment_concept.cli.console import plain_errors
 
 
 class Numbers(str, Enum):
@@ -47,7 +47,7 @@ def convert(
     with plain_errors():
         import torch
 
-        from segment_concept.checkpoints.convert import convert_sec
+        from segment_concept.checkpoints.sec.convert import convert_sec
 
         chosen = None if dtype is None else getattr(torch, dtype.value)
         done = convert_sec(source, out, dtype=chosen, tokenizer=tokenizer, sha256=sha256)

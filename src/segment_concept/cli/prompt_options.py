@@ -16,16 +16,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from segment_concept.pipeline.prompts import Shown, Sketch, parse_box, parse_point, read_prompts
 from segment_concept.types import InputError
-from segment_concept.video.prompts import (
-    At,
-    Shown,
-    Sketch,
-    parse_at,
-    parse_box,
-    parse_point,
-    read_prompts,
-)
+from segment_concept.video.timecode import At, parse_at
 
 SHOWING = "Show the object (their order matters)"
 VideoAddress = Annotated[

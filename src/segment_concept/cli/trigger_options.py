@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.terminal import progress_bar
+from segment_concept.cli.console import progress_bar
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
-    from segment_concept.data.named_triggers import Asking
+    from segment_concept.pipeline.triggers import Asking
     from segment_concept.recipes import Recipe
     from segment_concept.tracking.api import VideoTracker
     from segment_concept.video.source import VideoSource
@@ -48,7 +48,7 @@ Rest = Annotated[
 
 def asking_of(names: str | None, cuts: Path | None, refractory: int) -> "Asking | None":
     """What the options say; None where they say nothing. Raises InputError."""
-    from segment_concept.data.named_triggers import Asking
+    from segment_concept.pipeline.triggers import Asking
 
     listed = tuple(name.strip() for name in (names or "").split(",") if name.strip())
     if names is not None and not listed:
@@ -77,8 +77,8 @@ def triggered(
     Raises:
         InputError: the tracker has no concept encoder, or the trigger cannot be made.
     """
-    from segment_concept.data.named_triggers import make_trigger
-    from segment_concept.tracking.tracker import Tracker
+    from segment_concept.pipeline.triggers import make_trigger
+    from segment_concept.tracking.session import Tracker
 
     if asking.all_names != ("never",) and getattr(tracker, "concept", None) is None:
         raise _unanswerable(recipe)

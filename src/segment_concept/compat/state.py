@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segment_concept.tracking.keyframes import Keyframe, KeyframeBank
+from segment_concept.tracking.concept import Keyframe, KeyframeBank
 from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, Track
-from segment_concept.tracking.policies import Candidate, MemoryPolicy
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
 from segment_concept.tracking.segmenter import NO_OBJECT_LOGIT
-from segment_concept.tracking.tracker import Session, enlarged
+from segment_concept.tracking.session import Session, enlarged
 from segment_concept.types import Frame, InputError, Mask, ObjectId, Prompt
 from segment_concept.video.source import VideoSource, read_frame
 

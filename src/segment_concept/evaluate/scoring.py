@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 
-from segment_concept.data.findings import Finding, error, errors_of
-from segment_concept.data.mask_files import PngLayer
-from segment_concept.data.videos import Dataset
-from segment_concept.evaluate.rules import Rules
+from segment_concept.datasets.findings import Finding, error, errors_of
+from segment_concept.datasets.masks import PngLayer
+from segment_concept.datasets.types import Dataset
+from segment_concept.evaluate.pairing import VideoTask
+from segment_concept.evaluate.protocols.registry import Rules
 from segment_concept.evaluate.scores import Scores, VideoScores
-from segment_concept.evaluate.tasks import VideoTask
 from segment_concept.types import InputError
 
 _SHOWN = 10

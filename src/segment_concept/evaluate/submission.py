@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segment_concept.data.findings import listed
-from segment_concept.data.mask_files import SUFFIX, read_labels
-from segment_concept.data.survey import picture_size
-from segment_concept.data.videos import Benchmark, Dataset, VideoEntry
-from segment_concept.evaluate.prompts import first_masks
-from segment_concept.evaluate.runs import RunError, explained
+from segment_concept.datasets.findings import listed
+from segment_concept.datasets.masks import SUFFIX, read_labels
+from segment_concept.datasets.survey import picture_size
+from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
+from segment_concept.evaluate.first_masks import first_masks
+from segment_concept.evaluate.run_folder import RunError, explained
 from segment_concept.types import InputError
 
 # Below which folder of the archive the videos lie. As Cutie's and XMem's published scripts pack

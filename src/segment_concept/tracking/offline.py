@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.ops.colour import appearance_distance
+from segment_concept.ops.color import appearance_distance
 from segment_concept.tracking.api import VideoTracker
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import AnyOf, AtFrames, Never
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Never
 
 KEYFRAME_PRESENCE = 1 / (1 + math.exp(-1))  # score: the logit of 1 that SeC asks of a keyframe
 REMEMBERED_QUALITY = 0.3  # predicted IoU that SeC asks of what is remembered

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from segment_concept.data.synthetic.pixels import chance
 from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.marks import Marked, marked
-from segment_concept.models.compact.picture import Picture
+from segment_concept.models.compact.neck import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.models.compact.verifier import Marked, marked
+from segment_concept.synthetic.pixels import chance
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, dice
-from segment_concept.train.samples import Sample
 from segment_concept.train.unroll import VISIBLE, Batch, Clips, Lesson, unroll
 
 

@@ -16,16 +16,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from segment_concept.checkpoints.keys import refuse_strangers
-from segment_concept.data.synthetic import ClipSpec, load
+from segment_concept.checkpoints.strict_keys import refuse_strangers
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.recipes.track import sec_compact
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Trigger
+from segment_concept.recipes.catalog import sec_compact
+from segment_concept.synthetic import ClipSpec, load
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Trigger
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
-from segment_concept.train.samples import Diet, FreshClips, Stock, portions
+from segment_concept.train.data import Diet, FreshClips, Stock, portions
 from segment_concept.train.unroll import Lesson
 from segment_concept.train.validation import Report, validate, validation_clips
 from segment_concept.types import CheckpointError

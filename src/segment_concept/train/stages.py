@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from segment_concept.checkpoints.compact import load_compact
-from segment_concept.checkpoints.trunk import imagenet_trunk
-from segment_concept.data.synthetic import ClipSpec, load, render_clip
+from segment_concept.checkpoints.efficientnet import imagenet_trunk
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.synthetic import ClipSpec, load, render_clip
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.train.concept import ConceptLesson, RecognitionLesson
+from segment_concept.train.data import Diet
 from segment_concept.train.loop import (
     Schedule,
     Stage,
@@ -22,7 +23,6 @@ from segment_concept.train.loop import (
     take_over,
 )
 from segment_concept.train.losses import LossWeights
-from segment_concept.train.samples import Diet
 from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson
 from segment_concept.types import InputError
 

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from segment_concept.models.compact.decoder import CERTAIN
+from segment_concept.models.compact.mask_decoder import CERTAIN
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.advance import Step, advance, show
 from segment_concept.tracking.memory import Moment, Recall, Track
-from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.tracking.step import Step, advance, show
+from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt
-from segment_concept.train.samples import Sample
 from segment_concept.types import Bitmap, Mask, Prompt
 
 VISIBLE = 20  # pixels of an object below which it counts as absent

@@ -6,30 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_concept.ops.color import colour_of
 from segment_concept.types import Bitmap, Image
 
 OPACITY = 0.5
 LINES_PER_CONTOUR_PIXEL = 480  # a contour is 1 px thick up to this height, 2 px up to twice it
-
-
-def davis_palette() -> NDArray[np.uint8]:
-    """(256, 3) RGB. PASCAL VOC's colour map, which DAVIS uses: the bits of an id, three at a time,
-    become the highest, then the next lower, ... bit of red, green and blue."""
-    ids = np.arange(256)
-    palette = np.zeros((256, 3), np.int64)
-    for place in range(8):
-        for channel in range(3):
-            palette[:, channel] |= ((ids >> (3 * place + channel)) & 1) << (7 - place)
-    return palette.astype(np.uint8)
-
-
-PALETTE = davis_palette()
-
-
-def colour_of(object_id: int) -> tuple[int, int, int]:
-    """The object's RGB colour; ids above 255 begin again at 1."""
-    red, green, blue = PALETTE[(object_id - 1) % 255 + 1].tolist()
-    return red, green, blue
 
 
 def overlay(rgb: Image, masks: Iterable[tuple[int, Bitmap]]) -> Image:

@@ -23,8 +23,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from segment_concept.types import Frame
+from segment_concept.video.audio import TimedPacket, sound_of
 from segment_concept.video.decode import AnyPacket, opened, video_stream
-from segment_concept.video.sound import TimedPacket, sound_of
 from segment_concept.video.source import VideoInfo
 
 ENCODERS = ("libx264", "h264")

@@ -8,16 +8,12 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from segment_concept.checkpoints.internvl_keys import belongs_to_concept
-from segment_concept.checkpoints.internvl_load import (
-    Placement,
-    load_concept_network,
-    load_tokenizer,
-)
-from segment_concept.models.concept.conversation import Tokenizer
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import ConceptSize, size_from_config
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
+from segment_concept.checkpoints.sec.internvl_keys import belongs_to_concept
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.prompt_template import Tokenizer
+from segment_concept.models.internvl.sizes import ConceptSize, size_from_config
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.types import Frame
 
 PARITY = Path(__file__).parents[2] / "fixtures" / "parity"

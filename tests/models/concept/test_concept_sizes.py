@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import (
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import (
     INTERNVL2_5_4B,
     SIZES,
     size_from_config,

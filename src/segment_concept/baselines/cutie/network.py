@@ -6,13 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.baselines.blocks import DecoderUpdate, GatedUpdate, SumFusion, Upsample
+from segment_concept.baselines.blocks import (
+    DecoderUpdate,
+    GatedUpdate,
+    KeyProjection,
+    SumFusion,
+    Upsample,
+)
 from segment_concept.baselines.cutie.objects import ObjectSummarizer
 from segment_concept.baselines.cutie.transformer import ObjectTransformer
-from segment_concept.baselines.geometry import Fit
-from segment_concept.baselines.projection import KeyProjection
 from segment_concept.baselines.propagation import Carried, Memorised, Sight
 from segment_concept.baselines.readout import aggregate, others
+from segment_concept.baselines.resize import Fit
 from segment_concept.baselines.resnet import (
     RESNET18,
     RESNET50,

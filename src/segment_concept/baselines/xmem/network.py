@@ -6,11 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.baselines.blocks import CatFusion, DecoderUpdate, GatedUpdate, Upsample
-from segment_concept.baselines.geometry import Fit
-from segment_concept.baselines.projection import KeyProjection
+from segment_concept.baselines.blocks import (
+    CatFusion,
+    DecoderUpdate,
+    GatedUpdate,
+    KeyProjection,
+    Upsample,
+)
 from segment_concept.baselines.propagation import Carried, Memorised, Sight
 from segment_concept.baselines.readout import aggregate, others
+from segment_concept.baselines.resize import Fit
 from segment_concept.baselines.resnet import (
     RESNET18,
     RESNET50,

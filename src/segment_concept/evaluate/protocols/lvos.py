@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segment_concept.data.findings import Finding, listed, warning
-from segment_concept.data.mask_files import Layer
-from segment_concept.data.videos import Benchmark, Dataset, Group, ObjectEntry, VideoEntry
-from segment_concept.evaluate.protocols.ranges import ranged_object, score_ranges
-from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
-from segment_concept.evaluate.tasks import (
+from segment_concept.datasets.findings import Finding, listed, warning
+from segment_concept.datasets.masks import Layer
+from segment_concept.datasets.types import Benchmark, Dataset, Group, ObjectEntry, VideoEntry
+from segment_concept.evaluate.pairing import (
     Plan,
     VideoTask,
     check_frames,
     open_predictions,
     refuse_missing,
 )
+from segment_concept.evaluate.protocols.ranges import ranged_object, score_ranges
+from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
 from segment_concept.metrics.pairs import PairScore
 from segment_concept.types import InputError
 

@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from segment_concept.data.findings import Finding, error, listed, warning
-from segment_concept.data.layout_tools import folders_in
-from segment_concept.data.mask_files import PngLayer
-from segment_concept.data.videos import Dataset
+from segment_concept.datasets.findings import Finding, error, listed, warning
+from segment_concept.datasets.folders import folders_in
+from segment_concept.datasets.masks import PngLayer
+from segment_concept.datasets.types import Dataset
+from segment_concept.evaluate.pairing import Plan, VideoTask, open_predictions, read_pairs
 from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
-from segment_concept.evaluate.tasks import (
-    Plan,
-    VideoTask,
-    open_predictions,
-    read_pairs,
-)
 from segment_concept.metrics.mose import MosePair, mose_pair
 from segment_concept.types import InputError
 

@@ -4,17 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segment_concept.data.findings import Finding
-from segment_concept.data.mask_files import SUFFIX, Layer
-from segment_concept.data.videos import Dataset, VideoEntry
-from segment_concept.evaluate.protocols.sights import (
-    layer_objects,
-    region_and_boundary,
-    require_shown,
-)
-from segment_concept.evaluate.scores import OVERALL, ObjectScore, VideoScores
-from segment_concept.evaluate.sightings import Window, record, watch
-from segment_concept.evaluate.tasks import (
+from segment_concept.datasets.findings import Finding
+from segment_concept.datasets.masks import SUFFIX, Layer
+from segment_concept.datasets.types import Dataset, VideoEntry
+from segment_concept.evaluate.pairing import (
     Plan,
     VideoTask,
     check_frames,
@@ -22,6 +15,13 @@ from segment_concept.evaluate.tasks import (
     read_pairs,
     refuse_missing,
 )
+from segment_concept.evaluate.protocols.appearance import Window, record, watch
+from segment_concept.evaluate.protocols.vos_benchmark import (
+    layer_objects,
+    region_and_boundary,
+    require_shown,
+)
+from segment_concept.evaluate.scores import OVERALL, ObjectScore, VideoScores
 
 # The paper's columns; that they are these segments is read from the evaluator, not stated by it.
 PARTS: Mapping[str, str] = {

@@ -24,9 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
-from segment_concept.models.compact.marks import Marked
-from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.verification import Asked, Verification
+from segment_concept.models.compact.neck import Picture, Widths
+from segment_concept.models.compact.verifier import Asked, Marked, Verification
 
 _LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
 _SOFTNESS = 12.0  # keyframes are told apart before the best match is taken: a soft maximum

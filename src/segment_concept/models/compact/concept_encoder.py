@@ -7,11 +7,11 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from segment_concept.models.compact.marks import Marked, marked
-from segment_concept.models.compact.picture import Picture
+from segment_concept.models.compact.neck import Picture
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.ops.side_by_side import row_groups, side_by_side
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.models.compact.verifier import Marked, marked
+from segment_concept.runtime.parallel import row_groups, side_by_side
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.segmenter import Features
 from segment_concept.types import Frame, InputError
 

@@ -21,21 +21,21 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from segment_concept.models.compact.decoder import MaskDecoder
-from segment_concept.models.compact.memory import (
+from segment_concept.models.compact.mask_decoder import MaskDecoder
+from segment_concept.models.compact.memory_attention import (
     FAR,
     Again,
     MemoryAttention,
-    MemoryEncoder,
     Pointers,
     Read,
     Remembered,
     joined,
 )
-from segment_concept.models.compact.picture import Neck, Picture, Widths
-from segment_concept.models.compact.recalled import stacked
-from segment_concept.models.compact.window import Windows, likely, together
-from segment_concept.ops.side_by_side import side_by_side
+from segment_concept.models.compact.memory_batch import stacked
+from segment_concept.models.compact.memory_encoder import MemoryEncoder
+from segment_concept.models.compact.neck import Neck, Picture, Widths
+from segment_concept.models.compact.roi import Windows, likely, together
+from segment_concept.runtime.parallel import side_by_side
 
 _AT_ONCE = (
     8  # objects whose first attention is one product: 50 MB each, seven memories of 448 lines

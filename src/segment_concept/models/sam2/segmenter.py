@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.sam2.memories import concept_tokens, memory_tokens
+from segment_concept.models.sam2.memory_tokens import concept_tokens, memory_tokens
 from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, Sam2Network
 from segment_concept.models.sam2.prompts import Clicks, clicks
 from segment_concept.ops.resize import mask_square, normalized_square
