@@ -78,7 +78,7 @@ class Choice:
     def made(self, recipe: Recipe) -> Recipe:
         if self.weights is not None:
             recipe = replace(recipe, weights=self.weights)
-        return recipe if self.reserve is None else replace(recipe, concept_reserve=self.reserve)
+        return recipe if self.reserve is None else replace(recipe, concept_margin=self.reserve)
 
 
 def arms(choice: Choice) -> list[Arm]:

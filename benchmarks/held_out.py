@@ -31,7 +31,7 @@ from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.session import Tracker
 from segment_concept.tracking.triggers.base import AnyOf, Every, LowQuality, Never
-from segment_concept.tracking.triggers.scene_change import Adaptive, fast_hsv
+from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
@@ -58,9 +58,9 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             policy = ReliableMemory(slots=slots, pointers=min(16, slots + 1))
             named = f"{side} lines, memory of {slots}"
             yield named, replace(without, short_side=side, policy=policy)
-    cuts = AnyOf((Adaptive(), fast_hsv()))
+    cuts = AnyOf((AdaptiveContent(), fast_hsv()))
     for reserve in (0.0, 1.0, 1.5, 2.0):
-        yield f"concept, reserve {reserve}", replace(recipe, concept_reserve=reserve)
+        yield f"concept, reserve {reserve}", replace(recipe, concept_margin=reserve)
     for name, trigger in {
         "cuts": cuts,
         "cuts, doubt with rests": AnyOf((cuts, uncertain())),
@@ -157,7 +157,7 @@ def follow(tracker: Tracker, clip: Clip) -> Iterator[Sight]:
             visible=bool(truth.any()),
             after_cut=any(t >= first for first in clip.cuts),
             empty=not mask.any(),
-            asked=result.used_concept,
+            asked=result.concept_queried,
         )
 
 

@@ -186,7 +186,7 @@ class FrameResult:
     logits: Tensor  # (O, H, W) float32, video resolution; > 0 is object
     presence: Tensor  # (O,) score that the object is visible
     quality: Tensor  # (O,) predicted IoU of the mask, score
-    used_concept: bool = False  # was the concept encoder asked on this frame?
+    concept_queried: bool = False  # was the concept encoder asked on this frame?
     scene_change: float | None = None  # the trigger's distance to the previous frame
     seconds: float | None = None
     # O rows: of which frames each object's keyframe bank consists now. Empty where there are none.

@@ -17,7 +17,7 @@ from segment_concept.baselines.readout import (
 )
 from segment_concept.baselines.retention import (
     AboveLeastUsed,
-    Everything,
+    KeepEverything,
     LongTerm,
     MostUsed,
     NewestFrames,
@@ -98,7 +98,7 @@ def test_the_others_of_an_object_are_the_sum_of_all_but_its_own():
 
 def test_everything_is_kept_where_nothing_is_to_be_forgotten():
     parts = frames(40)
-    assert Everything().keep(parts) is parts
+    assert KeepEverything().keep(parts) is parts
 
 
 def test_the_newest_frames_are_kept_beside_the_permanent_one():

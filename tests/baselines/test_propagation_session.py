@@ -174,9 +174,9 @@ def test_a_grey_stretch_of_a_hundred_frames_leaves_tracking_alive(tracker):
     frames = video(3)
     session = tracker.session()
     session.prompt(frames[0], {FIRST: red(frames[0])})
-    grey = np.full((48, 64, 3), 128, np.uint8)
+    gray = np.full((48, 64, 3), 128, np.uint8)
     for index in range(1, 101):
-        assert session.step(Frame(index, grey)).logits.isfinite().all()
+        assert session.step(Frame(index, gray)).logits.isfinite().all()
     shown = Frame(101, frames[1].rgb)
     result = session.prompt(shown, {FIRST: red(frames[1])})
     assert np.array_equal(result.mask(FIRST), red(frames[1]).bitmap)

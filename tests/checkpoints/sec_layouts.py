@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segment_concept.checkpoints.sec.load import SecModel, Untold, load_sec
+from segment_concept.checkpoints.sec.load import SecModel, UnstoredOptions, load_sec
 from segment_concept.models.sam2.sizes import HieraWiring
 
 PARITY = Path(__file__).parents[1] / "fixtures" / "parity"
 TOKENIZER = PARITY / "sec_tokenizer"
-UNTOLD = Untold(image_side=128, wiring=HieraWiring(1, (8, 4, 8, 4), (3,)))
+UNTOLD = UnstoredOptions(image_side=128, wiring=HieraWiring(1, (8, 4, 8, 4), (3,)))
 SHARDS = 4
 
 

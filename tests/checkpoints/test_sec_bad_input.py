@@ -20,7 +20,7 @@ from sec_layouts import (
 )
 
 from segment_concept.checkpoints import memory_estimate as room
-from segment_concept.checkpoints.memory_estimate import GIB, SecBulk, SecPlacement, check_room
+from segment_concept.checkpoints.memory_estimate import GIB, SecPlacement, SecSizes, check_room
 from segment_concept.checkpoints.sec.internvl import Placement
 from segment_concept.checkpoints.sec.load import load_sec
 from segment_concept.checkpoints.sec.save import save_sec
@@ -188,15 +188,15 @@ def test_no_network_and_no_tokenizer_beside_a_single_file(tmp_path):
         assert words in str(error.value)
 
 
-def sec_4b() -> SecBulk:
+def sec_4b() -> SecSizes:
     with torch.device("meta"):
         parts = Sam2Network(SEC_4B).state_dict(), ConceptNetwork(INTERNVL2_5_4B).state_dict()
     segmenter, concept = ({n: tuple(t.shape) for n, t in part.items()} for part in parts)
-    return SecBulk.of(segmenter, concept, SEC_4B, INTERNVL2_5_4B)
+    return SecSizes.of(segmenter, concept, SEC_4B, INTERNVL2_5_4B)
 
 
 @pytest.fixture(scope="module")
-def bulk() -> SecBulk:
+def bulk() -> SecSizes:
     return sec_4b()
 
 
@@ -204,7 +204,7 @@ class TestRoom:
     """A GPU that is too small."""
 
     def message(
-        self, monkeypatch: pytest.MonkeyPatch, bulk: SecBulk, free: float, how: SecPlacement
+        self, monkeypatch: pytest.MonkeyPatch, bulk: SecSizes, free: float, how: SecPlacement
     ) -> str:
         given = {"cuda:0": int(free * GIB)}
         monkeypatch.setattr(room, "free_bytes", given.get)

@@ -36,7 +36,7 @@ from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.triggers.scene_change import HsvShift
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -216,7 +216,7 @@ def test_the_recipe_is_secs_with_its_published_constants():
     recipe = find_recipe("sec_4b")
     assert (recipe.weights, recipe.network) == ("OpenIXCLab/SeC-4B", "sec")
     assert recipe.policy == ReliableMemory(slots=22, min_iou=0.3, pointers=16)
-    assert recipe.trigger == HsvShift(above=0.35, side=1024)
+    assert recipe.trigger == HistogramShift(above=0.35, side=1024)
     assert recipe.keyframes == 7
 
 
@@ -232,7 +232,7 @@ def test_the_recipe_chooses_the_number_types(saved):
     recipe = replace(
         find_recipe("sec_4b"),
         weights=str(saved),
-        numbers="bfloat16",
+        dtype="bfloat16",
         concept_numbers="float16",
     )
     tracker = load(recipe, device="cpu", language_device="cpu")

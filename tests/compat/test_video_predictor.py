@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from segment_concept.checkpoints.sam2.load import load_sam2
-from segment_concept.checkpoints.sec.load import Untold, load_sec
+from segment_concept.checkpoints.sec.load import UnstoredOptions, load_sec
 from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.compat import InferenceState, VideoPredictor, build_sam2_video_predictor
 from segment_concept.compat.recipes import recipe_for
@@ -145,7 +145,7 @@ def checkpoint(tmp_path) -> Path:
     model = load_sec(
         PARITY / "sec_tiny_weights.safetensors",
         tokenizer=PARITY / "sec_tokenizer",
-        untold=Untold(128, WIRING),
+        untold=UnstoredOptions(128, WIRING),
     )
     save_sec(model, tmp_path / "sec")
     return tmp_path / "sec"

@@ -21,7 +21,7 @@ from tracking_toy import EVERY_POLICY, forgetful
 
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.load import bundled_weights
-from segment_concept.pipeline.memory_usage import held_bytes
+from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId
@@ -71,7 +71,7 @@ def same(a: FrameResult, b: FrameResult) -> bool:
     return a.object_ids == b.object_ids and all(bool((x == y).all()) for x, y in pairs)
 
 
-def grey(index: int, size: tuple[int, int]) -> Frame:
+def gray(index: int, size: tuple[int, int]) -> Frame:
     return Frame(index, np.full((*size, 3), 128, np.uint8))
 
 
@@ -150,7 +150,7 @@ def test_an_object_is_awaited_through_a_hundred_frames_without_it(name):
     for frame in frames[1:5]:
         session.step(frame)
     for index in range(5, 105):
-        away = check(session.step(grey(index, SMALL)), grey(index, SMALL), ONE)
+        away = check(session.step(gray(index, SMALL)), gray(index, SMALL), ONE)
     for frame in frames[105:]:
         back = check(session.step(frame), frame, ONE)
     if name in COLOUR:
@@ -170,7 +170,7 @@ def test_a_stream_of_two_thousand_frames_is_followed_in_bounded_memory(name):
         session.step(frame)
         if frame.index % 10 == 9:
             half = frame.index // 1000
-            largest[half] = max(largest.get(half, 0), held_bytes(session, tracker))
+            largest[half] = max(largest.get(half, 0), session_nbytes(session, tracker))
     assert 0 < largest[1] <= 1.02 * largest[0]
 
 

@@ -9,7 +9,7 @@ from dataset_builders import save_mask
 from numpy.typing import NDArray
 from PIL import Image
 
-from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
 
 SIZE = (48, 80)  # (H, W)
@@ -38,22 +38,22 @@ def save_sequence(
     for i in range(frames):
         rgb = np.full((*SIZE, 3), 120, np.uint8)
         labels = np.zeros(SIZE, np.uint8)
-        for object_id, (colour, top) in enumerate(squares, start=1):
+        for object_id, (color, top) in enumerate(squares, start=1):
             if i not in hidden:
-                rgb[square(i, top)] = colour
+                rgb[square(i, top)] = color
                 labels[square(i, top)] = object_id
         Image.fromarray(rgb).save(folder / f"{i:05d}.jpg", quality=95, subsampling=0)
         save_mask(root / "Annotations" / name / f"{i:05d}.png", labels)
 
 
 def four_sequences(root: Path, frames: int = 30) -> Dataset:
-    for name, colour in COLOURS.items():
-        save_sequence(root, name, [(colour, 16)], frames)
+    for name, color in COLOURS.items():
+        save_sequence(root, name, [(color, 16)], frames)
     return opened(root)
 
 
 def opened(root: Path) -> Dataset:
-    return open_dataset(recognise(root), Source(root))
+    return open_dataset(recognize_dataset(root), Source(root))
 
 
 def picture_and_labels(

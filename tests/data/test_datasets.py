@@ -12,7 +12,7 @@ from PIL import Image
 from segment_concept.datasets.check import CheckReport, check_dataset, survey_dataset
 from segment_concept.datasets.folders import missing_numbers
 from segment_concept.datasets.masklets import masklet_layers
-from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.stats import dataset_stats, disappears, reappears, scenes_by_shots
 from segment_concept.datasets.types import Benchmark, Dataset, Group, Source
 from segment_concept.shots.adaptive import find_cuts
@@ -45,7 +45,7 @@ def test_a_layout_is_recognised_opened_and_sound(
     benchmark: Benchmark, builder: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     root = builder(tmp_path / "set")
-    assert recognise(root) is benchmark
+    assert recognize_dataset(root) is benchmark
     dataset = open_dataset(benchmark, Source(root))
     report = checked(dataset)
     assert report.is_sound, messages(report)
@@ -171,9 +171,9 @@ def test_a_segment_that_is_no_pair_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     with pytest.raises(InputError, match="does not look like a dataset"):
-        recognise(tmp_path)
+        recognize_dataset(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
-        recognise(tmp_path / "nowhere")
+        recognize_dataset(tmp_path / "nowhere")
 
 
 def test_metadata_that_is_no_json_is_refused(tmp_path: Path) -> None:

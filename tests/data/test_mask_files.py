@@ -24,14 +24,14 @@ def write_palette(path: Path, ids: NDArray[np.uint8], **options: int) -> Path:
     return path
 
 
-def write_raw_png(path: Path, rows: bytes, depth: int, colour: int, size: tuple[int, int]) -> Path:
+def write_raw_png(path: Path, rows: bytes, depth: int, color: int, size: tuple[int, int]) -> Path:
     """A PNG of exactly these filtered rows."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         checksum = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
-    header = struct.pack(">IIBBBBB", size[1], size[0], depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", size[1], size[0], depth, color, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -89,7 +89,7 @@ def _inflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("colour", [0, 3], ids=["grey", "palette"])
 @pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (0, 1, 2, 4), (0, 1, 2, 3, 4)])
 def test_row_filters_make_no_difference(
-    tmp_path: Path, filters: tuple[int, ...], colour: int
+    tmp_path: Path, filters: tuple[int, ...], color: int
 ) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ def test_row_filters_make_no_difference(
             y, x = rng.integers(0, 20), rng.integers(0, 14)
             ids[y : y + rng.integers(1, 9), x : x + rng.integers(1, 9)] = rng.choice([1, 2, 255])
         rows = filtered(ids, rng.choice(filters, len(ids)).astype(np.uint8))
-        path = write_raw_png(tmp_path / "m.png", rows, 8, colour, (24, 17))
+        path = write_raw_png(tmp_path / "m.png", rows, 8, color, (24, 17))
         np.testing.assert_array_equal(read_labels(path), ids)
 
 
@@ -168,4 +168,4 @@ def test_hidden_and_foreign_files_are_no_frames(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     layer = PngLayer(tmp_path)
     assert layer.frames == ("00000", "00001")
-    assert set(layer.strays) == {".DS_Store", "._00000.png", "notes.txt"}
+    assert set(layer.extra_files) == {".DS_Store", "._00000.png", "notes.txt"}

@@ -173,8 +173,8 @@ def test_camouflaged_objects_come_closer_to_the_colours_of_their_place(assets: A
         for seed in range(12):
             clip = render_clip(assets, replace(spec, camouflage=share), seed)
             inside = clip.labels[0] == 1
-            colours = clip.rgb[0].astype(float)
-            gaps.append(np.abs(colours[inside].mean(0) - colours[~inside].mean(0)).mean())
+            colors = clip.rgb[0].astype(float)
+            gaps.append(np.abs(colors[inside].mean(0) - colors[~inside].mean(0)).mean())
         return float(np.mean(gaps))
 
     assert contrast(1.0) < 0.7 * contrast(0.0)

@@ -39,7 +39,7 @@ class Result:
 
     object_ids: tuple[int, ...]
     logits: Numbers
-    used_concept: bool = False
+    concept_queried: bool = False
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = self.logits.values[self.object_ids.index(object_id)] > 0
@@ -57,19 +57,19 @@ class ColourSession:
     """Finds each object by its colour."""
 
     seconds_a_frame: float = 0.0
-    colours: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    colors: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def prompt(self, frame: Any, prompts: Mapping[int, Any]) -> Result:
         for object_id, mask in prompts.items():
-            self.colours[object_id] = frame.rgb[mask.bitmap].mean(axis=0)
+            self.colors[object_id] = frame.rgb[mask.bitmap].mean(axis=0)
         return self._look(frame, tuple(prompts))
 
     def step(self, frame: Any) -> Result:
         time.sleep(self.seconds_a_frame)
-        return self._look(frame, tuple(self.colours))
+        return self._look(frame, tuple(self.colors))
 
     def _look(self, frame: Any, ids: tuple[int, ...]) -> Result:
-        away = [np.abs(frame.rgb - self.colours[i]).sum(axis=2) for i in ids]
+        away = [np.abs(frame.rgb - self.colors[i]).sum(axis=2) for i in ids]
         return Result(ids, Numbers((NEAR - np.stack(away)).astype(np.float32)), frame.index == 2)
 
 
@@ -83,7 +83,7 @@ class ColourTracker:
         return ColourSession(self.seconds_a_frame)
 
 
-def colour() -> ColourTracker:
+def color() -> ColourTracker:
     return ColourTracker()
 
 

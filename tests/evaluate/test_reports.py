@@ -202,7 +202,7 @@ def test_a_video_is_done_only_when_all_of_it_is_written(tmp_path: Path) -> None:
     from segment_concept.evaluate.predict import Prediction
 
     record = VideoRecord("a", Prediction(3, 1, 0, ("00002",)))
-    with run.drafted("a") as draft:
+    with run.staging_folder("a") as draft:
         (draft / "00000.png").write_bytes(b"x")
         assert not run.is_done("a")
         run.commit(draft, record, Cost(3, 1.0))
@@ -223,11 +223,11 @@ def test_what_a_kill_left_behind_is_swept_away_and_replaced(tmp_path: Path) -> N
     for folder in ("videos", "cost"):  # records that were being written
         for name in (".a.jsonq1w2e3r4", ".ab.jsonq1w2e3r4"):
             (run.path / folder / name).touch()
-    run.sweep(["a"])
+    run.remove_partial(["a"])
     assert sorted(p.name for p in run.masks.iterdir()) == [".ab.x2", "a"]
     for folder in ("videos", "cost"):
         assert [p.name for p in (run.path / folder).iterdir()] == [".ab.jsonq1w2e3r4"]
-    with run.drafted("a") as draft:
+    with run.staging_folder("a") as draft:
         (draft / "new.png").touch()
         run.commit(draft, VideoRecord("a", Prediction(1, 1, 0, ())), Cost(1, 1.0))
     assert [p.name for p in (run.masks / "a").iterdir()] == ["new.png"]

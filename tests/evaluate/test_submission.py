@@ -13,7 +13,7 @@ from segment_concept.datasets.open import open_dataset
 from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.evaluate.predict import predict_video, video_job
 from segment_concept.evaluate.submission import write_submission
-from segment_concept.ops.png import grey_png, palette_png
+from segment_concept.ops.png import gray_png, palette_png
 from segment_concept.types import InputError
 
 CLIPS = (toys.Clip("aa11", ((1, 2),) * 3), toys.Clip("bb22", ((1,), (1,), (1, 2))))
@@ -48,7 +48,7 @@ def youtube(root: Path) -> Dataset:
 def predicted(dataset: Dataset, masks: Path) -> Path:
     for video in dataset.videos:
         (masks / video.name).mkdir(parents=True)
-        predict_video(toys.colour(), video_job(dataset, video), masks / video.name)
+        predict_video(toys.color(), video_job(dataset, video), masks / video.name)
     return masks
 
 
@@ -78,7 +78,7 @@ def test_an_archive_has_a_palette_mask_for_every_picture(
             "is 4x3, but the video is 32x24",
         ),
         (
-            lambda m: (m / "aa11/00001.png").write_bytes(grey_png(np.zeros(toys.SIZE, np.uint8))),
+            lambda m: (m / "aa11/00001.png").write_bytes(gray_png(np.zeros(toys.SIZE, np.uint8))),
             "is a L picture, where the server takes palette PNG files",
         ),
         (

@@ -11,7 +11,7 @@ from segment_concept.models.compact import network as network_module
 from segment_concept.models.compact import segmenter as segmenter_module
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
 from segment_concept.runtime.parallel import shared_cores
-from segment_concept.tracking.memory import Moment
+from segment_concept.tracking.memory import PlaybackPosition
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
@@ -215,7 +215,7 @@ def test_keys_are_scaled_where_a_policy_says_so(segmenter, frames):
         session = Tracker(segmenter).session()
         session.prompt(frames[0], {A: Mask(square(30))})
         session.step(frames[1])
-        recall = RecentMemory().recall(session.tracks[A][0].bank, Moment(2))
+        recall = RecentMemory().recall(session.tracks[A][0].bank, PlaybackPosition(2))
         maps = tuple(replace(m, key_scale=1.0 if m.prompted else scale) for m in recall.maps)
         features = segmenter.encode([frames[2]])
         return segmenter.propose(features, [replace(recall, maps=maps)], [None], [0]).logits

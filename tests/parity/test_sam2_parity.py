@@ -113,7 +113,7 @@ def test_objects_that_exclude_each_other_do_so_officially():
     ids = [ObjectId(i) for i in facts["obj_ids"]]
     frames = frames_of(pictures["frames"])[:4]
     shown = dict(zip(ids, map(mask, pictures["masks0"]), strict=True))
-    session, _, _ = start(12, exclusive=True)
+    session, _, _ = start(12, non_overlapping=True)
     free, _, _ = start(12)
     both = [
         [s.prompt(frames[0], shown).logits, *(r.logits for r in s.track(frames[1:]))]

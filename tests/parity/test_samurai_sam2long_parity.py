@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segment_concept.models.sam2.segmenter import Sam2Options
 from segment_concept.tracking.best_path import track_in_hindsight
-from segment_concept.tracking.memory import Memory, Moment, Recall, Track
+from segment_concept.tracking.memory import Memory, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
@@ -43,7 +43,7 @@ class Deeds:
     def recall(self, index: int, path: int) -> Recall:
         """What a hypothesis recalled on frame `index`, from what it knew one frame before."""
         policy: MemoryPolicy = self.session.tracker.policy
-        return policy.recall(self.tracks[index - 1][path].bank, Moment(index))
+        return policy.recall(self.tracks[index - 1][path].bank, PlaybackPosition(index))
 
     def row(self, index: int, path: int) -> int:
         """Hypotheses that were one were decoded once: the row of the batch that is this one's."""
@@ -98,9 +98,9 @@ def same_masks(results: Sequence[FrameResult], bits: Tensor) -> None:
 
 SAMURAI = {
     "samurai_tiny_mask": MotionMemory(),
-    "samurai_tiny_box": MotionMemory(motion_weight=0.25, steady_after=5),
+    "samurai_tiny_box": MotionMemory(motion_weight=0.25, stable_frames_threshold=5),
     "samurai_tiny_stress": MotionMemory(
-        motion_weight=0.6, steady_after=4, trusted_from=0.45, min_iou=0.45
+        motion_weight=0.6, stable_frames_threshold=4, stable_iou_threshold=0.45, min_iou=0.45
     ),
 }
 
@@ -139,7 +139,7 @@ def same_motion(track: Track, known: Memory, call: dict[str, Any]) -> None:
     """The Kalman filter after a frame."""
     motion = track.motion
     assert motion is not None
-    assert motion.steady == call["stable_frames"]
+    assert motion.stable_frames == call["stable_frames"]
     np.testing.assert_allclose(motion.belief.mean, call["kf_mean"], rtol=1e-9, atol=1e-9)
     variance = np.diag(motion.belief.covariance)
     np.testing.assert_allclose(variance, call["kf_cov_diag"], rtol=1e-9, atol=1e-12)

@@ -27,7 +27,11 @@ def test_samurai_weighs_motion_as_published_for_each_size(size):
     policy = find_recipe(f"samurai_{size}").policy
     assert isinstance(policy, MotionMemory)
     assert policy.motion_weight == (0.15 if size == "large" else 0.25)
-    assert (policy.steady_after, policy.trusted_from, policy.min_iou) == (15, 0.3, 0.5)
+    assert (policy.stable_frames_threshold, policy.stable_iou_threshold, policy.min_iou) == (
+        15,
+        0.3,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize("size", [*SIZES, "compact"])

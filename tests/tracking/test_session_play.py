@@ -24,7 +24,7 @@ from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.session import Session, Tracker
 from segment_concept.tracking.triggers.base import AnyOf, Every
-from segment_concept.tracking.triggers.scene_change import HsvShift
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Prompt
 
 BALL = Blob(RED, top=2, left=1, speed=1)
@@ -42,7 +42,7 @@ def same(a: FrameResult, b: FrameResult) -> bool:
         and a.logits.equal(b.logits)
         and a.presence.equal(b.presence)
         and a.quality.equal(b.quality)
-        and (a.used_concept, a.scene_change) == (b.used_concept, b.scene_change)
+        and (a.concept_queried, a.scene_change) == (b.concept_queried, b.scene_change)
     )
 
 
@@ -58,7 +58,7 @@ def test_an_object_shown_once_is_followed(policy, prompt):
         assert np.array_equal(result.mask(ONE), BALL.on(index))
         assert result.quality.tolist() == [1]
         assert result.presence.item() == pytest.approx(1 / (1 + np.exp(-7)))
-        assert (result.used_concept, result.scene_change) == (False, None)
+        assert (result.concept_queried, result.scene_change) == (False, None)
 
 
 def test_results_come_as_the_frames_do():
@@ -148,7 +148,7 @@ def test_playing_backwards_is_the_mirror_image_of_playing_forwards(policy):
 
     def run(order: list[Frame]) -> tuple[list[FrameResult], WatchedPolicy]:
         watched = WatchedPolicy(policy)
-        trigger = AnyOf((HsvShift(above=0.2, side=16), Every(4)))
+        trigger = AnyOf((HistogramShift(above=0.2, side=16), Every(4)))
         tracker = Tracker(ColourSegmenter(), watched, trigger, RotatingConcept((RED,)))
         following = tracker.session()
         results = [following.prompt(order[0], {ONE: fading.mask(last)})]
@@ -161,7 +161,7 @@ def test_playing_backwards_is_the_mirror_image_of_playing_forwards(policy):
     backwards, recalled_backwards = run(frames[::-1])
     assert [last - r.frame_index for r in backwards] == [r.frame_index for r in forwards]
     assert all(same(a, b) for a, b in zip(forwards, backwards, strict=True))
-    assert any(r.used_concept for r in forwards)
+    assert any(r.concept_queried for r in forwards)
     assert all(r.object_ids == (ONE, TWO) for r in forwards[6:])
     ours, theirs = recalled.recalls, recalled_backwards.recalls
     for (moment, recall), (reflected, reflection) in zip(ours, theirs, strict=True):

@@ -9,7 +9,7 @@ import torch
 from memory_cases import bank, maps, pointers, remembered
 from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
 
-from segment_concept.tracking.memory import Moment, Track
+from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import Candidate
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
@@ -76,14 +76,14 @@ def test_it_remembers_as_secs_memory_does():
     known = bank([0], [*range(1, 12), remembered(12, iou=0.1), remembered(13, presence=0.0), 14])
     ours, secs = TreeMemory(), ReliableMemory(slots=7, min_iou=0.1)
     for index in (1, 2, 14, 15):
-        recalls = [policy.recall(known, Moment(index)) for policy in (ours, secs)]
+        recalls = [policy.recall(known, PlaybackPosition(index)) for policy in (ours, secs)]
         assert maps(recalls[0]) == maps(recalls[1])
         assert pointers(recalls[0]) == pointers(recalls[1])
 
 
 def test_keys_are_longer_the_more_clearly_the_object_was_seen():
     tracked = [remembered(1, presence=3.0), remembered(2, presence=1.0), remembered(3, presence=12)]
-    recall = TreeMemory().recall(bank([0], tracked), Moment(4))
+    recall = TreeMemory().recall(bank([0], tracked), PlaybackPosition(4))
     assert maps(recall) == [(0, 6), (1, 2), (2, 1), (3, 0)]
     # The prompted frame counts as 10.
     scales = [m.key_scale for m in recall.maps]
@@ -93,13 +93,13 @@ def test_keys_are_longer_the_more_clearly_the_object_was_seen():
 
 
 def test_nothing_is_scaled_where_only_the_prompted_frame_is_recalled():
-    recall = TreeMemory().recall(bank([0], []), Moment(1))
+    recall = TreeMemory().recall(bank([0], []), PlaybackPosition(1))
     assert [m.key_scale for m in (*recall.maps, *recall.pointers)] == [1, 1]
 
 
 def test_a_pointer_that_is_alone_gets_the_smallest_factor():
     """As published: a range of one number is its beginning."""
-    recall = TreeMemory().recall(bank([0], [1]), Moment(2))
+    recall = TreeMemory().recall(bank([0], [1]), PlaybackPosition(2))
     assert [m.key_scale for m in recall.maps] == pytest.approx([1.05, 0.95])
     assert [p.key_scale for p in recall.pointers] == [0.95]
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from segment_concept.tracking.concept import ConceptRequest
-from segment_concept.tracking.memory import MemoryBank, Moment, Recall
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition, Recall
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
 from segment_concept.tracking.session import Session
 from segment_concept.types import Bitmap, Box, Frame, FrameResult, Mask, ObjectId, Points, Prompt
 
@@ -35,7 +35,7 @@ EVERY_POLICY: list[MemoryPolicy] = [RecentMemory(), ReliableMemory(), MotionMemo
 class Blob:
     """A square of 4x4 pixels that moves to the right and changes its colour."""
 
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     top: int = 0
     left: int = 0
     speed: int = 0
@@ -52,7 +52,7 @@ class Blob:
 
     def paint(self, rgb: Any, index: int) -> None:
         """Into `rgb`, as it looks on frame `index`."""
-        shade = np.array(self.colour) + index * np.array(self.drift)
+        shade = np.array(self.color) + index * np.array(self.drift)
         rgb[self.on(index)] = shade.clip(0, 255)
 
     def mask(self, index: int) -> Mask:
@@ -72,8 +72,8 @@ def endless(*blobs: Blob, length: int) -> Iterator[Frame]:
         yield Frame(index, rgb)
 
 
-def flat(colour: tuple[int, int, int], index: int = 0, size: tuple[int, int] = SIZE) -> Frame:
-    return Frame(index, np.full((*size, 3), colour, np.uint8))
+def flat(color: tuple[int, int, int], index: int = 0, size: tuple[int, int] = SIZE) -> Frame:
+    return Frame(index, np.full((*size, 3), color, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -133,26 +133,26 @@ class ColourSegmenter:
         self.proposed.append(
             Call(tuple(images), (None,) * len(images), tuple(recalls), tuple(concepts))
         )
-        colours = torch.stack(
+        colors = torch.stack(
             [
                 _recalled_colour(recall) if concept is None else concept
                 for recall, concept in zip(recalls, concepts, strict=True)
             ]
         )
-        distance = (features.levels[0][list(images)] - colours[:, :, None, None]).abs().sum(1)
+        distance = (features.levels[0][list(images)] - colors[:, :, None, None]).abs().sum(1)
         own = (distance < FAR).float()
         mean = (distance * own).sum((1, 2)) / own.sum((1, 2)).clamp(min=1)
         return _proposals((FAR - distance) / 4, 1 - mean / FAR)
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """(O, 4): mean colour, and 1 where the object is visible; the image lends itself."""
         own = (believed.logits > 0).float()
         count = own.sum((1, 2))[:, None]
         pictures = features.levels[0][list(images)]
-        colours = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
-        return torch.cat((colours, count.clamp(max=1)), dim=1), [features.levels[0]] * len(images)
+        colors = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
+        return torch.cat((colors, count.clamp(max=1)), dim=1), [features.levels[0]] * len(images)
 
 
 class Nothing(list[Any]):
@@ -180,8 +180,8 @@ def _proposals(logits: Tensor, quality: Tensor) -> Proposals:
 
 def _recalled_colour(recall: Recall) -> Tensor:
     seen = torch.stack([m.memory.features for m in recall.maps])
-    colours, visible = seen[:, :3], seen[:, 3:]
-    return (colours * visible).sum(0) / visible.sum(0)
+    colors, visible = seen[:, :3], seen[:, 3:]
+    return (colors * visible).sum(0) / visible.sum(0)
 
 
 def _shown(picture: Tensor, prompt: Prompt, before: Tensor | None) -> Tensor:
@@ -194,8 +194,8 @@ def _shown(picture: Tensor, prompt: Prompt, before: Tensor | None) -> Tensor:
         return torch.where(inside & (picture.sum(0) > 0), 10.0, -10.0)
     logits = torch.full(picture.shape[1:], -10.0) if before is None else before
     for (x, y), on in zip(prompt.xy, prompt.foreground, strict=True):
-        colour = picture[:, int(y), int(x)][:, None, None]
-        like = (FAR - (picture - colour).abs().sum(0)) / 4
+        color = picture[:, int(y), int(x)][:, None, None]
+        like = (FAR - (picture - color).abs().sum(0)) / 4
         logits = logits.maximum(like) if on else logits.minimum(-like)
     return logits
 
@@ -221,8 +221,8 @@ class RotatingConcept:
 
     def _concept(self, request: ConceptRequest) -> Tensor | None:
         first = request.keyframes[0]
-        colour = tuple(first.frame.rgb[first.mask].mean(axis=0).tolist())
-        return None if colour in self.unknown else torch.tensor(np.roll(colour, -1)).float()
+        color = tuple(first.frame.rgb[first.mask].mean(axis=0).tolist())
+        return None if color in self.unknown else torch.tensor(np.roll(color, -1)).float()
 
 
 @dataclass
@@ -230,9 +230,9 @@ class WatchedPolicy:
     """A policy that writes down every recall."""
 
     policy: MemoryPolicy
-    recalls: list[tuple[Moment, Recall]] = field(default_factory=list)
+    recalls: list[tuple[PlaybackPosition, Recall]] = field(default_factory=list)
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         self.recalls.append((moment, self.policy.recall(bank, moment)))
         return self.recalls[-1][1]
 

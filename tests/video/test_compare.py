@@ -16,9 +16,9 @@ from segment_concept.pipeline.compare import (
     run_compare,
     side_by_side,
 )
-from segment_concept.pipeline.memory_usage import held_bytes
-from segment_concept.pipeline.prompts import Shown
-from segment_concept.pipeline.track import Watch
+from segment_concept.pipeline.memory_usage import session_nbytes
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.track import RunMonitor
 from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
 from segment_concept.video.open import open_video
 
@@ -61,7 +61,7 @@ class MasksOnlySession(ColourSession):
 @pytest.fixture
 def job(tmp_path: Path) -> CompareJob:
     film = write_film(tmp_path / "film.mp4", Film(sound="aac"))
-    return CompareJob(open_video(film), (Shown(ONE, RED),), tmp_path / "out.mp4")
+    return CompareJob(open_video(film), (TimedPrompt(ONE, RED),), tmp_path / "out.mp4")
 
 
 def test_the_video_that_is_written_has_every_frame_twice_as_wide_and_the_sound(job):
@@ -92,7 +92,7 @@ def test_speed_and_what_is_remembered_are_measured(job):
 
 
 def test_objects_may_be_shown_on_different_frames(job):
-    later = replace(job, shown=(Shown(ONE, RED), Shown(TWO, GREEN, 7)))
+    later = replace(job, shown=(TimedPrompt(ONE, RED), TimedPrompt(TWO, GREEN, 7)))
     trackers = {"a": ColourTracker(), "b": ColourTracker()}
     found = run_compare(later, trackers)
     assert found.agreement[0, 1] == pytest.approx(1)
@@ -102,7 +102,7 @@ def test_objects_may_be_shown_on_different_frames(job):
 def test_what_was_done_is_kept_when_it_is_stopped(job):
     steps = iter([False] * 4 + [True])
     trackers = {"a": ColourTracker(), "b": ColourTracker()}
-    found = run_compare(job, trackers, Watch(should_stop=lambda: next(steps)))
+    found = run_compare(job, trackers, RunMonitor(should_stop=lambda: next(steps)))
     assert not found.finished
     assert found.frames == len(presentation_times(job.out)) == 5
 
@@ -113,7 +113,7 @@ def test_what_was_done_is_kept_when_it_is_stopped(job):
         ({"out": Path("out.avi")}, r"ends with \.mp4"),
         ({"out": Path("nowhere/out.mp4")}, "there is no folder nowhere"),
         ({"shown": ()}, "nothing to follow"),
-        ({"shown": (Shown(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
+        ({"shown": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_and_nothing_is_written(job, change, why, tmp_path):
@@ -136,7 +136,7 @@ def test_a_prompt_that_one_tracker_refuses_is_told_with_its_name(job):
     with pytest.raises(InputError, match="propagates: starts from masks"):
         run_compare(job, {"a": ColourTracker(), "propagates": MasksOnly()})
     assert not job.out.exists()
-    shown = (Shown(ONE, Mask(truth(0))),)
+    shown = (TimedPrompt(ONE, Mask(truth(0))),)
     run_compare(replace(job, shown=shown), {"a": ColourTracker(), "propagates": MasksOnly()})
 
 
@@ -187,4 +187,4 @@ def test_what_a_session_holds_is_counted_once_and_in_whole_storages():
     weights, shared = torch.zeros(1000), torch.zeros(10)
     tracker = Holding(None, weights)
     things = {"a": (shared, shared[:2]), "b": [np.zeros((4, 5), np.uint8)[:1], "text", None]}
-    assert held_bytes(Holding(tracker, things), tracker) == 40 + 20
+    assert session_nbytes(Holding(tracker, things), tracker) == 40 + 20

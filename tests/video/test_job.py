@@ -32,11 +32,11 @@ from segment_concept.ops import png
 from segment_concept.ops.rle import decode_rle
 from segment_concept.pipeline import outputs as recorder
 from segment_concept.pipeline import run_folder as output_folder
-from segment_concept.pipeline.outputs import Save
-from segment_concept.pipeline.prompts import Shown
-from segment_concept.pipeline.run_folder import IfExists, OutputError, claimed
+from segment_concept.pipeline.outputs import OutputFormat
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.run_folder import IfExists, OutputError, locked
 from segment_concept.pipeline.schedule import Direction
-from segment_concept.pipeline.track import TrackJob, Watch, run_track
+from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
@@ -48,7 +48,7 @@ ONE, TWO = ObjectId(1), ObjectId(2)
 RED_BOX, GREEN_BOX = Box(4, 12, 20, 28), Box(70, 44, 86, 60)
 GREEN_TRUTH = np.zeros((HEIGHT, WIDTH), np.bool_)
 GREEN_TRUTH[44:60, 70:86] = True
-EVERYTHING = frozenset(Save)
+EVERYTHING = frozenset(OutputFormat)
 
 
 def red_box(index: int) -> Box:
@@ -58,7 +58,7 @@ def red_box(index: int) -> Box:
 
 @pytest.fixture
 def job(film: Path, tmp_path: Path) -> TrackJob:
-    return TrackJob(open_video(film), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    return TrackJob(open_video(film), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
 
 
 def labels(path: Path) -> Any:
@@ -91,7 +91,7 @@ def test_the_compact_network_shares_the_cores_and_any_other_tracker_keeps_its_th
     job: TrackJob, compact: bool
 ) -> None:
     threads: list[int] = []
-    watch = Watch(on_frame=lambda done, total: threads.append(torch.get_num_threads()))
+    watch = RunMonitor(on_frame=lambda done, total: threads.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
@@ -149,7 +149,7 @@ def test_the_result_says_what_was_done_with_what_and_how_well(job: TrackJob) -> 
 
 
 def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
-    shown = (Shown(ONE, RED_BOX), Shown(TWO, Points.on((75, 50))))
+    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, Points.on((75, 50))))
     run_track(replace(job, shown=shown, save=EVERYTHING), ColourTracker())
     rle = json.loads((job.out / "rle.json").read_text())
     assert [f["frame"] for f in rle["frames"]] == list(range(20))
@@ -164,18 +164,18 @@ def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
             assert (own == 255 * mask).all()
         assert ((matte > 127) == (ids > 0)).all()
     assert presentation_times(job.out / "matte.mp4") == presentation_times(job.out / "overlay.mp4")
-    grey = next(open_video(job.out / "matte.mp4").frames()).rgb[..., 1]
-    assert grey[truth(0)].mean() > 200
-    assert grey[:8].mean() < 8
+    gray = next(open_video(job.out / "matte.mp4").frames()).rgb[..., 1]
+    assert gray[truth(0)].mean() > 200
+    assert gray[:8].mean() < 8
 
 
 def test_only_what_was_asked_for_is_written(job: TrackJob) -> None:
-    run_track(replace(job, save=frozenset({Save.RLE})), ColourTracker())
+    run_track(replace(job, save=frozenset({OutputFormat.RLE})), ColourTracker())
     assert sorted(p.name for p in job.out.iterdir()) == ["result.json", "rle.json"]
 
 
 def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
-    shown = (Shown(TWO, GREEN_BOX), Shown(ONE, Mask(truth(0))))
+    shown = (TimedPrompt(TWO, GREEN_BOX), TimedPrompt(ONE, Mask(truth(0))))
     run_track(replace(job, shown=shown), ColourTracker())
     for index in (0, 7, 19):
         ids = labels(job.out / "palette" / f"{index:05d}.png")
@@ -185,7 +185,7 @@ def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
 
 def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -> None:
     tracker = ColourTracker()
-    summary = run_track(replace(job, shown=(Shown(ONE, red_box(8), at=8),)), tracker)
+    summary = run_track(replace(job, shown=(TimedPrompt(ONE, red_box(8), at=8),)), tracker)
     # The second pass begins on the prompted frame, so that the next is compared with that one.
     assert tracker.stepped == [*range(9, 20), *range(8, -1, -1)]
     assert summary.frames == 20
@@ -200,7 +200,7 @@ def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -
     [(Direction.FORWARD, range(8, 20)), (Direction.BACKWARD, range(9))],
 )
 def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames: range) -> None:
-    shown = (Shown(ONE, red_box(8), at=Seconds(0.32)),)
+    shown = (TimedPrompt(ONE, red_box(8), at=Seconds(0.32)),)
     run_track(replace(job, shown=shown, direction=direction), ColourTracker())
     written = sorted(p.name for p in (job.out / "palette").iterdir())
     assert written == [f"{i:05d}.png" for i in frames]
@@ -209,7 +209,7 @@ def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames
 
 
 def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, film: Path) -> None:
-    shown = (Shown(ONE, red_box(3), at=3), Shown(TWO, GREEN_BOX, at=12))
+    shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
     run_track(replace(job, shown=shown, save=EVERYTHING), ColourTracker())
     result = result_of(job.out)
     assert [list(f["objects"]) for f in result["frames"]] == [["1", "2"]] * 20
@@ -224,14 +224,14 @@ def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, 
 
 
 def test_forward_only_an_object_shown_later_joins_there(job: TrackJob) -> None:
-    shown = (Shown(ONE, RED_BOX), Shown(TWO, GREEN_BOX, at=12))
+    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, GREEN_BOX, at=12))
     run_track(replace(job, shown=shown, direction=Direction.FORWARD), ColourTracker())
     frames = result_of(job.out)["frames"]
     assert [list(f["objects"]) for f in frames] == [["1"]] * 12 + [["1", "2"]] * 8
 
 
 def test_an_object_can_be_corrected_on_a_later_frame(job: TrackJob) -> None:
-    shown = (Shown(ONE, RED_BOX), Shown(ONE, GREEN_BOX, at=10))
+    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, GREEN_BOX, at=10))
     run_track(replace(job, shown=shown), ColourTracker())
     before, after = (labels(job.out / "palette" / f"{i:05d}.png") for i in (9, 11))
     assert overlap(before == 1, truth(9)) > 0.8
@@ -241,14 +241,14 @@ def test_an_object_can_be_corrected_on_a_later_frame(job: TrackJob) -> None:
 def test_masks_of_a_folder_of_images_have_the_images_names(tmp_path: Path) -> None:
     names = ["00000.png", "00005.png", "00015.png"]
     source = open_video(write_folder(tmp_path / "frames", names))
-    job = TrackJob(source, (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     run_track(job, ColourTracker())
     assert sorted(p.name for p in (job.out / "palette").iterdir()) == names
     assert len(presentation_times(job.out / "overlay.mp4")) == 3
 
 
 def test_a_live_source_is_followed_as_it_comes(film: Path, tmp_path: Path) -> None:
-    job = TrackJob(LiveVideo(str(film)), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(LiveVideo(str(film)), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     summary = run_track(job, ColourTracker())
     assert summary.finished
     assert 1 <= summary.frames <= 20  # what comes faster than it is tracked is left out
@@ -261,7 +261,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(job: TrackJob, tmp_path: Path, 
     run_track(whole, ColourTracker())
     part = replace(job, save=EVERYTHING)
     tracker = ColourTracker()
-    summary = run_track(part, tracker, Watch(should_stop=StopAfter(stop)))
+    summary = run_track(part, tracker, RunMonitor(should_stop=StopAfter(stop)))
     assert not summary.finished
     assert summary.frames == stop + 1
     stepped = len(tracker.stepped)
@@ -281,7 +281,7 @@ def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
     tracker = load(replace(find_recipe("sec_compact"), short_side=64))
     session, frames = tracker.session(), job.source.frames(0)
     expected = [session.prompt(next(frames), {ONE: RED_BOX}), *session.track(frames)]
-    assert not run_track(job, tracker, Watch(should_stop=StopAfter(7))).finished
+    assert not run_track(job, tracker, RunMonitor(should_stop=StopAfter(7))).finished
     assert run_track(replace(job, if_exists=IfExists.RESUME), tracker).finished
     for result in expected:
         found = labels(job.out / "palette" / f"{result.frame_index:05d}.png")
@@ -292,11 +292,11 @@ def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
 def test_a_run_in_both_directions_resumes_in_either(
     job: TrackJob, tmp_path: Path, stop: int
 ) -> None:
-    shown = (Shown(ONE, red_box(3), at=3), Shown(TWO, GREEN_BOX, at=12))
+    shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
     whole = replace(job, shown=shown, save=EVERYTHING, out=tmp_path / "whole")
     run_track(whole, ColourTracker())
     part = replace(whole, out=tmp_path / "part", if_exists=IfExists.RESUME)
-    while not run_track(part, ColourTracker(), Watch(should_stop=StopAfter(stop))).finished:
+    while not run_track(part, ColourTracker(), RunMonitor(should_stop=StopAfter(stop))).finished:
         pass
     assert everything_in(part.out) == everything_in(whole.out)
     times = presentation_times(part.out / "overlay.mp4")
@@ -304,7 +304,7 @@ def test_a_run_in_both_directions_resumes_in_either(
 
 
 def test_what_was_computed_before_a_stop_is_whole(job: TrackJob) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(6)))
+    run_track(job, ColourTracker(), RunMonitor(should_stop=StopAfter(6)))
     assert len(list((job.out / "palette").glob("*.png"))) == 7
     assert len(presentation_times(job.out / "overlay.mp4")) == 7
     assert result_of(job.out)["finished"] is False
@@ -317,7 +317,7 @@ def test_a_session_that_cannot_be_stored_is_played_again_without_writing(
 ) -> None:
     whole = replace(job, out=tmp_path / "whole")
     run_track(whole, Forgetful())
-    run_track(job, Forgetful(), Watch(should_stop=StopAfter(6)))
+    run_track(job, Forgetful(), RunMonitor(should_stop=StopAfter(6)))
     before = {p.name: p.stat().st_mtime_ns for p in (job.out / "palette").iterdir()}
     tracker = Forgetful()
     run_track(replace(job, if_exists=IfExists.RESUME), tracker)
@@ -340,7 +340,7 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
     whole = replace(job, out=tmp_path / "whole")
     run_track(whole, ColourTracker())
     with pytest.raises(KilledError):
-        run_track(job, ColourTracker(), Watch(on_frame=kill, save_every=0.0))
+        run_track(job, ColourTracker(), RunMonitor(on_frame=kill, save_every=0.0))
     summary = run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
     assert summary.stepped < 10
     assert everything_in(job.out) == everything_in(whole.out)
@@ -350,14 +350,14 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
 
 @pytest.mark.parametrize("file", ["checkpoint.pt", "request.json"])
 def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    run_track(job, ColourTracker(), RunMonitor(should_stop=StopAfter(5)))
     (job.out / ".resume" / file).write_bytes(b"rubbish")
     with pytest.raises(InputError, match=f"{file} is damaged.*--overwrite"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
 
 
 def test_a_state_file_can_run_no_code(job: TrackJob) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    run_track(job, ColourTracker(), RunMonitor(should_stop=StopAfter(5)))
     torch.save({"format": 1, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
     with pytest.raises(InputError, match="is damaged"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
@@ -380,8 +380,8 @@ def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"shown": (Shown(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
-        ({"save": frozenset({Save.RLE})}, "outputs"),
+        ({"shown": (TimedPrompt(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
+        ({"save": frozenset({OutputFormat.RLE})}, "outputs"),
         ({"direction": Direction.FORWARD}, "direction"),
         ({"provenance": {"recipe": {"name": "other"}}}, "recipe"),
         ({"provenance": {"weights": "other"}}, "weights"),
@@ -391,7 +391,7 @@ def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
 def test_another_run_cannot_be_resumed(
     job: TrackJob, change: dict[str, Any], what: str, stop: int
 ) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(stop)))
+    run_track(job, ColourTracker(), RunMonitor(should_stop=StopAfter(stop)))
     before = everything_in(job.out)
     other = replace(job, if_exists=IfExists.RESUME, **change)
     with pytest.raises(InputError, match=f"another {what}.*--overwrite"):
@@ -408,7 +408,7 @@ def test_a_result_is_not_overwritten_unasked(job: TrackJob) -> None:
 
 
 def test_an_interrupted_run_is_not_begun_again_unasked(job: TrackJob) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    run_track(job, ColourTracker(), RunMonitor(should_stop=StopAfter(5)))
     with pytest.raises(InputError, match=r"not ended.*--resume"):
         run_track(job, ColourTracker())
 
@@ -437,7 +437,7 @@ def test_a_file_cannot_be_the_output_folder(job: TrackJob) -> None:
 
 
 def test_two_runs_cannot_write_to_one_folder(job: TrackJob) -> None:
-    with claimed(job.out, IfExists.REFUSE):
+    with locked(job.out, IfExists.REFUSE):
         for if_exists in (IfExists.RESUME, IfExists.OVERWRITE):
             with pytest.raises(InputError, match="another run is writing"):
                 run_track(replace(job, if_exists=if_exists), ColourTracker())
@@ -457,7 +457,7 @@ def test_a_full_disk_keeps_what_was_written_and_can_be_resumed(
 
     monkeypatch.setattr(recorder, "write_whole", full)
     with pytest.raises(OutputError, match=r"full.*--resume"):
-        run_track(job, ColourTracker(), Watch(save_every=0.0))
+        run_track(job, ColourTracker(), RunMonitor(save_every=0.0))
     assert {f"{i:05d}.png" for i in range(11)} <= {p.name for p in (job.out / "palette").iterdir()}
     monkeypatch.setattr(recorder, "write_whole", original)
     run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
@@ -497,7 +497,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused(
 def test_a_damaged_frame_is_left_out_and_masks_go_on(tmp_path: Path) -> None:
     whole = write_film(tmp_path / "a.mov", Film("mjpeg", pixels="yuvj420p"))
     source = open_video(damaged(whole, tmp_path / "b.mov", {9}))
-    job = TrackJob(source, (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     summary = run_track(job, ColourTracker())
     assert summary.skipped == (9,)
     assert result_of(job.out)["damaged_frames"] == [9]
@@ -526,7 +526,7 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
             assert original is not None
             return Session(self)
 
-    job = TrackJob(open_video(folder), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(open_video(folder), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     with pytest.raises(InputError, match="frame 4 is of another size"):
         run_track(job, Strict())
     assert len(list((job.out / "palette").iterdir())) == 4
@@ -540,16 +540,22 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
     ("shown", "why"),
     [
         ((), "nothing to follow"),
-        ((Shown(ONE, RED_BOX), Shown(ONE, Points.on((5, 5)))), "shown twice on frame 0"),
-        ((Shown(ONE, Points.on((96, 10))),), r"object 1: the point \(96, 10\) lies outside"),
-        ((Shown(TWO, Box(200, 200, 220, 220)),), "object 2: the box .* lies outside"),
-        ((Shown(ONE, Mask(np.ones((10, 10), bool))),), "the mask is 10x10 but frame 0 is 96x64"),
-        ((Shown(ONE, RED_BOX, at=20),), "no frame 20"),
-        ((Shown(ONE, RED_BOX, at=Seconds(0.8)),), "0.80 s long"),
+        (
+            (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, Points.on((5, 5)))),
+            "shown twice on frame 0",
+        ),
+        ((TimedPrompt(ONE, Points.on((96, 10))),), r"object 1: the point \(96, 10\) lies outside"),
+        ((TimedPrompt(TWO, Box(200, 200, 220, 220)),), "object 2: the box .* lies outside"),
+        (
+            (TimedPrompt(ONE, Mask(np.ones((10, 10), bool))),),
+            "the mask is 10x10 but frame 0 is 96x64",
+        ),
+        ((TimedPrompt(ONE, RED_BOX, at=20),), "no frame 20"),
+        ((TimedPrompt(ONE, RED_BOX, at=Seconds(0.8)),), "0.80 s long"),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_written(
-    job: TrackJob, shown: tuple[Shown, ...], why: str
+    job: TrackJob, shown: tuple[TimedPrompt, ...], why: str
 ) -> None:
     with pytest.raises(InputError, match=why):
         run_track(replace(job, shown=shown), ColourTracker())
@@ -588,16 +594,16 @@ def test_memory_does_not_grow_with_the_video(
         if done in (15, 35, 55):
             most = max(most, sum(type(thing) is Frame for thing in gc.get_objects()))
 
-    job = TrackJob(source, (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     gc.collect()
     before = sum(type(thing) is Frame for thing in gc.get_objects())
-    run_track(job, ColourTracker(), Watch(on_frame=count))
+    run_track(job, ColourTracker(), RunMonitor(on_frame=count))
     assert most - before <= 12  # 4 ahead, 2 behind, and those in hand
 
 
 def test_progress_is_told_frame_by_frame(job: TrackJob) -> None:
     told: list[tuple[int, int | None]] = []
-    watch = Watch(on_frame=lambda done, total: told.append((done, total)))
-    shown = (Shown(ONE, red_box(8), at=8),)
+    watch = RunMonitor(on_frame=lambda done, total: told.append((done, total)))
+    shown = (TimedPrompt(ONE, red_box(8), at=8),)
     run_track(replace(job, shown=shown), ColourTracker(), watch)
     assert told == [(i, 21) for i in range(1, 22)]

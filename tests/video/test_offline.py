@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from segment_concept.ops.rle import encode_rle
-from segment_concept.pipeline.journal import Journal, JournalIndex, Record, Sighting
+from segment_concept.pipeline.journal import FrameRecord, Journal, JournalIndex, ObjectRecord
 from segment_concept.pipeline.offline import TwoPasses, run_offline, track_offline
-from segment_concept.pipeline.outputs import Save
-from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.outputs import OutputFormat
+from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.run_folder import IfExists
 from segment_concept.pipeline.schedule import Direction
-from segment_concept.pipeline.track import TrackJob, Watch
+from segment_concept.pipeline.track import RunMonitor, TrackJob
 from segment_concept.pipeline.voting import FusedTracker, fuse
 from segment_concept.shots.adaptive import first_frames
 from segment_concept.tracking.offline import Shots
@@ -48,7 +48,7 @@ NO_CUTS = TwoPasses(lambda frames: [])
 class Toy:
     """A video that is painted as it is played, and counts which of its frames are alive."""
 
-    colours: list[tuple[int, int, int]]  # of the object, frame by frame
+    colors: list[tuple[int, int, int]]  # of the object, frame by frame
     name: str = "toy"
     played: list[int] = field(default_factory=list)
     most_alive: int = 0
@@ -56,10 +56,10 @@ class Toy:
 
     @property
     def info(self) -> VideoInfo:
-        return VideoInfo(SIZE, Fraction(25), Fraction(1, 25), len(self.colours))
+        return VideoInfo(SIZE, Fraction(25), Fraction(1, 25), len(self.colors))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        return (self._frame(i) for i in range(start, len(self.colours)))
+        return (self._frame(i) for i in range(start, len(self.colors)))
 
     def backwards(self, start: int) -> Iterator[Frame]:
         return (self._frame(i) for i in range(start, -1, -1))
@@ -77,7 +77,7 @@ class Toy:
 
     def _frame(self, index: int) -> Frame:
         rgb = np.zeros((*SIZE, 3), np.uint8).view(_Pixels)
-        rgb[self.truth(index)] = self.colours[index]
+        rgb[self.truth(index)] = self.colors[index]
         self._alive.add(rgb)
         self.most_alive = max(self.most_alive, len(self._alive))
         return Frame(index, rgb)
@@ -202,17 +202,17 @@ def test_an_iterator_that_is_closed_early_removes_its_records(
     assert not any(tmp_path.iterdir())
 
 
-def sighting(presence: float, quality: float, columns: int, object_id: int = 1) -> Sighting:
+def sighting(presence: float, quality: float, columns: int, object_id: int = 1) -> ObjectRecord:
     mask = np.zeros(SIZE, np.bool_)
     mask[:, :columns] = True
-    return Sighting(object_id, presence, quality, int(mask.sum()), encode_rle(mask))
+    return ObjectRecord(object_id, presence, quality, int(mask.sum()), encode_rle(mask))
 
 
-def record(*objects: Sighting, frame: int = 0, asked: bool = False) -> Record:
-    return Record(frame, "0", None, SIZE, asked, None, objects)
+def record(*objects: ObjectRecord, frame: int = 0, asked: bool = False) -> FrameRecord:
+    return FrameRecord(frame, "0", None, SIZE, asked, None, objects)
 
 
-def areas(*records: Record, known: tuple[int, ...] = (1, 2)) -> dict[int, int]:
+def areas(*records: FrameRecord, known: tuple[int, ...] = (1, 2)) -> dict[int, int]:
     return {s.id: s.area // SIZE[0] for s in fuse(None, records, known)}
 
 
@@ -241,7 +241,7 @@ def test_where_objects_meet_the_surer_one_has_the_pixels(tmp_path: Path):
 def test_an_object_is_there_where_most_passes_see_it():
     empty, small, large = (record(sighting(0.6, 0.5, columns)) for columns in (0, 2, 3))
 
-    def seen(first: Record, *directions: Record) -> int:
+    def seen(first: FrameRecord, *directions: FrameRecord) -> int:
         return fuse(first, directions, known=())[0].area // SIZE[0]
 
     assert seen(empty, small, empty) == 0
@@ -277,7 +277,7 @@ def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: 
     toy = Toy([(0, 0, 0)] * 3)
     results = list(session.track(toy.frames()))
     assert [r.object_ids for r in results] == [(ONE,), (ONE,), ()]
-    assert [r.used_concept for r in results] == [True, False, False]
+    assert [r.concept_queried for r in results] == [True, False, False]
     assert [r.cut for r in results] == [False, False, True]
     assert int(results[0].mask(ONE).sum()) == 2 * SIZE[0]
     with pytest.raises(InputError, match="tracked already"):
@@ -286,7 +286,7 @@ def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: 
 
 @pytest.fixture
 def job(film: Path, tmp_path: Path) -> TrackJob:
-    return TrackJob(open_video(film), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    return TrackJob(open_video(film), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
 
 
 def everything_in(out: Path) -> dict[str, bytes]:
@@ -325,10 +325,10 @@ def test_the_job_writes_what_others_write_and_says_which_shots_and_keyframes_the
 def test_wherever_it_is_stopped_a_resumed_run_ends_as_an_undisturbed_one(
     job: TrackJob, tmp_path: Path, stop: int
 ):
-    job = replace(job, save=frozenset({Save.PALETTE, Save.RLE}))
+    job = replace(job, save=frozenset({OutputFormat.PALETTE, OutputFormat.RLE}))
     whole = replace(job, out=tmp_path / "whole")
     run_offline(whole, ColourTracker(), HOW)
-    stopped = run_offline(job, ColourTracker(), HOW, Watch(should_stop=StopAfter(stop)))
+    stopped = run_offline(job, ColourTracker(), HOW, RunMonitor(should_stop=StopAfter(stop)))
     assert not stopped.finished
     tracker = ColourTracker()
     assert run_offline(replace(job, if_exists=IfExists.RESUME), tracker, HOW).finished
@@ -340,7 +340,7 @@ def test_wherever_it_is_stopped_a_resumed_run_ends_as_an_undisturbed_one(
 
 
 def test_a_stopped_run_can_be_replaced(job: TrackJob):
-    run_offline(job, ColourTracker(), HOW, Watch(should_stop=StopAfter(45)))
+    run_offline(job, ColourTracker(), HOW, RunMonitor(should_stop=StopAfter(45)))
     assert run_offline(replace(job, if_exists=IfExists.OVERWRITE), ColourTracker(), HOW).finished
     assert not (job.out / ".resume").exists()
 
@@ -354,7 +354,7 @@ def test_a_finished_result_is_not_made_again(job: TrackJob):
 
 def test_progress_only_grows_and_ends_where_it_said_it_would(job: TrackJob):
     told: list[tuple[int, int | None]] = []
-    run_offline(job, ColourTracker(), HOW, Watch(on_frame=lambda *at: told.append(at)))
+    run_offline(job, ColourTracker(), HOW, RunMonitor(on_frame=lambda *at: told.append(at)))
     done = [at for at, _ in told]
     assert done == sorted(done)
     assert {total for _, total in told} == {done[-1]}

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, write_film
 
-from segment_concept.ops.color import PALETTE, colour_of
-from segment_concept.ops.png import grey_png, mask_png, palette_png
+from segment_concept.ops.color import PALETTE, color_of
+from segment_concept.ops.png import gray_png, mask_png, palette_png
 from segment_concept.runtime.files import write_whole
 from segment_concept.types import Frame
 from segment_concept.video import encode
@@ -35,8 +35,8 @@ def test_the_palette_is_that_of_davis() -> None:
     first = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128)]
     assert [tuple(c) for c in PALETTE[:6].tolist()] == first
     assert PALETTE[15].tolist() == [192, 128, 128]  # a person, in PASCAL VOC's colour map
-    assert colour_of(1) == (128, 0, 0)
-    assert colour_of(256) == (128, 0, 0)
+    assert color_of(1) == (128, 0, 0)
+    assert color_of(256) == (128, 0, 0)
 
 
 def test_a_palette_image_holds_the_ids_and_the_colours() -> None:
@@ -50,23 +50,23 @@ def test_a_palette_image_holds_the_ids_and_the_colours() -> None:
 def test_mask_and_grey_images_hold_what_they_were_given() -> None:
     mask = truth(0)
     assert (np.asarray(Image.open(io.BytesIO(mask_png(mask)))) == 255 * mask).all()
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    assert (np.asarray(Image.open(io.BytesIO(grey_png(grey)))) == grey).all()
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert (np.asarray(Image.open(io.BytesIO(gray_png(gray)))) == gray).all()
 
 
 def test_an_overlay_tints_the_object_outlines_it_and_leaves_the_rest() -> None:
-    grey = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
-    drawn = overlay(grey, [(1, truth(0))])
+    gray = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    drawn = overlay(gray, [(1, truth(0))])
     inside, outside = drawn[20, 12], drawn[40, 60]
     assert inside.tolist() == [114, 50, 50]
     assert outside.tolist() == [100, 100, 100]
     assert np.abs(drawn[12, 12].astype(int) - (128, 0, 0)).max() < 12
-    assert (grey == 100).all()
+    assert (gray == 100).all()
 
 
 def test_an_absent_object_leaves_no_mark() -> None:
-    grey = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
-    assert (overlay(grey, [(1, np.zeros((HEIGHT, WIDTH), bool))]) == grey).all()
+    gray = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    assert (overlay(gray, [(1, np.zeros((HEIGHT, WIDTH), bool))]) == gray).all()
 
 
 def test_a_file_is_written_whole_or_not_at_all(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segment_concept.ops.color import PALETTE
 from segment_concept.pipeline.prompts import (
-    Shown,
+    TimedPrompt,
     parse_box,
     parse_point,
     read_mask,
@@ -110,8 +110,8 @@ def test_black_and_white_and_sixteen_bits_are_read(tmp_path: Path) -> None:
 
 
 def test_a_grey_picture_saved_in_colour_is_read(tmp_path: Path) -> None:
-    grey = np.where(IDS > 0, 255, 0).astype(np.uint8)
-    path = grey_image(tmp_path / "m.png", np.stack([grey] * 3, axis=2))
+    gray = np.where(IDS > 0, 255, 0).astype(np.uint8)
+    path = grey_image(tmp_path / "m.png", np.stack([gray] * 3, axis=2))
     assert (read_masks(path)[ONE].bitmap == (IDS > 0)).all()
 
 
@@ -160,8 +160,10 @@ def test_a_prompts_file_shows_objects_in_all_ways(tmp_path: Path) -> None:
         {"object": 5, "mask": "m.png"},
     ]
     shown = read_prompts(prompts_file(tmp_path / "p.json", {"prompts": entries}))
-    assert shown[0] == Shown(ONE, Box(1, 2, 3, 4))
-    assert shown[1] == Shown(ObjectId(3), Points(((5, 6), (7, 8)), (True, False)), Seconds(1.5))
+    assert shown[0] == TimedPrompt(ONE, Box(1, 2, 3, 4))
+    assert shown[1] == TimedPrompt(
+        ObjectId(3), Points(((5, 6), (7, 8)), (True, False)), Seconds(1.5)
+    )
     assert shown[2].prompt == Points(((2, 2),), (True,), Box(0, 0, 5, 5))
     assert shown[2].at == 12
     assert isinstance(shown[3].prompt, Mask)

@@ -164,23 +164,23 @@ class ColourSession:
     was not resumed exactly gives other scores."""
 
     tracker: "ColourTracker"
-    colours: dict[ObjectId, torch.Tensor] = field(default_factory=dict)
+    colors: dict[ObjectId, torch.Tensor] = field(default_factory=dict)
     shown: dict[ObjectId, dict[int, torch.Tensor]] = field(default_factory=dict)
     steps: int = 0
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
-        return tuple(self.colours)
+        return tuple(self.colors)
 
     def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
         for object_id, prompt in prompts.items():
             check_prompt(prompt, frame)
             inside = frame.rgb[_pixels(prompt, frame)].astype(np.float32)
-            self.colours[object_id] = torch.from_numpy(np.median(inside, axis=0))
+            self.colors[object_id] = torch.from_numpy(np.median(inside, axis=0))
         return self._see(frame, tuple(prompts))
 
     def step(self, frame: Frame) -> FrameResult:
-        if not self.colours:
+        if not self.colors:
             raise InputError("nothing to track: call prompt() before step()")
         self.tracker.stepped.append(frame.index)
         self.steps += 1
@@ -189,19 +189,19 @@ class ColourSession:
             mask = result.mask(object_id)
             if mask.any():
                 seen = torch.from_numpy(frame.rgb[mask].astype(np.float32).mean(axis=0))
-                self.colours[object_id] = 0.9 * self.colours[object_id] + 0.1 * seen
+                self.colors[object_id] = 0.9 * self.colors[object_id] + 0.1 * seen
             result.presence[row] = float(mask.any()) * (1 - 1 / (2 + self.steps))
-        return replace(result, used_concept=self.steps % 5 == 0)
+        return replace(result, concept_queried=self.steps % 5 == 0)
 
     def track(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         return map(self.step, frames)
 
     def remove(self, object_id: ObjectId) -> None:
-        del self.colours[object_id]
+        del self.colors[object_id]
 
     def _see(self, frame: Frame, ids: tuple[ObjectId, ...]) -> FrameResult:
         pixels = torch.from_numpy(frame.rgb.astype(np.float32))
-        far = torch.stack([(pixels - self.colours[i]).norm(dim=2) for i in ids])
+        far = torch.stack([(pixels - self.colors[i]).norm(dim=2) for i in ids])
         logits = (NEAR - far) / 8
         inside = (logits > 0).flatten(1)
         quality = torch.where(inside, logits.flatten(1), 0).sum(1) / inside.sum(1).clamp(min=1)

@@ -67,7 +67,7 @@ def _with_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class FrameTransform:
     """How one video meets a network: its size, the resized size, the padding to whole strides."""
 
     video: tuple[int, int]  # (H, W)
@@ -75,7 +75,7 @@ class Fit:
     padding: tuple[int, int, int, int]  # left, right, top, bottom; centred, the rest after
 
     @classmethod
-    def of(cls, video: tuple[int, int], resize: Resize) -> "Fit":
+    def of(cls, video: tuple[int, int], resize: Resize) -> "FrameTransform":
         """Raises InputError for a video too elongated to look at."""
         if max(video) > MOST_ELONGATED * min(video):
             height, width = video

@@ -21,7 +21,7 @@ class Parts:
     long: Tokens  # prototypes that stand for forgotten working tokens
 
 
-class Keeper(Protocol):
+class RetentionPolicy(Protocol):
     """Decides what stays after a frame was added."""
 
     def keep(self, parts: Parts) -> Parts:
@@ -30,7 +30,7 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Everything:
+class KeepEverything:
     """XMem without long-term memory: as published, working memory grows without bound."""
 
     def keep(self, parts: Parts) -> Parts:

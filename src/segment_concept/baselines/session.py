@@ -10,17 +10,17 @@ from torch import Tensor
 from segment_concept.baselines.cutie.network import CutieNetwork
 from segment_concept.baselines.propagation import (
     BetweenMemories,
+    ImageFeatures,
     Propagation,
     PropagationNetwork,
     Settings,
-    Sight,
     Staggered,
     State,
 )
-from segment_concept.baselines.resize import Fit, ScaleTo, ShrinkTo
+from segment_concept.baselines.resize import FrameTransform, ScaleTo, ShrinkTo
 from segment_concept.baselines.retention import (
     AboveLeastUsed,
-    Everything,
+    KeepEverything,
     LongTerm,
     MostUsed,
     NewestFrames,
@@ -57,7 +57,7 @@ class _Current:
     """The frame processed last, with what is needed to process it again with more prompts."""
 
     index: int
-    sight: Sight
+    sight: ImageFeatures
     before: State | None  # what was known when the frame came
     given: Mapping[ObjectId, Tensor]  # masks (H, W), padded
     probabilities: Tensor  # (O + 1, H, W) padded, background first
@@ -74,7 +74,7 @@ class PropagationSession:
 
     tracker: PropagationTracker
     state: State | None = None
-    fit: Fit | None = None  # set by the first frame
+    fit: FrameTransform | None = None  # set by the first frame
     current: _Current | None = field(default=None, repr=False)
 
     @property
@@ -94,7 +94,7 @@ class PropagationSession:
                 object below 1; or several objects, and weights that are for a single one.
         """
         masks = self._masks(frame, prompts)
-        self._check_company(masks)
+        self._check_object_count(masks)
         fit = self._fit(frame)
         current = self.current
         if current is not None and current.index == frame.index:
@@ -159,7 +159,7 @@ class PropagationSession:
             masks[object_id] = prompt
         return masks
 
-    def _check_company(self, shown: Iterable[ObjectId]) -> None:
+    def _check_object_count(self, shown: Iterable[ObjectId]) -> None:
         """Weights for single objects would lose one of two without a word."""
         together = {*self.object_ids, *shown}
         if len(together) > 1 and not self.tracker.network.sees_others:
@@ -170,9 +170,9 @@ class PropagationSession:
                 "for several objects"
             )
 
-    def _fit(self, frame: Frame) -> Fit:
+    def _fit(self, frame: Frame) -> FrameTransform:
         if self.fit is None:
-            self.fit = Fit.of(frame.size, self.tracker.settings.resize)
+            self.fit = FrameTransform.of(frame.size, self.tracker.settings.resize)
         if self.fit.video != frame.size:
             (h, w), (h0, w0) = frame.size, self.fit.video
             raise InputError(
@@ -181,15 +181,15 @@ class PropagationSession:
             )
         return self.fit
 
-    def _look(self, frame: Frame, fit: Fit) -> Sight:
+    def _look(self, frame: Frame, fit: FrameTransform) -> ImageFeatures:
         network = self.tracker.network
         rgb = torch.tensor(np.ascontiguousarray(frame.rgb), device=network.device)
-        return network.look(network.prepare(fit.picture(rgb), fit))
+        return network.encode_image(network.prepare(fit.picture(rgb), fit))
 
     def _advance(
         self,
         frame: Frame,
-        sight: Sight,
+        sight: ImageFeatures,
         before: State | None,
         given: Mapping[ObjectId, Tensor],
     ) -> None:
@@ -263,7 +263,7 @@ def xmem_settings() -> Settings:
 
 def xmem_short_video_settings() -> Settings:
     """XMem without long-term memory. Its memory grows with the video."""
-    return Settings(keeper=Everything(), rhythm=BetweenMemories(), resize=ScaleTo(480))
+    return Settings(keeper=KeepEverything(), rhythm=BetweenMemories(), resize=ScaleTo(480))
 
 
 def cutie_tracker(network: CutieNetwork, settings: Settings | None = None) -> PropagationTracker:

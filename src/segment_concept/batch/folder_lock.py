@@ -15,7 +15,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network disks
 
 
 @contextmanager
-def claimed(folder: Path, shard: Shard) -> Iterator[None]:
+def locked(folder: Path, shard: Shard) -> Iterator[None]:
     """Keep others from doing the same work in this folder; given back even by a kill.
 
     Raises:

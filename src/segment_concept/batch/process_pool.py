@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import cast
 
-from segment_concept.batch.pool import News, Opener, Unit, WorkerError
+from segment_concept.batch.pool import Unit, WorkerError, WorkerEvent, WorkerFactory
 from segment_concept.types import SegmentConceptError
 
 _PATIENCE = 5.0  # seconds that a worker has to end by itself
@@ -29,54 +29,54 @@ class _Worker:
     busy: bool = False
 
 
-class Processes:
+class ProcessPool:
     """Workers that are processes of this machine; each keeps its model between units."""
 
-    def __init__(self, opener: Opener, size: int) -> None:
+    def __init__(self, opener: WorkerFactory, size: int) -> None:
         self.size = size
         self._opener = opener
         # Spawned, not forked: the caller may hold threads and a GPU.
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, _Worker] = {}
 
-    def give(self, place: int, unit: Unit) -> None:
+    def give(self, worker_index: int, unit: Unit) -> None:
         """Send the unit, to a new process if need be."""
-        worker = self._workers.get(place)
+        worker = self._workers.get(worker_index)
         if worker is None or not worker.process.is_alive():
-            worker = self._workers[place] = self._start(place)
+            worker = self._workers[worker_index] = self._start(worker_index)
         worker.busy = True
         with suppress(BrokenPipeError):  # it has just died: `wait` will say so
             worker.line.send(unit)
 
-    def _start(self, place: int) -> _Worker:
+    def _start(self, worker_index: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         # Not daemons: a worker may have processes of its own (to decode, say).
-        process = self._context.Process(target=_serve, args=(self._opener, place, theirs))
+        process = self._context.Process(target=_serve, args=(self._opener, worker_index, theirs))
         process.start()
         theirs.close()
         return _Worker(process, cast("Connection[Unit, _Answer]", ours))
 
-    def wait(self) -> list[News]:
+    def wait(self) -> list[WorkerEvent]:
         """Sleep until a process has answered or ended."""
-        busy = {place: w for place, w in self._workers.items() if w.busy}
+        busy = {worker_index: w for worker_index, w in self._workers.items() if w.busy}
         ready = set(wait([x for w in busy.values() for x in (w.line, w.process.sentinel)]))
         return [
-            self._hear(place, worker)
-            for place, worker in busy.items()
+            self._hear(worker_index, worker)
+            for worker_index, worker in busy.items()
             if worker.line in ready or worker.process.sentinel in ready
         ]
 
-    def _hear(self, place: int, worker: _Worker) -> News:
+    def _hear(self, worker_index: int, worker: _Worker) -> WorkerEvent:
         worker.busy = False
         try:
             answer = worker.line.recv()
         except (EOFError, OSError):
             worker.process.join()
-            del self._workers[place]
-            return News(place, lost=_cause(worker.process.exitcode))
+            del self._workers[worker_index]
+            return WorkerEvent(worker_index, lost=_cause(worker.process.exitcode))
         if answer.error:
             raise WorkerError(answer.error)
-        return News(place, answer.result)
+        return WorkerEvent(worker_index, answer.result)
 
     def close(self) -> None:
         """Let idle processes go and end busy ones."""
@@ -100,7 +100,7 @@ def _cause(exit_code: int | None) -> str:
     return f"its process ended with exit code {exit_code}"
 
 
-def _serve(opener: Opener, place: int, line: "Connection[_Answer, Unit]") -> None:
+def _serve(opener: WorkerFactory, worker_index: int, line: "Connection[_Answer, Unit]") -> None:
     """A worker's life: wait for a unit, work, answer, until the line is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -111,7 +111,7 @@ def _serve(opener: Opener, place: int, line: "Connection[_Answer, Unit]") -> Non
         except (EOFError, OSError):
             return
         try:
-            work = work or opener(place)
+            work = work or opener(worker_index)
             answer = _Answer(work(unit))
         except SegmentConceptError as error:
             answer = _Answer(error=str(error))

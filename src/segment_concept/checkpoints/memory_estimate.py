@@ -47,7 +47,7 @@ class SecPlacement:
 
 
 @dataclass(frozen=True, slots=True)
-class SecBulk:
+class SecSizes:
     """How large a SeC model is: numbers in each part's weights, and the shapes of its work."""
 
     segmenter: int
@@ -60,7 +60,7 @@ class SecBulk:
     @classmethod
     def of(
         cls, segmenter: Shapes, concept: Shapes, sizes: Sam2Sizes, size: ConceptSize
-    ) -> "SecBulk":
+    ) -> "SecSizes":
         """Counted from the shapes of the weights, under published names or ours."""
         counts = dict.fromkeys(("vision", "decoder", "language"), 0)
         for name, shape in concept.items():
@@ -116,7 +116,7 @@ def free_bytes(device: str) -> int | None:
     return free
 
 
-def check_room(bulk: SecBulk, placement: SecPlacement) -> None:
+def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
     """Refuse to load what does not fit.
 
     Raises:
@@ -130,7 +130,7 @@ def check_room(bulk: SecBulk, placement: SecPlacement) -> None:
             continue
         fitting = [
             f"{how} ({_gib(other)})"
-            for how, way in other_ways(placement)
+            for how, way in smaller_placements(placement)
             if (other := bulk.bytes_on(device, way)) <= free
         ]
         raise InputError(
@@ -141,7 +141,7 @@ def check_room(bulk: SecBulk, placement: SecPlacement) -> None:
         )
 
 
-def other_ways(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
+def smaller_placements(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
     """Ways to need less, the mildest first."""
     ways = []
     half = placement

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from segment_concept.baselines import PUBLISHED as PROPAGATION
-from segment_concept.checkpoints.load import number_type, sec_placement
+from segment_concept.checkpoints.load import sec_placement, torch_dtype
 from segment_concept.checkpoints.memory_estimate import (
     SPARE,
-    SecBulk,
+    SecSizes,
     Shapes,
-    other_ways,
     segmenting,
+    smaller_placements,
 )
 from segment_concept.checkpoints.propagation import NAMES
 from segment_concept.checkpoints.sam2.load import HUB_NAMES
@@ -64,8 +64,8 @@ def _sam2(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     histories = recipe.policy.paths if isinstance(recipe.policy, TreeMemory) else 1
     with torch.device("meta"):
         weights = sum(t.numel() for t in Sam2Network(sizes).state_dict().values())
-    numbers = weights + segmenting(sizes, histories)
-    return (Need("", int(numbers * number_type(recipe.numbers, device).itemsize)),)
+    dtype = weights + segmenting(sizes, histories)
+    return (Need("", int(dtype * torch_dtype(recipe.dtype, device).itemsize)),)
 
 
 def _sec(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
@@ -73,15 +73,15 @@ def _sec(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
         return ()
     placement = sec_placement(recipe, device, device)
     bulk = _sec_4b()
-    ways = (("", placement), *other_ways(placement))
+    ways = (("", placement), *smaller_placements(placement))
     return tuple(Need(how, bulk.bytes_on(str(device), way)) for how, way in ways)
 
 
-def _sec_4b() -> SecBulk:
+def _sec_4b() -> SecSizes:
     size = with_vocabulary(INTERNVL2_5_4B, INTERNVL2_5_4B.language.vocabulary + 1)  # and [SEG]
     with torch.device("meta"):
         segmenter, concept = Sam2Network(SEC_4B), ConceptNetwork(size)
-    return SecBulk.of(_shapes(segmenter), _shapes(concept), SEC_4B, size)
+    return SecSizes.of(_shapes(segmenter), _shapes(concept), SEC_4B, size)
 
 
 def _propagation(recipe: Recipe) -> tuple[Need, ...]:
@@ -89,8 +89,8 @@ def _propagation(recipe: Recipe) -> tuple[Need, ...]:
     if published is None:
         return ()
     affinities = _AFFINITIES * _REMEMBERED[recipe.network] * _FRAME
-    numbers = published.parameters + SPARE * (affinities + _ENCODER)
-    return (Need("", int(numbers * torch.float32.itemsize)),)
+    dtype = published.parameters + SPARE * (affinities + _ENCODER)
+    return (Need("", int(dtype * torch.float32.itemsize)),)
 
 
 def _shapes(network: nn.Module) -> Shapes:

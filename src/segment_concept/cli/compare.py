@@ -55,7 +55,7 @@ def compare(
     with plain_errors():
         from segment_concept.checkpoints.load import load
         from segment_concept.pipeline.compare import CompareJob, check_comparison, run_compare
-        from segment_concept.pipeline.track import Watch
+        from segment_concept.pipeline.track import RunMonitor
 
         chosen = chosen_recipes(recipe)
         if given.language_device and not any(one.network == "sec" for one in chosen.values()):
@@ -76,7 +76,7 @@ def compare(
             for name, one in chosen.items()
         }
         with progress_bar(job.source.name, quiet=given.quiet) as tell, stop_signals() as stop:
-            found = run_compare(job, trackers, Watch(tell, stop))
+            found = run_compare(job, trackers, RunMonitor(tell, stop))
     if not given.quiet:
         Console().print(comparison_table(found))
         typer.echo(f"{found.frames} frames; watch {job.out}")

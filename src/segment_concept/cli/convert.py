@@ -9,7 +9,7 @@ import typer
 from segment_concept.cli.console import plain_errors
 
 
-class Numbers(str, Enum):
+class DType(str, Enum):
     """Number types in which weights are saved."""
 
     FLOAT32 = "float32"
@@ -28,7 +28,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to be made.")],
     dtype: Annotated[
-        Numbers | None,
+        DType | None,
         typer.Option(help="Number type to save in; that of the source where left out."),
     ] = None,
     tokenizer: Annotated[

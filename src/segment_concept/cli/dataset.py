@@ -18,7 +18,7 @@ from segment_concept.cli.dataset_options import (
     _show_findings,
 )
 from segment_concept.datasets.check import check_dataset, survey_dataset
-from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.stats import DatasetStats, dataset_stats, scenes_by_shots
 from segment_concept.datasets.types import Benchmark, Source
 
@@ -35,7 +35,7 @@ def check(
     Exit code 0: sound. 1: something is wrong. 2: no dataset was found.
     """
     with plain_errors():
-        kind = benchmark or recognise(data)
+        kind = benchmark or recognize_dataset(data)
         dataset = open_dataset(kind, Source(data, split, truth, unseen))
         report = check_dataset(dataset, survey_dataset(dataset))
     typer.echo(
@@ -59,7 +59,7 @@ def stats(
 ) -> None:
     """Print the figures by which papers compare datasets."""
     with plain_errors():
-        kind = benchmark or recognise(data)
+        kind = benchmark or recognize_dataset(data)
         dataset = open_dataset(kind, Source(data, split, truth))
         found = dataset_stats(dataset, survey_dataset(dataset), scenes_by_shots if scenes else None)
     Console().print(_stats_table(kind, split, found))

@@ -18,22 +18,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from segment_concept.batch.shard import Shard
 from segment_concept.cli.console import plain_errors
 from segment_concept.cli.dataset_options import INCOMPLETE, Kind, Split, Truth, Unseen
-from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
 from segment_concept.evaluate.first_masks import refuse_unpredictable
-from segment_concept.evaluate.protocols.appearance import Window
-from segment_concept.evaluate.protocols.registry import ProtocolName, RuleOptions, Rules, rules_for
+from segment_concept.evaluate.protocols.appearance import ScoringWindow
+from segment_concept.evaluate.protocols.registry import (
+    ProtocolName,
+    RuleOptions,
+    ScoringProtocol,
+    rules_for,
+)
 from segment_concept.evaluate.report.comparison import compare
 from segment_concept.evaluate.report.comparison_pages import write_comparison
 from segment_concept.evaluate.report.summary import Report
 from segment_concept.evaluate.report.write import write_report
 from segment_concept.evaluate.run_folder import Manifest, RunFolder
 from segment_concept.evaluate.runner import (
-    Advance,
     Engine,
-    Tell,
-    Workforce,
+    ProgressCallback,
+    RunProgress,
+    WorkerOptions,
     estimated_rate,
     predict_all,
     what_to_do,
@@ -42,7 +47,7 @@ from segment_concept.evaluate.scores import Scores, write_scores
 from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_dataset
 from segment_concept.evaluate.submission import write_submission
 from segment_concept.evaluate.tracker_source import TrackerSource, versions
-from segment_concept.evaluate.worker import Station
+from segment_concept.evaluate.worker import PredictionWorker
 from segment_concept.types import InputError
 
 log = logging.getLogger("segment_concept.evaluate")
@@ -53,15 +58,15 @@ class Assignment:
     """What the command line asks for, the same for every recipe."""
 
     dataset: Dataset
-    rules: Rules
-    workforce: Workforce
+    rules: ScoringProtocol
+    workforce: WorkerOptions
     device: str
     alone: bool
     command: str
 
-    def station(self, recipe: str, folder: Path) -> Station:
+    def station(self, recipe: str, folder: Path) -> PredictionWorker:
         """Where a worker finds all that it needs for this recipe."""
-        return Station(
+        return PredictionWorker(
             TrackerSource(recipe, self.device),
             self.dataset.named(set()),
             RunFolder(folder.absolute()),
@@ -90,15 +95,15 @@ def evaluate(
         ProtocolName | None, typer.Option(help="Another protocol than the dataset's own.")
     ] = None,
     window: Annotated[
-        Window, typer.Option(help="From which frame on an object counts; as for `score`.")
-    ] = Window.SIGHT,
+        ScoringWindow, typer.Option(help="From which frame on an object counts; as for `score`.")
+    ] = ScoringWindow.SIGHT,
     objects_alone: Annotated[
         bool, typer.Option("--objects-alone", help="Track each object of a video by itself.")
     ] = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; workers take turns among GPUs.")
     ] = "auto",
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="ProcessPool.")] = 1,
     engine: Annotated[
         Engine, typer.Option(help="local processes, or Ray (needs the extra `batch`).")
     ] = Engine.LOCAL,
@@ -127,7 +132,7 @@ def evaluate(
     1: some videos have no result. 2: nothing was done.
     """
     with plain_errors():
-        kind = benchmark or recognise(data)
+        kind = benchmark or recognize_dataset(data)
         # Workers elsewhere have another current folder.
         truth = None if truth is None else truth.absolute()
         dataset = open_dataset(kind, Source(data.absolute(), split, truth, unseen))
@@ -137,7 +142,7 @@ def evaluate(
         _refuse_options(recipes, submission)
         rules = rules_for(kind, protocol, RuleOptions(window))
         refuse_unscorable(dataset, rules)
-        workforce = Workforce(engine, workers, retries, Shard.parse(shard))
+        workforce = WorkerOptions(engine, workers, retries, Shard.parse(shard))
         command = shlex.join(["segment-concept", *sys.argv[1:]])
         job = Assignment(dataset, rules, workforce, device, objects_alone, command)
         if dry_run:
@@ -173,7 +178,7 @@ def _refuse_options(recipes: Sequence[str], submission: Path | None) -> None:
         raise InputError("--submission is for one --recipe: run them one by one")
 
 
-def _show_plan(job: Assignment, station: Station) -> None:
+def _show_plan(job: Assignment, station: PredictionWorker) -> None:
     todo = what_to_do(job.dataset, station.run, job.workforce.shard)
     shard = job.workforce.shard
     part = "" if shard.is_all else f", shard {shard.index} of {shard.count}"
@@ -196,7 +201,7 @@ def _show_plan(job: Assignment, station: Station) -> None:
         )
 
 
-def _run(job: Assignment, station: Station, fingerprint: str) -> Report | None:
+def _run(job: Assignment, station: PredictionWorker, fingerprint: str) -> Report | None:
     """Predict, then score and report if no other shard is still at work."""
     run = station.run
     run.begin(_manifest(job, station.source, fingerprint))
@@ -268,7 +273,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Tell]:
+def _progress(what: str) -> Iterator[ProgressCallback]:
     """Videos done, frames a second and the time left, on a terminal; the log has it anyway."""
     console = Console(stderr=True)
     columns = (
@@ -280,7 +285,7 @@ def _progress(what: str) -> Iterator[Tell]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         line = bar.add_task(what, total=None, rate="")
 
-        def tell(now: Advance) -> None:
+        def tell(now: RunProgress) -> None:
             left = "" if now.seconds_left is None else f", {_duration(now.seconds_left)} left"
             rate = f"{now.rate:.1f} frames/s{left}"
             bar.update(line, completed=now.videos, total=now.of_videos, rate=rate)

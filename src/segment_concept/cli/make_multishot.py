@@ -10,28 +10,28 @@ from segment_concept.cli.console import plain_errors, progress_bar
 from segment_concept.cli.dataset_options import Kind, Truth
 from segment_concept.cli.dataset_options import Split as DatasetSplit
 from segment_concept.datasets.multishot import (
-    AtRandom,
-    ByAppearance,
-    CutsJob,
-    CutsPlan,
-    CutsSpec,
+    AppearanceDistractors,
     Followed,
+    MultishotJob,
+    MultishotPlan,
+    MultishotSpec,
+    RandomDistractors,
     Span,
     Split,
-    footage_of,
-    make_cuts,
+    make_multishot,
     read_categories,
     refuse_used,
+    sequences_of,
 )
-from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Source
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
-    from segment_concept.datasets.multishot.distractors import Likeness
+    from segment_concept.datasets.multishot.distractors import DistractorSampler
     from segment_concept.datasets.types import Dataset
 
-_OPTIONS = CutsSpec()
+_OPTIONS = MultishotSpec()
 _SHOWN = 5  # targets that were left out
 _SHOTS, _PLACE = "Shots", "Cameras and files"
 
@@ -120,7 +120,7 @@ def cuts(
     which it is absent, stand between them. OUT is a dataset for `evaluate` and `score`.
     """
     with plain_errors():
-        spec = CutsSpec(
+        spec = MultishotSpec(
             seed=seed,
             splits=_splits(splits),
             copies=copies,
@@ -138,11 +138,11 @@ def cuts(
             jpeg_quality=jpeg_quality,
         )
         refuse_used(out)
-        dataset = open_dataset(benchmark or recognise(data), Source(data, split, truth))
+        dataset = open_dataset(benchmark or recognize_dataset(data), Source(data, split, truth))
         likeness = _likeness(dataset, categories, alike_by)
-        job = CutsJob(dataset, out, spec, likeness, targets)
+        job = MultishotJob(dataset, out, spec, likeness, targets)
         with progress_bar("cutting", quiet=quiet) as on_frame:
-            plan = make_cuts(job, on_frame)
+            plan = make_multishot(job, on_frame)
     _tell(plan, out)
 
 
@@ -162,19 +162,19 @@ def _span(option: str, text: str) -> Span:
         raise InputError(f"{option} {error}") from error
 
 
-def _likeness(dataset: "Dataset", categories: Path | None, by: Alike) -> "Likeness | None":
+def _likeness(dataset: "Dataset", categories: Path | None, by: Alike) -> "DistractorSampler | None":
     if categories is not None:
         if by is not Alike.AUTO:
             raise InputError("--categories and --alike-by both say what looks alike: give one")
-        return read_categories(categories, footage_of(dataset))
-    made: dict[Alike, Likeness] = {
-        Alike.APPEARANCE: ByAppearance(),
-        Alike.RANDOM: AtRandom(),
+        return read_categories(categories, sequences_of(dataset))
+    made: dict[Alike, DistractorSampler] = {
+        Alike.APPEARANCE: AppearanceDistractors(),
+        Alike.RANDOM: RandomDistractors(),
     }
     return made.get(by)
 
 
-def _tell(plan: CutsPlan, out: Path) -> None:
+def _tell(plan: MultishotPlan, out: Path) -> None:
     for name, split, why in plan.left_out[:_SHOWN]:
         typer.echo(f"warning: no {split.value} clip of {name}: {why}", err=True)
     if len(plan.left_out) > _SHOWN:

@@ -21,10 +21,15 @@ from segment_concept.cli.dataset_options import (
     _percent,
     _show_findings,
 )
-from segment_concept.datasets.open import open_dataset, recognise
+from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Benchmark, Dataset, Source
-from segment_concept.evaluate.protocols.appearance import Window
-from segment_concept.evaluate.protocols.registry import ProtocolName, RuleOptions, Rules, rules_for
+from segment_concept.evaluate.protocols.appearance import ScoringWindow
+from segment_concept.evaluate.protocols.registry import (
+    ProtocolName,
+    RuleOptions,
+    ScoringProtocol,
+    rules_for,
+)
 from segment_concept.evaluate.report.breakdowns import by_cuts_of_video
 from segment_concept.evaluate.scores import Scores, write_scores
 from segment_concept.evaluate.scoring import Work, score_dataset
@@ -42,19 +47,19 @@ def score(
         typer.Option(help="Another protocol than the dataset's own."),
     ] = None,
     window: Annotated[
-        Window,
+        ScoringWindow,
         typer.Option(
             help="From which frame on an object counts, where the protocol goes by first sight. "
             "As published (sight) a stray predicted pixel opens it early; truth closes that."
         ),
-    ] = Window.SIGHT,
+    ] = ScoringWindow.SIGHT,
     truth: Truth = None,
     unseen: Unseen = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write scores.json and scores.csv here.")
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, help="Processes to score with.")
+        int, typer.Option("--processes", "-p", min=1, help="ProcessPool to score with.")
     ] = max(1, min(os.cpu_count() or 1, 8)),
     skip_broken: Annotated[
         bool,
@@ -76,7 +81,7 @@ def score(
     Exit code 0: all videos were scored. 1: some were left out (--skip-broken). 2: nothing was.
     """
     with plain_errors():
-        kind = benchmark or recognise(data)
+        kind = benchmark or recognize_dataset(data)
         dataset = open_dataset(kind, Source(data, split, truth, unseen))
         rules = rules_for(kind, protocol, RuleOptions(window, drop_unseen, count_strays))
         scores = _with_progress(dataset, predictions, rules, Work(processes, skip_broken))
@@ -93,7 +98,9 @@ def score(
         raise typer.Exit(INCOMPLETE)
 
 
-def _with_progress(dataset: Dataset, predictions: Path, rules: Rules, work: Work) -> Scores:
+def _with_progress(
+    dataset: Dataset, predictions: Path, rules: ScoringProtocol, work: Work
+) -> Scores:
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     silent = not console.is_terminal

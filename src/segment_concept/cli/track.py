@@ -14,8 +14,8 @@ from segment_concept.cli.trigger_options import (
     CutList,
     Rest,
     TriggerNames,
-    asking_of,
     check_answerable,
+    trigger_spec_of,
     triggered,
 )
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
@@ -23,11 +23,11 @@ from segment_concept.pipeline.schedule import Direction
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
-    from segment_concept.pipeline.outputs import Save
+    from segment_concept.pipeline.outputs import OutputFormat
     from segment_concept.pipeline.results import TrackSummary
     from segment_concept.pipeline.run_folder import IfExists
     from segment_concept.pipeline.track import TrackJob
-    from segment_concept.pipeline.triggers import Asking
+    from segment_concept.pipeline.triggers import TriggerSpec
     from segment_concept.recipes import Recipe
 
 DEFAULT_RECIPE = "sec_compact"
@@ -122,7 +122,7 @@ def track(
             direction=direction,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )
-        asking = asking_of(trigger, cuts, refractory)
+        asking = trigger_spec_of(trigger, cuts, refractory)
         summary = run(
             job, chosen, given.device, given.language_device, quiet=given.quiet, asking=asking
         )
@@ -139,7 +139,7 @@ def run(
     language_device: str | None = None,
     *,
     quiet: bool,
-    asking: "Asking | None" = None,
+    asking: "TriggerSpec | None" = None,
 ) -> "TrackSummary":
     """Load what is needed and do the job, with a progress bar.
 
@@ -149,22 +149,22 @@ def run(
 
     from segment_concept.checkpoints.load import find_device, load
     from segment_concept.pipeline.offline import TwoPasses, check_offline, run_offline
-    from segment_concept.pipeline.track import Watch, check_job, run_track
-    from segment_concept.pipeline.triggers import check_asking
+    from segment_concept.pipeline.track import RunMonitor, check_job, run_track
+    from segment_concept.pipeline.triggers import check_trigger_spec
     from segment_concept.shots.adaptive import first_frames
 
     # Checked before the weights are loaded, or fetched.
     check_job(job) if recipe.offline is None else check_offline(job)
     if asking is not None:
         check_answerable(recipe, asking)
-        check_asking(asking, job.source)
+        check_trigger_spec(asking, job.source)
     tracker = load(replace(recipe, offline=None), device=device, language_device=language_device)
     found = str(find_device(device))
     if asking is not None:
         tracker, recipe = triggered(tracker, recipe, asking, job.source, found, quiet=quiet)
     traced = replace(job, provenance=provenance(recipe, found))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
-        watch = Watch(on_frame, should_stop)
+        watch = RunMonitor(on_frame, should_stop)
         if recipe.offline is None:
             return run_track(traced, tracker, watch)
         return run_offline(traced, tracker, TwoPasses(first_frames, recipe.offline), watch)
@@ -200,12 +200,12 @@ def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
     }
 
 
-def saved(text: str) -> frozenset["Save"]:
+def saved(text: str) -> frozenset["OutputFormat"]:
     """`overlay,palette` as what to write. Raises InputError that lists the names."""
-    from segment_concept.pipeline.outputs import Save
+    from segment_concept.pipeline.outputs import OutputFormat
 
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = {kind.value: kind for kind in Save}
+    known = {kind.value: kind for kind in OutputFormat}
     for name in names:
         if name not in known:
             raise InputError(f"--save {name}: expected some of {', '.join(known)}, between commas")

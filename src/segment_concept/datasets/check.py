@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from segment_concept.datasets.findings import Finding, error, errors_of, listed, warning
-from segment_concept.datasets.survey import Survey, survey
+from segment_concept.datasets.survey import VideoSurvey, survey
 from segment_concept.datasets.types import Dataset
 
 
@@ -25,12 +25,12 @@ class CheckReport:
         return not errors_of(self.findings)
 
 
-def survey_dataset(dataset: Dataset) -> Iterable[Survey]:
+def survey_dataset(dataset: Dataset) -> Iterable[VideoSurvey]:
     """Every video, one after the other: reads all masks."""
     return (survey(video, dataset.benchmark) for video in dataset.videos)
 
 
-def check_dataset(dataset: Dataset, surveys: Iterable[Survey]) -> CheckReport:
+def check_dataset(dataset: Dataset, surveys: Iterable[VideoSurvey]) -> CheckReport:
     """Sum up what was seen of each video."""
     pictures = masks = objects = late = 0
     findings: list[Finding] = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
-from segment_concept.ops.png import is_grey, png_size, quick_pixels
+from segment_concept.ops.png import is_gray, png_size, quick_pixels
 from segment_concept.types import Image, InputError
 from segment_concept.video.image_folder import read_image
 
@@ -35,13 +35,13 @@ def read_labels(path: Path) -> Labels:
         quick = quick_pixels(data)
         if quick is not None:
             return quick
-        return _decode_grey(data) if is_grey(data) else _decode(data)
+        return _decode_gray(data) if is_gray(data) else _decode(data)
     except (struct.error, OSError, SyntaxError, ValueError) as error:
         # InputError is a ValueError; Pillow raises SyntaxError for broken PNG chunks.
         raise InputError(f"{path} cannot be read as a mask: {error}") from error
 
 
-def _decode_grey(data: bytes) -> Labels:
+def _decode_gray(data: bytes) -> Labels:
     """Grey values through OpenCV, which hands over its pixels without a copy, unlike Pillow.
 
     It is of no use for palettes, whose indices it turns into colours.
@@ -140,7 +140,7 @@ class PngLayer:
         return tuple(sorted(entry.name for entry in self.folder.iterdir()))
 
     @cached_property
-    def strays(self) -> tuple[str, ...]:
+    def extra_files(self) -> tuple[str, ...]:
         """What does not belong into the folder."""
         return tuple(name for name in self.listing if _is_stray(name))
 

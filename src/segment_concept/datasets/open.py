@@ -34,7 +34,7 @@ def open_dataset(benchmark: Benchmark, source: Source) -> Dataset:
     return LAYOUTS[benchmark](source, benchmark)
 
 
-def recognise(root: Path) -> Benchmark:
+def recognize_dataset(root: Path) -> Benchmark:
     """Which dataset a folder holds, by its landmarks.
 
     Where versions share a layout (YouTube-VOS 2018 and 2019) the newer is named.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pictures
 
-from segment_concept.datasets.survey import Survey
+from segment_concept.datasets.survey import VideoSurvey
 from segment_concept.datasets.types import Dataset, VideoEntry
 from segment_concept.shots.adaptive import find_cuts
 from segment_concept.shots.content import WIDTH
@@ -53,7 +53,7 @@ def reappears(visible: Sequence[bool]) -> bool:
 
 
 def dataset_stats(
-    dataset: Dataset, surveys: Iterable[Survey], count_scenes: SceneCounter | None = None
+    dataset: Dataset, surveys: Iterable[VideoSurvey], count_scenes: SceneCounter | None = None
 ) -> DatasetStats:
     """Sum up a dataset; scenes are counted where a counter is given."""
     rows: list[Sequence[bool]] = []

@@ -19,7 +19,7 @@ _LARGEST_PALETTE_ID = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class VideoSurvey:
     """What a video's masks show.
 
     `visible` says for every object, and each annotated frame from its layer's first to its last,
@@ -32,7 +32,7 @@ class Survey:
     findings: tuple[Finding, ...]
 
 
-def survey(video: VideoEntry, benchmark: Benchmark) -> Survey:
+def survey(video: VideoEntry, benchmark: Benchmark) -> VideoSurvey:
     """Read every mask of a video; what cannot be read becomes a finding."""
     findings: list[Finding] = list(_pictures(video))
     visible: dict[str, tuple[bool, ...]] = {}
@@ -46,7 +46,7 @@ def survey(video: VideoEntry, benchmark: Benchmark) -> Survey:
     masks = sum(len(layer.frames) for layer in video.layers)
     if not video.layers:
         findings.append(error("has no masks at all", video.name))
-    return Survey(video, masks, _without_void(visible, benchmark), tuple(findings))
+    return VideoSurvey(video, masks, _without_void(visible, benchmark), tuple(findings))
 
 
 def _layer(video: VideoEntry, layer: Layer) -> tuple[dict[str, tuple[bool, ...]], list[Finding]]:
@@ -125,8 +125,8 @@ def _listing(video: VideoEntry, layer: Layer) -> Iterator[Finding]:
         place = layer.folder if isinstance(layer, PngLayer) else layer.where("0")
         yield error(f"{place} holds no mask", *name)
         return
-    if isinstance(layer, PngLayer) and layer.strays:
-        yield warning(f"{layer.folder} also holds {listed(layer.strays)}", *name)
+    if isinstance(layer, PngLayer) and layer.extra_files:
+        yield warning(f"{layer.folder} also holds {listed(layer.extra_files)}", *name)
     widths = {len(frame) for frame in layer.frames if frame.isdigit()}
     if len(widths) > 1:
         yield warning(

@@ -14,7 +14,7 @@ _VOID = 255  # in DAVIS: pixels that belong to nothing in particular
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class FirstMask:
     """An object, and the mask with which it is shown on the frame that has it first."""
 
     object_id: ObjectId
@@ -38,7 +38,7 @@ def refuse_unpredictable(dataset: Dataset) -> None:
         )
 
 
-def first_masks(video: VideoEntry, benchmark: Benchmark) -> tuple[Shown, ...]:
+def first_masks(video: VideoEntry, benchmark: Benchmark) -> tuple[FirstMask, ...]:
     """Every object's first mask, those that appear later included where the benchmark has any.
 
     An object of a layer of its own is numbered by the layer's place, from 1.
@@ -58,15 +58,15 @@ def first_masks(video: VideoEntry, benchmark: Benchmark) -> tuple[Shown, ...]:
     return found
 
 
-def _of_object(layer: Layer, place: int) -> Iterator[Shown]:
+def _of_object(layer: Layer, place: int) -> Iterator[FirstMask]:
     for frame in layer.frames:
         mask = layer.read(frame) != 0
         if mask.any():
-            yield Shown(place + 1, place, frame, mask)
+            yield FirstMask(place + 1, place, frame, mask)
             return
 
 
-def _of_labels(video: VideoEntry, benchmark: Benchmark, place: int) -> Iterator[Shown]:
+def _of_labels(video: VideoEntry, benchmark: Benchmark, place: int) -> Iterator[FirstMask]:
     layer = video.layers[place]
     frames = layer.frames[:1] if benchmark in _FIRST_FRAME_ONLY else layer.frames
     starts = {int(o.name): (o.frames[0] if o.frames else "") for o in video.objects}
@@ -77,7 +77,7 @@ def _of_labels(video: VideoEntry, benchmark: Benchmark, place: int) -> Iterator[
             wanted = not starts or (object_id in starts and frame >= starts[object_id])
             if wanted and object_id not in seen:
                 seen.add(object_id)
-                yield Shown(object_id, place, frame, labels == object_id)
+                yield FirstMask(object_id, place, frame, labels == object_id)
         if starts and seen == starts.keys():
             return
 

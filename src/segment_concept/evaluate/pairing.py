@@ -27,14 +27,14 @@ class VideoTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ScoringPlan:
     """What there is to score, and what is already known to be wrong."""
 
     tasks: tuple[VideoTask, ...]
     findings: tuple[Finding, ...]
 
 
-def open_predictions(dataset: Dataset, root: Path) -> Plan:
+def open_predictions(dataset: Dataset, root: Path) -> ScoringPlan:
     """Pair every video of the dataset with its folder of predictions, if there is one.
 
     Raises:
@@ -54,10 +54,10 @@ def open_predictions(dataset: Dataset, root: Path) -> Plan:
             )
         )
     tasks = tuple(_task(video, root / video.name) for video in dataset.videos)
-    return Plan(tasks, tuple(findings))
+    return ScoringPlan(tasks, tuple(findings))
 
 
-def refuse_missing(plan: Plan) -> Plan:
+def refuse_missing(plan: ScoringPlan) -> ScoringPlan:
     """Drop videos that were not predicted, with an error for each."""
     kept = tuple(task for task in plan.tasks if task.predictions is not None)
     missing = tuple(
@@ -68,7 +68,7 @@ def refuse_missing(plan: Plan) -> Plan:
         for task in plan.tasks
         if task.predictions is None
     )
-    return Plan(kept, plan.findings + missing)
+    return ScoringPlan(kept, plan.findings + missing)
 
 
 def _nothing_in_common(root: Path, wanted: Sequence[str], predicted: Sequence[str]) -> str:
@@ -102,7 +102,7 @@ def prediction_layers(video: VideoEntry, folder: Path) -> tuple[PngLayer, ...]:
     )
 
 
-def check_frames(plan: Plan, scored: Chooser) -> Plan:
+def check_frames(plan: ScoringPlan, scored: Chooser) -> ScoringPlan:
     """Drop videos whose scored frames have no prediction, with an error that names them."""
     findings = list(plan.findings)
     kept = []
@@ -113,7 +113,7 @@ def check_frames(plan: Plan, scored: Chooser) -> Plan:
         findings.extend(_strays(task))
         if not found:
             kept.append(task)
-    return Plan(tuple(kept), tuple(findings))
+    return ScoringPlan(tuple(kept), tuple(findings))
 
 
 def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
@@ -174,10 +174,10 @@ def _extra_frames(task: VideoTask) -> Iterator[Finding]:
 def _strays(task: VideoTask) -> Iterator[Finding]:
     layers = [*task.video.layers, *(task.predictions or ())]
     for layer in layers:
-        if isinstance(layer, PngLayer) and layer.strays:
+        if isinstance(layer, PngLayer) and layer.extra_files:
             # A folder beside the masks is somebody's own; a file may shift other tools' counting.
             yield warning(
-                f"{layer.folder} also holds {listed(layer.strays)}, which is no mask and is "
+                f"{layer.folder} also holds {listed(layer.extra_files)}, which is no mask and is "
                 "ignored (some evaluators count it as a frame)",
                 task.video.name,
                 layer.object_name,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segment_concept.datasets.findings import listed
 from segment_concept.datasets.masks import SUFFIX, PngLayer, read_picture
 from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
-from segment_concept.evaluate.first_masks import Shown, first_masks
+from segment_concept.evaluate.first_masks import FirstMask, first_masks
 from segment_concept.evaluate.pairing import prediction_layers
 from segment_concept.ops.png import mask_png, palette_png
 from segment_concept.shots.adaptive import find_cuts
@@ -34,7 +34,7 @@ class VideoJob:
     """
 
     video: VideoEntry
-    shown: tuple[Shown, ...]
+    shown: tuple[FirstMask, ...]
     fps: float | None
     kept: frozenset[str] | None = None
     alone: bool = False
@@ -91,7 +91,7 @@ def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Predict
         nonlocal calls
         for name, frame, results in track_objects(tracker, read_frames(job), job):
             names.append(name)
-            calls += sum(result.used_concept for result in results)
+            calls += sum(result.concept_queried for result in results)
             if job.kept is None or name in job.kept:
                 _write_masks(layers, job, (name, frame), results)
             yield frame.rgb
@@ -121,7 +121,7 @@ def track_objects(
 
     Before an object is shown nothing is said of it: there may be no result.
     """
-    waiting: dict[str, list[Shown]] = {}
+    waiting: dict[str, list[FirstMask]] = {}
     for shown in job.shown:
         waiting.setdefault(shown.frame, []).append(shown)
     sessions: list[TrackingSession] = []
@@ -129,10 +129,10 @@ def track_objects(
         results = [session.step(frame) for session in sessions]
         new = waiting.pop(name, [])
         parties = [[shown] for shown in new] if job.alone else [new] if new else []
-        for party in parties:
+        for group in parties:
             if job.alone or not sessions:
                 sessions.append(tracker.session())
-            prompts = {shown.object_id: Mask(shown.bitmap) for shown in party}
+            prompts = {shown.object_id: Mask(shown.bitmap) for shown in group}
             results.append(sessions[-1].prompt(frame, prompts))
         yield name, frame, results
     if waiting:

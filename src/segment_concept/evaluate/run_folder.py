@@ -108,7 +108,7 @@ class RunFolder:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             write_json(there, asdict(manifest))
 
-    def sweep(self, videos: Sequence[str]) -> None:
+    def remove_partial(self, videos: Sequence[str]) -> None:
         """Remove what a run that was killed left half written of these videos."""
         wanted = {f"{_HIDDEN}{video}{_HIDDEN}" for video in videos}
         with explained(self.path):
@@ -122,7 +122,7 @@ class RunFolder:
                         entry.unlink(missing_ok=True)
 
     @contextmanager
-    def drafted(self, video: str) -> Iterator[Path]:
+    def staging_folder(self, video: str) -> Iterator[Path]:
         """An empty folder for a video's masks; gone at the end unless it was committed.
 
         Raises:
@@ -151,9 +151,9 @@ class RunFolder:
                 shutil.rmtree(old, ignore_errors=True)
             draft.rename(final)
             write_json(self.path / "cost" / f"{record.video}.json", asdict(cost))
-            self.note(record)
+            self.write_record(record)
 
-    def note(self, record: VideoRecord) -> None:
+    def write_record(self, record: VideoRecord) -> None:
         """Write what came of a video."""
         with explained(self.path):
             write_json(self.path / "videos" / f"{record.video}.json", asdict(record))

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from segment_concept.batch.folder_lock import claimed
-from segment_concept.batch.pool import Alone, Crew, Opener, distribute
-from segment_concept.batch.process_pool import Processes
+from segment_concept.batch.folder_lock import locked
+from segment_concept.batch.pool import InProcessPool, WorkerFactory, WorkerPool, distribute
+from segment_concept.batch.process_pool import ProcessPool
 from segment_concept.batch.shard import Shard
 from segment_concept.datasets.types import Dataset, VideoEntry
 from segment_concept.evaluate.predict import read_frames, track_objects, video_job
 from segment_concept.evaluate.run_folder import RunFolder, VideoRecord
-from segment_concept.evaluate.worker import LOG, Outcome, Station, log_to
+from segment_concept.evaluate.worker import LOG, Outcome, PredictionWorker, log_to
 from segment_concept.types import InputError
 from segment_concept.video.open import open_video
 
@@ -33,7 +33,7 @@ class Engine(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Workforce:
+class WorkerOptions:
     """How many work, where, and how often a video is tried again when its worker is lost."""
 
     engine: Engine = Engine.LOCAL
@@ -41,17 +41,17 @@ class Workforce:
     retries: int = 2
     shard: Shard = field(default_factory=Shard)
 
-    def crew(self, opener: Opener) -> Crew:
+    def crew(self, opener: WorkerFactory) -> WorkerPool:
         """The workers.
 
         Raises:
             InputError: Ray is wanted and not installed.
         """
         if self.engine is Engine.RAY:
-            from segment_concept.batch.ray_pool import RayActors
+            from segment_concept.batch.ray_pool import RayPool
 
-            return RayActors(opener, self.workers)
-        return Alone(opener) if self.workers == 1 else Processes(opener, self.workers)
+            return RayPool(opener, self.workers)
+        return InProcessPool(opener) if self.workers == 1 else ProcessPool(opener, self.workers)
 
     def threads(self) -> int:
         """With which each of several workers on this machine computes; 0 for no limit."""
@@ -61,7 +61,7 @@ class Workforce:
 
 
 @dataclass(frozen=True, slots=True)
-class Todo:
+class RemainingWork:
     """What is left to do, largest videos first, and what was done before."""
 
     pending: tuple[VideoEntry, ...]
@@ -75,7 +75,7 @@ class Todo:
 
 
 @dataclass(frozen=True, slots=True)
-class Advance:
+class RunProgress:
     """How far a run has come."""
 
     videos: int
@@ -95,7 +95,7 @@ class Advance:
         return (self.of_frames - self.frames) / self.rate if self.rate else None
 
 
-Tell = Callable[[Advance], None]
+ProgressCallback = Callable[[RunProgress], None]
 
 
 def frame_count(video: VideoEntry) -> int:
@@ -105,12 +105,12 @@ def frame_count(video: VideoEntry) -> int:
     return len(video.pictures)
 
 
-def what_to_do(dataset: Dataset, run: RunFolder, shard: Shard) -> Todo:
+def what_to_do(dataset: Dataset, run: RunFolder, shard: Shard) -> RemainingWork:
     """Sort a dataset's videos into what is ours to do, what is done and what is others'."""
     by_size = sorted(dataset.videos, key=lambda video: (-frame_count(video), video.name))
     ours = {video.name for video in shard.take(by_size)}
     done = {video.name for video in by_size if run.is_done(video.name)}
-    return Todo(
+    return RemainingWork(
         tuple(video for video in by_size if video.name in ours - done),
         tuple(video for video in dataset.videos if video.name in done),
         len({video.name for video in by_size} - ours - done),
@@ -118,7 +118,7 @@ def what_to_do(dataset: Dataset, run: RunFolder, shard: Shard) -> Todo:
 
 
 def predict_all(
-    dataset: Dataset, station: Station, workforce: Workforce, tell: Tell
+    dataset: Dataset, station: PredictionWorker, workforce: WorkerOptions, tell: ProgressCallback
 ) -> list[VideoRecord]:
     """Predict what is left to do; returns the records of videos that could not be predicted.
 
@@ -127,47 +127,47 @@ def predict_all(
         WorkerError: a worker cannot work at all (no weights, say, or a full disk).
     """
     run = station.run
-    with claimed(run.path, workforce.shard), _logging(run):
+    with locked(run.path, workforce.shard), _logging(run):
         todo = what_to_do(dataset, run, workforce.shard)
-        run.sweep([video.name for video in todo.pending])
+        run.remove_partial([video.name for video in todo.pending])
         log.info("%d videos to predict, %d done before", len(todo.pending), len(todo.done))
-        diary = _Diary(run, todo, tell)
+        diary = _ProgressLog(run, todo, tell)
         crew = workforce.crew(station)
         try:
-            lost = distribute(todo.pending, crew, workforce.retries, diary.note)
+            lost = distribute(todo.pending, crew, workforce.retries, diary.write_record)
         finally:
             crew.close()
-            run.sweep([video.name for video in todo.pending])  # of lost workers
+            run.remove_partial([video.name for video in todo.pending])  # of lost workers
         for unit in lost:
             tries = "; ".join(unit.reasons)
             problem = f"its worker was lost {len(unit.reasons)} times: {tries}"
-            diary.note(unit.unit, Outcome(VideoRecord(unit.unit.name, None, problem)))
+            diary.write_record(unit.unit, Outcome(VideoRecord(unit.unit.name, None, problem)))
         return sorted(diary.broken, key=lambda record: record.video)
 
 
-class _Diary:
+class _ProgressLog:
     """Keeps count, and writes down what workers cannot: that a video failed."""
 
-    def __init__(self, run: RunFolder, todo: Todo, tell: Tell) -> None:
+    def __init__(self, run: RunFolder, todo: RemainingWork, tell: ProgressCallback) -> None:
         self.broken: list[VideoRecord] = []
         self._run, self._todo, self._tell = run, todo, tell
         self._started = time.perf_counter()
         self._videos = self._frames = 0
 
-    def note(self, video: VideoEntry, outcome: Outcome) -> None:
+    def write_record(self, video: VideoEntry, outcome: Outcome) -> None:
         """Take down one video's outcome."""
         self._videos += 1
         self._frames += frame_count(video)
         record = outcome.record
         if record.prediction is None:
-            self._run.note(record)
+            self._run.write_record(record)
             self.broken.append(record)
             log.error("video %s is broken and skipped: %s", record.video, record.problem)
             if outcome.trace:
                 log.info("%s", outcome.trace)
         elapsed = time.perf_counter() - self._started
         counts = (self._videos, len(self._todo.pending), self._frames, self._todo.frames)
-        advance = Advance(*counts, elapsed)
+        advance = RunProgress(*counts, elapsed)
         if outcome.cost is not None:
             rate = outcome.cost.frames / max(outcome.cost.seconds, 1e-9)
             log.info("video %s: %d frames, %.2f a second", video.name, outcome.cost.frames, rate)
@@ -186,7 +186,9 @@ def _logging(run: RunFolder) -> Iterator[None]:
         handler.close()
 
 
-def estimated_rate(dataset: Dataset, station: Station, todo: Todo) -> float | None:
+def estimated_rate(
+    dataset: Dataset, station: PredictionWorker, todo: RemainingWork
+) -> float | None:
     """Frames a second of one worker: of what is done, or of a few frames tracked here and now."""
     costs = [cost for video in todo.done if (cost := station.run.cost(video.name))]
     if costs:

@@ -41,14 +41,14 @@ class TrackerSource:
 
         return find_recipe(self.name)
 
-    def load(self, place: int) -> VideoTracker:
+    def load(self, worker_index: int) -> VideoTracker:
         """The tracker, with its weights, for the worker in that place."""
         made = self.made()
         if _is_tracker(made):
             return made
         from segment_concept.checkpoints.load import load
 
-        return load(cast("Recipe", made), device=device_in_turn(self.device, place))
+        return load(cast("Recipe", made), device=device_in_turn(self.device, worker_index))
 
     def described(self) -> dict[str, Any]:
         """What decides the tracker's results: its configuration and its weights' sha256."""
@@ -92,10 +92,10 @@ def _own(name: str) -> "Recipe | VideoTracker":
     return maker()
 
 
-def device_in_turn(name: str, place: int) -> str:
+def device_in_turn(name: str, worker_index: int) -> str:
     """The device of the process in that place: they take turns among several GPUs."""
     import torch
 
     if name not in ("auto", "cuda") or torch.cuda.device_count() <= 1:
         return name
-    return f"cuda:{place % torch.cuda.device_count()}"
+    return f"cuda:{worker_index % torch.cuda.device_count()}"

@@ -31,7 +31,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Station:
+class PredictionWorker:
     """Everything that a worker needs, wherever it is; called with its place, it makes ready.
 
     `dataset` is without its videos; `threads` that the worker may compute with, 0 for torch's own
@@ -44,10 +44,10 @@ class Station:
     alone: bool = False
     threads: int = 0
 
-    def __call__(self, place: int) -> Callable[[VideoEntry], Outcome]:
+    def __call__(self, worker_index: int) -> Callable[[VideoEntry], Outcome]:
         """Load the tracker, and return what predicts a video with it."""
         log_to(self.run.path / LOG)
-        tracker = self.source.load(place)
+        tracker = self.source.load(worker_index)
         torch = sys.modules.get("torch")  # a tracker may do without
         if self.threads:
             cv2.setNumThreads(self.threads)
@@ -58,7 +58,7 @@ class Station:
     def _predict(self, tracker: VideoTracker, video: VideoEntry) -> Outcome:
         started = time.perf_counter()
         try:
-            with self.run.drafted(video.name) as draft:
+            with self.run.staging_folder(video.name) as draft:
                 job = video_job(self.dataset, video, alone=self.alone)
                 prediction = predict_video(tracker, job, draft)
                 record = VideoRecord(video.name, prediction)

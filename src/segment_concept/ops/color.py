@@ -32,7 +32,7 @@ def appearance(rgb: Image, mask: Bitmap) -> NDArray[np.float32]:
     """(2, 12, 4, 4) shares of the colours of an object, `mask` (H, W), and of its whole frame."""
     hsv = cast(Image, cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     inside = np.ascontiguousarray(mask).view(np.uint8)
-    return np.stack([_colour_shares(hsv, inside), _colour_shares(hsv, None)])
+    return np.stack([_color_shares(hsv, inside), _color_shares(hsv, None)])
 
 
 def appearance_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -41,7 +41,7 @@ def appearance_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float
     return sum(hue_saturation_distance(x, y) for x, y in zip(a, b, strict=True)) / 2
 
 
-def _colour_shares(hsv: Image, inside: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+def _color_shares(hsv: Image, inside: NDArray[np.uint8] | None) -> NDArray[np.float32]:
     limits = [0, 180, 0, 256, 0, 256]
     histogram = cv2.calcHist([hsv], [0, 1, 2], inside, list(COARSE_BINS), limits)
     return cast(NDArray[np.float32], histogram / max(float(histogram.sum()), 1.0))
@@ -49,10 +49,10 @@ def _colour_shares(hsv: Image, inside: NDArray[np.uint8] | None) -> NDArray[np.f
 
 HUES, SATURATIONS = 12, 8  # coarse: an object may have few pixels
 LEAST_PIXELS = 16  # of the small picture; colours of fewer are noise
-Colours = NDArray[np.float32]
+Colors = NDArray[np.float32]
 
 
-def object_colours(hsv: Image, mask: Bitmap) -> Colours | None:
+def object_colors(hsv: Image, mask: Bitmap) -> Colors | None:
     """(12, 8) shares of hue and saturation under a mask, or None of a mask with too few pixels.
 
     `hsv` is (h, w, 3) uint8 with 180 hues to a turn; `mask` may be of another size.
@@ -67,7 +67,7 @@ def object_colours(hsv: Image, mask: Bitmap) -> Colours | None:
     return np.asarray(histogram / count, np.float32)
 
 
-def colour_distance(a: Colours, b: Colours) -> float:
+def color_distance(a: Colors, b: Colors) -> float:
     """Hellinger's distance of two shares: 0 the same, 1 nothing in common."""
     return float(np.sqrt(max(0.0, 1.0 - float(np.sqrt(a * b).sum()))))
 
@@ -86,7 +86,7 @@ def davis_palette() -> NDArray[np.uint8]:
 PALETTE = davis_palette()
 
 
-def colour_of(object_id: int) -> tuple[int, int, int]:
+def color_of(object_id: int) -> tuple[int, int, int]:
     """The object's RGB colour; ids above 255 begin again at 1."""
     red, green, blue = PALETTE[(object_id - 1) % 255 + 1].tolist()
     return red, green, blue

@@ -55,10 +55,10 @@ def png_size(data: bytes) -> tuple[int, int]:
     return height, width
 
 
-def is_grey(data: bytes) -> bool:
+def is_gray(data: bytes) -> bool:
     """Whether the PNG file holds one grey value of 8 bits a pixel."""
-    _, _, depth, colour, _, _, _ = _HEADER.unpack_from(data, _HEADER_AT)
-    return bool(depth == 8 and colour == _GREY)
+    _, _, depth, color, _, _, _ = _HEADER.unpack_from(data, _HEADER_AT)
+    return bool(depth == 8 and color == _GREY)
 
 
 def quick_pixels(data: bytes) -> NDArray[np.uint8] | None:
@@ -70,11 +70,11 @@ def quick_pixels(data: bytes) -> NDArray[np.uint8] | None:
     Raises:
         InputError: the file is cut off, or its pixels are damaged.
     """
-    width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, _HEADER_AT)
-    if depth != 8 or colour not in (_GREY, _PALETTE) or interlaced:
+    width, height, depth, color, _, _, interlaced = _HEADER.unpack_from(data, _HEADER_AT)
+    if depth != 8 or color not in (_GREY, _PALETTE) or interlaced:
         return None
     # Grey files are nearly always row-filtered: without a fast inflate, looking does not pay.
-    if colour == _GREY and not _is_fast():
+    if color == _GREY and not _is_fast():
         return None
     try:
         raw = np.frombuffer(_inflate(_image_data(data)), np.uint8)
@@ -155,14 +155,14 @@ def palette_png(labels: NDArray[np.uint8]) -> bytes:
     return _png(picture)
 
 
-def grey_png(grey: NDArray[np.uint8]) -> bytes:
+def gray_png(gray: NDArray[np.uint8]) -> bytes:
     """(H, W) grey values."""
-    return _png(Picture.fromarray(grey))
+    return _png(Picture.fromarray(gray))
 
 
 def mask_png(mask: Bitmap) -> bytes:
     """One object's mask (H, W): 255 on the object, 0 elsewhere."""
-    return grey_png(np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255))
+    return gray_png(np.ascontiguousarray(mask).view(np.uint8) * np.uint8(255))
 
 
 def _png(picture: Picture.Image) -> bytes:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.pipeline.memory_usage import held_bytes
+from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.pipeline.outputs import OVERLAY_CRF
-from segment_concept.pipeline.prompts import Shown
-from segment_concept.pipeline.schedule import Direction, Plan, make_plan
-from segment_concept.pipeline.track import Watch, step_and_show
-from segment_concept.runtime.background import ahead
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.schedule import Direction, PlaybackSchedule, make_schedule
+from segment_concept.pipeline.track import RunMonitor, step_and_show
+from segment_concept.runtime.background import read_ahead
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 from segment_concept.types import Bitmap, Frame, Image, InputError, ObjectId, Prompt
 from segment_concept.video.draw import overlay, to_i420
@@ -34,7 +34,7 @@ class CompareJob:
     """What to follow, where, and the video to write."""
 
     source: VideoSource
-    shown: tuple[Shown, ...]
+    shown: tuple[TimedPrompt, ...]
     out: Path  # an MP4 file
     overwrite: bool = False
 
@@ -55,7 +55,7 @@ class Comparison:
         return self.frames / self.seconds[tracker] if self.seconds[tracker] > 0 else 0.0
 
 
-def check_comparison(job: CompareJob) -> Plan:
+def check_comparison(job: CompareJob) -> PlaybackSchedule:
     """What will be played. Changes nothing.
 
     Raises:
@@ -67,11 +67,11 @@ def check_comparison(job: CompareJob) -> Plan:
         raise InputError(f"there is no folder {job.out.parent}: make it, or write elsewhere")
     if job.out.exists() and not job.overwrite:
         raise InputError(f"{job.out} is there already: take another name, or --overwrite")
-    return make_plan(job.source, job.shown, Direction.FORWARD)
+    return make_schedule(job.source, job.shown, Direction.FORWARD)
 
 
 def run_compare(
-    job: CompareJob, trackers: Mapping[str, VideoTracker], watch: Watch | None = None
+    job: CompareJob, trackers: Mapping[str, VideoTracker], watch: RunMonitor | None = None
 ) -> Comparison:
     """Play the video once, forwards, every frame to all trackers in turn.
 
@@ -83,16 +83,18 @@ def run_compare(
     """
     if len(trackers) < 2:
         raise InputError("a comparison needs at least two trackers")
-    plan, watch = check_comparison(job), watch or Watch()
+    plan, watch = check_comparison(job), watch or RunMonitor()
     runners = [_Runner(name, tracker, tracker.session()) for name, tracker in trackers.items()]
     agreement = _Agreement(len(runners))
     done, finished = 0, True
     start, total = plan.passes[0].start, plan.frames(job.source.info.frames)
     with TemporaryDirectory(prefix=".compare-", dir=job.out.parent) as folder:
         video = PartWriter(Path(folder), "compare", job.source.info, OVERLAY_CRF)
-        frames = ahead(job.source.frames(start), FRAMES_AHEAD, newest_only=job.source.info.live)
+        frames = read_ahead(
+            job.source.frames(start), FRAMES_AHEAD, newest_only=job.source.info.live
+        )
         for frame in frames:
-            found = [runner.step(frame, plan.due.get(frame.index, {})) for runner in runners]
+            found = [runner.step(frame, plan.prompts_at.get(frame.index, {})) for runner in runners]
             agreement.add(found)
             video.write(
                 frame, to_i420(side_by_side(frame, dict(zip(trackers, found, strict=True))))
@@ -142,15 +144,15 @@ class _Runner:
     seconds: float = 0.0
     held: int = 0
 
-    def step(self, frame: Frame, due: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Bitmap]:
+    def step(self, frame: Frame, prompts_at: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Bitmap]:
         began = time.perf_counter()
         try:
-            result = step_and_show(self.session, frame, due)
+            result = step_and_show(self.session, frame, prompts_at)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
         masks = {i: result.mask(i) for i in result.object_ids}  # a GPU is waited for here
         self.seconds += time.perf_counter() - began
-        self.held = max(self.held, held_bytes(self.session, self.tracker))
+        self.held = max(self.held, session_nbytes(self.session, self.tracker))
         return masks
 
 

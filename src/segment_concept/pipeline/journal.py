@@ -15,7 +15,7 @@ _START = b'{"frame": '
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ObjectRecord:
     """One object on one frame."""
 
     id: int
@@ -27,16 +27,16 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class FrameRecord:
     """One frame."""
 
     frame: int
     name: str
     seconds: float | None
     size: tuple[int, int]  # (H, W)
-    used_concept: bool
+    concept_queried: bool
     scene_change: float | None
-    objects: tuple[Sighting, ...]
+    objects: tuple[ObjectRecord, ...]
     # By hue and saturation to the frame played before, where it is to be explained and the
     # trigger measures nothing.
     colour_change: float | None = None
@@ -44,10 +44,10 @@ class Record:
     backwards: bool = False  # the frame played before was the next one of the video
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Record":
+    def from_json(cls, values: dict[str, Any]) -> "FrameRecord":
         """What `asdict` made of it."""
         objects = tuple(
-            Sighting(**(each | {"keyframes": tuple(each.get("keyframes", ()))}))
+            ObjectRecord(**(each | {"keyframes": tuple(each.get("keyframes", ()))}))
             for each in values["objects"]
         )
         height, width = values["size"]
@@ -65,7 +65,7 @@ class Journal:
         self._file.truncate(length)
         self._file.seek(length)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: FrameRecord) -> None:
         """One more frame. Raises OSError where the disk is full."""
         self._file.write(json.dumps(asdict(record)).encode() + b"\n")
 
@@ -100,21 +100,21 @@ class JournalIndex:
     def __contains__(self, frame: int) -> bool:
         return 0 <= frame < len(self._offsets) and self._offsets[frame] >= 0
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[FrameRecord]:
         """All frames, in the order of the video."""
         with self._path.open("rb") as file:
             for offset in self._offsets:
                 if offset >= 0:
                     file.seek(offset)
-                    yield Record.from_json(json.loads(file.readline()))
+                    yield FrameRecord.from_json(json.loads(file.readline()))
 
-    def record(self, frame: int) -> Record:
+    def record(self, frame: int) -> FrameRecord:
         """One frame's. Raises KeyError."""
         if frame not in self:
             raise KeyError(f"frame {frame} was not recorded")
         with self._path.open("rb") as file:
             file.seek(self._offsets[frame])
-            return Record.from_json(json.loads(file.readline()))
+            return FrameRecord.from_json(json.loads(file.readline()))
 
     def _note(self, frame: int, offset: int) -> None:
         missing = frame + 1 - len(self._offsets)

@@ -9,7 +9,7 @@ from torch import Tensor
 from segment_concept.tracking.api import TrackingSession, VideoTracker
 
 
-def held_bytes(session: TrackingSession, tracker: VideoTracker) -> int:
+def session_nbytes(session: TrackingSession, tracker: VideoTracker) -> int:
     """Bytes of all tensors and arrays that a session holds, each storage counted once.
 
     The tracker's own, its weights above all, are left out. A tensor counts with the whole of its

@@ -22,25 +22,25 @@ import numpy as np
 
 from segment_concept.ops.color import appearance
 from segment_concept.ops.rle import decode_rle
-from segment_concept.pipeline.journal import JournalIndex, Record, Sighting
-from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.journal import FrameRecord, JournalIndex, ObjectRecord
+from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.results import TrackSummary, read_summary
-from segment_concept.pipeline.run_folder import OutputFolder, claimed
-from segment_concept.pipeline.schedule import Direction, Pass, Plan
-from segment_concept.pipeline.track import Run, TrackJob, Watch, check_job, request_of
+from segment_concept.pipeline.run_folder import OutputFolder, locked
+from segment_concept.pipeline.schedule import Direction, Pass, PlaybackSchedule
+from segment_concept.pipeline.track import Run, RunMonitor, TrackJob, check_job, request_of
 from segment_concept.pipeline.voting import FusedTracker
-from segment_concept.runtime.background import ahead
+from segment_concept.runtime.background import read_ahead
 from segment_concept.runtime.files import write_whole
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.offline import (
     LEAST_AREA,
+    KeyframeCandidate,
     Offline,
     Shots,
-    View,
-    asked_at,
     choose_keyframes,
     confidence,
-    recognising,
+    with_fixed_keyframes,
+    with_queries_at,
 )
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Bitmap, Frame, FrameResult, InputError, Mask, ObjectId, Prompt
@@ -66,7 +66,7 @@ class _StoppedError(Exception):
     """The run was asked to stop; everything that was found is on disk."""
 
 
-def check_offline(job: TrackJob) -> Plan:
+def check_offline(job: TrackJob) -> PlaybackSchedule:
     """What the first pass will play. Changes nothing.
 
     Raises:
@@ -86,7 +86,7 @@ def check_offline(job: TrackJob) -> Plan:
 
 
 def run_offline(
-    job: TrackJob, tracker: VideoTracker, how: TwoPasses, watch: Watch | None = None
+    job: TrackJob, tracker: VideoTracker, how: TwoPasses, watch: RunMonitor | None = None
 ) -> TrackSummary:
     """Do the job in two passes. A run that was stopped by `watch` is kept and can be resumed.
 
@@ -96,9 +96,9 @@ def run_offline(
         InputError: as `check_offline`, or the output folder cannot be used.
         OutputError: the disk is full or read-only; what was written is kept.
     """
-    plan, began, watch = check_offline(job), time.monotonic(), watch or Watch()
+    plan, began, watch = check_offline(job), time.monotonic(), watch or RunMonitor()
     request = request_of(job)
-    with claimed(job.out, job.if_exists) as folder:
+    with locked(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
             return read_summary(job.out, before)
@@ -114,7 +114,7 @@ def run_offline(
             took = time.monotonic() - began
             return TrackSummary(job.out, False, 0, took, 0, {}, (), ())
         told = replace(job, provenance={**job.provenance, "offline": found.described})
-        whole = Plan({}, (Pass(0, backwards=False, prompting=False),))
+        whole = PlaybackSchedule({}, (Pass(0, backwards=False, prompting=False),))
         run = Run(told, whole, found.masks, folder, passes.stage_watch(_STAGES - 1), checkpoint)
         return replace(run.play(request), seconds=time.monotonic() - began)
 
@@ -140,12 +140,12 @@ def track_offline(
         InputError: as `check_offline`.
     """
     shown = tuple(
-        Shown(i, prompt, at) for at, each in prompts.items() for i, prompt in each.items()
+        TimedPrompt(i, prompt, at) for at, each in prompts.items() for i, prompt in each.items()
     )
     with TemporaryDirectory(prefix="segment-concept-") as place:
         job = TrackJob(source, shown, Path(place) / "out", save=frozenset())
         plan = check_offline(job)
-        found = _Passes(job, tracker, how, plan, Path(place), Watch()).play()
+        found = _Passes(job, tracker, how, plan, Path(place), RunMonitor()).play()
         yield from found.masks.session().track(source.frames())
 
 
@@ -169,14 +169,14 @@ class _Passes:
     job: TrackJob
     tracker: VideoTracker
     how: TwoPasses
-    plan: Plan  # of the first pass
+    plan: PlaybackSchedule  # of the first pass
     state: Path  # a folder of its own
-    watch: Watch
+    watch: RunMonitor
 
     def play(self) -> _Found:
         """To the end. Raises _StoppedError."""
         starts = self._kept("shots", self._find_shots)["starts"]
-        online = asked_at(self.tracker, frozenset(starts))
+        online = with_queries_at(self.tracker, frozenset(starts))
         first = self._pass(1, "first", self.plan, online)
         shots = Shots.of(starts, len(first))
         kept = self._kept("keyframes", lambda: self._choose(first, shots))
@@ -192,7 +192,7 @@ class _Passes:
         """Was any frame tracked yet?"""
         return any(p.stat().st_size for p in self.state.glob("*/*/frames.jsonl"))
 
-    def stage_watch(self, number: int) -> Watch:
+    def stage_watch(self, number: int) -> RunMonitor:
         """The watch of one stage of several that are about equally long."""
         length = self.job.source.info.frames
 
@@ -208,7 +208,7 @@ class _Passes:
     def _frames(self, number: int) -> Iterator[Frame]:
         """The video, decoded once more. Raises _StoppedError."""
         watch = self.stage_watch(number)
-        with closing(ahead(self.job.source.frames())) as frames:
+        with closing(read_ahead(self.job.source.frames())) as frames:
             for done, frame in enumerate(frames, start=1):
                 if self.watch.should_stop():
                     raise _StoppedError
@@ -225,7 +225,9 @@ class _Passes:
         kept: Mapping[str, list[int]] = json.loads(path.read_text())
         return kept
 
-    def _pass(self, number: int, name: str, plan: Plan, tracker: VideoTracker) -> JournalIndex:
+    def _pass(
+        self, number: int, name: str, plan: PlaybackSchedule, tracker: VideoTracker
+    ) -> JournalIndex:
         """Play the video once, as the plan says. Raises _StoppedError."""
         folder, request = OutputFolder(self.state / name), request_of(self.job)
         done = folder.path / "done"
@@ -242,10 +244,10 @@ class _Passes:
 
     def _again(self, seeds: Prompts, shots: Shots, *, backwards: bool) -> JournalIndex:
         """One direction of the second pass. Raises _StoppedError."""
-        entered = asked_at(self.tracker, frozenset(shots.starts[1:]))
+        entered = with_queries_at(self.tracker, frozenset(shots.starts[1:]))
         plan = _second(seeds, self.tracker, backwards=backwards)
         number, name = (4, "backward") if backwards else (3, "forward")
-        return self._pass(number, name, plan, recognising(entered))
+        return self._pass(number, name, plan, with_fixed_keyframes(entered))
 
     def _find_shots(self) -> Mapping[str, list[int]]:
         return {"starts": [int(index) for index in self.how.find_shots(self._frames(0))]}
@@ -253,8 +255,8 @@ class _Passes:
     def _choose(self, first: JournalIndex, shots: Shots) -> Mapping[str, list[int]]:
         """The keyframes of every object, beside the frames on which it was shown."""
         candidates = _candidates(first, shots, self.how.offline)
-        shown = {(index, i) for index, prompts in self.plan.due.items() for i in prompts}
-        views: dict[tuple[ObjectId, bool], list[View]] = {}
+        shown = {(index, i) for index, prompts in self.plan.prompts_at.items() for i in prompts}
+        views: dict[tuple[ObjectId, bool], list[KeyframeCandidate]] = {}
         for frame in self._frames(2):
             for sighting in first.record(frame.index).objects if frame.index in first else ():
                 key = frame.index, ObjectId(sighting.id)
@@ -262,19 +264,23 @@ class _Passes:
                     view = _view(frame, sighting, shots)
                     views.setdefault((key[1], key in shown), []).append(view)
         chosen = {}
-        for object_id in dict.fromkeys(i for prompts in self.plan.due.values() for i in prompts):
+        for object_id in dict.fromkeys(
+            i for prompts in self.plan.prompts_at.values() for i in prompts
+        ):
             own, given = views.get((object_id, False), ()), views.get((object_id, True), ())
             confirmed = self._confirmation(first, object_id)
             added = choose_keyframes(own, given, self.how.offline.keyframes, confirmed)
             chosen[str(object_id)] = sorted(view.frame_index for view in added)
         return chosen
 
-    def _confirmation(self, first: JournalIndex, object_id: ObjectId) -> Callable[[View], bool]:
+    def _confirmation(
+        self, first: JournalIndex, object_id: ObjectId
+    ) -> Callable[[KeyframeCandidate], bool]:
         """Does a view lead back to what was shown, and so show the same object?"""
         home = read_frame(self.job.source, self.plan.first_shown(object_id))
         shown = _mask(first.record(home.index), object_id)
 
-        def leads_back(view: View) -> bool:
+        def min_backtrack_iou(view: KeyframeCandidate) -> bool:
             if self.watch.should_stop():
                 raise _StoppedError
             mask = _mask(first.record(view.frame_index), object_id)
@@ -283,9 +289,9 @@ class _Passes:
             session = self.tracker.session()
             session.prompt(read_frame(self.job.source, view.frame_index), {object_id: mask})
             found = session.step(home).mask(object_id)
-            return _overlap(found, shown.bitmap) >= self.how.offline.leads_back
+            return _overlap(found, shown.bitmap) >= self.how.offline.min_backtrack_iou
 
-        return leads_back
+        return min_backtrack_iou
 
     def _seeds(self, first: JournalIndex, keyframes: Mapping[ObjectId, Sequence[int]]) -> Prompts:
         """All frames on which objects are known, with their masks.
@@ -294,7 +300,7 @@ class _Passes:
         a mask says nothing without that mask.
         """
         seeds: dict[int, dict[ObjectId, Prompt]] = {}
-        for index, prompts in self.plan.due.items():
+        for index, prompts in self.plan.prompts_at.items():
             record = first.record(index)
             found = {i: p if isinstance(p, Mask) else _mask(record, i) for i, p in prompts.items()}
             seeds[index] = {i: found[i] or p for i, p in prompts.items()}
@@ -306,7 +312,7 @@ class _Passes:
         return seeds
 
 
-def _second(seeds: Prompts, tracker: VideoTracker, *, backwards: bool) -> Plan:
+def _second(seeds: Prompts, tracker: VideoTracker, *, backwards: bool) -> PlaybackSchedule:
     """The video played from the outermost frame on which an object is known.
 
     A tracker of SAM 2's kind never forgets what it was shown, whenever that was: it sees all
@@ -316,8 +322,8 @@ def _second(seeds: Prompts, tracker: VideoTracker, *, backwards: bool) -> Plan:
     begin = max(seeds) if backwards else min(seeds)
     if isinstance(tracker, Tracker):
         known = tuple((index, seeds[index]) for index in sorted(seeds))
-        return Plan({}, (Pass(begin, backwards, prompting=False),), known)
-    return Plan(seeds, (Pass(begin, backwards, prompting=True),))
+        return PlaybackSchedule({}, (Pass(begin, backwards, prompting=False),), known)
+    return PlaybackSchedule(seeds, (Pass(begin, backwards, prompting=True),))
 
 
 def _known(seeds: Prompts, shots: Shots) -> Mapping[int, frozenset[ObjectId]]:
@@ -350,13 +356,13 @@ def _candidates(first: JournalIndex, shots: Shots, how: Offline) -> set[tuple[in
     return {(frame, ObjectId(key[0])) for key, (_, frame) in best.items()}
 
 
-def _confidence(sighting: Sighting) -> float:
+def _confidence(sighting: ObjectRecord) -> float:
     return confidence(sighting.presence, sighting.quality)
 
 
-def _view(frame: Frame, sighting: Sighting, shots: Shots) -> View:
+def _view(frame: Frame, sighting: ObjectRecord, shots: Shots) -> KeyframeCandidate:
     looks = appearance(frame.rgb, decode_rle(sighting.counts, frame.size))
-    return View(frame.index, shots.on(frame.index), _confidence(sighting), looks)
+    return KeyframeCandidate(frame.index, shots.on(frame.index), _confidence(sighting), looks)
 
 
 def _overlap(a: Bitmap, b: Bitmap) -> float:
@@ -364,7 +370,7 @@ def _overlap(a: Bitmap, b: Bitmap) -> float:
     return float(np.count_nonzero(a & b) / np.count_nonzero(a | b))
 
 
-def _mask(record: Record, object_id: ObjectId) -> Mask | None:
+def _mask(record: FrameRecord, object_id: ObjectId) -> Mask | None:
     """An object's mask on a frame; None where it is empty."""
     found = next(s for s in record.objects if s.id == object_id)
     return Mask(decode_rle(found.counts, record.size)) if found.area else None

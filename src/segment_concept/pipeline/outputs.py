@@ -10,13 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.ops.png import grey_png, mask_png, palette_png
+from segment_concept.ops.png import gray_png, mask_png, palette_png
 from segment_concept.ops.rle import decode_rle, encode_rle
-from segment_concept.pipeline.journal import Journal, JournalIndex, Record, Sighting
-from segment_concept.pipeline.timeline.thumbnails import Witness
+from segment_concept.pipeline.journal import FrameRecord, Journal, JournalIndex, ObjectRecord
+from segment_concept.pipeline.timeline.thumbnails import ThumbnailRecorder
 from segment_concept.runtime.files import write_whole
 from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
-from segment_concept.video.draw import grey_to_i420, overlay, to_i420
+from segment_concept.video.draw import gray_to_i420, overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter
 from segment_concept.video.source import VideoInfo
 
@@ -25,7 +25,7 @@ MATTE_CRF = 12  # edges of a matte must survive
 CERTAIN_LOGIT = 32.0  # stands for a mask of which only the outline is still known
 
 
-class Save(Enum):
+class OutputFormat(Enum):
     """What can be written."""
 
     OVERLAY = "overlay"  # overlay.mp4: the video with objects tinted and outlined, and its sound
@@ -38,7 +38,7 @@ class Save(Enum):
 
 
 @dataclass(frozen=True)
-class Found:
+class FrameMasks:
     """A frame and the objects on it. Row i of `logits` (O, H, W) belongs to `ids[i]`."""
 
     frame: Frame
@@ -72,10 +72,10 @@ class Found:
         return np.asarray(255 * scores + 0.5, np.uint8)
 
 
-class Sink(Protocol):
+class FrameWriter(Protocol):
     """One form of output."""
 
-    def write(self, found: Found) -> None:
+    def write(self, found: FrameMasks) -> None:
         """One more frame. Raises OSError where the disk is full."""
         ...
 
@@ -84,7 +84,7 @@ class _Palette:
     def __init__(self, folder: Path) -> None:
         self._folder = _made(folder)
 
-    def write(self, found: Found) -> None:
+    def write(self, found: FrameMasks) -> None:
         write_whole(self._folder / f"{found.name}.png", palette_png(found.labels))
 
 
@@ -92,7 +92,7 @@ class _Objects:
     def __init__(self, folder: Path) -> None:
         self._folder = _made(folder)
 
-    def write(self, found: Found) -> None:
+    def write(self, found: FrameMasks) -> None:
         for object_id, mask in zip(found.ids, found.masks, strict=True):
             folder = _made(self._folder / f"{object_id:03d}")
             write_whole(folder / f"{found.name}.png", mask_png(mask))
@@ -102,15 +102,15 @@ class _MattePng:
     def __init__(self, folder: Path) -> None:
         self._folder = _made(folder)
 
-    def write(self, found: Found) -> None:
-        write_whole(self._folder / f"{found.name}.png", grey_png(found.alpha))
+    def write(self, found: FrameMasks) -> None:
+        write_whole(self._folder / f"{found.name}.png", gray_png(found.alpha))
 
 
 class _Overlay:
     def __init__(self, parts: PartWriter) -> None:
         self._parts = parts
 
-    def write(self, found: Found) -> None:
+    def write(self, found: FrameMasks) -> None:
         picture = overlay(found.frame.rgb, zip(found.ids, found.masks, strict=True))
         self._parts.write(found.frame, to_i420(picture))
 
@@ -119,15 +119,15 @@ class _Matte:
     def __init__(self, parts: PartWriter) -> None:
         self._parts = parts
 
-    def write(self, found: Found) -> None:
-        self._parts.write(found.frame, grey_to_i420(found.alpha))
+    def write(self, found: FrameMasks) -> None:
+        self._parts.write(found.frame, gray_to_i420(found.alpha))
 
 
-VIDEOS: dict[Save, int] = {Save.OVERLAY: OVERLAY_CRF, Save.MATTE: MATTE_CRF}
+VIDEOS: dict[OutputFormat, int] = {OutputFormat.OVERLAY: OVERLAY_CRF, OutputFormat.MATTE: MATTE_CRF}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenState:
     """How far the files in the state folder have come."""
 
     journal: int = 0  # bytes
@@ -135,7 +135,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class FrameOutput:
     """A result on its way to disk."""
 
     frame: Frame
@@ -148,7 +148,12 @@ class Recorder:
     """Writes entries to an output folder. Used by one thread at a time."""
 
     def __init__(
-        self, out: Path, state: Path, info: VideoInfo, save: frozenset[Save], written: Written
+        self,
+        out: Path,
+        state: Path,
+        info: VideoInfo,
+        save: frozenset[OutputFormat],
+        written: WrittenState,
     ) -> None:
         """Go on from what was `written`; anything after that is dropped."""
         parts = written.parts or {}
@@ -159,11 +164,11 @@ class Recorder:
             if kind in save
         }
         self._sinks = _sinks(out, save, self._videos)
-        self._witness = Witness(state) if Save.EXPLAIN in save else None
+        self._witness = ThumbnailRecorder(state) if OutputFormat.EXPLAIN in save else None
         self._before: JournalIndex | None = None
         self._backwards = False
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: FrameOutput) -> None:
         """One more frame. Raises OSError where the disk is full."""
         found, sightings = _found(entry)
         if self._before is not None and entry.frame.index in self._before:
@@ -174,12 +179,12 @@ class Recorder:
         if self._witness is not None:
             change = self._witness.watch(entry.frame, result)
         self._journal.append(
-            Record(
+            FrameRecord(
                 frame=entry.frame.index,
                 name=entry.name,
                 seconds=entry.frame.seconds,
                 size=entry.frame.size,
-                used_concept=result.used_concept,
+                concept_queried=result.concept_queried,
                 scene_change=result.scene_change,
                 objects=tuple(sightings),
                 colour_change=change,
@@ -200,13 +205,13 @@ class Recorder:
         if self._witness is not None:
             self._witness.begin(backwards=backwards)
 
-    def cut(self) -> Written:
+    def cut(self) -> WrittenState:
         """Finish the parts of videos, and hand everything to the system."""
         for video in self._videos.values():
             video.cut()
         if self._witness is not None:
             self._witness.keep()
-        return Written(self._journal.flush(), self.parts())
+        return WrittenState(self._journal.flush(), self.parts())
 
     def parts(self) -> dict[str, Sequence[Part]]:
         """The finished parts of each video."""
@@ -227,32 +232,34 @@ class Recorder:
         self._journal.close()
 
 
-def _sinks(out: Path, save: frozenset[Save], videos: Mapping[Save, PartWriter]) -> list[Sink]:
-    sinks: list[Sink] = []
-    if Save.PALETTE in save:
+def _sinks(
+    out: Path, save: frozenset[OutputFormat], videos: Mapping[OutputFormat, PartWriter]
+) -> list[FrameWriter]:
+    sinks: list[FrameWriter] = []
+    if OutputFormat.PALETTE in save:
         sinks.append(_Palette(out / "palette"))
-    if Save.OBJECTS in save:
+    if OutputFormat.OBJECTS in save:
         sinks.append(_Objects(out / "objects"))
-    if Save.MATTE_PNG in save:
+    if OutputFormat.MATTE_PNG in save:
         sinks.append(_MattePng(out / "matte"))
-    if Save.OVERLAY in save:
-        sinks.append(_Overlay(videos[Save.OVERLAY]))
-    if Save.MATTE in save:
-        sinks.append(_Matte(videos[Save.MATTE]))
+    if OutputFormat.OVERLAY in save:
+        sinks.append(_Overlay(videos[OutputFormat.OVERLAY]))
+    if OutputFormat.MATTE in save:
+        sinks.append(_Matte(videos[OutputFormat.MATTE]))
     return sinks
 
 
-def _found(entry: Entry) -> tuple[Found, list[Sighting]]:
+def _found(entry: FrameOutput) -> tuple[FrameMasks, list[ObjectRecord]]:
     result = entry.result
     rows = [result.object_ids.index(i) for i in entry.wanted]
     logits = result.logits.float().cpu().numpy()
     if len(rows) != len(logits):
         logits = logits[rows]
-    found = Found(entry.frame, entry.name, tuple(int(i) for i in entry.wanted), logits)
+    found = FrameMasks(entry.frame, entry.name, tuple(int(i) for i in entry.wanted), logits)
     presence, quality = result.presence.tolist(), result.quality.tolist()
     banks = result.keyframes or ((),) * len(presence)
     sightings = [
-        Sighting(
+        ObjectRecord(
             id=i,
             presence=presence[row],
             quality=quality[row],
@@ -266,8 +273,8 @@ def _found(entry: Entry) -> tuple[Found, list[Sighting]]:
 
 
 def _joined(
-    found: Found, sightings: list[Sighting], before: Sequence[Sighting]
-) -> tuple[Found, list[Sighting]]:
+    found: FrameMasks, sightings: list[ObjectRecord], before: Sequence[ObjectRecord]
+) -> tuple[FrameMasks, list[ObjectRecord]]:
     """Add what was found on the same frame in an earlier pass: of that only masks are left."""
     if not before:
         return found, sightings
@@ -275,7 +282,7 @@ def _joined(
     certain = np.where(np.stack(masks), CERTAIN_LOGIT, -CERTAIN_LOGIT).astype(np.float32)
     ids = (*(s.id for s in before), *found.ids)
     logits = np.concatenate((certain, found.logits))
-    return Found(found.frame, found.name, ids, logits), [*before, *sightings]
+    return FrameMasks(found.frame, found.name, ids, logits), [*before, *sightings]
 
 
 def _made(folder: Path) -> Path:

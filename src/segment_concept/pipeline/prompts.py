@@ -23,7 +23,7 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points, Prompt
-from segment_concept.video.timecode import At, parse_at
+from segment_concept.video.timecode import TimePoint, parse_at
 
 XY = tuple[float, float]
 HIGHEST_ID = 255  # palette images hold 8 bits a pixel
@@ -32,12 +32,12 @@ _KEYS = frozenset({"object", "at", "box", "points", "background_points", "mask"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TimedPrompt:
     """An object shown on a frame."""
 
     object_id: ObjectId
     prompt: Prompt
-    at: At = 0
+    at: TimePoint = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.object_id <= HIGHEST_ID:
@@ -47,7 +47,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Sketch:
+class PromptSpec:
     """What a person gave to show one object, or the objects of one mask, on one frame."""
 
     box: Box | None = None
@@ -55,7 +55,7 @@ class Sketch:
     off: tuple[XY, ...] = ()
     mask: Path | None = None
 
-    def shown(self, object_id: int | None, at: At) -> list[Shown]:
+    def shown(self, object_id: int | None, at: TimePoint) -> list[TimedPrompt]:
         """As prompts; without an id, a mask with several labels is several objects.
 
         Raises:
@@ -67,8 +67,8 @@ class Sketch:
             if self.box or self.on or self.off:
                 raise InputError(f"{which}: a mask says it all; give no box or points with it")
             if object_id is None:
-                return [Shown(i, m, at) for i, m in read_masks(self.mask).items()]
-            return [Shown(number, read_mask(self.mask, number), at)]
+                return [TimedPrompt(i, m, at) for i, m in read_masks(self.mask).items()]
+            return [TimedPrompt(number, read_mask(self.mask, number), at)]
         if self.on or self.off:
             if not self.on and self.box is None:
                 raise InputError(f"{which}: background points alone show nothing")
@@ -78,7 +78,7 @@ class Sketch:
             prompt = self.box
         else:
             raise InputError(f"{which} is not shown by anything: give a mask, a box or points")
-        return [Shown(number, prompt, at)]
+        return [TimedPrompt(number, prompt, at)]
 
 
 def parse_numbers(text: str, count: int, form: str) -> tuple[float, ...]:
@@ -149,10 +149,10 @@ def _labels(path: Path) -> NDArray[np.uint8]:
     if picture.mode == "P" and "transparency" not in picture.info:
         labels = np.asarray(picture)
         return np.where(labels == 255, _void_is(labels), labels).astype(np.uint8)
-    grey = _grey(picture, path)
-    if grey.max() >= 255 or len(np.unique(grey)) > MANY_VALUES:
-        grey = grey > grey.max() // 2
-    return grey.astype(np.uint8)
+    gray = _gray(picture, path)
+    if gray.max() >= 255 or len(np.unique(gray)) > MANY_VALUES:
+        gray = gray > gray.max() // 2
+    return gray.astype(np.uint8)
 
 
 def _void_is(labels: NDArray[np.uint8]) -> int:
@@ -161,7 +161,7 @@ def _void_is(labels: NDArray[np.uint8]) -> int:
     return 0 if others else 1
 
 
-def _grey(picture: Picture.Image, path: Path) -> NDArray[np.integer]:
+def _gray(picture: Picture.Image, path: Path) -> NDArray[np.integer]:
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         pixels = np.asarray(picture.convert("RGBA"))
         if (pixels[..., 3] < 255).any():
@@ -180,7 +180,7 @@ def _grey(picture: Picture.Image, path: Path) -> NDArray[np.integer]:
     return pixels[..., 0]
 
 
-def read_prompts(path: Path) -> list[Shown]:
+def read_prompts(path: Path) -> list[TimedPrompt]:
     """The objects that a prompts file shows; the form of it is at the head of this module.
 
     Raises:
@@ -204,14 +204,14 @@ def read_prompts(path: Path) -> list[Shown]:
     return shown
 
 
-def _entry(entry: Any, folder: Path) -> list[Shown]:
+def _entry(entry: Any, folder: Path) -> list[TimedPrompt]:
     if not isinstance(entry, Mapping):
         raise InputError('expected an object such as {"object": 1, "box": [x0, y0, x1, y1]}')
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r}: expected some of {', '.join(sorted(_KEYS))}")
     mask, box = entry.get("mask"), entry.get("box")
-    sketch = Sketch(
+    sketch = PromptSpec(
         box=None if box is None else Box(*_numbers(box, 4, "box")),
         on=tuple(_points(entry.get("points", ()))),
         off=tuple(_points(entry.get("background_points", ()))),

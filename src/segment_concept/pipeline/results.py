@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from segment_concept.ops.rle import encode_rle
-from segment_concept.pipeline.journal import JournalIndex, Record
+from segment_concept.pipeline.journal import FrameRecord, JournalIndex
 from segment_concept.runtime.files import write_whole
 from segment_concept.types import Mask, Prompt
 
@@ -72,14 +72,14 @@ class Digest:
     objects: dict[int, ObjectSummary] = field(default_factory=dict)
 
 
-def digest(journal: Iterable[Record]) -> Digest:
+def digest(journal: Iterable[FrameRecord]) -> Digest:
     """Read a journal once."""
     found, sums, expected = Digest(), dict[int, _Sums](), None
     for record in journal:
         found.frames += 1
         found.skipped += range(record.frame if expected is None else expected, record.frame)
         expected = record.frame + 1
-        if record.used_concept:
+        if record.concept_queried:
             found.asked.append(record.frame)
         for sighting in record.objects:
             total = sums.setdefault(sighting.id, _Sums())
@@ -128,12 +128,12 @@ def write_rle(path: Path, journal: JournalIndex, video: Mapping[str, Any]) -> No
     write_whole(path, _streamed({"video": dict(video)}, "frames", map(_runs, journal)))
 
 
-def _scores(record: Record) -> dict[str, Any]:
+def _scores(record: FrameRecord) -> dict[str, Any]:
     return {
         "frame": record.frame,
         "name": record.name,
         "seconds": _rounded(record.seconds),
-        "used_concept": record.used_concept,
+        "used_concept": record.concept_queried,
         "scene_change": _rounded(record.scene_change),
         "cut": record.cut,
         "objects": {
@@ -147,7 +147,7 @@ def _scores(record: Record) -> dict[str, Any]:
     }
 
 
-def _runs(record: Record) -> dict[str, Any]:
+def _runs(record: FrameRecord) -> dict[str, Any]:
     return {
         "frame": record.frame,
         "name": record.name,

@@ -16,7 +16,7 @@ from zipfile import is_zipfile
 
 import torch
 
-from segment_concept.pipeline.outputs import Written
+from segment_concept.pipeline.outputs import WrittenState
 from segment_concept.pipeline.schedule import Position
 from segment_concept.runtime.files import write_whole
 from segment_concept.types import InputError, SegmentConceptError
@@ -57,7 +57,7 @@ class Checkpoint:
     """Where a run was, and all that it needs to go on."""
 
     position: Position
-    written: Written
+    written: WrittenState
     session: dict[str, Any] | None  # packed; None where the session cannot be stored
 
 
@@ -87,7 +87,9 @@ class OutputFolder:
             raise InputError(f"{path} was written by another version: begin again with --overwrite")
         parts = {k: tuple(Part(**p) for p in v) for k, v in values["parts"].items()}
         return Checkpoint(
-            Position(**values["position"]), Written(values["journal"], parts), values["session"]
+            Position(**values["position"]),
+            WrittenState(values["journal"], parts),
+            values["session"],
         )
 
     def finished_result(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -120,7 +122,7 @@ class OutputFolder:
 
 
 @contextmanager
-def claimed(path: Path, if_exists: IfExists) -> Iterator[OutputFolder]:
+def locked(path: Path, if_exists: IfExists) -> Iterator[OutputFolder]:
     """The folder, made ready, while no other run may write to it.
 
     The state of the run is removed at the end if the folder's result is finished, or if the run

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.types import InputError, ObjectId, Prompt, check_prompts
 from segment_concept.video.source import VideoSource, read_frame
-from segment_concept.video.timecode import At, Seconds
+from segment_concept.video.timecode import Seconds, TimePoint
 
 
 class Direction(Enum):
@@ -36,19 +36,23 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlaybackSchedule:
     """What will be played. With both directions a second pass fills in what the first left out:
     for every object the frames before the one on which it was first shown."""
 
-    due: Mapping[int, Mapping[ObjectId, Prompt]]  # prompts by frame
+    prompts_at: Mapping[int, Mapping[ObjectId, Prompt]]  # prompts by frame
     passes: tuple[Pass, ...]
-    ahead: tuple[tuple[int, Mapping[ObjectId, Prompt]], ...] = ()  # shown before it is played
+    initial_prompts: tuple[
+        tuple[int, Mapping[ObjectId, Prompt]], ...
+    ] = ()  # shown before it is played
 
     def first_shown(self, object_id: ObjectId) -> int:
         """The earliest frame on which the object is shown."""
-        return min(index for index, prompts in self.due.items() if object_id in prompts)
+        return min(index for index, prompts in self.prompts_at.items() if object_id in prompts)
 
-    def wanted(self, number: int, index: int, object_ids: Iterable[ObjectId]) -> list[ObjectId]:
+    def new_objects(
+        self, number: int, index: int, object_ids: Iterable[ObjectId]
+    ) -> list[ObjectId]:
         """Of the objects seen on a frame in a pass, those whose masks are new."""
         if number == 0:
             return list(object_ids)
@@ -74,7 +78,9 @@ class Plan:
         return sum(p.start + 1 if p.backwards else max(0, length - p.start) for p in self.passes)
 
 
-def make_plan(source: VideoSource, shown: Sequence[Shown], direction: Direction) -> Plan:
+def make_schedule(
+    source: VideoSource, shown: Sequence[TimedPrompt], direction: Direction
+) -> PlaybackSchedule:
     """Find the prompted frames and check every prompt against its own, before anything is written.
 
     Raises:
@@ -83,9 +89,9 @@ def make_plan(source: VideoSource, shown: Sequence[Shown], direction: Direction)
     """
     if not shown:
         raise InputError("nothing to follow: show the object by a mask, a box or a point")
-    due: dict[int, dict[ObjectId, Prompt]] = {}
+    prompts_at: dict[int, dict[ObjectId, Prompt]] = {}
     for one in shown:
-        prompts = due.setdefault(_index(source, one.at), {})
+        prompts = prompts_at.setdefault(_index(source, one.at), {})
         if one.object_id in prompts:
             raise InputError(
                 f"object {one.object_id} is shown twice on frame {_index(source, one.at)}: "
@@ -93,27 +99,27 @@ def make_plan(source: VideoSource, shown: Sequence[Shown], direction: Direction)
             )
         prompts[one.object_id] = one.prompt
     if source.info.live:
-        if direction is Direction.BACKWARD or list(due) != [0]:
+        if direction is Direction.BACKWARD or list(prompts_at) != [0]:
             raise InputError(f"{source.name} is live: show objects on frame 0, and play it forward")
     else:
-        for index in sorted(due):
-            check_prompts(read_frame(source, index), due[index])
-    return Plan(due, _passes(due, direction, live=source.info.live))
+        for index in sorted(prompts_at):
+            check_prompts(read_frame(source, index), prompts_at[index])
+    return PlaybackSchedule(prompts_at, _passes(prompts_at, direction, live=source.info.live))
 
 
 def _passes(
-    due: Mapping[int, Mapping[ObjectId, Prompt]], direction: Direction, *, live: bool
+    prompts_at: Mapping[int, Mapping[ObjectId, Prompt]], direction: Direction, *, live: bool
 ) -> tuple[Pass, ...]:
     if direction is Direction.BACKWARD:
-        return (Pass(max(due), backwards=True, prompting=True),)
-    forward = Pass(min(due), backwards=False, prompting=True)
-    plan = Plan(due, (forward,))
+        return (Pass(max(prompts_at), backwards=True, prompting=True),)
+    forward = Pass(min(prompts_at), backwards=False, prompting=True)
+    plan = PlaybackSchedule(prompts_at, (forward,))
     # The pass begins on a prompted frame, so that the next one is compared with that.
-    last_first = max(plan.first_shown(i) for prompts in due.values() for i in prompts)
+    last_first = max(plan.first_shown(i) for prompts in prompts_at.values() for i in prompts)
     if direction is Direction.FORWARD or live or last_first == 0:
         return (forward,)
     return forward, Pass(last_first, backwards=True, prompting=False)
 
 
-def _index(source: VideoSource, at: At) -> int:
+def _index(source: VideoSource, at: TimePoint) -> int:
     return source.index_at(at.value) if isinstance(at, Seconds) else at

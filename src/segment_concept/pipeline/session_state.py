@@ -25,7 +25,7 @@ class NotStorableError(TypeError):
     """The session holds something that is not data; it cannot be taken apart."""
 
 
-def pack_session(session: TrackingSession, tracker: VideoTracker) -> Packed:
+def dump_session(session: TrackingSession, tracker: VideoTracker) -> Packed:
     """Everything the session knows, without the tracker.
 
     Raises:
@@ -42,7 +42,7 @@ def pack_session(session: TrackingSession, tracker: VideoTracker) -> Packed:
     return {"type": _name_of(type(session)), "fields": fields, "nodes": packer.nodes}
 
 
-def restore_session(packed: Packed, tracker: VideoTracker) -> TrackingSession:
+def load_session(packed: Packed, tracker: VideoTracker) -> TrackingSession:
     """A session of `tracker` that knows what the packed one knew.
 
     Raises:

@@ -16,8 +16,14 @@ import torch
 
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.pipeline.journal import JournalIndex
-from segment_concept.pipeline.outputs import VIDEOS, Entry, Recorder, Save, Written
-from segment_concept.pipeline.prompts import Shown
+from segment_concept.pipeline.outputs import (
+    VIDEOS,
+    FrameOutput,
+    OutputFormat,
+    Recorder,
+    WrittenState,
+)
+from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.results import (
     TrackSummary,
     as_json,
@@ -34,15 +40,21 @@ from segment_concept.pipeline.run_folder import (
     IfExists,
     OutputFolder,
     check_folder,
-    claimed,
+    locked,
 )
-from segment_concept.pipeline.schedule import Direction, Pass, Plan, Position, make_plan
-from segment_concept.pipeline.session_state import NotStorableError, pack_session, restore_session
+from segment_concept.pipeline.schedule import (
+    Direction,
+    Pass,
+    PlaybackSchedule,
+    Position,
+    make_schedule,
+)
+from segment_concept.pipeline.session_state import NotStorableError, dump_session, load_session
 from segment_concept.pipeline.timeline.page import write_explanation
-from segment_concept.runtime.background import Background, ahead
+from segment_concept.runtime.background import BackgroundWorker, read_ahead
 from segment_concept.runtime.parallel import shared_cores
 from segment_concept.tracking.api import TrackingSession, VideoTracker
-from segment_concept.tracking.prefetch import Lookout
+from segment_concept.tracking.prefetch import PrefetchingSegmenter
 from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
 from segment_concept.video.encode import join
@@ -53,7 +65,7 @@ log = logging.getLogger(__name__)
 SAVE_EVERY = 60.0  # seconds between checkpoints
 FRAMES_AHEAD = 2  # that are read and encoded, and wait
 RESULTS_BEHIND = 2
-DEFAULT_SAVE = frozenset({Save.OVERLAY, Save.PALETTE})
+DEFAULT_SAVE = frozenset({OutputFormat.OVERLAY, OutputFormat.PALETTE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +77,16 @@ class TrackJob:
     """
 
     source: VideoSource
-    shown: tuple[Shown, ...]
+    shown: tuple[TimedPrompt, ...]
     out: Path
-    save: frozenset[Save] = DEFAULT_SAVE
+    save: frozenset[OutputFormat] = DEFAULT_SAVE
     direction: Direction = Direction.BOTH
     if_exists: IfExists = IfExists.REFUSE
     provenance: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class RunMonitor:
     """How a run is observed and stopped."""
 
     on_frame: Callable[[int, int | None], None] = lambda done, total: None
@@ -82,18 +94,20 @@ class Watch:
     save_every: float = SAVE_EVERY  # seconds
 
 
-def check_job(job: TrackJob) -> Plan:
+def check_job(job: TrackJob) -> PlaybackSchedule:
     """What will be played. Changes nothing.
 
     Raises:
         InputError: the prompts do not fit the video, or the output folder is in use.
     """
-    plan = make_plan(job.source, job.shown, job.direction)
+    plan = make_schedule(job.source, job.shown, job.direction)
     check_folder(job.out, job.if_exists)
     return plan
 
 
-def run_track(job: TrackJob, tracker: VideoTracker, watch: Watch | None = None) -> TrackSummary:
+def run_track(
+    job: TrackJob, tracker: VideoTracker, watch: RunMonitor | None = None
+) -> TrackSummary:
     """Do the job. A run that was stopped by `watch` is kept and can be resumed.
 
     Masks and scores of a resumed run equal those of an undisturbed one. Where the tracker's
@@ -105,13 +119,13 @@ def run_track(job: TrackJob, tracker: VideoTracker, watch: Watch | None = None) 
     """
     plan = check_job(job)
     request = request_of(job)
-    with claimed(job.out, job.if_exists) as folder:
+    with locked(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
             return read_summary(job.out, before)
         checkpoint = folder.load(request)
         folder.begin(request)
-        run = Run(job, plan, tracker, folder, watch or Watch(), checkpoint)
+        run = Run(job, plan, tracker, folder, watch or RunMonitor(), checkpoint)
         return run.play(request)
 
 
@@ -121,16 +135,18 @@ class Run:
     def __init__(
         self,
         job: TrackJob,
-        plan: Plan,
+        plan: PlaybackSchedule,
         tracker: VideoTracker,
         folder: OutputFolder,
-        watch: Watch,
+        watch: RunMonitor,
         checkpoint: Checkpoint | None,
     ) -> None:
         self._cores = shared_cores if _works_side_by_side(tracker) else nullcontext
-        self._lookout: Lookout | None = None
+        self._lookout: PrefetchingSegmenter | None = None
         if isinstance(tracker, Tracker) and not job.source.info.live:  # of live ones some are lost
-            self._lookout = Lookout(tracker.segmenter, FRAMES_AHEAD + 2)  # one put, one got
+            self._lookout = PrefetchingSegmenter(
+                tracker.segmenter, FRAMES_AHEAD + 2
+            )  # one put, one got
             tracker = replace(tracker, segmenter=self._lookout)
         self._job, self._plan, self._tracker, self._folder = job, plan, tracker, folder
         self._watch = watch
@@ -138,10 +154,10 @@ class Run:
         self._written_to = checkpoint.position if checkpoint else begin
         stored = checkpoint.session if checkpoint else None
         self._position = self._written_to if stored else begin
-        self._session = restore_session(stored, tracker) if stored else self._begun()
-        written = checkpoint.written if checkpoint else Written()
+        self._session = load_session(stored, tracker) if stored else self._begun()
+        written = checkpoint.written if checkpoint else WrittenState()
         self._recorder = Recorder(job.out, folder.state, job.source.info, job.save, written)
-        self._writer = Background(self._recorder.record, RESULTS_BEHIND)
+        self._writer = BackgroundWorker(self._recorder.record, RESULTS_BEHIND)
         self._stepped = 0
         self._began = self._saved_at = time.monotonic()
 
@@ -176,9 +192,9 @@ class Run:
     def _begun(self) -> TrackingSession:
         """A new session that knows what it is shown before it is played."""
         session = self._tracker.session()
-        for index, prompts in self._plan.ahead:
+        for index, prompts in self._plan.initial_prompts:
             session.prompt(read_frame(self._job.source, index), prompts)
-        if isinstance(session, Session) and self._plan.ahead:
+        if isinstance(session, Session) and self._plan.initial_prompts:
             session.rewind(backwards=self._plan.passes[0].backwards)
         return session
 
@@ -201,13 +217,13 @@ class Run:
     def _frames(self, part: Pass) -> Generator[Frame, None, None]:
         source, start = self._job.source, self._position.frame
         frames = source.backwards(start) if part.backwards else source.frames(start)
-        watched = frames if self._lookout is None else self._lookout.watch(frames)
-        return ahead(watched, FRAMES_AHEAD, newest_only=source.info.live)
+        watched = frames if self._lookout is None else self._lookout.prefetch(frames)
+        return read_ahead(watched, FRAMES_AHEAD, newest_only=source.info.live)
 
     def _step(self, frame: Frame, part: Pass) -> None:
         here = Position(self._position.number, frame.index)
-        due = self._plan.due.get(frame.index, {}) if part.prompting else {}
-        result = step_and_show(self._session, frame, due)
+        prompts_at = self._plan.prompts_at.get(frame.index, {}) if part.prompting else {}
+        result = step_and_show(self._session, frame, prompts_at)
         if self._plan.is_past(here, self._written_to):
             self._hand_over(frame, result, here)
         self._position = replace(here, frame=frame.index + (-1 if part.backwards else 1))
@@ -217,13 +233,13 @@ class Run:
         self._watch.on_frame(*self._progress())
 
     def _hand_over(self, frame: Frame, result: FrameResult, here: Position) -> None:
-        wanted = self._plan.wanted(here.number, frame.index, result.object_ids)
-        if here.number > 0 and not wanted:
+        new_objects = self._plan.new_objects(here.number, frame.index, result.object_ids)
+        if here.number > 0 and not new_objects:
             return
         if here in self._plan.seams:
             self._cut()
         name = self._job.source.frame_name(frame.index)
-        self._writer.put(Entry(frame, name, result, wanted))
+        self._writer.put(FrameOutput(frame, name, result, new_objects))
 
     def _progress(self) -> tuple[int, int | None]:
         here = self._position
@@ -234,7 +250,7 @@ class Run:
             before = length - passes[0].start
         return before + abs(here.frame - passes[here.number].start), self._plan.frames(length)
 
-    def _cut(self) -> Written:
+    def _cut(self) -> WrittenState:
         self._writer.drain()
         return self._recorder.cut()
 
@@ -248,7 +264,7 @@ class Run:
 
     def _packed(self) -> dict[str, Any] | None:
         try:
-            return pack_session(self._session, self._tracker)
+            return dump_session(self._session, self._tracker)
         except NotStorableError as error:
             log.debug("the session is not stored: %s", error)
             return None
@@ -262,11 +278,11 @@ class Run:
                 target = job.out / f"{kind.value}.mp4"
                 join(self._folder.state, parts[kind.value], job.source.info, target)
         journal = JournalIndex(self._recorder.journal)
-        if Save.RLE in job.save:
+        if OutputFormat.RLE in job.save:
             write_rle(job.out / "rle.json", journal, request["video"])
         found = digest(journal)
         header = {"finished": finished, "request": dict(request)} | as_json(job.provenance)
-        if Save.EXPLAIN in job.save:
+        if OutputFormat.EXPLAIN in job.save:
             write_explanation(job.out / EXPLAINED, self._folder.state, journal, request)
         write_result(job.out / RESULT, journal, header, found)
         took = time.monotonic() - self._began
@@ -283,15 +299,15 @@ class Run:
 
 
 def step_and_show(
-    session: TrackingSession, frame: Frame, due: Mapping[ObjectId, Prompt]
+    session: TrackingSession, frame: Frame, prompts_at: Mapping[ObjectId, Prompt]
 ) -> FrameResult:
     """One frame, on which objects may be shown: those that are followed are tracked first."""
-    if not due:
+    if not prompts_at:
         return session.step(frame)
     if not session.object_ids:
-        return session.prompt(frame, due)
+        return session.prompt(frame, prompts_at)
     tracked = session.step(frame)
-    shown = session.prompt(frame, due)
+    shown = session.prompt(frame, prompts_at)
     rows = [row for row, i in enumerate(tracked.object_ids) if i not in shown.object_ids]
     return replace(
         tracked,

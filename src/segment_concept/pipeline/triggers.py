@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segment_concept.shots.cut_lists import read_cuts
-from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Never, Refractory, Trigger
-from segment_concept.tracking.triggers.scene_change import Adaptive, fast_hsv, published_hsv
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Cooldown, Never, Trigger
+from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain
 from segment_concept.types import Frame, InputError
 from segment_concept.video.source import VideoSource
@@ -14,7 +14,7 @@ from segment_concept.video.source import VideoSource
 ANYWHERE: dict[str, Callable[[], Trigger]] = {
     "published": published_hsv,
     "fast": fast_hsv,
-    "adaptive": Adaptive,
+    "adaptive": AdaptiveContent,
     "uncertain": uncertain,
     "never": Never,
 }
@@ -23,7 +23,7 @@ NAMES = (*ANYWHERE, TRANSNET, CUTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class TriggerSpec:
     """When to ask, in words."""
 
     names: tuple[str, ...] = ()  # of `NAMES`; any of them
@@ -53,7 +53,7 @@ def no_progress(done: int, total: int | None) -> None:
     """Nobody is told."""
 
 
-def check_asking(asking: Asking, source: VideoSource) -> None:
+def check_trigger_spec(asking: TriggerSpec, source: VideoSource) -> None:
     """What can be found out about a trigger before anything slow is done.
 
     Raises:
@@ -69,7 +69,7 @@ def check_asking(asking: Asking, source: VideoSource) -> None:
 
 
 def make_trigger(
-    asking: Asking,
+    asking: TriggerSpec,
     source: VideoSource,
     on_frame: Callable[[int, int | None], None] = no_progress,
     device: str = "cpu",
@@ -87,12 +87,12 @@ def make_trigger(
         if name == TRANSNET:
             triggers.append(AtFrames(shots_ahead(source, on_frame, device)))
         elif name == CUTS:
-            assert asking.cuts is not None, "Asking refuses the name without a file"
+            assert asking.cuts is not None, "TriggerSpec refuses the name without a file"
             triggers.append(AtFrames(read_cuts(asking.cuts, source)))
         else:
             triggers.append(ANYWHERE[name]())
     trigger = triggers[0] if len(triggers) == 1 else AnyOf(tuple(triggers))
-    return Refractory(trigger, asking.refractory) if asking.refractory else trigger
+    return Cooldown(trigger, asking.refractory) if asking.refractory else trigger
 
 
 def shots_ahead(

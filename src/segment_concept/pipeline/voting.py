@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.ops.rle import decode_rle
-from segment_concept.pipeline.journal import JournalIndex, Record, Sighting
+from segment_concept.pipeline.journal import FrameRecord, JournalIndex, ObjectRecord
 from segment_concept.pipeline.outputs import CERTAIN_LOGIT
 from segment_concept.tracking.offline import Shots, confidence
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
@@ -65,7 +65,7 @@ class FusedSession:
             logits=_logits(believed, frame.size),
             presence=torch.tensor([s.presence for s in believed]),
             quality=torch.tensor([s.quality for s in believed]),
-            used_concept=any(r.used_concept for r in records),
+            concept_queried=any(r.concept_queried for r in records),
             scene_change=next((r.scene_change for r in records), None),
             cut=frame.index in self.tracker.shots.starts[1:],
             seconds=frame.seconds,
@@ -81,8 +81,8 @@ class FusedSession:
 
 
 def fuse(
-    first: Record | None, directions: Iterable[Record], known: Container[int]
-) -> list[Sighting]:
+    first: FrameRecord | None, directions: Iterable[FrameRecord], known: Container[int]
+) -> list[ObjectRecord]:
     """What is believed of each object on a frame, by their ids.
 
     It is there where most passes see it. The first pass has a voice because both directions of
@@ -91,7 +91,7 @@ def fuse(
     that see it tells, the first of equals; the first pass only if neither was there.
     """
     earlier = {seen.id: seen for seen in first.objects} if first else {}
-    found: dict[int, list[Sighting]] = {}
+    found: dict[int, list[ObjectRecord]] = {}
     for record in directions:
         for seen in record.objects:
             found.setdefault(seen.id, []).append(seen)
@@ -102,8 +102,8 @@ def fuse(
 
 
 def _believed(
-    first: Sighting | None, directions: Sequence[Sighting], *, is_known: bool
-) -> Sighting:
+    first: ObjectRecord | None, directions: Sequence[ObjectRecord], *, is_known: bool
+) -> ObjectRecord:
     voters = [*directions, *([first] if first else [])]
     ayes = [seen for seen in voters if seen.area]
     is_there = 2 * len(ayes) + is_known > len(voters)
@@ -112,7 +112,7 @@ def _believed(
     return max(second or agreeing, key=lambda seen: confidence(seen.presence, seen.quality))
 
 
-def _logits(sightings: Sequence[Sighting], size: tuple[int, int]) -> Tensor:
+def _logits(sightings: Sequence[ObjectRecord], size: tuple[int, int]) -> Tensor:
     """(O, H, W). Where objects meet, the surer one has the higher logit."""
     logits = torch.full((len(sightings), *size), -CERTAIN_LOGIT)
     for row, seen in zip(logits, sightings, strict=True):

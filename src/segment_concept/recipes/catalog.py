@@ -9,7 +9,7 @@ from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.triggers.base import AnyOf
-from segment_concept.tracking.triggers.scene_change import Adaptive, fast_hsv, published_hsv
+from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain
 
 # The weight of the forecast in SAMURAI's configurations: for Hiera-large, and for all others.
@@ -28,8 +28,8 @@ def sec_compact() -> Recipe:
     return replace(
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
-        trigger=AnyOf((Adaptive(), fast_hsv(), uncertain())),
-        concept_reserve=1.5,
+        trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
+        concept_margin=1.5,
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
     )
 
@@ -120,7 +120,7 @@ def sec_4b() -> Recipe:
     SeC's own knobs, by the names that they have in its release and its ports:
 
     - `mllm_memory_size` (7) is `keyframes`: the first keyframe and the newest six others;
-    - the scene-change threshold (0.35) is `above` of the trigger: `HsvShift(above=0.35)`;
+    - the scene-change threshold (0.35) is `above` of the trigger: `HistogramShift(above=0.35)`;
     - `num_maskmem` (22), the mask memories attended to, is `slots` of `ReliableMemory`, and its
       filter, predicted IoU > 0.3 with the object visible, is `min_iou`;
     - the object score above which a frame becomes a keyframe (1) is `keyframe_presence` of
@@ -133,7 +133,7 @@ def sec_4b() -> Recipe:
         policy=ReliableMemory(slots=22),
         trigger=published_hsv(),
         keyframes=7,
-        numbers="auto",
+        dtype="auto",
         about="SeC as published: a vision-language model recognises the object after cuts; a GPU",
         size="14 GB",
     )

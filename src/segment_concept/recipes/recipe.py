@@ -10,7 +10,7 @@ from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.triggers.base import Never, Trigger
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
-Numbers: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+DType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Sam2Size: TypeAlias = Literal["tiny", "small", "base_plus", "large"]
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
 SAM2_FILES: Mapping[Sam2Size, str] = {
@@ -53,11 +53,11 @@ class Recipe:
     policy: MemoryPolicy = field(default_factory=RecentMemory)
     trigger: Trigger = field(default_factory=Never)
     keyframes: int = 7
-    exclusive: bool = False
+    non_overlapping: bool = False
     short_side: int = 448
-    concept_reserve: float = 0.0
-    numbers: Numbers = "float32"
-    concept_numbers: Numbers = "auto"
+    concept_margin: float = 0.0
+    dtype: DType = "float32"
+    concept_numbers: DType = "auto"
     four_bit: bool = False
     offline: Offline | None = None
     about: str = ""

@@ -1,7 +1,7 @@
-"""A bounded queue between two threads, and the two things that it is used for.
+"""A bounded queue between two threads, for reading ahead and for writing in the background.
 
-`ahead` reads frames while earlier ones are tracked; `Background` writes results while later ones
-are. Neither holds more than `depth` items.
+`read_ahead` reads frames while earlier ones are tracked. `BackgroundWorker` writes results while
+later frames are tracked. Neither holds more than `depth` items.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ T = TypeVar("T")
 JOIN_SECONDS = 5.0  # how long a reader that hangs in a dead stream is waited for
 
 
-class Pipe(Generic[T]):
+class BoundedQueue(Generic[T]):
     """One thread puts, another gets; either can end it."""
 
     def __init__(self, depth: int, *, newest_only: bool = False) -> None:
@@ -72,7 +72,7 @@ class Pipe(Generic[T]):
             self._changed.notify_all()
 
 
-def ahead(
+def read_ahead(
     items: Iterable[T], depth: int = 4, *, newest_only: bool = False
 ) -> Generator[T, None, None]:
     """The same items, taken in another thread before they are asked for.
@@ -80,7 +80,7 @@ def ahead(
     `newest_only` is for live sources: what comes too fast is dropped, the oldest first.
     Closing the iterator stops the thread.
     """
-    pipe: Pipe[T] = Pipe(depth, newest_only=newest_only)
+    pipe: BoundedQueue[T] = BoundedQueue(depth, newest_only=newest_only)
 
     def read() -> None:
         try:
@@ -108,12 +108,12 @@ def ahead(
         thread.join(JOIN_SECONDS)
 
 
-class Background(Generic[T]):
+class BackgroundWorker(Generic[T]):
     """Calls `work` on items in another thread, in order. An error stops it and is raised here."""
 
     def __init__(self, work: Callable[[T], None], depth: int = 2) -> None:
         self._work = work
-        self._pipe: Pipe[T] = Pipe(depth)
+        self._pipe: BoundedQueue[T] = BoundedQueue(depth)
         self._done = Condition()
         self._pending = 0
         self._error: BaseException | None = None

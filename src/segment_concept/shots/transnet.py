@@ -31,7 +31,7 @@ class TransNet(nn.Module):
         self.stages = nn.ModuleList(_Stage(c, k) for c, k in zip(inputs, FILTERS, strict=True))
         self.projection = nn.Linear(branches * sum(FILTERS), COMPARED)
         self.likeness = nn.Linear(2 * REACH + 1, COMPARED)
-        self.colours = nn.Linear(2 * REACH + 1, COMPARED)
+        self.colors = nn.Linear(2 * REACH + 1, COMPARED)
         height, width = (side // 2 ** len(FILTERS) for side in PICTURE)
         self.hidden = nn.Linear(branches * FILTERS[-1] * height * width + 2 * COMPARED, HIDDEN)
         self.ends = nn.Linear(HIDDEN, 1)
@@ -50,7 +50,7 @@ class TransNet(nn.Module):
             means.append(maps.mean(dim=(3, 4)))
         described = self.projection(torch.cat(means, dim=1).transpose(1, 2))
         compared = F.relu(self.likeness(_compared(described)))
-        coloured = F.relu(self.colours(_compared(_histograms(pictures).to(maps.dtype))))
+        coloured = F.relu(self.colors(_compared(_histograms(pictures).to(maps.dtype))))
         flat = maps.permute(0, 2, 3, 4, 1).flatten(2)
         hidden = F.relu(self.hidden(torch.cat((coloured, compared, flat), dim=2)))
         logits: Tensor = self.ends(hidden)[..., 0]
@@ -120,9 +120,9 @@ def _compared(descriptions: Tensor) -> Tensor:
 def _histograms(pictures: Tensor) -> Tensor:
     """(B, T, 512): how many pixels have each colour, of 8 reds by 8 greens by 8 blues."""
     red, green, blue = (pictures >> 5).long().unbind(-1)
-    colour = ((red << 6) + (green << 3) + blue).flatten(2)
-    counts = torch.zeros((*colour.shape[:2], 512), device=pictures.device)
-    return counts.scatter_add_(2, colour, torch.ones_like(colour, dtype=counts.dtype))
+    color = ((red << 6) + (green << 3) + blue).flatten(2)
+    counts = torch.zeros((*color.shape[:2], 512), device=pictures.device)
+    return counts.scatter_add_(2, color, torch.ones_like(color, dtype=counts.dtype))
 
 
 WINDOW = 100  # as published

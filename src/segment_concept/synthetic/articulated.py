@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Puppet:
+class ArticulatedObject:
     """An object's identity: what it is and what it looks like."""
 
     kind: str  # "cutout", "person", "bike", ...: which builder makes another one like it
@@ -51,7 +51,7 @@ class Puppet:
         """Are its parts views of the whole, one after another, all of one size?"""
         return self.kind == SOLID
 
-    def repainted(self, paint: Callable[[Image], Image]) -> "Puppet":
+    def repainted(self, paint: Callable[[Image], Image]) -> "ArticulatedObject":
         """The same puppet with `paint` applied to every part's RGBA picture."""
 
         def painted(parts: tuple[Part, ...]) -> tuple[Part, ...]:
@@ -67,7 +67,7 @@ class Puppet:
 class Actor:
     """A puppet made ready to be drawn fast: premultiplied pictures in a pyramid of sizes."""
 
-    def __init__(self, puppet: Puppet) -> None:
+    def __init__(self, puppet: ArticulatedObject) -> None:
         self.puppet = puppet
         self._pyramids = [_pyramid(premultiply(p.image)) for p in puppet.parts]
         if puppet.solid:
@@ -137,14 +137,14 @@ class Actor:
         return np.concatenate(boxes, axis=1)
 
 
-def still(image: Image, kind: str, category: str, source: int = -1) -> Puppet:
+def still(image: Image, kind: str, category: str, source: int = -1) -> ArticulatedObject:
     """A puppet of one part, from a picture (h, w, 4)."""
     height, width = image.shape[:2]
     part = Part(image, float(max(height, width)), (width / 2, height / 2))
-    return Puppet(kind, category, (part,), source)
+    return ArticulatedObject(kind, category, (part,), source)
 
 
-def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> Puppet:
+def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> ArticulatedObject:
     """A puppet from views (N, h, w, 4) of one thing, in the first movement of those given."""
     first, *rest = [
         tuple(
@@ -153,7 +153,7 @@ def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> Puppet:
         )
         for views in movements
     ]
-    return Puppet(SOLID, category, first, otherwise=tuple(rest))
+    return ArticulatedObject(SOLID, category, first, otherwise=tuple(rest))
 
 
 def _there_and_back(phase: float, count: int) -> int:

@@ -86,11 +86,11 @@ def is_held_out(name: str, one_in: int) -> bool:
 def texture_weight(rgb: Image) -> float:
     """How photographic a picture (h, w, 3) looks: mean gradient times richness of colours."""
     small = as_image(cv2.resize(rgb, (320, 200), interpolation=cv2.INTER_AREA))
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    gradient = float(np.abs(np.diff(grey, axis=1)).mean() + np.abs(np.diff(grey, axis=0)).mean())
+    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    gradient = float(np.abs(np.diff(gray, axis=1)).mean() + np.abs(np.diff(gray, axis=0)).mean())
     bits = (small >> 3).astype(np.int32)
-    colours = np.unique(bits[..., 0] << 10 | bits[..., 1] << 5 | bits[..., 2]).size
-    return 0.05 + min(gradient, 16.0) / 16.0 * min(1.0, colours / 1500.0)
+    colors = np.unique(bits[..., 0] << 10 | bits[..., 1] << 5 | bits[..., 2]).size
+    return 0.05 + min(gradient, 16.0) / 16.0 * min(1.0, colors / 1500.0)
 
 
 def prepare(folder: Path, cache: Path) -> None:

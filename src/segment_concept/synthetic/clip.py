@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from segment_concept.synthetic.articulated import Puppet
+from segment_concept.synthetic.articulated import ArticulatedObject
 from segment_concept.synthetic.assets import Assets
 from segment_concept.synthetic.objects import (
     disguised,
@@ -18,7 +18,13 @@ from segment_concept.synthetic.objects import (
 )
 from segment_concept.synthetic.pixels import chance, log_uniform, pick, uniform
 from segment_concept.synthetic.scene import Layer
-from segment_concept.synthetic.shot_layout import Role, Stage, draw_place, draw_shot, seen_again
+from segment_concept.synthetic.shot_layout import (
+    Role,
+    ShotLayout,
+    draw_place,
+    draw_shot,
+    seen_again,
+)
 
 _TRIES = 40
 
@@ -140,7 +146,7 @@ def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, 
 
 def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Clip | None:
     speed = spec.speed * log_uniform(rng, 0.3, 2.8)
-    stage = Stage(
+    stage = ShotLayout(
         assets=assets,
         height=spec.height,
         width=spec.width,
@@ -180,7 +186,9 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
     return Clip(rgb, labels, targets, plan.starts[1:])
 
 
-def _draw_cast(assets: Assets, rng: Generator, spec: ClipSpec) -> tuple[list[Puppet], list[Puppet]]:
+def _draw_cast(
+    assets: Assets, rng: Generator, spec: ClipSpec
+) -> tuple[list[ArticulatedObject], list[ArticulatedObject]]:
     """The objects of the clip, the first is object 1, and extras without a label."""
     weights = [0.22, 0.33, 0.27, 0.18, *([0.1] * 250)][: spec.most_objects]
     count = 1 + pick(rng, weights)
@@ -202,8 +210,8 @@ def _draw_cast(assets: Assets, rng: Generator, spec: ClipSpec) -> tuple[list[Pup
 
 
 def _draw_disguise(
-    stage: Stage, rng: Generator, objects: list[Puppet], share: float
-) -> tuple[list[Layer] | None, list[Puppet]]:
+    stage: ShotLayout, rng: Generator, objects: list[ArticulatedObject], share: float
+) -> tuple[list[Layer] | None, list[ArticulatedObject]]:
     """The first place and the objects in its colours, or no place and the objects as they are.
 
     What is cut out and laid elsewhere differs from its ground as real things seldom do.
@@ -219,11 +227,11 @@ def _draw_disguise(
 
 
 def _roles(
-    stage: Stage,
+    stage: ShotLayout,
     rng: Generator,
     plan: _Plan,
     shot: int,
-    cast: tuple[list[Puppet], list[Puppet]],
+    cast: tuple[list[ArticulatedObject], list[ArticulatedObject]],
     stand_in: float,
 ) -> list[Role]:
     """Who is in a shot. The others come and go by chance; object 1 follows the plan."""
@@ -243,7 +251,9 @@ def _roles(
     return roles
 
 
-def _others(stage: Stage, rng: Generator, absent: Puppet, stand_in: float) -> list[Role]:
+def _others(
+    stage: ShotLayout, rng: Generator, absent: ArticulatedObject, stand_in: float
+) -> list[Role]:
     """Who is in an interlude: by chance of the kind of who is `absent`, in their own colours."""
     kin = draw_kin(stage.assets, rng, absent) if chance(rng, stand_in) else None
     count = 1 + pick(rng, [0.5, 0.3, 0.2])
@@ -260,6 +270,6 @@ def _comes_or_goes(rng: Generator, length: int) -> range | None:
     return range(turn) if chance(rng, 0.5) else range(turn, length)
 
 
-def _main_role(rng: Generator, plan: _Plan, shot: int, puppet: Puppet) -> Role:
+def _main_role(rng: Generator, plan: _Plan, shot: int, puppet: ArticulatedObject) -> Role:
     gone = plan.gone if shot == 0 else None
     return Role(puppet, 1, gone, covered=chance(rng, 0.45), main=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segment_concept.synthetic.pixels import Image, as_image, uniform
 
 Floats: TypeAlias = NDArray[np.float32]
-Colour: TypeAlias = tuple[float, float, float]
+Color: TypeAlias = tuple[float, float, float]
 
 VIEWS = 10  # of one thing
 SIDE = 216  # longest side of a view, pixels
@@ -41,7 +41,7 @@ class Mesh:
     normals: Floats  # (F, V, 3)
     uv: Floats  # (V, 2)
     triangles: NDArray[np.int64]  # (N, 3)
-    colour: Floats  # (3,) in [0, 1], where there is no texture
+    color: Floats  # (3,) in [0, 1], where there is no texture
     texture: str  # file name beside the model; empty: none
     team: bool  # where the texture is transparent, a team's colour shows
 
@@ -71,7 +71,7 @@ def read_model(data: bytes) -> tuple[Mesh, ...]:
 def _read_mesh(data: bytes, at: int) -> tuple[Mesh, int]:
     header = struct.Struct(f"<{_PATH}s3I8f2I")
     _, frames, vertices, indices, *rest = header.unpack_from(data, at)
-    colour, properties, textures = rest[:3], rest[8], rest[9]
+    color, properties, textures = rest[:3], rest[8], rest[9]
     at += header.size
     names = []
     for _ in range(int(textures).bit_count()):
@@ -98,14 +98,14 @@ def _read_mesh(data: bytes, at: int) -> tuple[Mesh, int]:
         normals,
         uv,
         triangles,
-        np.array(colour, np.float32),
+        np.array(color, np.float32),
         names[0] if names else "",
         bool(properties & _TEAM),
     )
     return mesh, at
 
 
-def draw_views(path: Path, team: Colour, rng: Generator) -> NDArray[np.uint8] | None:
+def draw_views(path: Path, team: Color, rng: Generator) -> NDArray[np.uint8] | None:
     """Views (VIEWS, h, w, 4) of the model in a file, straight alpha, all in the same box.
 
     None where nothing is to be seen of it, or it is no model.
@@ -158,7 +158,7 @@ def _skin(folder: Path, mesh: Mesh, team: Floats) -> Floats:
     files = [p for p in (named, *map(named.with_suffix, _TEXTURES)) if mesh.texture and p.is_file()]
     raw = cv2.imread(str(files[0]), cv2.IMREAD_UNCHANGED) if files else None
     if raw is None or raw.ndim != 3 or raw.dtype != np.uint8:
-        return np.append(255 * mesh.colour, 255).astype(np.float32).reshape(1, 1, 4)
+        return np.append(255 * mesh.color, 255).astype(np.float32).reshape(1, 1, 4)
     if raw.shape[2] == 3:
         return cv2.cvtColor(raw, cv2.COLOR_BGR2RGBA).astype(np.float32)
     rgba = cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from segment_concept.synthetic import shapes
-from segment_concept.synthetic.articulated import Part, Puppet, solid, still
+from segment_concept.synthetic.articulated import ArticulatedObject, Part, solid, still
 from segment_concept.synthetic.assets import Assets
 from segment_concept.synthetic.pixels import (
     Image,
@@ -17,14 +17,14 @@ from segment_concept.synthetic.pixels import (
     chance,
     grade_table,
     graded,
-    match_colours,
+    match_colors,
     pick,
     smooth_noise,
     uniform,
     with_alpha,
 )
 
-Builder = Callable[[Assets, Generator], Puppet]
+Builder = Callable[[Assets, Generator], ArticulatedObject]
 
 # How often each composite is drawn, and who builds it.
 COMPOSITES: dict[str, tuple[float, Builder]] = {
@@ -40,7 +40,7 @@ COMPOSITES: dict[str, tuple[float, Builder]] = {
 
 def draw_object(
     assets: Assets, rng: Generator, composite: float, share_solid: float = 0.0
-) -> Puppet:
+) -> ArticulatedObject:
     """A random object: with probability `composite` a jointed, thin or holed one.
 
     With probability `share_solid` one that turns; where the assets have none, never.
@@ -55,7 +55,7 @@ def draw_object(
     return _cutout(assets, rng, index)
 
 
-def _cutout(assets: Assets, rng: Generator, index: int) -> Puppet:
+def _cutout(assets: Assets, rng: Generator, index: int) -> ArticulatedObject:
     cutout = assets.cutouts[index]
     rgba = cutout.rgba
     if chance(rng, 0.12):  # the silhouette of one thing in the texture of another
@@ -64,18 +64,18 @@ def _cutout(assets: Assets, rng: Generator, index: int) -> Puppet:
         rgba = with_alpha(shapes.shade(rgb, uniform(rng, -1, 1), 0.3), alpha_of(rgba))
     puppet = still(rgba, "cutout", cutout.category, index)
     if chance(rng, 0.25):
-        return shapes.recoloured(puppet, uniform(rng, 40, 320), uniform(rng, 0.7, 1.3))
+        return shapes.recolored(puppet, uniform(rng, 40, 320), uniform(rng, 0.7, 1.3))
     return puppet
 
 
-def _solid(assets: Assets, index: int) -> Puppet:
+def _solid(assets: Assets, index: int) -> ArticulatedObject:
     """The solid thing of that number, with its other movements."""
     chosen = assets.solids[index]
     others = [s.views for s in assets.solids if s.category == chosen.category and s is not chosen]
     return solid([chosen.views, *others], chosen.category)
 
 
-def seen_otherwise(rng: Generator, puppet: Puppet) -> Puppet:
+def seen_otherwise(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
     """The same object in any of its movements, for another shot; most have only one."""
     if not puppet.otherwise:
         return puppet
@@ -84,7 +84,7 @@ def seen_otherwise(rng: Generator, puppet: Puppet) -> Puppet:
     return replace(puppet, parts=first, otherwise=tuple(rest))
 
 
-def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
+def draw_lookalike(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:
     """An object easily taken for `model`: it shares its category, yet is not the same.
 
     It is the same thing in another colour, the same thing with a few differences, or another
@@ -96,27 +96,29 @@ def draw_lookalike(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
         if sibling is not None:
             return sibling
     if way == 0 or model.solid:  # a mark would sit on one view alone
-        return shapes.recoloured(model, uniform(rng, 50, 310), uniform(rng, 0.7, 1.4))
+        return shapes.recolored(model, uniform(rng, 50, 310), uniform(rng, 0.7, 1.4))
     return _marked(assets, rng, model)
 
 
-def draw_sibling(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
+def draw_sibling(
+    assets: Assets, rng: Generator, model: ArticulatedObject
+) -> ArticulatedObject | None:
     """Another individual of the model's kind in its colours; None where there is no other."""
     other = draw_kin(assets, rng, model)
     if other is None:
         return None
     if model.kind == "cutout" or model.solid:
-        return other.repainted(lambda rgba: match_colours(rgba, model.parts[0].image))
+        return other.repainted(lambda rgba: match_colors(rgba, model.parts[0].image))
     largest = max(model.parts, key=lambda p: p.image.size).image
     models = model.parts if len(model.parts) == len(other.parts) else ()
     parts = [
-        replace(part, image=match_colours(part.image, models[i].image if models else largest))
+        replace(part, image=match_colors(part.image, models[i].image if models else largest))
         for i, part in enumerate(other.parts)
     ]
     return replace(other, parts=tuple(parts))
 
 
-def draw_kin(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
+def draw_kin(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject | None:
     """Another individual of the model's kind; None where there is no other."""
     if model.kind == "cutout":
         kin = assets.kin(model.source)
@@ -131,18 +133,18 @@ def draw_kin(assets: Assets, rng: Generator, model: Puppet) -> Puppet | None:
     return COMPOSITES[model.kind][1](assets, rng)
 
 
-def disguised(puppet: Puppet, ground: Image, strength: float) -> Puppet:
+def disguised(puppet: ArticulatedObject, ground: Image, strength: float) -> ArticulatedObject:
     """The puppet with its colours drawn towards those of `ground` (h, w, 3) by `strength`."""
     model = with_alpha(ground, np.full(ground.shape[:2], 255, np.uint8))
 
     def paint(rgba: Image) -> Image:
-        worn = match_colours(rgba, model)
+        worn = match_colors(rgba, model)
         return as_image(cv2.addWeighted(worn, strength, rgba, 1 - strength, 0))
 
     return puppet.repainted(paint)
 
 
-def _marked(assets: Assets, rng: Generator, model: Puppet) -> Puppet:
+def _marked(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:
     """The model bent a little, in a slightly other light, with a mark on one or two parts."""
     chosen = rng.permutation(len(model.parts))[: 2 if len(model.parts) > 4 else 1]
     table = grade_table(rng, 0.6)

@@ -68,7 +68,7 @@ class Optics:
     coarse_noise: bool
     shrink: float  # the frame is made smaller by this and grown again
     quality: int  # of JPEG; 0: none
-    grey: bool
+    gray: bool
     shutter: float  # share of a frame's movement that is smeared
 
     def expose(self, rgb: Image, at: float, frame: int, rng: Generator) -> Image:
@@ -79,7 +79,7 @@ class Optics:
             rgb = _shrunk(rgb, self.shrink)
         if self.defocus > 0:
             rgb = as_image(cv2.GaussianBlur(rgb, (0, 0), self.defocus))
-        if self.grey:
+        if self.gray:
             rgb = as_image(cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
         gain = 1 + self.drift * frame
         table = self.table if gain == 1 else as_image((self.table * gain).clip(0, 255))
@@ -133,7 +133,7 @@ def draw_optics(rng: Generator) -> Optics:
         coarse_noise=chance(rng, 0.5),
         shrink=uniform(rng, 1.2, 2.2) if chance(rng, 0.15) else 1.0,
         quality=int(rng.integers(22, 85)) if chance(rng, 0.35) else 0,
-        grey=chance(rng, 0.03),
+        gray=chance(rng, 0.03),
         shutter=(0.0, uniform(rng, 0.2, 0.8))[pick(rng, [0.45, 0.55])],
     )
 

@@ -27,7 +27,7 @@ def with_alpha(rgb: Image, alpha: Image) -> Image:
     return as_image(cv2.insertChannel(alpha, rgba, 3))
 
 
-def colours_of(rgba: Image) -> Image:
+def colors_of(rgba: Image) -> Image:
     """The colours (h, w, 3) of (h, w, 4)."""
     return as_image(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
 
@@ -63,10 +63,10 @@ def pick(rng: Generator, weights: ArrayLike) -> int:
 def bleed(rgba: Image) -> Image:
     """Continue the colours of solid pixels under the transparent ones, against dark fringes."""
     solid = rgba[..., 3] > 200
-    colour = rgba[..., :3].astype(np.float32)
-    spread = cv2.blur(colour * solid[..., None].astype(np.float32), (15, 15))
+    color = rgba[..., :3].astype(np.float32)
+    spread = cv2.blur(color * solid[..., None].astype(np.float32), (15, 15))
     weight = cv2.blur(solid.astype(np.float32), (15, 15))[..., None]
-    far = colour[solid].mean(axis=0)
+    far = color[solid].mean(axis=0)
     fill = np.where(weight > 0.01, spread / np.maximum(weight, 0.01), far)
     out = rgba.copy()
     out[~solid, :3] = fill[~solid].clip(0, 255).astype(np.uint8)
@@ -86,7 +86,7 @@ def lay(ground: Image, sprite: Image) -> None:
         return
     rest = cv2.bitwise_not(alpha_of(sprite))
     if ground.shape[2] == 3:
-        wide, over = cv2.cvtColor(rest, cv2.COLOR_GRAY2RGB), colours_of(sprite)
+        wide, over = cv2.cvtColor(rest, cv2.COLOR_GRAY2RGB), colors_of(sprite)
     else:
         wide, over = cv2.merge([rest, rest, rest, rest]), sprite
     ground[:] = cv2.add(cv2.multiply(ground, wide, scale=1 / 255), over)
@@ -120,20 +120,20 @@ def shift_hue(rgb: Image, degrees: float, saturation: float = 1.0) -> Image:
     return as_image(cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB))
 
 
-def match_colours(rgba: Image, model: Image) -> Image:
+def match_colors(rgba: Image, model: Image) -> Image:
     """`rgba` with mean and spread of its Lab colours taken from `model` (both straight RGBA)."""
     mean_from, spread_from = _lab_statistics(rgba)
     mean_to, spread_to = _lab_statistics(model)
     ratio = (spread_to / np.maximum(spread_from, 3)).clip(0.5, 1.8)
     levels = np.arange(256)[:, None]
     table = ((levels - mean_from) * ratio + mean_to).clip(0, 255).round()
-    lab = cv2.cvtColor(colours_of(rgba), cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(colors_of(rgba), cv2.COLOR_RGB2LAB)
     rgb = cv2.cvtColor(cv2.LUT(lab, as_image(table)[None]), cv2.COLOR_LAB2RGB)
     return with_alpha(as_image(rgb), alpha_of(rgba))
 
 
 def _lab_statistics(rgba: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    lab = cv2.cvtColor(colours_of(rgba), cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(colors_of(rgba), cv2.COLOR_RGB2LAB)
     alpha = alpha_of(rgba)
     mean, spread = cv2.meanStdDev(lab, mask=alpha if alpha.max() > 127 else None)
     return mean[:, 0].astype(np.float64), spread[:, 0].astype(np.float64)

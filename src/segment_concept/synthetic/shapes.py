@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from segment_concept.synthetic.articulated import Part, Puppet, still
+from segment_concept.synthetic.articulated import ArticulatedObject, Part, still
 from segment_concept.synthetic.assets import Assets
 from segment_concept.synthetic.pixels import (
     Image,
     alpha_of,
     as_image,
     chance,
-    colours_of,
+    colors_of,
     log_uniform,
     pick,
     shift_hue,
@@ -50,7 +50,7 @@ def photo_crop(
     return np.ascontiguousarray(piece[:, ::-1]) if chance(rng, 0.5) else piece
 
 
-def random_colour(rng: Generator) -> tuple[float, float, float]:
+def random_color(rng: Generator) -> tuple[float, float, float]:
     """A cloth-like colour: every hue, mostly muted, sometimes black, grey or white."""
     saturation = uniform(rng, 0, 60) if chance(rng, 0.35) else uniform(rng, 60, 210)
     pixel = np.array([[[rng.integers(180), saturation, uniform(rng, 30, 245)]]], np.uint8)
@@ -58,7 +58,7 @@ def random_colour(rng: Generator) -> tuple[float, float, float]:
     return float(r), float(g), float(b)
 
 
-def skin_colour(rng: Generator) -> tuple[float, float, float]:
+def skin_color(rng: Generator) -> tuple[float, float, float]:
     """A skin tone between dark brown and pale."""
     light = float(rng.random())
     dark, pale = np.array([72.0, 46, 34]), np.array([238.0, 200, 176])
@@ -66,13 +66,13 @@ def skin_colour(rng: Generator) -> tuple[float, float, float]:
     return float(r), float(g), float(b)
 
 
-def plain_cloth(rng: Generator, colour: tuple[float, float, float]) -> Cloth:
+def plain_cloth(rng: Generator, color: tuple[float, float, float]) -> Cloth:
     """One colour with soft folds."""
     folds, seed = uniform(rng, 3, 16), int(rng.integers(1 << 31))
 
     def cloth(height: int, width: int) -> Image:
         noise = smooth_noise(np.random.default_rng(seed), height, width, 5)[..., None]
-        return as_image((np.asarray(colour) + folds * noise).clip(0, 255))
+        return as_image((np.asarray(color) + folds * noise).clip(0, 255))
 
     return cloth
 
@@ -80,13 +80,13 @@ def plain_cloth(rng: Generator, colour: tuple[float, float, float]) -> Cloth:
 def any_cloth(assets: Assets, rng: Generator) -> Cloth:
     """A photo texture, a plain colour, or stripes."""
     kind = pick(rng, [0.45, 0.4, 0.15])
-    plain = plain_cloth(rng, random_colour(rng))
+    plain = plain_cloth(rng, random_color(rng))
     if kind == 1:
         return plain
     if kind == 0:
         seed = int(rng.integers(1 << 31))
         return lambda h, w: photo_crop(assets, np.random.default_rng(seed), h, w)
-    other = np.array(random_colour(rng))
+    other = np.array(random_color(rng))
     period, along = int(rng.integers(8, 30)), chance(rng, 0.5)
 
     def stripes(height: int, width: int) -> Image:
@@ -155,7 +155,7 @@ def blob_image(rng: Generator, cloth: Cloth, holes: float = 0.0) -> Image:
     return _trim(with_alpha(rgb, alpha))
 
 
-def wheel_image(rng: Generator, radius: int, colour: tuple[float, float, float]) -> Image:
+def wheel_image(rng: Generator, radius: int, color: tuple[float, float, float]) -> Image:
     """A tyre, a rim and thin spokes, RGBA; nothing between the spokes."""
     side, middle = 2 * radius + 4, radius + 2
     alpha = np.zeros((side, side), np.uint8)
@@ -164,7 +164,7 @@ def wheel_image(rng: Generator, radius: int, colour: tuple[float, float, float])
     cv2.circle(alpha, (middle, middle), radius - tyre // 2, 255, tyre, cv2.LINE_AA)
     rim = (middle, middle), max(2, radius - tyre - 1)
     cv2.circle(alpha, *rim, 255, 2, cv2.LINE_AA)
-    cv2.circle(rgb, *rim, colour, 3, cv2.LINE_AA)
+    cv2.circle(rgb, *rim, color, 3, cv2.LINE_AA)
     spokes, start = int(rng.integers(5, 15)), uniform(rng, 0, 1)
     for i in range(spokes):
         angle = 2 * math.pi * (i + start) / spokes
@@ -229,8 +229,8 @@ def _chain(parts: list[Part], root: int, links: list[Part], reach: float) -> Non
 def person_parts(assets: Assets, rng: Generator) -> list[Part]:
     """Torso (first), head, two arms and two legs of two links each; about one unit high."""
     shirt, trousers = any_cloth(assets, rng), any_cloth(assets, rng)
-    skin = plain_cloth(rng, skin_colour(rng))
-    hair = plain_cloth(rng, tuple(np.array(random_colour(rng)) * 0.5))
+    skin = plain_cloth(rng, skin_color(rng))
+    hair = plain_cloth(rng, tuple(np.array(random_color(rng)) * 0.5))
     light, broad = uniform(rng, -1, 1), uniform(rng, 0.2, 1.0)
     heavy = uniform(rng, 0.8, 1.35)
     torso = limb(shirt, 0.2, 0.085 * heavy * (0.7 + 0.3 * broad), 0.065 * heavy, light)
@@ -266,7 +266,7 @@ def person_parts(assets: Assets, rng: Generator) -> list[Part]:
     return parts
 
 
-def person(assets: Assets, rng: Generator) -> Puppet:
+def person(assets: Assets, rng: Generator) -> ArticulatedObject:
     """A walking, waving or dancing figure; sometimes with a thing in its hand."""
     parts = person_parts(assets, rng)
     if chance(rng, 0.25):
@@ -276,10 +276,10 @@ def person(assets: Assets, rng: Generator) -> Puppet:
         density = max(cutout.shape[:2]) / uniform(rng, 0.15, 0.45)
         grip = (cutout.shape[1] / 2, cutout.shape[0] * 0.8)
         parts.append(Part(cutout, density, grip, 3, (0, 0.16), swing=0.2, depth=0.9))
-    return Puppet("person", "shape/person", tuple(parts))
+    return ArticulatedObject("person", "shape/person", tuple(parts))
 
 
-def animal(assets: Assets, rng: Generator) -> Puppet:
+def animal(assets: Assets, rng: Generator) -> ArticulatedObject:
     """A four-legged or many-legged creature with neck, head and tail."""
     coat = any_cloth(assets, rng)
     light, slim = uniform(rng, -1, 1), uniform(rng, 0.7, 1.3)
@@ -316,17 +316,17 @@ def animal(assets: Assets, rng: Generator) -> Puppet:
     tail[0] = replace(tail[0], anchor=(0.05, -0.22), angle=uniform(rng, 1.8, 3.6), swing=0.4)
     tail[1] = replace(tail[1], swing=0.5, offset=0.15)
     _chain(parts, 0, tail, 0.1)
-    return Puppet("animal", "shape/animal", tuple(parts))
+    return ArticulatedObject("animal", "shape/animal", tuple(parts))
 
 
-def bike(assets: Assets, rng: Generator) -> Puppet:
+def bike(assets: Assets, rng: Generator) -> ArticulatedObject:
     """A bicycle with a rider: thin frame, spoked turning wheels and a pedalling figure."""
-    colour = random_colour(rng)
+    color = random_color(rng)
     radius = int(rng.integers(42, 66))
     span = 2 * radius + int(rng.integers(16, 46))
-    frame = _bike_frame(rng, radius, span, colour)
+    frame = _bike_frame(rng, radius, span, color)
     parts = [Part(frame, DENSITY, (frame.shape[1] / 2, frame.shape[0] - 8.0), swing=0.05)]
-    wheel = wheel_image(rng, radius, random_colour(rng))
+    wheel = wheel_image(rng, radius, random_color(rng))
     centre = (wheel.shape[1] / 2, wheel.shape[0] / 2)
     for side in (-1, 1):
         hub = (side * span / 2 / DENSITY, 0.0)
@@ -344,12 +344,10 @@ def bike(assets: Assets, rng: Generator) -> Puppet:
             parts[i + 1] = replace(parts[i + 1], angle=-0.25, swing=0.06)
             parts[i + 2] = replace(parts[i + 2], angle=-lean - 0.75, swing=0.4)
             parts[i + 3] = replace(parts[i + 3], angle=0.9, swing=0.35)
-    return Puppet("bike", "shape/bike", tuple(parts))
+    return ArticulatedObject("bike", "shape/bike", tuple(parts))
 
 
-def _bike_frame(
-    rng: Generator, radius: int, span: int, colour: tuple[float, float, float]
-) -> Image:
+def _bike_frame(rng: Generator, radius: int, span: int, color: tuple[float, float, float]) -> Image:
     height, width = int(radius * 1.75) + 10, span + 40
     base, left = height - 8, 20
     rear, front, crank = (left, base), (left + span, base), (left + int(0.47 * span), base)
@@ -364,10 +362,10 @@ def _bike_frame(
         cv2.line(alpha, a, b, 255, thick, cv2.LINE_AA)
     cv2.circle(alpha, crank, 12, 255, 4, cv2.LINE_AA)
     cv2.line(alpha, (seat[0] - 14, seat[1]), (seat[0] + 16, seat[1]), 255, 9, cv2.LINE_AA)
-    return with_alpha(plain_cloth(rng, colour)(height, width), alpha)
+    return with_alpha(plain_cloth(rng, color)(height, width), alpha)
 
 
-def rope(assets: Assets, rng: Generator) -> Puppet:
+def rope(assets: Assets, rng: Generator) -> ArticulatedObject:
     """A thin rope, snake or stick of several links; sometimes a thing hangs at its end."""
     cloth = any_cloth(assets, rng)
     links = int(rng.integers(1, 11))
@@ -392,10 +390,10 @@ def rope(assets: Assets, rng: Generator) -> Puppet:
         hook = (cutout.shape[1] / 2, cutout.shape[0] * 0.15)
         last = len(parts) - 1
         parts.append(Part(cutout, density, hook, last, (0, length), swing=0.2, depth=0.5))
-    return Puppet("rope", "shape/rope", tuple(parts))
+    return ArticulatedObject("rope", "shape/rope", tuple(parts))
 
 
-def cluster(assets: Assets, rng: Generator) -> Puppet:
+def cluster(assets: Assets, rng: Generator) -> ArticulatedObject:
     """Two or three cut-outs joined, rigidly or loosely, that move as one object."""
     parts: list[Part] = []
     loose = uniform(rng, 0.1, 0.6) if chance(rng, 0.7) else 0.0
@@ -419,24 +417,24 @@ def cluster(assets: Assets, rng: Generator) -> Puppet:
         parts.append(
             Part(rgba, density, pivot, 0, anchor, angle, loose, uniform(rng, 0, 1), depth=depth)
         )
-    return Puppet("cluster", "shape/cluster", tuple(parts))
+    return ArticulatedObject("cluster", "shape/cluster", tuple(parts))
 
 
-def blob(assets: Assets, rng: Generator) -> Puppet:
+def blob(assets: Assets, rng: Generator) -> ArticulatedObject:
     """A lump of texture, often with holes."""
     holes = uniform(rng, 0.4, 0.8) if chance(rng, 0.6) else 0.0
     return still(blob_image(rng, any_cloth(assets, rng), holes), "blob", "shape/blob")
 
 
-def wire(assets: Assets, rng: Generator) -> Puppet:
+def wire(assets: Assets, rng: Generator) -> ArticulatedObject:
     """A thing of thin bars."""
     return still(wire_image(rng, any_cloth(assets, rng)), "wire", "shape/wire")
 
 
-def recoloured(puppet: Puppet, degrees: float, saturation: float) -> Puppet:
+def recolored(puppet: ArticulatedObject, degrees: float, saturation: float) -> ArticulatedObject:
     """The same puppet in other colours."""
 
     def paint(rgba: Image) -> Image:
-        return with_alpha(shift_hue(colours_of(rgba), degrees, saturation), alpha_of(rgba))
+        return with_alpha(shift_hue(colors_of(rgba), degrees, saturation), alpha_of(rgba))
 
     return puppet.repainted(paint)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from segment_concept.synthetic import shapes
-from segment_concept.synthetic.articulated import Actor, Puppet, still
+from segment_concept.synthetic.articulated import Actor, ArticulatedObject, still
 from segment_concept.synthetic.assets import Assets
 from segment_concept.synthetic.motion import Camera, Track, draw_camera, draw_track, leave
 from segment_concept.synthetic.objects import draw_object
@@ -35,7 +35,7 @@ _MARGIN = 1.5  # a backdrop is larger than the view by this; beyond it is mirror
 class Role:
     """What one object of a clip does in a shot."""
 
-    puppet: Puppet
+    puppet: ArticulatedObject
     label: int  # 0: an extra, not an object of the clip
     gone: range | None = None  # frames of the shot in which it is wholly out of sight
     covered: bool = False  # gone behind something rather than beyond the border
@@ -43,7 +43,7 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class ShotLayout:
     """What the shots of one clip have in common."""
 
     assets: Assets
@@ -61,7 +61,7 @@ class Stage:
 
 
 def draw_shot(
-    stage: Stage,
+    stage: ShotLayout,
     rng: Generator,
     roles: list[Role],
     frames: int,
@@ -106,7 +106,7 @@ def draw_size(rng: Generator, main: bool) -> float:
     return log_uniform(rng, *((0.05, 0.18), (0.18, 0.85), (0.85, 1.2))[band])
 
 
-def _player(stage: Stage, rng: Generator, role: Role, camera: Camera, follow: float) -> Player:
+def _player(stage: ShotLayout, rng: Generator, role: Role, camera: Camera, follow: float) -> Player:
     size = draw_size(rng, role.main) * stage.side
     frames = len(camera.zoom)
     track = draw_track(rng, frames, (stage.height, stage.width), size, stage.speed)
@@ -121,14 +121,14 @@ def _player(stage: Stage, rng: Generator, role: Role, camera: Camera, follow: fl
     )
 
 
-def _film(track: Track, camera: Camera, stage: Stage, depth: float) -> None:
+def _film(track: Track, camera: Camera, stage: ShotLayout, depth: float) -> None:
     """From the world to the screen, in place."""
     track.place[:] = camera.seen(track.place, depth, stage.height, stage.width)
     track.size[:] *= camera.zoom**depth
     track.angle[:] += camera.roll
 
 
-def _relit(rng: Generator, puppet: Puppet) -> Puppet:
+def _relit(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
     """The puppet in the light of a new shot: its own colours, seen otherwise."""
     if chance(rng, 0.25):
         return puppet
@@ -139,7 +139,7 @@ def _relit(rng: Generator, puppet: Puppet) -> Puppet:
 # ------------------------------------------------------------------------------------- backdrops
 
 
-def draw_place(stage: Stage, rng: Generator) -> list[Layer]:
+def draw_place(stage: ShotLayout, rng: Generator) -> list[Layer]:
     """A new backdrop, and sometimes a nearer ground before it."""
     height, width = int(stage.height * _MARGIN), int(stage.width * _MARGIN)
     far = shapes.photo_crop(stage.assets, rng, height, width, 0.75)
@@ -175,7 +175,7 @@ def seen_again(rng: Generator, layers: list[Layer]) -> list[Layer]:
     return [replace(layer, image=view(layer.image)) for layer in layers]
 
 
-def _front(stage: Stage, rng: Generator) -> Layer:
+def _front(stage: ShotLayout, rng: Generator) -> Layer:
     """A hedge or wall at the lower border, nearer than the objects."""
     height, width = int(stage.height * _MARGIN), int(stage.width * _MARGIN)
     rgb = shapes.photo_crop(stage.assets, rng, height, width)
@@ -183,7 +183,7 @@ def _front(stage: Stage, rng: Generator) -> Layer:
     return Layer(horizon(rgb, rng, line, rough), 1.3)
 
 
-def _scatter(stage: Stage, rng: Generator, rgb: Image, count: int) -> None:
+def _scatter(stage: ShotLayout, rng: Generator, rgb: Image, count: int) -> None:
     """Lay some things flat into a backdrop, in place: clutter that is never an object."""
     for _ in range(count):
         puppet = draw_object(stage.assets, rng, 0.25)
@@ -201,7 +201,7 @@ def _scatter(stage: Stage, rng: Generator, rgb: Image, count: int) -> None:
 # ------------------------------------------------------------------------------------- occluders
 
 
-def _panel(stage: Stage, rng: Generator, wide: float) -> Puppet:
+def _panel(stage: ShotLayout, rng: Generator, wide: float) -> ArticulatedObject:
     """An upright strip longer than the frame's diagonal, `wide` times as wide as long."""
     height, width = 480, max(6, round(480 * wide))
     cloth = shapes.any_cloth(stage.assets, rng)
@@ -210,7 +210,7 @@ def _panel(stage: Stage, rng: Generator, wide: float) -> Puppet:
     return still(with_alpha(rgb, alpha), "panel", "shape/panel")
 
 
-def _passers(stage: Stage, rng: Generator, frames: int, camera: Camera) -> list[Player]:
+def _passers(stage: ShotLayout, rng: Generator, frames: int, camera: Camera) -> list[Player]:
     """Things nearer than the objects: poles, bars, lumps or other objects going by."""
     kind = pick(rng, [0.45, 0.55])
     diagonal = math.hypot(stage.height, stage.width)
@@ -237,7 +237,7 @@ def _passers(stage: Stage, rng: Generator, frames: int, camera: Camera) -> list[
     return players
 
 
-def _cover(stage: Stage, rng: Generator, target: Track, gone: range) -> Player:
+def _cover(stage: ShotLayout, rng: Generator, target: Track, gone: range) -> Player:
     """Something that stands before the target in the frames `gone` and passes on either side."""
     frames = len(target.place)
     span = 1.35 * float(target.size[gone.start : gone.stop].max()) + 6

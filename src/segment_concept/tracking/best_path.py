@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Track
-from segment_concept.tracking.session import Session, enlarged
+from segment_concept.tracking.session import Session, upsample_logits
 from segment_concept.types import Frame, FrameResult, ObjectId
 
 
@@ -23,7 +23,7 @@ def track_in_hindsight(
 
     Show the objects before: until it ends, the session is this generator's alone.
     """
-    open_frames: deque[_Open] = deque()
+    open_frames: deque[_PendingFrame] = deque()
     for frame in frames:
         before = dict(session.tracks)
         result = session.step(frame, backwards=backwards)
@@ -32,13 +32,13 @@ def track_in_hindsight(
             one.grow(grown)
         open_frames.append(_opened(result, frame.size, session.tracks))
         while open_frames and open_frames[0].settled:
-            yield open_frames.popleft().closed(exclusive=session.tracker.exclusive)
+            yield open_frames.popleft().closed(non_overlapping=session.tracker.non_overlapping)
     while open_frames:
-        yield open_frames.popleft().closed(exclusive=session.tracker.exclusive)
+        yield open_frames.popleft().closed(non_overlapping=session.tracker.non_overlapping)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Belief:
+class _Hypothesis:
     """What a hypothesis believed about an object on a frame."""
 
     logits: Tensor  # (h, w)
@@ -47,12 +47,12 @@ class _Belief:
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class _PendingFrame:
     """A frame about which hypotheses may differ."""
 
     blank: FrameResult  # without pixels
     size: tuple[int, int]  # (H, W)
-    beliefs: dict[ObjectId, tuple[_Belief, ...]]  # of the hypotheses that are left, best first
+    beliefs: dict[ObjectId, tuple[_Hypothesis, ...]]  # of the hypotheses that are left, best first
 
     @property
     def settled(self) -> bool:
@@ -63,11 +63,13 @@ class _Open:
         for i in self.beliefs.keys() & grown.keys():
             self.beliefs[i] = tuple(self.beliefs[i][track.parent] for track in grown[i])
 
-    def closed(self, *, exclusive: bool) -> FrameResult:
+    def closed(self, *, non_overlapping: bool) -> FrameResult:
         best = [each[0] for each in self.beliefs.values()]
         return replace(
             self.blank,
-            logits=enlarged([b.logits for b in best], self.size, exclusive=exclusive),
+            logits=upsample_logits(
+                [b.logits for b in best], self.size, non_overlapping=non_overlapping
+            ),
             presence=torch.tensor([b.presence for b in best]).sigmoid(),
             quality=torch.tensor([b.iou for b in best]),
         )
@@ -75,12 +77,12 @@ class _Open:
 
 def _opened(
     result: FrameResult, size: tuple[int, int], tracks: Mapping[ObjectId, tuple[Track, ...]]
-) -> _Open:
+) -> _PendingFrame:
     beliefs = {}
     for i in result.object_ids:
         memories = [m for track in tracks[i] if (m := track.bank.on(result.frame_index))]
-        distinct = {id(m): _Belief(m.logits, m.iou, m.presence) for m in memories}
+        distinct = {id(m): _Hypothesis(m.logits, m.iou, m.presence) for m in memories}
         beliefs[i] = tuple(distinct[id(m)] for m in memories)
-    return _Open(
+    return _PendingFrame(
         replace(result, logits=result.logits.new_empty((len(beliefs), 0, 0))), size, beliefs
     )

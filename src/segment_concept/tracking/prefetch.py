@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented, Segmenter
+from segment_concept.tracking.segmenter import Features, Proposals, Segmenter, SelectedMasks
 from segment_concept.types import Frame, Prompt
 
 
-class Lookout:
+class PrefetchingSegmenter:
     """A segmenter that may have encoded a frame already when it is asked to.
 
     Args:
@@ -35,7 +35,7 @@ class Lookout:
         """Frames that were encoded and not yet asked for."""
         return len(self._known)
 
-    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def prefetch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The same frames, each encoded before it is passed on. For another thread to iterate."""
         for frame in frames:
             with torch.inference_mode():
@@ -77,7 +77,7 @@ class Lookout:
         return self._segmenter.propose(features, recalls, concepts, images)
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """The network's."""
         return self._segmenter.memorize(features, believed, images, prompted=prompted)

@@ -12,12 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest, Keyframe, KeyframeBank
-from segment_concept.tracking.memory import Moment, Track
+from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.segmenter import Features, Segmenter
-from segment_concept.tracking.step import Seen, advance, show
-from segment_concept.tracking.triggers.base import Glance, Look, Never, Notes, Trigger, Verdict
+from segment_concept.tracking.step import ObjectState, prompt_objects, track_objects
+from segment_concept.tracking.triggers.base import (
+    FrameDescriptor,
+    Never,
+    Trigger,
+    TriggerContext,
+    TriggerDecision,
+    TriggerState,
+)
 from segment_concept.types import (
     Frame,
     FrameResult,
@@ -46,7 +53,7 @@ class Tracker:
     concept: ConceptEncoder | None = None
     keyframes: int = 7
     keyframe_presence: float = 1.0
-    exclusive: bool = False
+    non_overlapping: bool = False
 
     def __post_init__(self) -> None:
         if self.concept is None and not isinstance(self.trigger, Never):
@@ -65,8 +72,8 @@ class _Previous:
 
     frame: Frame
     features: Features
-    look: Look
-    seen: Mapping[ObjectId, Seen]  # what was believed on it
+    descriptor: FrameDescriptor
+    seen: Mapping[ObjectId, ObjectState]  # what was believed on it
 
 
 @dataclass(slots=True, eq=False)
@@ -81,9 +88,9 @@ class Session:
     tracks: dict[ObjectId, tuple[Track, ...]] = field(default_factory=dict)  # best first
     banks: dict[ObjectId, KeyframeBank] = field(default_factory=dict)
     previous: _Previous | None = None
-    frames_since_asked: int = 0
-    asked_before: bool = False
-    notes: Notes = ()  # the trigger's, of the frame judged last
+    frames_since_query: int = 0
+    queried_before: bool = False
+    trigger_state: TriggerState = ()  # returned with the last decision
     backwards: bool = False  # which way it was played last
 
     @property
@@ -103,22 +110,22 @@ class Session:
         self._check_size(frame)
         check_prompts(frame, prompts)
         ids = tuple(prompts)
-        features, look = self._encode(frame), self._look(frame)
-        moment = Moment(frame.index, self._backwards(frame))
+        features, descriptor = self._encode(frame), self._describe(frame)
+        moment = PlaybackPosition(frame.index, self._backwards(frame))
         known = [self.tracks.get(i, ()) for i in ids]
-        step = show(
+        step = prompt_objects(
             self.tracker, features, moment, [prompts[i] for i in ids], known, [0] * len(ids)
         )
         seen = dict(zip(ids, step.seen, strict=True))
         self.tracks |= {i: s.tracks for i, s in seen.items()}
-        result = self._result(frame, ids, step.seen, Verdict(False))
+        result = self._result(frame, ids, step.seen, TriggerDecision(False))
         for object_id, prompt in prompts.items():
             # As published: a given mask is kept as it is, not as the network returns it.
             mask = prompt.bitmap if isinstance(prompt, Mask) else result.mask(object_id)
             self._add_keyframe(object_id, Keyframe(frame, mask))
         if self.previous is not None and self._is_previous(frame):
             seen = {**self.previous.seen, **seen}
-        self.previous = _Previous(frame, features, look, seen)
+        self.previous = _Previous(frame, features, descriptor, seen)
         return self._with_keyframes(result)
 
     @torch.inference_mode()
@@ -136,28 +143,32 @@ class Session:
         self._check_size(frame)
         if backwards is None:
             backwards = self._backwards(frame)
-        moment = Moment(frame.index, backwards)
-        features, look = self._encode(frame), self._look(frame)
-        verdict = self._judge(moment, look)
+        moment = PlaybackPosition(frame.index, backwards)
+        features, descriptor = self._encode(frame), self._describe(frame)
+        decision = self._decide(moment, descriptor)
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
-        asked = [i for i in moving if verdict.asks_about(i)]
-        known = self._concepts(asked, frame, features, verdict.cut) if asked else {}
+        queried = [i for i in moving if decision.queries(i)]
+        known = self._concepts(queried, frame, features, decision.cut) if queried else {}
         concepts = [known.get(i) for i in moving]
         seen = dict(held)
         if moving:
             tracks = [self.tracks[i] for i in moving]
-            step = advance(self.tracker, features, moment, tracks, concepts, [0] * len(moving))
+            step = track_objects(
+                self.tracker, features, moment, tracks, concepts, [0] * len(moving)
+            )
             seen |= dict(zip(moving, step.seen, strict=True))
             self.tracks |= {i: s.tracks for i, s in zip(moving, step.seen, strict=True)}
         ids = tuple(i for i in self.tracks if i in seen)
-        result = self._result(frame, ids, [seen[i] for i in ids], replace(verdict, ask=bool(asked)))
-        self._keep_keyframes(asked, seen, frame, result)
-        self.frames_since_asked = 0 if asked else self.frames_since_asked + 1
-        self.asked_before |= bool(asked)
-        self.notes = verdict.notes
+        result = self._result(
+            frame, ids, [seen[i] for i in ids], replace(decision, query=bool(queried))
+        )
+        self._keep_keyframes(queried, seen, frame, result)
+        self.frames_since_query = 0 if queried else self.frames_since_query + 1
+        self.queried_before |= bool(queried)
+        self.trigger_state = decision.state
         self.backwards = backwards
-        self.previous = _Previous(frame, features, look, seen)
+        self.previous = _Previous(frame, features, descriptor, seen)
         return self._with_keyframes(result)
 
     def track(
@@ -188,10 +199,10 @@ class Session:
             return self.previous.features
         return self.tracker.segmenter.encode([frame])
 
-    def _look(self, frame: Frame) -> Look:
+    def _describe(self, frame: Frame) -> FrameDescriptor:
         if self.previous is not None and self.previous.frame is frame:
-            return self.previous.look
-        return self.tracker.trigger.look(frame)
+            return self.previous.descriptor
+        return self.tracker.trigger.describe(frame)
 
     def _is_previous(self, frame: Frame) -> bool:
         return self.previous is not None and self.previous.frame.index == frame.index
@@ -210,30 +221,30 @@ class Session:
                 "resize it, or start a new session"
             )
 
-    def _was_shown(self, object_id: ObjectId, moment: Moment) -> bool:
+    def _was_shown(self, object_id: ObjectId, moment: PlaybackPosition) -> bool:
         prompted = self.tracks[object_id][0].bank.prompted
         return any(moment.since(m.frame_index) > 0 for m in prompted)
 
-    def _prompted_on(self, object_id: ObjectId, frame_index: int) -> Seen | None:
+    def _prompted_on(self, object_id: ObjectId, frame_index: int) -> ObjectState | None:
         tracks = self.tracks[object_id]
         on = [m for m in tracks[0].bank.prompted if m.frame_index == frame_index]
-        return Seen(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
+        return ObjectState(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
 
-    def _judge(self, moment: Moment, look: Look) -> Verdict:
+    def _decide(self, moment: PlaybackPosition, descriptor: FrameDescriptor) -> TriggerDecision:
         if self.previous is None:
-            return Verdict(False)
-        glance = Glance(
+            return TriggerDecision(False)
+        context = TriggerContext(
             frame_index=moment.frame_index,
-            before=self.previous.look,
-            now=look,
-            frames_since_asked=self.frames_since_asked + 1,
+            before=self.previous.descriptor,
+            now=descriptor,
+            frames_since_query=self.frames_since_query + 1,
             previous_index=self.previous.frame.index,
             backwards=moment.backwards,
-            asked_before=self.asked_before,
+            queried_before=self.queried_before,
             seen=self.previous.seen,
-            notes=self.notes,
+            state=self.trigger_state,
         )
-        return self.tracker.trigger.judge(glance)
+        return self.tracker.trigger.decide(context)
 
     def _concepts(
         self, ids: Sequence[ObjectId], frame: Frame, features: Features, cut: bool
@@ -246,7 +257,7 @@ class Session:
     def _keep_keyframes(
         self,
         ids: Sequence[ObjectId],
-        seen: Mapping[ObjectId, Seen],
+        seen: Mapping[ObjectId, ObjectState],
         frame: Frame,
         result: FrameResult,
     ) -> None:
@@ -265,28 +276,36 @@ class Session:
         return replace(result, keyframes=tuple(tuple(k.frame.index for k in b) for b in banks))
 
     def _result(
-        self, frame: Frame, ids: tuple[ObjectId, ...], seen: Sequence[Seen], verdict: Verdict
+        self,
+        frame: Frame,
+        ids: tuple[ObjectId, ...],
+        seen: Sequence[ObjectState],
+        decision: TriggerDecision,
     ) -> FrameResult:
         return FrameResult(
             frame_index=frame.index,
             object_ids=ids,
-            logits=enlarged([s.logits for s in seen], frame.size, exclusive=self.tracker.exclusive),
+            logits=upsample_logits(
+                [s.logits for s in seen], frame.size, non_overlapping=self.tracker.non_overlapping
+            ),
             presence=torch.tensor([s.presence for s in seen]).sigmoid(),
             quality=torch.tensor([s.iou for s in seen]),
-            used_concept=verdict.ask,
-            scene_change=verdict.distance,
-            cut=verdict.cut,
+            concept_queried=decision.query,
+            scene_change=decision.distance,
+            cut=decision.cut,
             seconds=frame.seconds,
         )
 
 
-def enlarged(small: Sequence[Tensor], size: tuple[int, int], *, exclusive: bool) -> Tensor:
+def upsample_logits(
+    small: Sequence[Tensor], size: tuple[int, int], *, non_overlapping: bool
+) -> Tensor:
     """Logits (h, w) of O objects in the size of the video: (O, H, W) float32."""
     if not small:
         return torch.zeros((0, *size))
     stacked = torch.stack(list(small)).float()
     logits = F.interpolate(stacked[:, None], size, mode="bilinear")[:, 0]
-    return suppress_overlap(logits) if exclusive else logits
+    return suppress_overlap(logits) if non_overlapping else logits
 
 
 def suppress_overlap(logits_OHW: Tensor) -> Tensor:

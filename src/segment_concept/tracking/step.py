@@ -11,14 +11,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, Track
+from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, grown_score
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented, Segmenter
+from segment_concept.tracking.segmenter import Features, Proposals, Segmenter, SelectedMasks
 from segment_concept.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObjectState:
     """The mask that was believed for one object on one frame."""
 
     tracks: tuple[Track, ...]  # its hypotheses now, best first
@@ -28,15 +28,15 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FrameStep:
     """What a batch of objects became on one frame."""
 
-    seen: tuple[Seen, ...]  # one per object
+    seen: tuple[ObjectState, ...]  # one per object
     proposals: Proposals  # as decoded, one row per hypothesis, in the order of the objects;
     # hypotheses that are still the same one share a row
 
 
-class Engine(Protocol):
+class Model(Protocol):
     """The two halves of a tracker that a step needs."""
 
     @property
@@ -45,14 +45,14 @@ class Engine(Protocol):
     def policy(self) -> MemoryPolicy: ...
 
 
-def advance(
-    engine: Engine,
+def track_objects(
+    engine: Model,
     features: Features,
-    moment: Moment,
+    moment: PlaybackPosition,
     objects: Sequence[tuple[Track, ...]],
     concepts: Sequence[Tensor | None],
     images: Sequence[int],
-) -> Step:
+) -> FrameStep:
     """Segment every object on the frame at `moment` and remember what was believed.
 
     Args:
@@ -69,25 +69,25 @@ def advance(
     proposals = engine.segmenter.propose(
         features, recalls, [concepts[i] for i in rows.owners], [images[i] for i in rows.owners]
     )
-    silenced = proposals.silenced([r.visible_above for r in recalls])
-    proposed = _candidates(rows, silenced)
+    suppress_absent = proposals.suppress_absent([r.presence_threshold for r in recalls])
+    proposed = _candidates(rows, suppress_absent)
     picks = [
         _Pick(i, rows.of[i][candidate.track], candidate)
         for i, tracks in enumerate(objects)
         for candidate in engine.policy.choose(tracks, proposed[i])
     ]
-    memories = _memorize(engine.segmenter, features, moment, silenced, picks, images)
-    return Step(_grow(engine.policy, moment, objects, picks, memories), proposals)
+    memories = _memorize(engine.segmenter, features, moment, suppress_absent, picks, images)
+    return FrameStep(_grow(engine.policy, moment, objects, picks, memories), proposals)
 
 
-def show(
-    engine: Engine,
+def prompt_objects(
+    engine: Model,
     features: Features,
-    moment: Moment,
+    moment: PlaybackPosition,
     prompts: Sequence[Prompt],
     objects: Sequence[tuple[Track, ...]],
     images: Sequence[int],
-) -> Step:
+) -> FrameStep:
     """Segment every object from its prompt; the frame becomes a prompted memory of each.
 
     A frame that an object had already been tracked on is corrected: its logits and what the
@@ -98,22 +98,24 @@ def show(
     recalls = [_recall_again(engine.policy, *each) for each in zip(banks, known, strict=True)]
     previous = [None if m is None else m.logits for m in known]
     proposals = engine.segmenter.segment(features, prompts, previous, recalls, images)
-    silenced = proposals.silenced([0.0] * len(prompts))
-    best = silenced.iou.max(dim=1)
+    suppress_absent = proposals.suppress_absent([0.0] * len(prompts))
+    best = suppress_absent.iou.max(dim=1)
     believed = zip(
-        best.indices.tolist(), best.values.tolist(), silenced.presence.tolist(), strict=True
+        best.indices.tolist(), best.values.tolist(), suppress_absent.presence.tolist(), strict=True
     )
     picks = [_Pick(i, i, Candidate(0, *scores)) for i, scores in enumerate(believed)]
-    memories = _memorize(engine.segmenter, features, moment, silenced, picks, images, prompted=True)
+    memories = _memorize(
+        engine.segmenter, features, moment, suppress_absent, picks, images, prompted=True
+    )
     memories = [
         replace(m, backwards=before.backwards, corrected=True) if before and recall else m
         for m, before, recall in zip(memories, known, recalls, strict=True)
     ]
     seen = tuple(
-        Seen((Track(bank.prompt(m)),), m.logits, m.iou, m.presence)
+        ObjectState((Track(bank.prompt(m)),), m.logits, m.iou, m.presence)
         for bank, m in zip(banks, memories, strict=True)
     )
-    return Step(seen, proposals)
+    return FrameStep(seen, proposals)
 
 
 def _recall_again(policy: MemoryPolicy, bank: MemoryBank, known: Memory | None) -> Recall | None:
@@ -124,7 +126,7 @@ def _recall_again(policy: MemoryPolicy, bank: MemoryBank, known: Memory | None) 
     if known is None or not (known.corrected or known in bank.tracked):
         return None
     others = replace(bank, prompted=tuple(m for m in bank.prompted if m is not known))
-    return policy.recall(others, Moment(known.frame_index, known.backwards))
+    return policy.recall(others, PlaybackPosition(known.frame_index, known.backwards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,10 @@ class _Pick:
     @property
     def key(self) -> tuple[int, int, float | None]:
         """Picks with the same key are remembered alike."""
-        return self.row, self.candidate.mask, self.candidate.met
+        return self.row, self.candidate.mask, self.candidate.motion_iou
 
 
-def _play_on(tracks: tuple[Track, ...], moment: Moment) -> tuple[Track, ...]:
+def _play_on(tracks: tuple[Track, ...], moment: PlaybackPosition) -> tuple[Track, ...]:
     """The hypotheses of a video that is played on. Where it turned, the best one begins anew."""
     last = tracks[0].bank.tracked[-1:]
     if all(m.backwards == moment.backwards and moment.since(m.frame_index) > 0 for m in last):
@@ -190,7 +192,7 @@ def _candidates(rows: _Rows, proposals: Proposals) -> list[list[Candidate]]:
 def _memorize(
     segmenter: Segmenter,
     features: Features,
-    moment: Moment,
+    moment: PlaybackPosition,
     proposals: Proposals,
     picks: Sequence[_Pick],
     images: Sequence[int],
@@ -212,7 +214,7 @@ def _memorize(
             presence=pick.candidate.presence,
             logits=rows[2][n],
             image=shared[n],
-            motion=pick.candidate.met,
+            motion=pick.candidate.motion_iou,
             backwards=moment.backwards,
         )
         for n, pick in enumerate(distinct.values())
@@ -225,22 +227,22 @@ def _apart(rows: Tensor) -> Sequence[Tensor]:
     return [row.clone() for row in rows] if len(rows) > 1 else list(rows)
 
 
-def _believed(proposals: Proposals, picks: Sequence[_Pick]) -> Segmented:
+def _believed(proposals: Proposals, picks: Sequence[_Pick]) -> SelectedMasks:
     device = proposals.logits.device
     rows = torch.tensor([pick.row for pick in picks], device=device)
     masks = torch.tensor([pick.candidate.mask for pick in picks], device=device)
-    return Segmented(
+    return SelectedMasks(
         proposals.logits[rows, masks], proposals.presence[rows], proposals.pointers[rows, masks]
     )
 
 
 def _grow(
     policy: MemoryPolicy,
-    moment: Moment,
+    moment: PlaybackPosition,
     objects: Sequence[tuple[Track, ...]],
     picks: Sequence[_Pick],
     memories: Sequence[Memory],
-) -> tuple[Seen, ...]:
+) -> tuple[ObjectState, ...]:
     banks: dict[tuple[int, int], MemoryBank] = {}
     grown: list[list[tuple[Track, Memory]]] = [[] for _ in objects]
     for pick, memory in zip(picks, memories, strict=True):
@@ -251,7 +253,7 @@ def _grow(
         track = Track(banks[key], grown_score(parent, candidate), candidate.motion, candidate.track)
         grown[pick.owner].append((track, memory))
     return tuple(
-        Seen(
+        ObjectState(
             tuple(t for t, _ in branch),
             branch[0][1].logits,
             branch[0][1].iou,

@@ -14,12 +14,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segment_concept.models.compact.backbone import Trunk
+from segment_concept.models.compact.backbone import Backbone
 from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
 
 
 @dataclass(frozen=True, slots=True)
-class Diet:
+class SamplerConfig:
     """How clips are drawn.
 
     `fresh` and `replayed` clips a step and rank; replays come from the last `stock` fresh ones.
@@ -56,7 +56,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class ClipRequest:
     """A clip of a step: which one, and the seed of the choices made with it."""
 
     clip_seed: int
@@ -64,30 +64,32 @@ class Portion:
     replay: bool
 
 
-def portions(diet: Diet, seed: int, step: int, rank: int, ranks: int) -> list[Portion]:
+def clip_requests(
+    sampler: SamplerConfig, seed: int, step: int, rank: int, ranks: int
+) -> list[ClipRequest]:
     """The clips of a step."""
     rng = np.random.default_rng([seed, step, rank])
-    first = step * diet.fresh
-    fresh = [_clip_seed(seed, rank, ranks, first + i) for i in range(diet.fresh)]
-    known = range(max(0, first - diet.stock), first)
+    first = step * sampler.fresh
+    fresh = [_clip_seed(seed, rank, ranks, first + i) for i in range(sampler.fresh)]
+    known = range(max(0, first - sampler.stock), first)
     old = [
         _clip_seed(seed, rank, ranks, int(rng.integers(known.start, known.stop)))
-        for _ in range(diet.replayed if len(known) else 0)
+        for _ in range(sampler.replayed if len(known) else 0)
     ]
     choices = [int(c) for c in rng.integers(0, 2**31, len(fresh) + len(old))]
     flags = [False] * len(fresh) + [True] * len(old)
-    return [Portion(s, c, r) for s, c, r in zip((*fresh, *old), choices, flags, strict=True)]
+    return [ClipRequest(s, c, r) for s, c, r in zip((*fresh, *old), choices, flags, strict=True)]
 
 
 def _clip_seed(seed: int, rank: int, ranks: int, number: int) -> int:
     return (seed << 32) + number * ranks + rank
 
 
-class Stock:
+class ReplayBuffer:
     """The latest clips with their trunk features; one that is gone is rendered again."""
 
-    def __init__(self, assets: Assets, diet: Diet, trunk: Trunk) -> None:
-        self._assets, self._diet, self._trunk = assets, diet, trunk
+    def __init__(self, assets: Assets, sampler: SamplerConfig, trunk: Backbone) -> None:
+        self._assets, self._diet, self._trunk = assets, sampler, trunk
         self._device = next(trunk.parameters()).device
         self._kept: OrderedDict[int, Sample] = OrderedDict()
 
@@ -101,7 +103,7 @@ class Stock:
         while len(self._kept) > self._diet.stock + self._diet.fresh:
             self._kept.popitem(last=False)
 
-    def take(self, portion: Portion) -> tuple[Sample, Generator]:
+    def take(self, portion: ClipRequest) -> tuple[Sample, Generator]:
         """The clip of a portion, and the generator of the choices to be made with it."""
         if portion.clip_seed not in self._kept:
             self.add(
@@ -114,14 +116,20 @@ class Stock:
         return sample, rng
 
 
-class FreshClips(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
+class ClipPrefetcher(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
     """Renders the fresh clips of each step ahead of it, in a worker process."""
 
     def __init__(
-        self, cache: str, diet: Diet, seed: int, steps: range, rank: int = 0, ranks: int = 1
+        self,
+        cache: str,
+        sampler: SamplerConfig,
+        seed: int,
+        steps: range,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         super().__init__()
-        self._cache, self._diet, self._seed, self._steps = cache, diet, seed, steps
+        self._cache, self._diet, self._seed, self._steps = cache, sampler, seed, steps
         self._rank, self._ranks = rank, ranks
 
     def __iter__(self) -> Iterator[list[tuple[int, Clip]]]:
@@ -134,7 +142,7 @@ class FreshClips(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
         cv2.setNumThreads(1)
         assets = load(Path(self._cache))
         for step in self._steps:
-            wanted = portions(self._diet, self._seed, step, self._rank, self._ranks)
+            wanted = clip_requests(self._diet, self._seed, step, self._rank, self._ranks)
             yield [
                 (p.clip_seed, render_clip(assets, self._diet.clip, p.clip_seed))
                 for p in wanted

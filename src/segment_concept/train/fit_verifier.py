@@ -15,7 +15,7 @@ from segment_concept.checkpoints.compact import read_card, save_compact
 from segment_concept.checkpoints.load import load_tracker
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verifier import FIGURES, Asked, Verification
+from segment_concept.models.compact.verifier import FIGURES, Verifier, VerifierInput
 from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
 from segment_concept.tracking.session import Tracker
@@ -65,13 +65,13 @@ def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict
     world = load(assets, "train")
     out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after ten minutes of tracking
     # Nothing is held back: what is proposed must not depend on what is fitted to it.
-    recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_reserve=0.0)
+    recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_margin=0.0)
     tracker = load_tracker(recipe, device="cpu")  # where masks are compared with the truth
     segmenter = tracker.segmenter
     assert isinstance(segmenter, CompactSegmenter), "of the recipe's network"
     path = segmenter.concept
     assert path is not None, "load_tracker refuses a trigger for a model without concepts"
-    path.verification = Verification(segmenter.widths.raw).eval().requires_grad_(False)
+    path.verification = Verifier(segmenter.widths.raw).eval().requires_grad_(False)
     path.verification.measure(places(segmenter, _rendered(world, _MEASURED)))
     proposed = proposals(tracker, path, _rendered(world, clips))
     fit(path.verification, proposed)
@@ -103,7 +103,7 @@ def proposals(tracker: Tracker, path: ConceptPath, clips: Iterable[Clip]) -> Pro
     masks: list[Tensor] = []
     right: list[bool] = []
 
-    def note(module: Verification, given: tuple[Asked]) -> None:
+    def note(module: Verifier, given: tuple[VerifierInput]) -> None:
         figures.append(module.figures(given[0])[0])
         masks.append(given[0].masks[0])
 
@@ -124,7 +124,7 @@ def proposals(tracker: Tracker, path: ConceptPath, clips: Iterable[Clip]) -> Pro
     )
 
 
-def fit(verification: Verification, proposed: Proposed) -> None:
+def fit(verification: Verifier, proposed: Proposed) -> None:
     """Logistic regression in which right and wrong proposals count the same in all.
 
     Raises:

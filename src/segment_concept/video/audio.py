@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 
 from segment_concept.types import InputError
 from segment_concept.video.decode import AnyPacket, opened
-from segment_concept.video.source import Sound
+from segment_concept.video.source import AudioTrack
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ TimedPacket = tuple[Fraction, AnyPacket]  # seconds on the new video's clock
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimeSpan:
     """A part of the source, in seconds on the clock of its sound."""
 
     start: Fraction
@@ -36,8 +36,8 @@ class Stretch:
 
 
 @contextmanager
-def sound_of(
-    sound: Sound | None, out: OutputContainer, start: Fraction, end: Fraction
+def audio_of(
+    sound: AudioTrack | None, out: OutputContainer, start: Fraction, end: Fraction
 ) -> Iterator[Iterator[TimedPacket]]:
     """Add a sound stream to `out` and give its packets from `start` to `end`, in order.
 
@@ -51,7 +51,7 @@ def sound_of(
         try:
             container = stack.enter_context(opened(sound.address))
             given = container.streams.audio[0]
-            stretch = Stretch(sound.starts + start, sound.starts + end)
+            stretch = TimeSpan(sound.starts + start, sound.starts + end)
             if given.codec_context.name in COPIED:
                 packets = _copied(container, given, out.add_stream_from_template(given), stretch)
             else:
@@ -70,7 +70,7 @@ def _until_it_fails(packets: Iterator[TimedPacket], address: str) -> Iterator[Ti
 
 
 def _copied(
-    container: InputContainer, given: AudioStream, made: AudioStream, stretch: Stretch
+    container: InputContainer, given: AudioStream, made: AudioStream, stretch: TimeSpan
 ) -> Iterator[TimedPacket]:
     for packet in container.demux(given):
         if packet.pts is None or packet.dts is None:
@@ -86,7 +86,7 @@ def _copied(
 
 
 def _encoded(
-    container: InputContainer, given: AudioStream, out: OutputContainer, stretch: Stretch
+    container: InputContainer, given: AudioStream, out: OutputContainer, stretch: TimeSpan
 ) -> Iterator[TimedPacket]:
     rate = min(AAC_RATES, key=lambda r: abs(r - given.codec_context.sample_rate))
     made = out.add_stream("aac", rate=rate)
@@ -96,7 +96,7 @@ def _encoded(
 
 
 def _frames(
-    container: InputContainer, given: AudioStream, stretch: Stretch
+    container: InputContainer, given: AudioStream, stretch: TimeSpan
 ) -> Iterator[AudioFrame]:
     for frame in container.decode(given):
         begins = _begins(frame)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.ops.color import colour_of
+from segment_concept.ops.color import color_of
 from segment_concept.types import Bitmap, Image
 
 OPACITY = 0.5
@@ -23,23 +23,23 @@ def overlay(rgb: Image, masks: Iterable[tuple[int, Bitmap]]) -> Image:
     picture = rgb.copy()
     thickness = 1 + (picture.shape[0] - 1) // LINES_PER_CONTOUR_PIXEL
     for object_id, mask in masks:
-        _paint(picture, np.ascontiguousarray(mask).view(np.uint8), colour_of(object_id), thickness)
+        _paint(picture, np.ascontiguousarray(mask).view(np.uint8), color_of(object_id), thickness)
     return picture
 
 
 def _paint(
-    picture: Image, mask: NDArray[np.uint8], colour: tuple[int, int, int], thickness: int
+    picture: Image, mask: NDArray[np.uint8], color: tuple[int, int, int], thickness: int
 ) -> None:
     x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return
     region = picture[y : y + height, x : x + width]
     inside = mask[y : y + height, x : x + width]
-    tint = np.full_like(region, colour)
+    tint = np.full_like(region, color)
     blend = cv2.addWeighted(region, 1 - OPACITY, tint, OPACITY, 0)
     cv2.copyTo(blend, inside, region)
     outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, colour, thickness, cv2.LINE_AA, offset=(x, y))
+    cv2.drawContours(picture, outlines, -1, color, thickness, cv2.LINE_AA, offset=(x, y))
 
 
 def to_i420(rgb: Image) -> NDArray[np.uint8]:
@@ -54,6 +54,6 @@ def to_i420(rgb: Image) -> NDArray[np.uint8]:
     return planes
 
 
-def grey_to_i420(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def gray_to_i420(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W) grey as planar 4:2:0 video."""
-    return to_i420(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))  # type: ignore[arg-type]
+    return to_i420(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(slots=True)
-class Tally:
+class FrameCounter:
     """Numbers the frames of a video that is read from its start.
 
     Every packet announces the presentation time of its frame; a frame that comes out while
@@ -46,14 +46,14 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameTable:
+class FrameIndex:
     """When every frame is shown and where decoding can begin: 8 bytes a frame."""
 
     pts: NDArray[np.int64]  # ascending
     keys: NDArray[np.int64]  # of the keyframes, ascending
 
     @classmethod
-    def of(cls, packets: Iterable[tuple[int, bool]], first_pts: int) -> "FrameTable":
+    def of(cls, packets: Iterable[tuple[int, bool]], first_pts: int) -> "FrameIndex":
         """From the (pts, is a keyframe) of all packets and the first frame that is decodable."""
         rows = np.array([(pts, key) for pts, key in packets if pts >= first_pts], np.int64)
         rows = rows.reshape(-1, 2)

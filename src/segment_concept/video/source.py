@@ -9,7 +9,7 @@ from segment_concept.types import Frame, InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioTrack:
     """Where a video's sound is, and which of its moments belongs to the first frame."""
 
     address: str
@@ -25,7 +25,7 @@ class VideoInfo:
     time_base: Fraction  # all presentation times are multiples of it, in seconds
     frames: int | None = None  # about how many there are
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel over its height
-    sound: Sound | None = None
+    sound: AudioTrack | None = None
     live: bool = False  # frames come once, and when they like
 
 

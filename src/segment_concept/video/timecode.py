@@ -16,10 +16,10 @@ class Seconds:
             raise InputError(f"{self.value:g} s: expected 0 or more")
 
 
-At = int | Seconds  # a frame's index, or a moment
+TimePoint = int | Seconds  # a frame's index, or a moment
 
 
-def parse_at(text: str) -> At:
+def parse_at(text: str) -> TimePoint:
     """`12` is a frame, `1.5s` a moment. Raises InputError."""
     stripped = text.strip()
     try:

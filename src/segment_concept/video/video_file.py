@@ -24,9 +24,9 @@ from segment_concept.video.decode import (
     pictures_of,
     video_stream,
 )
-from segment_concept.video.frame_index import FrameTable, Tally
+from segment_concept.video.frame_index import FrameCounter, FrameIndex
 from segment_concept.video.open import STREAM_ADDRESS
-from segment_concept.video.source import Sound, VideoInfo, frame_at, frames_in_words
+from segment_concept.video.source import AudioTrack, VideoInfo, frame_at, frames_in_words
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class VideoFile:
         return self._from_near(start) if start < len(self._table) else iter(())
 
     def _from_the_start(self) -> Iterator[tuple[int, VideoFrame]]:
-        tally = Tally()
+        tally = FrameCounter()
         timed = self._probe.first_pts is not None
         with opened(self.address) as container:
             stream = video_stream(container, self.name)
@@ -174,13 +174,13 @@ class VideoFile:
         return self._table.chunk_start(last, length)
 
     @cached_property
-    def _table(self) -> FrameTable:
+    def _table(self) -> FrameIndex:
         """Read from the packets alone: nothing is decoded."""
         first = self._probe.first_pts
         assert first is not None, "only asked for where packets bear times"
         with opened(self.address) as container:
             stream = video_stream(container, self.name)
-            return FrameTable.of(
+            return FrameIndex.of(
                 (
                     (pts, packet.is_keyframe)
                     for packet in packets_of(container, stream)
@@ -233,6 +233,6 @@ def _probed(
         time_base=base,
         frames=frames,
         pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
-        sound=Sound(container.name, starts) if container.streams.audio else None,
+        sound=AudioTrack(container.name, starts) if container.streams.audio else None,
     )
     return _Probe(info, picture.pts if timed else None)

@@ -7,7 +7,7 @@ is. Strict: a name that is neither known nor known to be of no use is an error.
 import re
 from collections.abc import Iterable
 
-from segment_concept.checkpoints.strict_keys import refuse_strangers
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.types import CheckpointError
 
 SEC_PREFIX = "grounding_encoder."  # of the segmenter within SeC's checkpoint
@@ -130,7 +130,7 @@ def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
     Raises:
         CheckpointError: lists what the network does not know and what it did not get.
     """
-    refuse_strangers(
+    refuse_unknown_keys(
         unknown,
         missing,
         "SAM 2.1",

@@ -95,9 +95,9 @@ def load_network(
                 "network of the sizes that its other weights tell"
             )
         # sines are taken of these: they stay exact whatever the others' number type
-        number_type = torch.float32 if ours == FREQUENCIES else dtype
+        torch_dtype = torch.float32 if ours == FREQUENCIES else dtype
         # a copy, so that no weight keeps a memory-mapped file alive
-        placed = torch.empty(expected[ours], dtype=number_type, device=device)
+        placed = torch.empty(expected[ours], dtype=torch_dtype, device=device)
         parts = [weights.read(name) for name in names]
         state[ours] = placed.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])
     network.load_state_dict(state, assign=True)

@@ -8,7 +8,7 @@ import torch
 from segment_concept.checkpoints.hashes import HashedFile, sha256_of, stated_on_hub
 from segment_concept.checkpoints.memory_estimate import SecPlacement
 from segment_concept.checkpoints.sec.files import SecFiles
-from segment_concept.checkpoints.sec.load import Untold, load_sec, open_sec
+from segment_concept.checkpoints.sec.load import UnstoredOptions, load_sec, open_sec
 from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.types import InputError
 
@@ -29,7 +29,7 @@ def convert_sec(
     dtype: torch.dtype | None = None,
     tokenizer: str | Path | None = None,
     sha256: str | None = None,
-    untold: Untold | None = None,
+    untold: UnstoredOptions | None = None,
 ) -> Conversion:
     """Read a checkpoint as `load_sec` does and write it as `save_sec` does.
 

@@ -18,7 +18,7 @@ from segment_concept.models.internvl.prompt_template import Tokenizer
 from segment_concept.models.internvl.quantization import (
     is_four_bit,
     place_weight,
-    quantise_language_model,
+    quantize_language_model,
 )
 from segment_concept.models.internvl.sizes import ConceptSize
 from segment_concept.types import CheckpointError
@@ -69,7 +69,7 @@ def load_concept_network(
     with torch.device("meta"):
         network = ConceptNetwork(size)
     if placement.four_bit:
-        quantise_language_model(network, placement.dtype)
+        quantize_language_model(network, placement.dtype)
     missing = {name for name, _ in network.named_parameters()}
     unknown: set[str] = set()
     for published, tensor in weights:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from segment_concept.checkpoints.strict_keys import refuse_strangers
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.models.internvl.sizes import SIZES, ConceptSize, with_vocabulary
 from segment_concept.types import CheckpointError
 
@@ -87,7 +87,7 @@ def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
     Raises:
         CheckpointError: lists what the network does not know and what it did not get.
     """
-    refuse_strangers(
+    refuse_unknown_keys(
         unknown,
         missing,
         "this concept network",

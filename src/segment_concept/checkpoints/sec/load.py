@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.checkpoints.files import Prefixed, Weights, tensors
-from segment_concept.checkpoints.memory_estimate import SecBulk, SecPlacement, check_room
+from segment_concept.checkpoints.memory_estimate import SecPlacement, SecSizes, check_room
 from segment_concept.checkpoints.sam2.keys import SEC_PREFIX, our_name
 from segment_concept.checkpoints.sam2.load import load_network, segmenter_part
 from segment_concept.checkpoints.sam2.sizes import infer_sizes
@@ -40,7 +40,7 @@ _PROBE = ("text_hidden_fcs.0.bias", "head.0.bias")  # a small weight, as publish
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class UnstoredOptions:
     """What published weights do not tell of their segmenter; the defaults are SeC-4B's.
 
     Args:
@@ -89,7 +89,10 @@ class SecCheckpoint:
 
 
 def open_sec(
-    source: str | Path, *, tokenizer: str | Path | None = None, untold: Untold | None = None
+    source: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    untold: UnstoredOptions | None = None,
 ) -> SecCheckpoint:
     """Find a checkpoint and see what it is. The parameters are those of `load_sec`.
 
@@ -101,10 +104,10 @@ def open_sec(
         return _saved(files)
     weights = files.open()
     _refuse_other_models(source, weights.shapes)
-    untold = untold or Untold()
-    segmenter = segmenter_part(_InFloats(weights, frozenset(weights.shapes)))
+    untold = untold or UnstoredOptions()
+    segmenter = segmenter_part(_DequantizedWeights(weights, frozenset(weights.shapes)))
     shapes = {our_name(name): shape for name, shape in segmenter.shapes.items()}
-    concept = _InFloats(weights, frozenset(filter(belongs_to_concept, weights.shapes)))
+    concept = _DequantizedWeights(weights, frozenset(filter(belongs_to_concept, weights.shapes)))
     return SecCheckpoint(
         files,
         segmenter,
@@ -119,7 +122,7 @@ def load_sec(
     placement: SecPlacement | None = None,
     *,
     tokenizer: str | Path | None = None,
-    untold: Untold | None = None,
+    untold: UnstoredOptions | None = None,
     options: Sam2Options | None = None,
 ) -> SecModel:
     """SeC with its weights. Every tensor goes, as it is read, straight to where it will be used.
@@ -144,7 +147,7 @@ def load_sec(
     # before gigabytes are read: do the words fit the weights, and the weights the devices?
     Conversation(load_tokenizer(source.files.tokenizer), source.size.language.vocabulary)
     segmenter, concept = source.segmenter, source.concept
-    check_room(SecBulk.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement)
+    check_room(SecSizes.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement)
     network = load_network(
         segmenter,
         torch.device(placement.segmenter),
@@ -160,7 +163,7 @@ def load_sec(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _InFloats:
+class _DequantizedWeights:
     """Some of the weights, in numbers that can be computed with."""
 
     weights: Weights

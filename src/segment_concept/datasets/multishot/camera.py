@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.datasets.multishot.spec import CutsSpec, between, drawn
+from segment_concept.datasets.multishot.spec import MultishotSpec, between, randint
 from segment_concept.types import Bitmap, Image
 
 Size = tuple[int, int]  # (H, W)
@@ -83,7 +83,7 @@ def whole_view(source: Size, size: Size) -> View:
     return View(((width - w) // 2, (height - h) // 2, w, h))
 
 
-def new_view(rng: Random, spec: CutsSpec, source: Size, size: Size, covered: Bitmap) -> View:
+def new_view(rng: Random, spec: MultishotSpec, source: Size, size: Size, covered: Bitmap) -> View:
     """A camera somewhere else that has the object in its picture during the whole shot.
 
     Args:
@@ -123,4 +123,4 @@ def _placed(rng: Random, least: int, most: int, begins: int, ends: int) -> int:
     low, high = max(least, min(ends, begins)), min(most, max(ends, begins))
     if low > high:  # the object reaches out of the widest window
         return min(max(low, least), most)
-    return drawn(rng, low, high)
+    return randint(rng, low, high)

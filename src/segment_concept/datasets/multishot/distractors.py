@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segment_concept.datasets.findings import listed
 from segment_concept.datasets.folders import read_json
-from segment_concept.datasets.multishot.footage import Footage
+from segment_concept.datasets.multishot.footage import SourceSequence
 from segment_concept.datasets.multishot.spec import shuffled
 from segment_concept.types import InputError
 
@@ -21,32 +21,32 @@ _BINS = (12, 6, 6)  # hue, saturation, value
 _SHAPE_WEIGHT = 0.25  # of a factor of e in size or aspect, beside a colour distance from 0 to 1
 
 
-class Likeness(Protocol):
+class DistractorSampler(Protocol):
     """Contract: a function of its arguments; the target is not among the others."""
 
     def lookalikes(
-        self, rng: Random, target: Footage, others: Sequence[Footage]
-    ) -> Sequence[Footage]:
+        self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
+    ) -> Sequence[SourceSequence]:
         """Those of the others that look like the target, in the order to take them in."""
         ...
 
 
 @dataclass(frozen=True)
-class ByCategory:
+class CategoryDistractors:
     """Sequences that share a category with the target's, in a random order."""
 
     categories: Mapping[str, frozenset[str]]  # of the objects of a sequence, by its name
 
     def lookalikes(
-        self, rng: Random, target: Footage, others: Sequence[Footage]
-    ) -> Sequence[Footage]:
+        self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
+    ) -> Sequence[SourceSequence]:
         """Those that share a category; none where the target's sequence has none."""
         own = self.categories.get(target.name, frozenset())
         return shuffled(rng, [o for o in others if own & self.categories.get(o.name, frozenset())])
 
 
 @dataclass(frozen=True)
-class ByAppearance:
+class AppearanceDistractors:
     """Sequences whose main object is nearest in colours, size and aspect, where it is largest.
 
     The few nearest are taken in a random order, the others follow by distance.
@@ -55,8 +55,8 @@ class ByAppearance:
     _known: dict[str, "Appearance | None"] = field(default_factory=dict, repr=False, compare=False)
 
     def lookalikes(
-        self, rng: Random, target: Footage, others: Sequence[Footage]
-    ) -> Sequence[Footage]:
+        self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
+    ) -> Sequence[SourceSequence]:
         """All others that show an object."""
         own = self._appearance(target)
         if own is None:
@@ -65,19 +65,19 @@ class ByAppearance:
         ranked = [o for o, _ in sorted(known, key=lambda pair: own.distance(pair[1]))]
         return shuffled(rng, ranked[:_NEAREST]) + ranked[_NEAREST:]
 
-    def _appearance(self, footage: Footage) -> "Appearance | None":
+    def _appearance(self, footage: SourceSequence) -> "Appearance | None":
         if footage.name not in self._known:
             self._known[footage.name] = appearance(footage)
         return self._known[footage.name]
 
 
 @dataclass(frozen=True)
-class AtRandom:
+class RandomDistractors:
     """All other sequences, in a random order."""
 
     def lookalikes(
-        self, rng: Random, target: Footage, others: Sequence[Footage]
-    ) -> Sequence[Footage]:
+        self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
+    ) -> Sequence[SourceSequence]:
         """All others."""
         return shuffled(rng, others)
 
@@ -86,18 +86,18 @@ class AtRandom:
 class Appearance:
     """A cheap descriptor of an object on one frame."""
 
-    colours: NDArray[np.float32]  # (12, 6, 6) shares of its pixels, by hue, saturation, value
+    colors: NDArray[np.float32]  # (12, 6, 6) shares of its pixels, by hue, saturation, value
     size: float  # log of its share of the picture
     aspect: float  # log of its box's width over its height
 
     def distance(self, other: "Appearance") -> float:
         """0 for the same."""
-        colours = cv2.compareHist(self.colours, other.colours, cv2.HISTCMP_BHATTACHARYYA)
+        colors = cv2.compareHist(self.colors, other.colors, cv2.HISTCMP_BHATTACHARYYA)
         shape = abs(self.size - other.size) + abs(self.aspect - other.aspect)
-        return round(float(colours) + _SHAPE_WEIGHT * shape, 6)
+        return round(float(colors) + _SHAPE_WEIGHT * shape, 6)
 
 
-def appearance(footage: Footage) -> Appearance | None:
+def appearance(footage: SourceSequence) -> Appearance | None:
     """Of the main object, on the frame that shows most of it; None where there is none."""
     name = footage.main_object
     if name is None:
@@ -129,7 +129,9 @@ def _smoothed(shares: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(shares, np.float32)
 
 
-def sizes_differ(footage: Footage, place: int, mask: Sequence[int], picture: Sequence[int]) -> str:
+def sizes_differ(
+    footage: SourceSequence, place: int, mask: Sequence[int], picture: Sequence[int]
+) -> str:
     """What to say where a mask does not fit its picture."""
     layer = footage.video.layers[0]
     return (
@@ -138,7 +140,7 @@ def sizes_differ(footage: Footage, place: int, mask: Sequence[int], picture: Seq
     )
 
 
-def read_categories(path: Path, footage: Sequence[Footage]) -> ByCategory:
+def read_categories(path: Path, footage: Sequence[SourceSequence]) -> CategoryDistractors:
     """Look-alikes from a file {"car": ["car-roundabout", "drift-straight"], ...}.
 
     Raises:
@@ -157,13 +159,13 @@ def read_categories(path: Path, footage: Sequence[Footage]) -> ByCategory:
         raise InputError(
             f"{path} names sequences that the dataset does not have: {listed(unknown)}"
         )
-    return ByCategory(_gathered(named))
+    return CategoryDistractors(_gathered(named))
 
 
-def likeness_of(footage: Sequence[Footage]) -> Likeness:
+def sampler_of(footage: Sequence[SourceSequence]) -> DistractorSampler:
     """By the categories of the dataset's own metadata, or by appearance where it has none."""
     named = [(f.name, o.category) for f in footage for o in f.video.objects if o.category]
-    return ByCategory(_gathered(named)) if named else ByAppearance()
+    return CategoryDistractors(_gathered(named)) if named else AppearanceDistractors()
 
 
 def _gathered(named: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:

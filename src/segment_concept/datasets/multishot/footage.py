@@ -16,7 +16,7 @@ _WITH_VOID = (Benchmark.DAVIS2017, Benchmark.DAVIS2017_UNSUPERVISED)
 
 
 @dataclass(frozen=True)
-class Footage:
+class SourceSequence:
     """A sequence: its frames that have a picture and a mask, in order."""
 
     video: VideoEntry
@@ -122,7 +122,7 @@ class Footage:
             )
 
 
-def footage_of(dataset: Dataset) -> tuple[Footage, ...]:
+def sequences_of(dataset: Dataset) -> tuple[SourceSequence, ...]:
     """The sequences of a dataset that have pictures, in the order of their names.
 
     Raises:
@@ -136,7 +136,8 @@ def footage_of(dataset: Dataset) -> tuple[Footage, ...]:
         )
     void = VOID if dataset.benchmark in _WITH_VOID else 0
     found = tuple(
-        Footage(video, void) for video in sorted(dataset.videos, key=lambda video: video.name)
+        SourceSequence(video, void)
+        for video in sorted(dataset.videos, key=lambda video: video.name)
     )
     if not any(video.pictures or video.movie for video in dataset.videos):
         raise InputError(

@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_concept.datasets.multishot.camera import View, clip_size, new_view, whole_view
-from segment_concept.datasets.multishot.distractors import Likeness, likeness_of, sizes_differ
-from segment_concept.datasets.multishot.footage import Footage, footage_of
-from segment_concept.datasets.multishot.plan import ClipPlan, CutsPlan, Shot, make_plan
-from segment_concept.datasets.multishot.spec import CutsSpec, chance, shuffled
+from segment_concept.datasets.multishot.distractors import (
+    DistractorSampler,
+    sampler_of,
+    sizes_differ,
+)
+from segment_concept.datasets.multishot.footage import SourceSequence, sequences_of
+from segment_concept.datasets.multishot.plan import ClipPlan, MultishotPlan, Shot, make_plan
+from segment_concept.datasets.multishot.spec import MultishotSpec, seeded_rng, shuffled
 from segment_concept.datasets.types import Dataset
 from segment_concept.ops.png import palette_png
 from segment_concept.types import Bitmap, Image, InputError
@@ -25,7 +29,7 @@ _SEGMENTS = ("first_segment", "second_segment", "remain_segments")  # of SeCVOS:
 
 
 @dataclass(frozen=True, slots=True)
-class CutsJob:
+class MultishotJob:
     """Which clips to make of what, and where to.
 
     `likeness` left out: by the categories of the dataset's metadata, else by appearance.
@@ -34,14 +38,14 @@ class CutsJob:
 
     dataset: Dataset
     out: Path
-    spec: CutsSpec = field(default_factory=CutsSpec)
-    likeness: Likeness | None = None
+    spec: MultishotSpec = field(default_factory=MultishotSpec)
+    likeness: DistractorSampler | None = None
     targets: int | None = None
 
 
-def make_cuts(
-    job: CutsJob, on_frame: Callable[[int, int | None], None] = lambda done, total: None
-) -> CutsPlan:
+def make_multishot(
+    job: MultishotJob, on_frame: Callable[[int, int | None], None] = lambda done, total: None
+) -> MultishotPlan:
     """Make clips with cuts, in the layout of SeCVOS. Equal jobs write equal bytes.
 
     JPEGImages/CLIP/00000.jpg, Annotations/CLIP/00000.png (object ids), clips.json (what each clip
@@ -53,10 +57,8 @@ def make_cuts(
             the output folder is in use.
     """
     refuse_used(job.out)
-    footage = footage_of(job.dataset)
-    plan = make_plan(
-        job.spec, footage, _targets(job, footage), job.likeness or likeness_of(footage)
-    )
+    footage = sequences_of(job.dataset)
+    plan = make_plan(job.spec, footage, _targets(job, footage), job.likeness or sampler_of(footage))
     total, done = sum(clip.frames for clip in plan.clips), 0
     partial = job.out.with_name(f".{job.out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -97,16 +99,16 @@ def segments(clip: ClipPlan) -> dict[str, list[int]]:
     return dict(zip(_SEGMENTS, stretches + empty, strict=True))
 
 
-def _targets(job: CutsJob, footage: Sequence[Footage]) -> list[Footage]:
+def _targets(job: MultishotJob, footage: Sequence[SourceSequence]) -> list[SourceSequence]:
     if job.targets is None:
         return list(footage)
     if job.targets < 1:
         raise InputError(f"{job.targets} targets: expected at least 1")
-    chosen = shuffled(chance(job.spec.seed, "targets"), footage)[: job.targets]
+    chosen = shuffled(seeded_rng(job.spec.seed, "targets"), footage)[: job.targets]
     return sorted(chosen, key=lambda f: f.name)
 
 
-def _provenance(job: CutsJob) -> dict[str, Any]:
+def _provenance(job: MultishotJob) -> dict[str, Any]:
     return {
         "benchmark": job.dataset.benchmark.value,
         "split": job.dataset.source.split,
@@ -121,7 +123,7 @@ def _write(path: Path, content: object) -> None:
 class _Cutter:
     """Writes one clip."""
 
-    def __init__(self, clip: ClipPlan, spec: CutsSpec, out: Path) -> None:
+    def __init__(self, clip: ClipPlan, spec: MultishotSpec, out: Path) -> None:
         self._clip, self._spec = clip, spec
         self._pictures = out / "JPEGImages" / clip.name
         self._masks = out / "Annotations" / clip.name
@@ -166,7 +168,7 @@ class _Cutter:
         source = shot.footage.size
         if not shot.reframed:
             return whole_view(source, self._size)
-        rng = chance(self._spec.seed, self._clip.name, "camera", str(len(self._shots)))
+        rng = seeded_rng(self._spec.seed, self._clip.name, "camera", str(len(self._shots)))
         covered = np.zeros(source, np.bool_)
         for place in range(shot.first, shot.end):
             for mask in self._targets(shot, place):

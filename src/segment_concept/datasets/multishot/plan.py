@@ -8,15 +8,15 @@ from random import Random
 import numpy as np
 
 from segment_concept.datasets.findings import listed
-from segment_concept.datasets.multishot.distractors import Likeness
-from segment_concept.datasets.multishot.footage import Footage
+from segment_concept.datasets.multishot.distractors import DistractorSampler
+from segment_concept.datasets.multishot.footage import SourceSequence
 from segment_concept.datasets.multishot.spec import (
-    CutsSpec,
     Followed,
+    MultishotSpec,
     Span,
     Split,
-    chance,
-    drawn,
+    randint,
+    seeded_rng,
     shuffled,
 )
 from segment_concept.types import InputError
@@ -31,7 +31,7 @@ _PROMPT_OF_USUAL, _PROMPT_OF_PICTURE = 0.25, 0.0005
 class Shot:
     """`footage.frames[first:end]`; `reframed` where another camera sees it."""
 
-    footage: Footage
+    footage: SourceSequence
     first: int
     end: int
     absent: bool = False  # the target is: another sequence
@@ -43,7 +43,7 @@ class ClipPlan:
     """One clip; the object at place i of `objects` has id i + 1 in its masks."""
 
     name: str
-    target: Footage
+    target: SourceSequence
     objects: tuple[str, ...]
     split: Split
     shots: tuple[Shot, ...]
@@ -61,7 +61,7 @@ class ClipPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class CutsPlan:
+class MultishotPlan:
     """All clips, and why a target has none of a split: (sequence, split, reason)."""
 
     clips: tuple[ClipPlan, ...]
@@ -73,8 +73,11 @@ class _TooShortError(Exception):
 
 
 def make_plan(
-    spec: CutsSpec, footage: Sequence[Footage], targets: Sequence[Footage], likeness: Likeness
-) -> CutsPlan:
+    spec: MultishotSpec,
+    footage: Sequence[SourceSequence],
+    targets: Sequence[SourceSequence],
+    likeness: DistractorSampler,
+) -> MultishotPlan:
     """Plan the clips of all targets; interludes come from all of `footage`.
 
     Raises:
@@ -95,10 +98,10 @@ def make_plan(
     if not clips:
         names = [f"{name} ({split.value}): {why}" for name, split, why in left_out]
         raise InputError(f"no clip can be made: {listed(names, 3)}. Ask for shorter or fewer shots")
-    return CutsPlan(tuple(clips), tuple(left_out))
+    return MultishotPlan(tuple(clips), tuple(left_out))
 
 
-def _too_few(spec: CutsSpec, others: Sequence[Footage], target: Footage) -> str:
+def _too_few(spec: MultishotSpec, others: Sequence[SourceSequence], target: SourceSequence) -> str:
     return (
         f"a clip of {target.name} may need {spec.most_interludes} interludes of different "
         f"sequences with at least {spec.interlude_frames.least} frames, and there are "
@@ -107,14 +110,18 @@ def _too_few(spec: CutsSpec, others: Sequence[Footage], target: Footage) -> str:
 
 
 def _clips(
-    spec: CutsSpec, target: Footage, split: Split, others: Sequence[Footage], likeness: Likeness
+    spec: MultishotSpec,
+    target: SourceSequence,
+    split: Split,
+    others: Sequence[SourceSequence],
+    likeness: DistractorSampler,
 ) -> Iterator[ClipPlan]:
     objects, shown = _followed(spec, target)
     for copy in range(spec.copies):
         name = f"{target.name}-{split.value}" + (f"-{copy + 1}" if spec.copies > 1 else "")
-        rng = chance(spec.seed, name, "plan")
+        rng = seeded_rng(spec.seed, name, "plan")
         span = spec.uncut_frames if split is Split.NONE else spec.shot_frames
-        count = _SHOTS.get(split) or drawn(rng, spec.shots.least, spec.shots.most)
+        count = _SHOTS.get(split) or randint(rng, spec.shots.least, spec.shots.most)
         plain, *later = _target_shots(rng, target, shown, count, span)
         shots = [plain, *(replace(s, reframed=rng.random() < spec.reframed) for s in later)]
         if split is Split.MULTI:
@@ -122,7 +129,7 @@ def _clips(
         yield ClipPlan(name, target, objects, split, tuple(shots))
 
 
-def _followed(spec: CutsSpec, target: Footage) -> tuple[tuple[str, ...], list[int]]:
+def _followed(spec: MultishotSpec, target: SourceSequence) -> tuple[tuple[str, ...], list[int]]:
     """The names of the objects, and how many of their pixels each frame shows."""
     main = target.main_object
     if main is None:
@@ -132,7 +139,7 @@ def _followed(spec: CutsSpec, target: Footage) -> tuple[tuple[str, ...], list[in
     return objects, [sum(column) for column in zip(*rows, strict=True)]
 
 
-def _beginning(target: Footage, shown: Sequence[int]) -> int:
+def _beginning(target: SourceSequence, shown: Sequence[int]) -> int:
     """The first frame that shows enough of the target for a prompt."""
     height, width = target.size
     usual = float(np.median([pixels for pixels in shown if pixels]))
@@ -144,7 +151,7 @@ def _beginning(target: Footage, shown: Sequence[int]) -> int:
 
 
 def _target_shots(
-    rng: Random, target: Footage, shown: Sequence[int], count: int, span: Span
+    rng: Random, target: SourceSequence, shown: Sequence[int], count: int, span: Span
 ) -> list[Shot]:
     """`count` shots from equal stretches of the sequence, in its order; the first begins it."""
     begin = _beginning(target, shown)
@@ -156,12 +163,12 @@ def _target_shots(
                 f"{len(shown) - begin} frames with the target are too few for {count} shots of "
                 f"{span.least} or more"
             )
-        length = drawn(rng, span.least, min(span.most, high - low))
+        length = randint(rng, span.least, min(span.most, high - low))
         starts = range(low, high - length + 1) if shots else [low]
         seen = [s for s in starts if _is_in_sight(shown[s : s + length])]
         if not seen:
             raise _TooShortError(f"the target is hardly in sight from frame {low} to {high - 1}")
-        first = seen[drawn(rng, 0, len(seen) - 1)]
+        first = seen[randint(rng, 0, len(seen) - 1)]
         shots.append(Shot(target, first, first + length))
     return shots
 
@@ -172,10 +179,10 @@ def _is_in_sight(shown: Sequence[int]) -> bool:
 
 def _with_interludes(
     rng: Random,
-    spec: CutsSpec,
+    spec: MultishotSpec,
     shots: Sequence[Shot],
-    others: Sequence[Footage],
-    likeness: Likeness,
+    others: Sequence[SourceSequence],
+    likeness: DistractorSampler,
 ) -> list[Shot]:
     """Other sequences between the shots; no sequence twice."""
     target = shots[0].footage
@@ -192,8 +199,8 @@ def _with_interludes(
     return made
 
 
-def _interlude(rng: Random, span: Span, footage: Footage) -> Shot:
+def _interlude(rng: Random, span: Span, footage: SourceSequence) -> Shot:
     count = len(footage.frames)
-    length = drawn(rng, span.least, min(span.most, count))
-    first = drawn(rng, 0, count - length)
+    length = randint(rng, span.least, min(span.most, count))
+    first = randint(rng, 0, count - length)
     return Shot(footage, first, first + length, absent=True)

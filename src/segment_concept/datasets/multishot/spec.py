@@ -15,12 +15,12 @@ from segment_concept.types import InputError
 T = TypeVar("T")
 
 
-def chance(seed: int, *names: str) -> Random:
+def seeded_rng(seed: int, *names: str) -> Random:
     """A source of draws of its own for whatever the names name."""
     return Random("/".join((str(seed), *names)))
 
 
-def drawn(rng: Random, least: int, most: int) -> int:
+def randint(rng: Random, least: int, most: int) -> int:
     """A whole number from `least` to `most`, both included."""
     return least + int(rng.random() * (most - least + 1))
 
@@ -77,7 +77,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class CutsSpec:
+class MultishotSpec:
     """Everything that decides what clips come out of a dataset: equal specs, equal files.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 This is how vos-benchmark scores, and after it SA-V and SeCVOS. As published, "seen" includes
 seen by the prediction. One stray predicted pixel therefore opens an object's window early, and
-every frame in which both masks are empty then scores 1. `Window` closes that door.
+every frame in which both masks are empty then scores 1. `ScoringWindow` closes that door.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from segment_concept.evaluate.scores import mean
 from segment_concept.metrics.pairs import BOTH_EMPTY, LabelPair, PairScore
 
 
-class Window(str, Enum):
+class ScoringWindow(str, Enum):
     """From which frame on an object is scored."""
 
     SIGHT = "sight"  # the first in which truth or prediction shows it (as published)
@@ -22,7 +22,7 @@ class Window(str, Enum):
 
 
 @dataclass(slots=True)
-class Sighting:
+class ObjectScores:
     """One object's record: frames and scores from its first sight in truth or prediction."""
 
     earlier: tuple[str, ...]  # scored frames before, with both masks empty
@@ -30,15 +30,15 @@ class Sighting:
     scores: list[PairScore] = field(default_factory=list)
     shown_by_truth: int | None = None  # position in `frames` of the first true mask
 
-    def within(self, window: Window) -> tuple[tuple[str, ...], tuple[PairScore, ...]]:
+    def within(self, window: ScoringWindow) -> tuple[tuple[str, ...], tuple[PairScore, ...]]:
         """Frames and scores that count. Only for an object that the truth shows."""
-        if window is Window.ALL:
+        if window is ScoringWindow.ALL:
             absent = (BOTH_EMPTY,) * len(self.earlier)
             return self.earlier + tuple(self.frames), absent + tuple(self.scores)
-        start = (self.shown_by_truth or 0) if window is Window.TRUTH else 0
+        start = (self.shown_by_truth or 0) if window is ScoringWindow.TRUTH else 0
         return tuple(self.frames[start:]), tuple(self.scores[start:])
 
-    def mean_score(self, window: Window) -> float:
+    def mean_score(self, window: ScoringWindow) -> float:
         """J&F, to say what a choice of window costs."""
         _, scores = self.within(window)
         return mean([(score.region + score.boundary) / 2 for score in scores])
@@ -60,13 +60,13 @@ def record(pairs: Iterable[tuple[str, LabelPair]]) -> Iterator[FrameRecord]:
         yield FrameRecord(frame, pair.true_ids, {i: pair.score(i) for i in ids})
 
 
-def watch(records: Iterable[FrameRecord]) -> Mapping[int, Sighting]:
+def watch(records: Iterable[FrameRecord]) -> Mapping[int, ObjectScores]:
     """Every object seen in the frames, by id, in truth or only in the prediction."""
-    seen: dict[int, Sighting] = {}
+    seen: dict[int, ObjectScores] = {}
     past: list[str] = []
     for here in records:
         for object_id in here.scores.keys() - seen.keys():
-            seen[object_id] = Sighting(tuple(past))
+            seen[object_id] = ObjectScores(tuple(past))
         for object_id, sighting in seen.items():
             if sighting.shown_by_truth is None and object_id in here.true_ids:
                 sighting.shown_by_truth = len(sighting.frames)

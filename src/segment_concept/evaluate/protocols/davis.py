@@ -10,7 +10,7 @@ from segment_concept.datasets.findings import Finding, listed, warning
 from segment_concept.datasets.masks import Labels, Layer
 from segment_concept.datasets.types import Dataset, VideoEntry
 from segment_concept.evaluate.pairing import (
-    Plan,
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
@@ -86,7 +86,7 @@ class Davis2016:
     name: str = "davis2016"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _inner_frames)
 
@@ -145,7 +145,7 @@ class Davis2017:
     name: str = "davis2017"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _inner_frames)
 
@@ -225,7 +225,7 @@ class Davis2017Unsupervised:
     name: str = "davis2017-unsupervised"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _all_frames)
 

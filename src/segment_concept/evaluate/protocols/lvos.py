@@ -9,7 +9,7 @@ from segment_concept.datasets.findings import Finding, listed, warning
 from segment_concept.datasets.masks import Layer
 from segment_concept.datasets.types import Benchmark, Dataset, Group, ObjectEntry, VideoEntry
 from segment_concept.evaluate.pairing import (
-    Plan,
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
@@ -65,7 +65,7 @@ class Lvos:
         """Only the first was compared with the official evaluator."""
         return not self.flat
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame.
 
         Raises:
@@ -73,7 +73,7 @@ class Lvos:
         """
         _require_groups(dataset)
         plan = check_frames(refuse_missing(open_predictions(dataset, predictions)), video_frames)
-        return Plan(plan.tasks, plan.findings + tuple(_check_list(dataset)))
+        return ScoringPlan(plan.tasks, plan.findings + tuple(_check_list(dataset)))
 
     def score(self, task: VideoTask) -> VideoScores:
         """Objects of one video.

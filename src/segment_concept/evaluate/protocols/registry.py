@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from segment_concept.datasets.types import Benchmark, Dataset
-from segment_concept.evaluate.pairing import Plan, VideoTask
-from segment_concept.evaluate.protocols.appearance import Window
+from segment_concept.evaluate.pairing import ScoringPlan, VideoTask
+from segment_concept.evaluate.protocols.appearance import ScoringWindow
 from segment_concept.evaluate.protocols.davis import Davis2016, Davis2017, Davis2017Unsupervised
 from segment_concept.evaluate.protocols.lvos import Lvos
 from segment_concept.evaluate.protocols.mose import MoseV2
@@ -18,7 +18,7 @@ from segment_concept.evaluate.protocols.youtube import YouTubeVos
 from segment_concept.evaluate.scores import ObjectScore, VideoScores
 
 
-class Rules(Protocol):
+class ScoringProtocol(Protocol):
     """A benchmark's scoring protocol, in three steps that can run at different times and places.
 
     `plan` reads listings and metadata; `score` reads one video's masks and knows no other video,
@@ -35,7 +35,7 @@ class Rules(Protocol):
         """Whether results equal a published evaluator's."""
         ...
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Pair videos with predictions; what cannot be scored becomes an error in the findings.
 
         Raises:
@@ -94,12 +94,12 @@ OWN: Mapping[Benchmark, ProtocolName] = {
 class RuleOptions:
     """Choices that some protocols leave open; the defaults are as published."""
 
-    window: Window = Window.SIGHT
+    window: ScoringWindow = ScoringWindow.SIGHT
     drop_unseen: bool = False
     count_strays: bool = False
 
 
-_MAKERS: Mapping[ProtocolName, Callable[[RuleOptions], Rules]] = {
+_MAKERS: Mapping[ProtocolName, Callable[[RuleOptions], ScoringProtocol]] = {
     ProtocolName.DAVIS2016: lambda _: Davis2016(),
     ProtocolName.DAVIS2017: lambda _: Davis2017(),
     ProtocolName.DAVIS2017_UNSUPERVISED: lambda _: Davis2017Unsupervised(),
@@ -119,7 +119,7 @@ def rules_for(
     benchmark: Benchmark,
     protocol: ProtocolName | None = None,
     options: RuleOptions | None = None,
-) -> Rules:
+) -> ScoringProtocol:
     """The dataset's own protocol, or the named one.
 
     For MOSE v1 none is official: its evaluator is not public.

@@ -8,14 +8,14 @@ from segment_concept.datasets.findings import Finding
 from segment_concept.datasets.masks import SUFFIX, Layer
 from segment_concept.datasets.types import Dataset, VideoEntry
 from segment_concept.evaluate.pairing import (
-    Plan,
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
     read_pairs,
     refuse_missing,
 )
-from segment_concept.evaluate.protocols.appearance import Window, record, watch
+from segment_concept.evaluate.protocols.appearance import ScoringWindow, record, watch
 from segment_concept.evaluate.protocols.vos_benchmark import (
     layer_objects,
     region_and_boundary,
@@ -42,7 +42,7 @@ class SeCVos:
     """
 
     referring: bool = False
-    window: Window = Window.SIGHT
+    window: ScoringWindow = ScoringWindow.SIGHT
     drop_unseen: bool = False
     official: bool = True
 
@@ -51,7 +51,7 @@ class SeCVos:
         """As on the command line."""
         return "secvos-referring" if self.referring else "secvos"
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every frame of every object."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _all_frames)
 

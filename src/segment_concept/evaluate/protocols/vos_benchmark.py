@@ -8,14 +8,14 @@ from segment_concept.datasets.findings import Finding, listed, warning
 from segment_concept.datasets.masks import SUFFIX, Layer, PngLayer
 from segment_concept.datasets.types import Dataset, VideoEntry
 from segment_concept.evaluate.pairing import (
-    Plan,
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
     read_pairs,
     refuse_missing,
 )
-from segment_concept.evaluate.protocols.appearance import Sighting, Window, record, watch
+from segment_concept.evaluate.protocols.appearance import ObjectScores, ScoringWindow, record, watch
 from segment_concept.evaluate.scores import (
     OVERALL,
     ObjectScore,
@@ -36,7 +36,7 @@ def region_and_boundary(objects: Sequence[ObjectScore]) -> Mapping[str, float]:
 
 
 def object_score(
-    video: str, object_name: str, sighting: Sighting, window: Window, part: str = OVERALL
+    video: str, object_name: str, sighting: ObjectScores, window: ScoringWindow, part: str = OVERALL
 ) -> ObjectScore:
     """J and F of one object: plain means over the frames that count."""
     frames, scores = sighting.within(window)
@@ -45,12 +45,14 @@ def object_score(
     return ObjectScore(video, object_name, values, frames, {"J": j, "F": f}, part)
 
 
-def early_window(video: str, object_name: str, sighting: Sighting) -> list[Finding]:
+def early_window(video: str, object_name: str, sighting: ObjectScores) -> list[Finding]:
     """A warning where a prediction opened the window before the object was there."""
     start = sighting.shown_by_truth
     if not start:
         return []
-    published, closed = (100 * sighting.mean_score(w) for w in (Window.SIGHT, Window.TRUTH))
+    published, closed = (
+        100 * sighting.mean_score(w) for w in (ScoringWindow.SIGHT, ScoringWindow.TRUTH)
+    )
     return [
         warning(
             f"predicted {start} frames before the truth first shows it, which opens its window "
@@ -64,7 +66,11 @@ def early_window(video: str, object_name: str, sighting: Sighting) -> list[Findi
 
 
 def layer_objects(
-    video: str, truth: Layer, seen: Mapping[int, Sighting], window: Window, part: str = OVERALL
+    video: str,
+    truth: Layer,
+    seen: Mapping[int, ObjectScores],
+    window: ScoringWindow,
+    part: str = OVERALL,
 ) -> tuple[list[ObjectScore], list[Finding]]:
     """The scores of the objects that the truth shows, and remarks about all."""
     objects, findings = [], []
@@ -73,7 +79,7 @@ def layer_objects(
             continue
         name = truth.object_name or str(object_id)
         objects.append(object_score(video, name, sighting, window, part))
-        if window is Window.SIGHT:
+        if window is ScoringWindow.SIGHT:
             findings.extend(early_window(video, name, sighting))
     if not truth.object_name:
         findings.extend(_odd_ids(video, seen))
@@ -89,7 +95,7 @@ class VosBenchmark:
     """
 
     skip_ends: bool = True
-    window: Window = Window.SIGHT
+    window: ScoringWindow = ScoringWindow.SIGHT
     count_strays: bool = False
     official: bool = True
 
@@ -105,7 +111,7 @@ class VosBenchmark:
             names = [name.removesuffix(SUFFIX) for name in layer.listing]
         return names[1:-1] if self.skip_ends else names
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), self.frames)
 
@@ -128,7 +134,7 @@ class VosBenchmark:
         return region_and_boundary(objects)
 
 
-def _odd_ids(video: str, seen: Mapping[int, Sighting]) -> list[Finding]:
+def _odd_ids(video: str, seen: Mapping[int, ObjectScores]) -> list[Finding]:
     """Warnings about ids that look like a mistake in how masks were written."""
     true = {i for i, sighting in seen.items() if sighting.shown_by_truth is not None}
     extra = sorted(seen.keys() - true)
@@ -190,12 +196,12 @@ class SaV:
     """
 
     skip_ends: bool = True
-    window: Window = Window.SIGHT
+    window: ScoringWindow = ScoringWindow.SIGHT
     drop_unseen: bool = False
     name: str = "sav"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame of every object."""
         return self._generic().plan(dataset, predictions)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from segment_concept.datasets.masks import Layer
 from segment_concept.datasets.types import Dataset, Group, ObjectEntry, VideoEntry
 from segment_concept.evaluate.pairing import (
-    Plan,
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
@@ -40,7 +40,7 @@ class YouTubeVos:
     name: str = "youtubevos"
     official: bool = False
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame.
 
         Raises:

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segment_concept.datasets.survey import Survey
+from segment_concept.datasets.survey import VideoSurvey
 from segment_concept.datasets.types import Group
 from segment_concept.evaluate.protocols.secvos import PARTS
 from segment_concept.evaluate.scores import OVERALL, ObjectScore, mean
@@ -133,7 +133,7 @@ def by_cuts(
 
 
 def after_return(
-    objects: Sequence[ObjectScore], surveys: Mapping[str, Survey]
+    objects: Sequence[ObjectScore], surveys: Mapping[str, VideoSurvey]
 ) -> AfterReturn | None:
     """Scores around objects' first absences, on frames that show them; None where none returns."""
     before: list[float] = []
@@ -157,7 +157,7 @@ def after_return(
 
 
 def _first_return(
-    scored: ObjectScore, survey: Survey | None
+    scored: ObjectScore, survey: VideoSurvey | None
 ) -> tuple[list[float], list[float]] | None:
     """Scores on frames that show the object before its first absence, and after it."""
     shown = _shown_on(scored, survey)
@@ -175,7 +175,7 @@ def _first_return(
     return scores[first:gone], back
 
 
-def _shown_on(scored: ObjectScore, survey: Survey | None) -> Callable[[str], bool]:
+def _shown_on(scored: ObjectScore, survey: VideoSurvey | None) -> Callable[[str], bool]:
     if survey is None:
         return lambda frame: True
     for layer in survey.video.layers:

@@ -108,22 +108,22 @@ def _column(rgb: Image, true: Bitmap, predicted: Bitmap) -> Image:
     size = (_WIDTH, height)
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     rows = []
-    for colour, mask in ((_TRUE, true), (_PREDICTED, predicted)):
+    for color, mask in ((_TRUE, true), (_PREDICTED, predicted)):
         shrunk = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        picture = _tinted(small, np.asarray(shrunk, np.uint8), colour)
+        picture = _tinted(small, np.asarray(shrunk, np.uint8), color)
         margin = ((0, _GAP), (0, _GAP), (0, 0))
         rows.append(np.pad(picture, margin, constant_values=_WHITE))
     return np.asarray(np.concatenate(rows, axis=0), np.uint8)
 
 
-def _tinted(rgb: Image, mask: Image, colour: tuple[int, int, int]) -> Image:
+def _tinted(rgb: Image, mask: Image, color: tuple[int, int, int]) -> Image:
     """A pale copy of a (H, W, 3) picture with the (H, W) mask in the colour, outlined."""
-    grey = np.repeat(rgb.mean(axis=2, keepdims=True), 3, axis=2)
-    pale = _COLOUR_LEFT * rgb + (1 - _COLOUR_LEFT) * grey
-    tinted = (1 - _OPACITY) * pale + _OPACITY * np.array(colour)
+    gray = np.repeat(rgb.mean(axis=2, keepdims=True), 3, axis=2)
+    pale = _COLOUR_LEFT * rgb + (1 - _COLOUR_LEFT) * gray
+    tinted = (1 - _OPACITY) * pale + _OPACITY * np.array(color)
     picture = np.where(mask[..., None] > 0, tinted, pale).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, colour, 1)
+    cv2.drawContours(picture, outlines, -1, color, 1)
     return picture
 
 

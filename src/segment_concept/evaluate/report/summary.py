@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segment_concept.datasets.findings import Finding
-from segment_concept.datasets.survey import Survey
+from segment_concept.datasets.survey import VideoSurvey
 from segment_concept.evaluate.report.breakdowns import (
     AfterReturn,
     Curve,
@@ -87,7 +87,7 @@ def make_report(
     run: RunFolder,
     manifest: Manifest,
     scores: Scores | None,
-    surveys: Mapping[str, Survey],
+    surveys: Mapping[str, VideoSurvey],
     command: str,
 ) -> Report:
     """Gather a run's results; `surveys` say when objects are visible, by video, where known."""

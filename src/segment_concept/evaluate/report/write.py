@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from segment_concept.datasets.survey import Survey, survey
+from segment_concept.datasets.survey import VideoSurvey, survey
 from segment_concept.datasets.types import Dataset
 from segment_concept.evaluate.report.contact_sheets import worst_sheets
 from segment_concept.evaluate.report.html import to_html
@@ -22,7 +22,7 @@ def write_report(run: RunFolder, dataset: Dataset, scores: Scores | None, comman
         InputError: the folder is no run, or a file in it is damaged.
         RunError: it cannot be written to.
     """
-    surveys: Mapping[str, Survey] = {}
+    surveys: Mapping[str, VideoSurvey] = {}
     if scores is not None:
         scored = {o.video for o in scores.objects}
         videos = [video for video in dataset.videos if video.name in scored]

@@ -22,7 +22,7 @@ class _Stage:
     stride: int
     expand: int
     channels: int
-    tapped: bool  # is its output one of the trunk's levels?
+    is_output: bool  # is its output one of the trunk's levels?
 
 
 _STEM = 32
@@ -70,7 +70,7 @@ class MobileBlock(nn.Module):
         return x + narrow if self.residual else narrow
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """(B, 3, H, W) float pixels in [0, 255], H and W multiples of 32 -> four levels.
 
     Level i is (B, CHANNELS[i], H / STRIDES[i], W / STRIDES[i]).
@@ -80,18 +80,18 @@ class Trunk(nn.Module):
         super().__init__()
         self.stem = SameConv(3, _STEM, 3, 2)
         self.blocks = nn.ModuleList(block for block, _ in _blocks())
-        self.tapped = {i for i, (_, tapped) in enumerate(_blocks()) if tapped}
+        self.is_output = {i for i, (_, is_output) in enumerate(_blocks()) if is_output}
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         x = F.relu6(self.stem((pixels - 127.0) / 128.0), inplace=True)
         levels = []
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i in self.tapped:
+            if i in self.is_output:
                 levels.append(x)
         return tuple(levels)
 
-    def channels_last(self) -> "Trunk":
+    def channels_last(self) -> "Backbone":
         """Lay the weights out as convolutions on a CPU are fastest. Returns itself."""
         for parameter in self.parameters():
             if parameter.ndim == 4:
@@ -104,5 +104,5 @@ def _blocks() -> Iterator[tuple[MobileBlock, bool]]:
     for stage in _STAGES:
         for n in range(stage.repeats):
             last = n == stage.repeats - 1
-            yield MobileBlock(c_in, stage, stage.stride if n == 0 else 1), stage.tapped and last
+            yield MobileBlock(c_in, stage, stage.stride if n == 0 else 1), stage.is_output and last
             c_in = stage.channels

@@ -1,9 +1,9 @@
-"""The trunk as it runs fastest on a CPU.
+"""The backbone with oneDNN kernels: the fastest form on a CPU.
 
-What differs from `Trunk`, for the same numbers to rounding: a convolution and the ReLU6 behind it
-are one pass of oneDNN, weights are laid out once for every size of picture and not on every frame,
-a stride of 2 pads nothing beforehand, and what would fill very much memory is made some rows at a
-time: so large a block is seldom found among what was freed, and the system clears a new one.
+Outputs equal those of `Backbone` to rounding. Differences: a convolution and its ReLU6 are one
+oneDNN call; weights are laid out once per input size, not once per frame; stride-2 convolutions
+use a kernel that is one wider in place of padding; the largest feature map is computed in strips,
+because an allocation of that size is rarely reused and the system clears a new one each time.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.backbone import MobileBlock, SameConv, Trunk
+from segment_concept.models.compact.backbone import Backbone, MobileBlock, SameConv
 
 _LARGEST = 16 << 20  # bytes of a wide picture that is made at once
 _STRIP = 8 << 20  # and of a part of a larger one, about
@@ -25,16 +25,16 @@ SIZES = 4  # of pictures, for which laid out weights are kept: 14 MB each
 Layer = Callable[[Tensor], Tensor]
 
 
-def fused(trunk: Trunk) -> Trunk:
+def fused(trunk: Backbone) -> Backbone:
     """The same trunk made for inference on a CPU, or the trunk itself where that cannot be had."""
     with torch.no_grad():
-        return FusedTrunk(trunk) if onednn.usable(trunk.stem.weight) else trunk
+        return OneDnnBackbone(trunk) if onednn.usable(trunk.stem.weight) else trunk
 
 
-class FusedTrunk(Trunk):
+class OneDnnBackbone(Backbone):
     """A trunk on a CPU. Its parameters are those it was made of; change one and make it anew."""
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, trunk: Backbone) -> None:
         with torch.device("meta"):
             super().__init__()
         self.load_state_dict(trunk.state_dict(), assign=True)
@@ -49,7 +49,7 @@ class FusedTrunk(Trunk):
         levels = []
         for i, layer in enumerate(layers):
             x = layer(x)
-            if i in self.tapped:
+            if i in self.is_output:
                 levels.append(x)
         return tuple(levels)
 

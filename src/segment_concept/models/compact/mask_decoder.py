@@ -12,8 +12,8 @@ from segment_concept.models.compact.layers import (
     perceptron,
 )
 from segment_concept.models.compact.memory_attention import Pointers
-from segment_concept.models.compact.neck import Picture, Widths
-from segment_concept.models.compact.roi import Windows
+from segment_concept.models.compact.neck import CompactFeatures, Widths
+from segment_concept.models.compact.roi import Rois
 
 MASKS = 3
 CERTAIN = 10.0  # logit of a mask or a presence that is beyond doubt, as in SAM 2
@@ -50,9 +50,9 @@ class MaskDecoder(nn.Module):
 
     def forward(
         self,
-        picture: Picture,
-        part: Picture,
-        windows: Windows,
+        picture: CompactFeatures,
+        part: CompactFeatures,
+        windows: Rois,
         conditioned: tuple[Tensor, Tensor, Tensor],
         remembered: Pointers,
         informed: Tensor | None = None,
@@ -77,7 +77,7 @@ class MaskDecoder(nn.Module):
             tokens, x = self._look(windows, informed)
         near = windows.tokens(conditioned[2])
         logits = self._masks(part, tokens, x, conditioned[1], near)
-        logits = windows.placed(logits, 4, -CERTAIN)
+        logits = windows.scatter(logits, 4, -CERTAIN)
         iou = self.iou(tokens[:, MASKS]).sigmoid()
         pointers = self.describe(picture, logits.detach().sigmoid())
         best = iou.argmax(dim=1)
@@ -88,7 +88,7 @@ class MaskDecoder(nn.Module):
         presence = self.presence(torch.cat([judge, evidence], dim=-1))[:, 0]
         return logits, iou, pointers, presence
 
-    def describe(self, picture: Picture, masks: Tensor) -> Tensor:
+    def describe(self, picture: CompactFeatures, masks: Tensor) -> Tensor:
         """Pointers (O, M, pointer) of soft masks (O, M, h4, w4): what is inside and around."""
         inside = F.avg_pool2d(masks, 4).flatten(2)  # (O, M, L)
         fg = _pool(inside, picture.tokens)
@@ -108,7 +108,7 @@ class MaskDecoder(nn.Module):
         shape = (-1, *[1] * (pointers.ndim - 1))
         return torch.where(visible.view(shape), pointers, blank)
 
-    def _look(self, windows: Windows, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _look(self, windows: Rois, x: Tensor) -> tuple[Tensor, Tensor]:
         h, w = windows.grid
         y, z = torch.meshgrid(
             torch.linspace(-3, 3, h, device=x.device),
@@ -124,7 +124,7 @@ class MaskDecoder(nn.Module):
         return self.norm(tokens + self.final(tokens + named, x + place, x)), x
 
     def _masks(
-        self, picture: Picture, tokens: Tensor, x: Tensor, prior: Tensor, similar: Tensor
+        self, picture: CompactFeatures, tokens: Tensor, x: Tensor, prior: Tensor, similar: Tensor
     ) -> Tensor:
         h, w = picture.grid
         on_grid = x.transpose(1, 2).unflatten(-1, (h, w))

@@ -15,9 +15,14 @@ from segment_concept.models.compact.layers import (
     grid_rotation,
     rotate,
 )
-from segment_concept.models.compact.neck import Picture, Widths
-from segment_concept.models.compact.roi import Windows
-from segment_concept.models.compact.streaming_attention import Answer, ask, best_matches, merge
+from segment_concept.models.compact.neck import CompactFeatures, Widths
+from segment_concept.models.compact.roi import Rois
+from segment_concept.models.compact.streaming_attention import (
+    AttentionOutput,
+    attend,
+    max_similarity,
+    merge_softmax,
+)
 from segment_concept.runtime.parallel import side_by_side
 
 PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
@@ -52,7 +57,7 @@ class Pointers:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Remembered:
+class MemoryBatch:
     """Memories of O objects, each of at least one frame."""
 
     frames: tuple[RememberedFrame, ...]
@@ -60,13 +65,13 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class FrameAttention:
     """What one object gets of one frame that it remembers."""
 
     frame: RememberedFrame
     place: int  # of the object among those of the frame
     values: Tensor  # (L, value + CELLS)
-    weight: Tensor  # (L,) see `Answer`
+    weight: Tensor  # (L,) see `AttentionOutput`
     best: Tensor  # (L,)
 
     @property
@@ -80,7 +85,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stacked:
+class PaddedMemory:
     """What each of O objects remembers, N frames of L tokens in a row, padded."""
 
     keys: Tensor  # (O, N * L, 2 * match)
@@ -88,8 +93,8 @@ class Stacked:
     ages: Tensor  # (O, N)
     missing: Tensor  # (O, N) bool: padding
 
-    def __getitem__(self, rows: slice | Tensor) -> "Stacked":
-        return Stacked(self.keys[rows], self.values[rows], self.ages[rows], self.missing[rows])
+    def __getitem__(self, rows: slice | Tensor) -> "PaddedMemory":
+        return PaddedMemory(self.keys[rows], self.values[rows], self.ages[rows], self.missing[rows])
 
     @property
     def every(self) -> int:
@@ -98,27 +103,27 @@ class Stacked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
+class MemoryReadout:
     """What O objects make of all that they heard about a picture."""
 
     values: Tensor  # (O, L, value)
     prior: Tensor  # (O, L, CELLS) the mask, as its cells are remembered: in [-1, 1]
     similar: Tensor  # (O, L, 2) the best match inside what it was, and outside
 
-    def __getitem__(self, rows: Tensor) -> "Read":
-        return Read(self.values[rows], self.prior[rows], self.similar[rows])
+    def __getitem__(self, rows: Tensor) -> "MemoryReadout":
+        return MemoryReadout(self.values[rows], self.prior[rows], self.similar[rows])
 
 
-def joined(parts: Sequence[Read]) -> Read:
+def joined(parts: Sequence[MemoryReadout]) -> MemoryReadout:
     """Of all objects of all parts."""
-    return Read(
+    return MemoryReadout(
         torch.cat([read.values for read in parts]),
         torch.cat([read.prior for read in parts]),
         torch.cat([read.similar for read in parts]),
     )
 
 
-Again: TypeAlias = Callable[[Tensor], Tensor]
+QueryMemory: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class MemoryAttention(nn.Module):
@@ -146,31 +151,35 @@ class MemoryAttention(nn.Module):
         self.norm_out = nn.LayerNorm(d)
         self.prior_mix = nn.Parameter(torch.zeros(2))
 
-    def hear(self, picture: Picture, memory: Remembered) -> list[list[Heard]]:
+    def attend_frames(
+        self, picture: CompactFeatures, memory: MemoryBatch
+    ) -> list[list[FrameAttention]]:
         """Image asks image: of every object, what each frame answers to it.
 
         The question is the same for all objects that look at a picture, which has a row for each.
         """
         k, sharpness = self.widths.match, self.log_sharpness[0].exp()
 
-        def of(frame: RememberedFrame) -> Answer:
+        def of(frame: RememberedFrame) -> AttentionOutput:
             query = picture.query[frame.objects[0]] * sharpness
-            return ask(query, frame.keys[:, :k], frame.values)
+            return attend(query, frame.keys[:, :k], frame.values)
 
-        heard: list[list[Heard]] = [[] for _ in picture.tokens]
+        heard: list[list[FrameAttention]] = [[] for _ in picture.tokens]
         for frame, answer in zip(memory.frames, side_by_side(of, memory.frames), strict=True):
             for n, o in enumerate(frame.objects):
-                heard[o].append(Heard(frame, n, answer.values[n], answer.weight, answer.best))
+                heard[o].append(
+                    FrameAttention(frame, n, answer.values[n], answer.weight, answer.best)
+                )
         return heard
 
-    def read(self, query: Tensor, heard: Sequence[Heard]) -> Read:
+    def read(self, query: Tensor, heard: Sequence[FrameAttention]) -> MemoryReadout:
         """What one object makes of the answers to a picture's `query` (L, match)."""
         v = self.widths.value
         values = self._together(0, heard, [(h.values, h.weight) for h in heard], pointers=None)
         similar = self._similar(query, heard)
-        return Read(values[None, :, :v], values[None, :, v:], similar[None])
+        return MemoryReadout(values[None, :, :v], values[None, :, v:], similar[None])
 
-    def read_at_once(self, query: Tensor, memory: Stacked) -> Read:
+    def read_memory_batched(self, query: Tensor, memory: PaddedMemory) -> MemoryReadout:
         """What O objects make of all that they remember, of `query` (O, L, match).
 
         The same as `hear` and `read`, for a device that likes large matrices better than small.
@@ -185,10 +194,10 @@ class MemoryAttention(nn.Module):
             for part in (inside, ~inside)
         ]
         similar = torch.stack(best, dim=-1).clamp(min=-1.0)
-        return Read(values[..., :v], values[..., v:], similar)
+        return MemoryReadout(values[..., :v], values[..., v:], similar)
 
     def forward(
-        self, part: Picture, windows: Windows, read: Read, again: Again
+        self, part: CompactFeatures, windows: Rois, read: MemoryReadout, again: QueryMemory
     ) -> tuple[Tensor, Tensor]:
         """What O objects have read, thought over within their windows.
 
@@ -197,7 +206,7 @@ class MemoryAttention(nn.Module):
             windows: with l tokens.
             read: of the whole picture.
             again: answers the objects' own questions (O, l, match) by (O, l, value + CELLS): see
-                `answers` and `answers_at_once`.
+                `answers` and `answers_batched`.
 
         Returns:
             Tokens (O, l, tokens) and the prior (O, l, CELLS) in [-1, 1].
@@ -221,14 +230,14 @@ class MemoryAttention(nn.Module):
         prior = mix[0] * windows.tokens(read.prior) + mix[1] * second[..., v:]
         return self.norm_out(x), prior
 
-    def _similar(self, query: Tensor, heard: Sequence[Heard]) -> Tensor:
+    def _similar(self, query: Tensor, heard: Sequence[FrameAttention]) -> Tensor:
         """(L, 2): the best match of every token inside what an object was and outside."""
         best = torch.stack([h.best for h in heard]).amax(0) / self.log_sharpness[0].exp()
         keys = torch.cat([h.frame.keys[:, : self.widths.match] for h in heard])
         cells = torch.cat([h.known[:, self.widths.value :] for h in heard])
-        return best_matches(query, keys, best, cells.mean(-1) > 0)
+        return max_similarity(query, keys, best, cells.mean(-1) > 0)
 
-    def answers(self, heard: Sequence[Heard], pointers: Pointers) -> Again:
+    def answers(self, heard: Sequence[FrameAttention], pointers: Pointers) -> QueryMemory:
         """What one object's own questions are answered by prompts, newest frame and pointers.
 
         Older frames answer the first attention alone: here they changed nothing (docs/LOG.md), and
@@ -239,14 +248,14 @@ class MemoryAttention(nn.Module):
         near = [h for h in heard if h.age not in FAR]
 
         def again(q: Tensor) -> Tensor:
-            parts = [ask(q[0], h.frame.keys[:, k:], h.known[None]) for h in near]
+            parts = [attend(q[0], h.frame.keys[:, k:], h.known[None]) for h in near]
             own = [(answer.values[0], answer.weight) for answer in parts]
-            pointed = ask(q[0], keys[0], values, unseen[0])
+            pointed = attend(q[0], keys[0], values, unseen[0])
             return self._together(1, near, own, pointed)[None]
 
         return again
 
-    def answers_at_once(self, near: Stacked, pointers: Pointers) -> Again:
+    def answers_batched(self, near: PaddedMemory, pointers: Pointers) -> QueryMemory:
         """The same of O objects, given what they remember of prompts and newest frame."""
         k = self.widths.match
         keys, values, unseen = self._pointed(pointers)
@@ -269,7 +278,7 @@ class MemoryAttention(nn.Module):
         self,
         layer: int,
         logits: Tensor,
-        memory: Stacked,
+        memory: PaddedMemory,
         pointed: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """As `_together`, of O objects, given their logits (O, L, N * L): (O, L, value + CELLS)."""
@@ -288,9 +297,9 @@ class MemoryAttention(nn.Module):
     def _together(
         self,
         layer: int,
-        heard: Sequence[Heard],
+        heard: Sequence[FrameAttention],
         answers: Sequence[tuple[Tensor, Tensor]],
-        pointers: Answer | None,
+        pointers: AttentionOutput | None,
     ) -> Tensor:
         """(L, value + CELLS) what one object makes of all answers; frames also tell their age.
 
@@ -303,5 +312,5 @@ class MemoryAttention(nn.Module):
         if pointers is not None:
             values.append(pointers.values[0])
             weights.append(pointers.weight)
-        read, shares = merge(values, weights)
+        read, shares = merge_softmax(values, weights)
         return read + F.pad(shares[:, : len(heard)] @ self.age[ages], (0, CELLS))

@@ -12,10 +12,10 @@ from segment_concept.models.compact.memory_attention import (
     OLDER,
     PROMPTED,
     SAME_FRAME,
+    MemoryBatch,
+    PaddedMemory,
     Pointers,
-    Remembered,
     RememberedFrame,
-    Stacked,
 )
 from segment_concept.tracking.memory import Recall, RecalledMap, RecalledPointer
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class MemoryEntry:
     """One map to attend to."""
 
     frame_index: int
@@ -33,22 +33,22 @@ class Entry:
     scale: float = 1.0  # factor on the keys
 
 
-def entries_of(recall: Recall) -> list[Entry]:
+def entries_of(recall: Recall) -> list[MemoryEntry]:
     """The maps of a recall."""
     return [_entry(m) for m in recall.maps]
 
 
-def same_frame(values: Tensor, keys: Tensor) -> Entry:
+def same_frame(values: Tensor, keys: Tensor) -> MemoryEntry:
     """A prompt on the very frame that is looked at, as a map."""
-    return Entry(-1, SAME_FRAME, values, keys)
+    return MemoryEntry(-1, SAME_FRAME, values, keys)
 
 
 def remembered(
-    entries: Sequence[Sequence[Entry]],
+    entries: Sequence[Sequence[MemoryEntry]],
     recalls: Sequence[Recall],
     images: Sequence[int],
     pointer_width: int,
-) -> Remembered:
+) -> MemoryBatch:
     """What O objects remember. Objects that look at one picture share the frames they both have.
 
     Args:
@@ -57,18 +57,18 @@ def remembered(
         images: the row of the features at which each object is looked for.
         pointer_width: channels of a pointer.
     """
-    shared: dict[tuple[int, int, float], list[tuple[int, Entry]]] = {}
+    shared: dict[tuple[int, int, float], list[tuple[int, MemoryEntry]]] = {}
     for o, (image, maps) in enumerate(zip(images, entries, strict=True)):
         for entry in maps:
             shared.setdefault((image, entry.frame_index, entry.scale), []).append((o, entry))
     like = entries[0][0].values
-    return Remembered(
+    return MemoryBatch(
         tuple(_frame(having) for having in shared.values()),
         _pointers(recalls, like.new_zeros(pointer_width)),
     )
 
 
-def stacked(memory: Remembered, objects: int, without: Container[int] = ()) -> Stacked:
+def stacked(memory: MemoryBatch, objects: int, without: Container[int] = ()) -> PaddedMemory:
     """The frames of each of O `objects` in a row, those of the ages `without` left out."""
     own: list[list[tuple[Tensor, Tensor, int]]] = [[] for _ in range(objects)]
     for frame in memory.frames:
@@ -80,7 +80,7 @@ def stacked(memory: Remembered, objects: int, without: Container[int] = ()) -> S
     blank = torch.zeros_like(first.keys), torch.zeros_like(first.values[0]), 0
     rows = [_filled(frames, most, blank) for frames in own]
     missing = [[n >= len(frames) for n in range(most)] for frames in own]
-    return Stacked(
+    return PaddedMemory(
         keys=torch.stack([torch.cat([keys for keys, _, _ in row]) for row in rows]),
         values=torch.stack([torch.cat([values for _, values, _ in row]) for row in rows]),
         ages=torch.tensor([[age for _, _, age in row] for row in rows], device=first.keys.device),
@@ -88,7 +88,7 @@ def stacked(memory: Remembered, objects: int, without: Container[int] = ()) -> S
     )
 
 
-def _frame(having: Sequence[tuple[int, Entry]]) -> RememberedFrame:
+def _frame(having: Sequence[tuple[int, MemoryEntry]]) -> RememberedFrame:
     """A frame, of the objects that have it and what each of them remembers of it."""
     _, any_of_them = having[0]
     keys, scale = any_of_them.keys, any_of_them.scale
@@ -113,11 +113,11 @@ def _pointers(recalls: Sequence[Recall], blank: Tensor) -> Pointers:
     )
 
 
-def _entry(recalled: RecalledMap) -> Entry:
+def _entry(recalled: RecalledMap) -> MemoryEntry:
     memory = recalled.memory
     assert memory.image is not None, "memorize() gives every memory its image's keys"
     age = PROMPTED if recalled.prompted else min(NEWEST + recalled.slot, OLDER)
-    return Entry(memory.frame_index, age, memory.features, memory.image, recalled.key_scale)
+    return MemoryEntry(memory.frame_index, age, memory.features, memory.image, recalled.key_scale)
 
 
 def _pointer_age(recall: Recall, pointer: RecalledPointer) -> int:

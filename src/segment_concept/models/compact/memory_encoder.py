@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from segment_concept.models.compact.layers import ConvRefine, Linear
 from segment_concept.models.compact.memory_attention import PROMPT_CHANNELS
-from segment_concept.models.compact.neck import Picture, Widths
+from segment_concept.models.compact.neck import CompactFeatures, Widths
 
 
 class MemoryEncoder(nn.Module):
@@ -21,7 +21,7 @@ class MemoryEncoder(nn.Module):
         self.mix = nn.Sequential(ConvRefine(v), nn.GroupNorm(1, v), nn.Conv2d(v, v, 1))
         self.absent = nn.Parameter(torch.zeros(v))
 
-    def forward(self, picture: Picture, hints: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, picture: CompactFeatures, hints: Tensor, visible: Tensor) -> Tensor:
         """`hints` (O, PROMPT_CHANNELS, h4, w4) in [0, 1]; `visible` (O,) 0 or 1."""
         h, w = picture.grid
         image = self.image_in(picture.tokens).transpose(1, 2).unflatten(-1, (h, w))

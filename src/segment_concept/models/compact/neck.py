@@ -16,7 +16,7 @@ from segment_concept.models.compact.layers import (
     grid_rotation,
     rotate,
 )
-from segment_concept.models.compact.roi import Windows
+from segment_concept.models.compact.roi import Rois
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Widths:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class CompactFeatures:
     """What is known of B images before any object. L = h16 * w16 tokens."""
 
     tokens: Tensor  # (B, L, tokens)
@@ -56,13 +56,13 @@ class Picture:
     def levels(self) -> tuple[Tensor, ...]:
         return self.tokens, self.eighth, self.quarter, self.query, self.keys, self.raw
 
-    def __getitem__(self, images: Tensor | slice) -> "Picture":
-        return Picture(*(level[images] for level in self.levels()))
+    def __getitem__(self, images: Tensor | slice) -> "CompactFeatures":
+        return CompactFeatures(*(level[images] for level in self.levels()))
 
-    def within(self, windows: Windows) -> "Picture":
+    def within(self, windows: Rois) -> "CompactFeatures":
         """What is known of a part of each image."""
         tokens, eighth, quarter, query, keys, raw = self.levels()
-        return Picture(
+        return CompactFeatures(
             tokens=windows.tokens(tokens),
             eighth=windows.cells(eighth, 2),
             quarter=windows.cells(quarter, 4),
@@ -115,7 +115,7 @@ class Neck(nn.Module):
         )
         return f4, f8, f16, f32
 
-    def forward(self, trunk: Sequence[Tensor]) -> Picture:
+    def forward(self, trunk: Sequence[Tensor]) -> CompactFeatures:
         f4, f8, _, _ = levels = self._levels(trunk)
         raw = _coarsest(levels)
         x = self.refine(self.to_tokens(torch.cat([raw, F.pixel_unshuffle(f8, 2)], dim=1)))
@@ -130,7 +130,7 @@ class Neck(nn.Module):
         normed = self.match_norm(tokens)
         keys = self.keys(normed).unflatten(-1, (2, -1))
         keys = rotate(F.normalize(keys, dim=-1).transpose(-2, -3), rotation).transpose(-2, -3)
-        return Picture(
+        return CompactFeatures(
             tokens=tokens,
             eighth=eighth,
             quarter=self.quarter(f4),

@@ -22,7 +22,7 @@ _ALIKE = 8  # windows that are made equally large in training
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Roi:
     """Tokens y0 <= y < y1, x0 <= x < x1 of a grid (h, w); all even, as 2x2 tokens are pooled."""
 
     y0: int
@@ -35,19 +35,19 @@ class Window:
     def size(self) -> tuple[int, int]:
         return self.y1 - self.y0, self.x1 - self.x0
 
-    def widened(self, size: tuple[int, int]) -> "Window":
+    def widened(self, size: tuple[int, int]) -> "Roi":
         """One of that size, no smaller, that holds it."""
         h, w = size
         y0 = min(max(0, self.y0 - (h - self.size[0]) // 4 * 2), self.grid[0] - h)
         x0 = min(max(0, self.x0 - (w - self.size[1]) // 4 * 2), self.grid[1] - w)
-        return Window(y0, y0 + h, x0, x0 + w, self.grid)
+        return Roi(y0, y0 + h, x0, x0 + w, self.grid)
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class Rois:
     """Of O objects each its window, all of the same size (h, w)."""
 
-    each: tuple[Window, ...]
+    each: tuple[Roi, ...]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,7 +84,7 @@ class Windows:
         inside: Tensor = x.flatten(2).gather(2, cells).unflatten(-1, (n * h, n * w))
         return inside
 
-    def placed(self, x: Tensor, per_token: int, outside: float) -> Tensor:
+    def scatter(self, x: Tensor, per_token: int, outside: float) -> Tensor:
         """Maps of what is inside, in those of the whole picture that are `outside` elsewhere."""
         n, (h, w) = per_token, self.grid
         if len(self.each) == 1:
@@ -105,7 +105,7 @@ class Windows:
         return (y[:, :, None] * (n * self.grid[1]) + x[:, None]).flatten(1)
 
 
-def likely(priors: Tensor, grid: tuple[int, int]) -> list[Window]:
+def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
     """Around all that may be an object by its prior (O, h * w, CELLS), mask cells in [-1, 1]."""
     h, w = grid
     chance = (priors.detach().amax(-1).unflatten(-1, grid) + 1) / 2
@@ -116,11 +116,11 @@ def likely(priors: Tensor, grid: tuple[int, int]) -> list[Window]:
         y0, y1 = _span(rows, h)
         x0, x1 = _span(columns, w)
         large = (y1 - y0) * (x1 - x0) > _MOST * h * w
-        windows.append(Window(0, h, 0, w, grid) if large else Window(y0, y1, x0, x1, grid))
+        windows.append(Roi(0, h, 0, w, grid) if large else Roi(y0, y1, x0, x1, grid))
     return windows
 
 
-def together(windows: Sequence[Window], *, alike: bool) -> list[tuple[list[int], Windows]]:
+def group_rois(windows: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], Rois]]:
     """Which windows are worked on together: rows of the same size, and their windows.
 
     With `alike` windows of about the same area are widened to one size: fewer and larger pieces
@@ -136,7 +136,7 @@ def together(windows: Sequence[Window], *, alike: bool) -> list[tuple[list[int],
     for rows in groups:
         sizes = [windows[o].size for o in rows]
         size = max(h for h, _ in sizes), max(w for _, w in sizes)
-        found.append((rows, Windows(tuple(windows[o].widened(size) for o in rows))))
+        found.append((rows, Rois(tuple(windows[o].widened(size) for o in rows))))
     return found
 
 

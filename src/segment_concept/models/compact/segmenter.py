@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.models.compact.backbone import Trunk
+from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.mask_decoder import CERTAIN, MASKS
 from segment_concept.models.compact.memory_batch import entries_of, remembered, same_frame
-from segment_concept.models.compact.neck import Picture, Widths
+from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.prompts import _discs, _fill, _mask_hints, _shrink
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, Mask, Points, Prompt
 
 STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
@@ -48,14 +48,14 @@ class CompactSegmenter(nn.Module):
 
     def __init__(
         self,
-        trunk: Trunk | None = None,
+        trunk: Backbone | None = None,
         network: CompactNetwork | None = None,
         concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
     ) -> None:
         super().__init__()
-        self.trunk = trunk or Trunk()
+        self.trunk = trunk or Backbone()
         self.network = network or CompactNetwork()
         self.concept = concept
         self.short_side = short_side
@@ -126,12 +126,12 @@ class CompactSegmenter(nn.Module):
             inform = partial(self._inform, concepts)
         logits, iou, pointers, presence = self.network.propose(picture, memory, inform)
         presence = self._judged(concepts, picture, logits, iou, presence)
-        above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
+        above = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
         return Proposals(logits, iou, pointers, presence)
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         picture = _picture(features, images)
         visible = (believed.presence > 0).to(believed.logits.dtype)
@@ -141,7 +141,7 @@ class CompactSegmenter(nn.Module):
         return values, [keys[i] for i in images]
 
     def _inform(
-        self, concepts: Sequence[Tensor | None], o: int, picture: Picture, tokens: Tensor
+        self, concepts: Sequence[Tensor | None], o: int, picture: CompactFeatures, tokens: Tensor
     ) -> Tensor | None:
         """Memory's tokens of an object, with its concept if it has one."""
         concept = concepts[o]
@@ -153,7 +153,7 @@ class CompactSegmenter(nn.Module):
     def _judged(
         self,
         concepts: Sequence[Tensor | None],
-        picture: Picture,
+        picture: CompactFeatures,
         logits: Tensor,
         iou: Tensor,
         presence: Tensor,
@@ -170,7 +170,11 @@ class CompactSegmenter(nn.Module):
         return presence.index_put((index,), says)
 
     def _take_masks(
-        self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]
+        self,
+        features: Features,
+        picture: CompactFeatures,
+        prompts: Sequence[Prompt],
+        rows: Sequence[int],
     ) -> Proposals:
         """A given mask is its own answer; its area on every cell is kept as a probability."""
         size = picture.quarter.shape[-2:]
@@ -191,7 +195,7 @@ class CompactSegmenter(nn.Module):
         features: Features,
         rows: Sequence[int],
         previous: Sequence[Tensor | None],
-        picture: Picture,
+        picture: CompactFeatures,
         prompts: Sequence[Prompt],
         recalls: Sequence[Recall | None],
         images: Sequence[int],
@@ -238,7 +242,7 @@ class CompactSegmenter(nn.Module):
         return replace(seen, logits=best)
 
     def _hints(
-        self, features: Features, prompt: Prompt, previous: Tensor | None, picture: Picture
+        self, features: Features, prompt: Prompt, previous: Tensor | None, picture: CompactFeatures
     ) -> Tensor:
         """(PROMPT_CHANNELS, h4, w4): rough mask, its binary form, clicks on and off, box."""
         h, w = picture.quarter.shape[-2:]
@@ -265,11 +269,13 @@ class CompactSegmenter(nn.Module):
         return torch.stack([rough, (rough > 0.5).to(like.dtype), on, off, inside])
 
 
-def _picture(features: Features, images: Sequence[int]) -> Picture:
+def _picture(features: Features, images: Sequence[int]) -> CompactFeatures:
     """The pictures the objects look at; without a copy where all look at the only one."""
     if len(features) == 1:
-        return Picture(*(level.expand(len(images), *level.shape[1:]) for level in features.levels))
-    return Picture(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
+        return CompactFeatures(
+            *(level.expand(len(images), *level.shape[1:]) for level in features.levels)
+        )
+    return CompactFeatures(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
 
 
 def _around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -301,7 +307,7 @@ def _known(concepts: Sequence[Tensor | None]) -> dict[int, Tensor]:
     return {i: concept for i, concept in enumerate(concepts) if concept is not None}
 
 
-def _some(picture: Picture, rows: Sequence[int]) -> Picture:
+def _some(picture: CompactFeatures, rows: Sequence[int]) -> CompactFeatures:
     if len(rows) == len(picture.tokens):
         return picture
     return picture[torch.tensor(rows, device=picture.tokens.device)]

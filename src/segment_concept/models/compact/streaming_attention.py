@@ -18,7 +18,7 @@ _TIE = 1e-4  # two products of the same vectors in other matrices differ by less
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class AttentionOutput:
     """What L queries get of one frame's tokens."""
 
     values: Tensor  # (O, L, V) mean values, for O objects
@@ -26,7 +26,7 @@ class Answer:
     best: Tensor  # (L,) the greatest product with a key
 
 
-def ask(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Answer:
+def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> AttentionOutput:
     """softmax(q keys' + bias) values, with nothing scaled.
 
     Args:
@@ -44,10 +44,10 @@ def ask(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> 
         # log sum exp = greatest logit - log of its share: both are at hand.
         parts.append((onednn.linear(shares, columns), best - shares.amax(-1).log(), best))
     read, weight, best = (torch.cat(each) for each in zip(*parts, strict=True))
-    return Answer(read.unflatten(-1, (len(values), -1)).transpose(0, 1), weight, best)
+    return AttentionOutput(read.unflatten(-1, (len(values), -1)).transpose(0, 1), weight, best)
 
 
-def merge(values: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def merge_softmax(values: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """One softmax of the answers of N frames.
 
     Args:
@@ -61,7 +61,7 @@ def merge(values: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, 
     return (shares[:, None] @ torch.stack(list(values), dim=1))[:, 0], shares
 
 
-def best_matches(q: Tensor, keys: Tensor, best: Tensor, inside: Tensor) -> Tensor:
+def max_similarity(q: Tensor, keys: Tensor, best: Tensor, inside: Tensor) -> Tensor:
     """(L, 2): the greatest product of each query with a key inside and with one outside.
 
     Args:

@@ -14,7 +14,7 @@ from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.types import InputError
 
 
-def quantise_language_model(network: ConceptNetwork, compute_dtype: torch.dtype) -> None:
+def quantize_language_model(network: ConceptNetwork, compute_dtype: torch.dtype) -> None:
     """Replace the decoder's linear layers by empty 4-bit ones, to be filled by `place_weight`.
 
     Raises:
@@ -37,7 +37,7 @@ def quantise_language_model(network: ConceptNetwork, compute_dtype: torch.dtype)
 
 
 def is_four_bit(module: nn.Module) -> bool:
-    """Was this layer made by `quantise_language_model`?"""
+    """Was this layer made by `quantize_language_model`?"""
     return type(module).__name__ == "Linear4bit"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from segment_concept.html.charts import FONT, drawing, ticks_to
-from segment_concept.pipeline.timeline.series import Stay, Story, Strand
+from segment_concept.pipeline.timeline.series import KeyframeSpan, ObjectSeries, TimelineData
 
 WIDTH, LEFT, RIGHT = 1040, 46, 14  # of a strip, and of its margins
 _CURVES, _CHANGE, _LANE, _TICKS = 110, 100, 16, 20  # heights
@@ -43,12 +43,12 @@ class Scale:
         return self.height - _PAD - value / self.top * (self.height - 2 * _PAD)
 
 
-def axis_of(story: Story) -> Axis:
+def axis_of(story: TimelineData) -> Axis:
     """Of all strips."""
     return Axis(*story.span)
 
 
-def change_strip(story: Story, axis: Axis) -> str:
+def change_strip(story: TimelineData, axis: Axis) -> str:
     """How much each frame differs from the one before; threshold, cuts and questions."""
     known = [v for v in story.distance if not math.isnan(v)]
     top = max(1.25 * story.threshold, *known, 1e-6) if known else 1.0
@@ -67,7 +67,7 @@ def change_strip(story: Story, axis: Axis) -> str:
     return _strip(_CHANGE, parts, "distance to the frame played before")
 
 
-def curve_strip(story: Story, strand: Strand, axis: Axis, name: str) -> str:
+def curve_strip(story: TimelineData, strand: ObjectSeries, axis: Axis, name: str) -> str:
     """Object score, predicted IoU, and the share of the picture on a scale of its own."""
     scale = Scale(1.0, _CURVES)
     largest = Scale(max(strand.share, default=0.0) or 1.0, _CURVES)
@@ -86,7 +86,7 @@ def curve_strip(story: Story, strand: Strand, axis: Axis, name: str) -> str:
     return _strip(_CURVES, parts, f"object score, predicted IoU and area of {name}")
 
 
-def bank_strip(stays: Sequence[Stay], axis: Axis, name: str) -> str:
+def bank_strip(stays: Sequence[KeyframeSpan], axis: Axis, name: str) -> str:
     """From when to when each keyframe was in the bank."""
     lanes = in_lanes(stays)
     height = _LANE * (max((lane for _, lane in lanes), default=0) + 1) + 6
@@ -107,7 +107,7 @@ def bank_strip(stays: Sequence[Stay], axis: Axis, name: str) -> str:
     return _strip(height, parts, f"keyframe bank of {name}")
 
 
-def tick_strip(story: Story, axis: Axis) -> str:
+def tick_strip(story: TimelineData, axis: Axis) -> str:
     """Frame numbers."""
     ticks = [axis.first + t for t in ticks_to(axis.last - axis.first, most=10)]
     parts = [
@@ -117,7 +117,7 @@ def tick_strip(story: Story, axis: Axis) -> str:
     return _strip(_TICKS, parts, "frame numbers")
 
 
-def in_lanes(stays: Sequence[Stay]) -> list[tuple[Stay, int]]:
+def in_lanes(stays: Sequence[KeyframeSpan]) -> list[tuple[KeyframeSpan, int]]:
     """Each with the first lane that is free while it lasts."""
     ends: list[int] = []
     placed = []
@@ -182,7 +182,7 @@ def _marks(kind: str, frames: Sequence[int], axis: Axis, height: float, words: s
     ]
 
 
-def _questions(story: Story, axis: Axis) -> list[str]:
+def _questions(story: TimelineData, axis: Axis) -> list[str]:
     """Flags at the top where the concept encoder was asked."""
     return [
         f'<path class="flag" d="M{axis.x(f) - 4:.1f} 0h8l-4 7z">'

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segment_concept.html.page import page, section
-from segment_concept.ops.color import colour_of
+from segment_concept.ops.color import color_of
 from segment_concept.pipeline.journal import JournalIndex
 from segment_concept.pipeline.timeline.chart import (
     LEFT,
@@ -22,7 +22,7 @@ from segment_concept.pipeline.timeline.chart import (
     tick_strip,
 )
 from segment_concept.pipeline.timeline.look import LOOK, SCRIPT
-from segment_concept.pipeline.timeline.series import Story, Strand, read_story
+from segment_concept.pipeline.timeline.series import ObjectSeries, TimelineData, read_timeline
 from segment_concept.pipeline.timeline.thumbnails import thumbnail_path
 from segment_concept.runtime.files import write_whole
 
@@ -31,7 +31,7 @@ _DIGITS = 3
 Thumbnails = Callable[[int, int], bytes | None]  # (object, frame) -> JPEG file
 
 
-def explain_html(title: str, story: Story, thumbnails: Thumbnails, video: str | None) -> str:
+def explain_html(title: str, story: TimelineData, thumbnails: Thumbnails, video: str | None) -> str:
     """The page. Nothing outside is loaded but `video`, the name of a file beside it.
 
     It can be read, and its links followed, without JavaScript.
@@ -49,7 +49,7 @@ def explain_html(title: str, story: Story, thumbnails: Thumbnails, video: str | 
     return page(title, "".join(parts), LOOK)
 
 
-def _cards(story: Story) -> str:
+def _cards(story: TimelineData) -> str:
     figures = {"frames": len(story.frames), "objects": len(story.objects), "cuts": len(story.cuts)}
     if story.has_concept:
         figures["concept asked"] = len(story.asked)
@@ -73,7 +73,7 @@ def _stage(video: str | None) -> str:
     return f'<div class="stage">{player}{readout}</div>{hint}'
 
 
-def _about_change(story: Story) -> str:
+def _about_change(story: TimelineData) -> str:
     words = (
         "Distance of each frame's colours to those of the frame played before. Above the dashed "
         f"threshold of {story.threshold:g}, and where the trigger saw one by another sign, it "
@@ -84,7 +84,7 @@ def _about_change(story: Story) -> str:
     return words + " This recipe has no concept encoder, so nothing was asked."
 
 
-def _object(story: Story, object_id: int, strand: Strand) -> str:
+def _object(story: TimelineData, object_id: int, strand: ObjectSeries) -> str:
     axis, name = axis_of(story), f"object {object_id}"
     largest = 100 * max(strand.share, default=0.0)
     words = (
@@ -106,12 +106,16 @@ def _titled(title: str, words: str, strips: str) -> str:
 
 
 def _name(object_id: int) -> str:
-    red, green, blue = colour_of(object_id)
+    red, green, blue = color_of(object_id)
     return f'<i class="swatch" style="background:rgb({red} {green} {blue})"></i>Object {object_id}'
 
 
 def _keyframes(
-    story: Story, object_id: int, strand: Strand, thumbnails: Thumbnails, video: str | None
+    story: TimelineData,
+    object_id: int,
+    strand: ObjectSeries,
+    thumbnails: Thumbnails,
+    video: str | None,
 ) -> str:
     """Pictures of the frames from which the concept was formed."""
     stays = strand.bank
@@ -142,13 +146,13 @@ def _picture(jpeg: bytes | None, frame: int) -> str:
     return f'<img alt="keyframe {frame}" src="data:image/jpeg;base64,{data}">'
 
 
-def _seconds(story: Story) -> list[float]:
+def _seconds(story: TimelineData) -> list[float]:
     """When each frame is on screen in the overlay video, which begins with the first of them."""
     start = story.seconds[0]
     return [round(s - start, _DIGITS) for s in story.seconds]
 
 
-def _data(story: Story) -> str:
+def _data(story: TimelineData) -> str:
     """What the script reads; a `<` in it could end the element."""
     step = math.ceil(len(story.frames) / _MOST_SAMPLES)
     places = {frame: i for i, frame in enumerate(story.frames) if i % step == 0}
@@ -171,7 +175,7 @@ _ROWS = ("presence", "quality", "share")
 
 
 def _values(
-    strand: Strand, places: Mapping[int, int], count: int, step: int, row: str
+    strand: ObjectSeries, places: Mapping[int, int], count: int, step: int, row: str
 ) -> list[float | None]:
     values: list[float | None] = [None] * count
     for frame, value in zip(strand.frames, getattr(strand, row), strict=True):
@@ -198,7 +202,7 @@ def write_explanation(
     Raises:
         OSError: the disk is full; what was there before is still there.
     """
-    story = read_story(journal, request)
+    story = read_timeline(journal, request)
     if not story.frames:
         return
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from segment_concept.pipeline.journal import Record, Sighting
-from segment_concept.tracking.triggers.scene_change import HsvShift
+from segment_concept.pipeline.journal import FrameRecord, ObjectRecord
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class KeyframeSpan:
     """A keyframe in an object's bank, and on which frames of the video it was there."""
 
     keyframe: int
@@ -19,7 +19,7 @@ class Stay:
 
 
 @dataclass(slots=True, eq=False)
-class Strand:
+class ObjectSeries:
     """One object over time: a value for each of its `frames`."""
 
     frames: "array[int]" = field(default_factory=lambda: array("q"))
@@ -28,7 +28,7 @@ class Strand:
     share: "array[float]" = field(default_factory=lambda: array("f"))  # of the picture
     stays: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # by keyframe
 
-    def add(self, record: Record, sighting: Sighting) -> None:
+    def add(self, record: FrameRecord, sighting: ObjectRecord) -> None:
         """What one frame says."""
         height, width = record.size
         self.frames.append(record.frame)
@@ -42,13 +42,13 @@ class Strand:
             stays.append((first, record.frame))
 
     @property
-    def bank(self) -> list[Stay]:
+    def bank(self) -> list[KeyframeSpan]:
         """In the order of the video."""
-        return [Stay(k, *stay) for k, stays in sorted(self.stays.items()) for stay in stays]
+        return [KeyframeSpan(k, *stay) for k, stays in sorted(self.stays.items()) for stay in stays]
 
 
 @dataclass(slots=True, eq=False)
-class Story:
+class TimelineData:
     """Everything that the timeline shows. 40 bytes a frame and object, or so."""
 
     threshold: float  # of the distance, above which frames are called another shot
@@ -58,7 +58,7 @@ class Story:
     distance: "array[float]" = field(default_factory=lambda: array("f"))  # NaN where none is known
     cuts: list[int] = field(default_factory=list)  # first frames of shots
     asked: list[int] = field(default_factory=list)
-    objects: dict[int, Strand] = field(default_factory=dict)
+    objects: dict[int, ObjectSeries] = field(default_factory=dict)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -66,10 +66,10 @@ class Story:
         return self.frames[0], self.frames[-1]
 
 
-def read_story(journal: Iterable[Record], request: Mapping[str, Any]) -> Story:
+def read_timeline(journal: Iterable[FrameRecord], request: Mapping[str, Any]) -> TimelineData:
     """Read a journal once. Of the request only the video's rate and the recipe's trigger count."""
     trigger = (request.get("recipe") or {}).get("trigger") or {}
-    story = Story(_threshold(trigger), bool(trigger) and trigger.get("type") != "Never")
+    story = TimelineData(_threshold(trigger), bool(trigger) and trigger.get("type") != "Never")
     rate = _rate(request)
     for record in journal:
         distance = record.scene_change if record.scene_change is not None else record.colour_change
@@ -80,11 +80,11 @@ def read_story(journal: Iterable[Record], request: Mapping[str, Any]) -> Story:
         if record.cut or (distance is not None and distance > story.threshold):
             # Played backwards it was the next frame that it differed from.
             story.cuts.append(record.frame + record.backwards)
-        if record.used_concept:
+        if record.concept_queried:
             story.asked.append(record.frame)
             story.has_concept = True
         for sighting in record.objects:
-            story.objects.setdefault(sighting.id, Strand()).add(record, sighting)
+            story.objects.setdefault(sighting.id, ObjectSeries()).add(record, sighting)
     story.cuts = sorted({*story.cuts})
     story.objects = dict(sorted(story.objects.items()))
     return story
@@ -97,7 +97,7 @@ def _rate(request: Mapping[str, Any]) -> float:
 
 def _threshold(trigger: object) -> float:
     """The `above` of the trigger that measures a distance; else the published one."""
-    return next(_values_of("above", trigger), HsvShift().above)
+    return next(_values_of("above", trigger), HistogramShift().above)
 
 
 def _values_of(name: str, value: object) -> Iterator[float]:

@@ -32,7 +32,7 @@ class _Look:
         return is_before and self.backwards == backwards
 
 
-class Witness:
+class ThumbnailRecorder:
     """Keeps pictures of keyframes, and measures cuts where the trigger does not.
 
     What it keeps is in the folder of the run's state, so that a resumed run goes on with it.

@@ -16,8 +16,8 @@ from torch import Tensor
 from segment_concept.tracking.memory import (
     Memory,
     MemoryBank,
-    Moment,
     Motion,
+    PlaybackPosition,
     Recall,
     RecalledMap,
     RecalledPointer,
@@ -34,7 +34,7 @@ class Candidate:
     iou: float
     presence: float  # logit
     logits: Tensor | None = field(default=None, compare=False, repr=False)  # (h, w) its pixels
-    met: float | None = None  # how well it met the forecast of a motion model, score
+    motion_iou: float | None = None  # how well it met the forecast of a motion model, score
     motion: Motion | None = None  # how the object moves if this mask is believed
 
 
@@ -43,7 +43,7 @@ class MemoryPolicy(Protocol):
     that is played on from where it is, or in either direction from a frame prompted by then.
     """
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         """The memories that the frame at `moment` attends to."""
         ...
 
@@ -56,7 +56,7 @@ class MemoryPolicy(Protocol):
         """
         ...
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         """The bank without what no later recall can ask for; `moment` was just segmented."""
         ...
 
@@ -73,7 +73,7 @@ def grown_score(track: Track, candidate: Candidate) -> float:
 
 def walk_back(
     bank: MemoryBank,
-    moment: Moment,
+    moment: PlaybackPosition,
     is_good: Callable[[Memory], bool],
     at_most: int,
     *,
@@ -95,7 +95,9 @@ def walk_back(
 
 
 def keep_walked(
-    bank: MemoryBank, moment: Moment, walk: Callable[[MemoryBank, Moment], Sequence[Memory]]
+    bank: MemoryBank,
+    moment: PlaybackPosition,
+    walk: Callable[[MemoryBank, PlaybackPosition], Sequence[Memory]],
 ) -> MemoryBank:
     """The bank with what `walk` can still reach, and the frame at `moment`.
 
@@ -104,13 +106,16 @@ def keep_walked(
     """
     starts = [moment, _next(moment)]
     for m in bank.prompted:
-        starts += [_next(Moment(m.frame_index)), _next(Moment(m.frame_index, backwards=True))]
+        starts += [
+            _next(PlaybackPosition(m.frame_index)),
+            _next(PlaybackPosition(m.frame_index, backwards=True)),
+        ]
     needed = {id(m) for start in starts for m in walk(bank, start)}
     kept = (m for m in bank.tracked if id(m) in needed or m.frame_index == moment.frame_index)
     return replace(bank, tracked=tuple(kept))
 
 
-def _next(moment: Moment) -> Moment:
+def _next(moment: PlaybackPosition) -> PlaybackPosition:
     return replace(moment, frame_index=moment.frame_index + (-1 if moment.backwards else 1))
 
 
@@ -133,7 +138,7 @@ def _prompted_maps(bank: MemoryBank, slots: int) -> Iterable[RecalledMap]:
     return (RecalledMap(slots - 1, m, prompted=True) for m in bank.prompted)
 
 
-def _prompted_pointers(bank: MemoryBank, moment: Moment) -> Iterable[RecalledPointer]:
+def _prompted_pointers(bank: MemoryBank, moment: PlaybackPosition) -> Iterable[RecalledPointer]:
     """Prompted frames that are still to come lend their map but not their pointer, as SAM 2's."""
     ages = ((moment.since(m.frame_index), m) for m in bank.prompted)
     return (RecalledPointer(age, m) for age, m in ages if age >= 0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from segment_concept.tracking.memory import (
     MemoryBank,
-    Moment,
+    PlaybackPosition,
     Recall,
     RecalledMap,
     RecalledPointer,
@@ -38,7 +38,7 @@ class RecentMemory:
     def __post_init__(self) -> None:
         _check_slots(self.slots, self.pointers)
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         past = [(moment.since(m.frame_index), m) for m in bank.tracked]
         ahead_of = sorted((p for p in past if p[0] > 0), key=lambda p: p[0])
         reach = _pointer_reach(self.pointers, self.video_length)
@@ -60,7 +60,7 @@ class RecentMemory:
     ) -> Sequence[Candidate]:
         return [best_iou(candidates)]
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         reach = max(self.slots, self.pointers)
         now = moment.frame_index
         anchors = [now, *(m.frame_index for m in bank.prompted)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, Track
+from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, best_iou, grown_score
 from segment_concept.tracking.policies.sec import ReliableMemory
 
@@ -45,7 +45,7 @@ class TreeMemory:
         if self.paths < 1:
             raise ValueError(f"there is at least 1 path, got {self.paths}")
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         plain = self._own().recall(bank, moment)
         if len(plain.maps) < 2:
             return plain
@@ -70,7 +70,7 @@ class TreeMemory:
             return ranked[: self.paths]
         return self._diverse(ranked)
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         return self._own().forget(bank, moment)
 
     def _own(self) -> MemoryPolicy:

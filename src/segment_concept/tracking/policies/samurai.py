@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from segment_concept.ops.boxes import Corners, boxes_around, overlap
-from segment_concept.ops.kalman import BoxBelief, first_seen, forecast, seen_at
+from segment_concept.ops.kalman import KalmanState, initiate, predict, update
 from segment_concept.tracking.memory import (
     Memory,
     MemoryBank,
-    Moment,
     Motion,
+    PlaybackPosition,
     Recall,
     RecalledMap,
     Track,
@@ -27,8 +27,8 @@ INPUT_PIXELS = 4  # of the network's input, on a side of a pixel of the mask dec
 class MotionMemory:
     """SAMURAI (arXiv:2411.11922): SAM 2 with a Kalman filter over the object's box.
 
-    A mask is chosen by predicted IoU until the filter was fed `steady_after` frames in a row
-    with masks that could be trusted, and then by IoU with the forecast as well. Maps of frames
+    A mask is chosen by predicted IoU until `stable_frames_threshold` consecutive frames had
+    reliable masks, and then by IoU with the predicted box as well. Maps of frames
     that were segmented badly, or where the forecast failed, are not recalled; pointers are those
     of SAM 2. The filter begins on the first frame after a prompt, or after the video turned.
 
@@ -42,7 +42,7 @@ class MotionMemory:
         steady_after: frames (`stable_frames_threshold`).
         trusted_from: predicted IoU of a mask that is fed to the filter (`stable_ious_threshold`).
         min_iou: predicted IoU above which a frame is recalled (`memory_bank_iou_threshold`).
-        min_met: overlap with the forecast above which a frame is recalled.
+        min_motion_iou: overlap with the forecast above which a frame is recalled.
         visible_above: presence logit above which a mask is not emptied (`min_obj_score_logits`).
     """
 
@@ -50,21 +50,23 @@ class MotionMemory:
     pointers: int = 16
     video_length: int | None = None
     motion_weight: float = 0.15
-    steady_after: int = 15
-    trusted_from: float = 0.3
+    stable_frames_threshold: int = 15
+    stable_iou_threshold: float = 0.3
     min_iou: float = 0.5
-    min_met: float = 0.0
-    visible_above: float = -1.0
+    min_motion_iou: float = 0.0
+    presence_threshold: float = -1.0
 
     def __post_init__(self) -> None:
         self._recent()
-        for name in ("motion_weight", "trusted_from", "min_iou", "min_met"):
+        for name in ("motion_weight", "stable_iou_threshold", "min_iou", "min_motion_iou"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} is a score in [0, 1], got {value}")
-        if self.steady_after < 1:
-            raise ValueError(f"steady_after is at least 1 frame, got {self.steady_after}")
+        if self.stable_frames_threshold < 1:
+            raise ValueError(
+                f"steady_after is at least 1 frame, got {self.stable_frames_threshold}"
+            )
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         recent = self._recent().recall(bank, moment)
         shown = self._walk(bank, moment)[: self.slots - 1]
         return replace(
@@ -73,27 +75,27 @@ class MotionMemory:
                 *(m for m in recent.maps if m.prompted),
                 *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(shown)))),
             ),
-            visible_above=self.visible_above,
+            presence_threshold=self.presence_threshold,
         )
 
     def choose(
         self, tracks: Sequence[Track], candidates: Sequence[Candidate]
     ) -> Sequence[Candidate]:
         motion = tracks[0].motion
-        if motion is None or motion.steady == 0:
+        if motion is None or motion.stable_frames == 0:
             best = best_iou(candidates)
-            return [replace(best, motion=Motion(first_seen(*_boxes([best])), 1))]
-        expected = forecast(motion.belief)
-        if motion.steady < self.steady_after:
+            return [replace(best, motion=Motion(initiate(*_boxes([best])), 1))]
+        expected = predict(motion.belief)
+        if motion.stable_frames < self.stable_frames_threshold:
             best = best_iou(candidates)
-            steady = motion.steady + 1 if best.iou > self.trusted_from else 0
+            stable_frames = motion.stable_frames + 1 if best.iou > self.stable_iou_threshold else 0
         else:
             best = self._where_expected(candidates, expected)
-            steady = motion.steady if best.iou >= self.trusted_from else 0
-        belief = seen_at(expected, *_boxes([best])) if steady else expected
-        return [replace(best, motion=Motion(belief, steady))]
+            stable_frames = motion.stable_frames if best.iou >= self.stable_iou_threshold else 0
+        belief = update(expected, *_boxes([best])) if stable_frames else expected
+        return [replace(best, motion=Motion(belief, stable_frames))]
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         walked = keep_walked(bank, moment, self._walk).tracked
         recent = self._recent().forget(bank, moment).tracked
         needed = {id(m) for m in (*walked, *recent)}
@@ -102,22 +104,22 @@ class MotionMemory:
     def _recent(self) -> RecentMemory:
         return RecentMemory(self.slots, self.pointers, self.video_length)
 
-    def _where_expected(self, candidates: Sequence[Candidate], expected: BoxBelief) -> Candidate:
+    def _where_expected(self, candidates: Sequence[Candidate], expected: KalmanState) -> Candidate:
         """The best by both measures; the first of equals."""
-        met = [overlap(expected.corners, box) for box in _boxes(candidates)]
+        overlaps = [overlap(expected.corners, box) for box in _boxes(candidates)]
         scores = [
             self.motion_weight * share + (1 - self.motion_weight) * candidate.iou
-            for share, candidate in zip(met, candidates, strict=True)
+            for share, candidate in zip(overlaps, candidates, strict=True)
         ]
         best = scores.index(max(scores))
-        return replace(candidates[best], met=met[best])
+        return replace(candidates[best], motion_iou=overlaps[best])
 
-    def _walk(self, bank: MemoryBank, moment: Moment) -> list[Memory]:
+    def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
         return walk_back(bank, moment, self._is_good, self.slots - 1, untested=1)
 
     def _is_good(self, m: Memory) -> bool:
-        met = m.motion is None or m.motion > self.min_met
-        return m.iou > self.min_iou and m.presence > 0 and met
+        as_expected = m.motion is None or m.motion > self.min_motion_iou
+        return m.iou > self.min_iou and m.presence > 0 and as_expected
 
 
 def _boxes(candidates: Sequence[Candidate]) -> list[Corners]:

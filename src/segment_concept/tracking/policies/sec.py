@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from segment_concept.tracking.memory import (
     Memory,
     MemoryBank,
-    Moment,
+    PlaybackPosition,
     Recall,
     RecalledMap,
     RecalledPointer,
@@ -44,7 +44,7 @@ class ReliableMemory:
         if not 0 <= self.min_iou <= 1:
             raise ValueError(f"min_iou is a score in [0, 1], got {self.min_iou}")
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         kept = self._walk(bank, moment)
         reach = _pointer_reach(self.pointers, self.video_length)
         shown = kept[: self.slots - 1]
@@ -70,10 +70,10 @@ class ReliableMemory:
     ) -> Sequence[Candidate]:
         return [best_iou(candidates)]
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         return keep_walked(bank, moment, self._walk)
 
-    def _walk(self, bank: MemoryBank, moment: Moment) -> list[Memory]:
+    def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
         return walk_back(bank, moment, self._is_good, self._walk_length())
 
     def _walk_length(self) -> int:

@@ -10,30 +10,34 @@ from dataclasses import dataclass, field, replace
 from math import exp
 from typing import Any, Protocol, TypeAlias
 
-from segment_concept.tracking.step import Seen
+from segment_concept.tracking.step import ObjectState
 from segment_concept.types import Frame, ObjectId
 
-Look: TypeAlias = tuple[Any, ...]  # what a trigger keeps of a frame; only itself reads it
-Notes: TypeAlias = tuple[Any, ...]  # what it has to know of the past; () before the first frame
+FrameDescriptor: TypeAlias = tuple[
+    Any, ...
+]  # what a trigger keeps of a frame; only itself reads it
+TriggerState: TypeAlias = tuple[
+    Any, ...
+]  # what it has to know of the past; () before the first frame
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class TriggerContext:
     """All that a trigger may decide by."""
 
     frame_index: int
-    before: Look  # of the frame processed just before, whichever way the video is played
-    now: Look
-    frames_since_asked: int  # frames played since then, this one included
+    before: FrameDescriptor  # of the frame processed just before, whichever way the video is played
+    now: FrameDescriptor
+    frames_since_query: int  # frames played since then, this one included
     previous_index: int | None = None  # of the frame processed just before
     backwards: bool = False  # is the video played backwards?
-    asked_before: bool = True  # was it ever? If not, frames count from the first one
-    seen: Mapping[ObjectId, Seen] = field(default_factory=dict)  # on the previous frame
-    notes: Notes = ()  # those of the verdict on the frame judged before
+    queried_before: bool = True  # was it ever? If not, frames count from the first one
+    seen: Mapping[ObjectId, ObjectState] = field(default_factory=dict)  # on the previous frame
+    state: TriggerState = ()  # those of the verdict on the frame judged before
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TriggerDecision:
     """Ask or not, and the distance to the previous frame where the trigger measures one.
 
     `cut` says that it takes the frame for the first of a shot, `whom` about which objects to ask,
@@ -41,25 +45,25 @@ class Verdict:
     run, so they are data: numbers, tensors, arrays, frozen records, tuples or mappings of these.
     """
 
-    ask: bool
+    query: bool
     distance: float | None = None
-    notes: Notes = ()
+    state: TriggerState = ()
     cut: bool = False
-    whom: frozenset[ObjectId] | None = None
+    object_ids: frozenset[ObjectId] | None = None
 
-    def asks_about(self, object_id: ObjectId) -> bool:
+    def queries(self, object_id: ObjectId) -> bool:
         """Is the concept encoder to be asked about this object?"""
-        return self.ask and (self.whom is None or object_id in self.whom)
+        return self.query and (self.object_ids is None or object_id in self.object_ids)
 
 
 class Trigger(Protocol):
     """Contract: both calls are functions of their arguments; equal frames never ask by distance."""
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         """What has to be kept of a frame to compare it with the next."""
         ...
 
-    def judge(self, glance: Glance) -> Verdict:
+    def decide(self, context: TriggerContext) -> TriggerDecision:
         """Is the concept encoder to be asked on this frame?"""
         ...
 
@@ -69,7 +73,7 @@ class _Blind:
 
     __slots__ = ()
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         return ()
 
 
@@ -77,8 +81,8 @@ class _Blind:
 class Never(_Blind):
     """The concept encoder is never asked."""
 
-    def judge(self, glance: Glance) -> Verdict:
-        return Verdict(False)
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        return TriggerDecision(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,8 @@ class Every(_Blind):
         if self.frames < 1:
             raise ValueError(f"Every needs at least 1 frame, got {self.frames}")
 
-    def judge(self, glance: Glance) -> Verdict:
-        return Verdict(glance.frames_since_asked >= self.frames)
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        return TriggerDecision(context.frames_since_query >= self.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +109,14 @@ class AtFrames(_Blind):
 
     frames: frozenset[int]
 
-    def judge(self, glance: Glance) -> Verdict:
-        now, before = glance.frame_index, glance.previous_index
-        if glance.backwards:  # what lies behind a frame here is the one after it
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        now, before = context.frame_index, context.previous_index
+        if context.backwards:  # what lies behind a frame here is the one after it
             crossed = range(now + 1, max(before or 0, now + 1) + 1)
         else:
             crossed = range(now if before is None else min(before + 1, now), now + 1)
         begins = any(index in self.frames for index in crossed)
-        return Verdict(begins, cut=begins)
+        return TriggerDecision(begins, cut=begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +125,12 @@ class LowQuality(_Blind):
 
     below: float = 0.5  # predicted IoU or object score, whichever is lower
 
-    def judge(self, glance: Glance) -> Verdict:
-        bad = {i for i, seen in glance.seen.items() if least_score(seen) < self.below}
-        return Verdict(bool(bad), whom=frozenset(bad))
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        bad = {i for i, seen in context.seen.items() if min_confidence(seen) < self.below}
+        return TriggerDecision(bool(bad), object_ids=frozenset(bad))
 
 
-def least_score(seen: Seen) -> float:
+def min_confidence(seen: ObjectState) -> float:
     """Predicted IoU or object score, whichever is lower."""
     return min(1 / (1 + exp(-seen.presence)), seen.iou)
 
@@ -137,31 +141,31 @@ class AnyOf:
 
     triggers: tuple[Trigger, ...]
 
-    def look(self, frame: Frame) -> Look:
-        return tuple(trigger.look(frame) for trigger in self.triggers)
+    def describe(self, frame: Frame) -> FrameDescriptor:
+        return tuple(trigger.describe(frame) for trigger in self.triggers)
 
-    def judge(self, glance: Glance) -> Verdict:
-        noted = glance.notes or ((),) * len(self.triggers)
-        each = zip(self.triggers, glance.before, glance.now, noted, strict=True)
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        noted = context.state or ((),) * len(self.triggers)
+        each = zip(self.triggers, context.before, context.now, noted, strict=True)
         verdicts = [
-            trigger.judge(replace(glance, before=before, now=now, notes=notes))
-            for trigger, before, now, notes in each
+            trigger.decide(replace(context, before=before, now=now, state=state))
+            for trigger, before, now, state in each
         ]
         distances = (v.distance for v in verdicts if v.distance is not None)
-        kept = tuple(v.notes for v in verdicts)
-        asking = [v.whom for v in verdicts if v.ask]
-        some = [whom for whom in asking if whom is not None]
-        return Verdict(
+        kept = tuple(v.state for v in verdicts)
+        asking = [v.object_ids for v in verdicts if v.query]
+        some = [object_ids for object_ids in asking if object_ids is not None]
+        return TriggerDecision(
             bool(asking),
             next(distances, None),
             kept if any(kept) else (),
             cut=any(v.cut for v in verdicts),
-            whom=frozenset().union(*some) if 0 < len(some) == len(asking) else None,
+            object_ids=frozenset().union(*some) if 0 < len(some) == len(asking) else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Refractory:
+class Cooldown:
     """A trigger that is not heard on the first `frames` frames after the encoder was asked."""
 
     trigger: Trigger
@@ -171,10 +175,10 @@ class Refractory:
         if self.frames < 1:
             raise ValueError(f"Refractory needs at least 1 frame, got {self.frames}")
 
-    def look(self, frame: Frame) -> Look:
-        return self.trigger.look(frame)
+    def describe(self, frame: Frame) -> FrameDescriptor:
+        return self.trigger.describe(frame)
 
-    def judge(self, glance: Glance) -> Verdict:
-        verdict = self.trigger.judge(glance)
-        rests = glance.asked_before and glance.frames_since_asked <= self.frames
-        return replace(verdict, ask=verdict.ask and not rests)
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        decision = self.trigger.decide(context)
+        rests = context.queried_before and context.frames_since_query <= self.frames
+        return replace(decision, query=decision.query and not rests)

@@ -11,12 +11,12 @@ from segment_concept.shots.content import (
     small_hsv,
     stands_out,
 )
-from segment_concept.tracking.triggers.base import Glance, Look, Verdict
+from segment_concept.tracking.triggers.base import FrameDescriptor, TriggerContext, TriggerDecision
 from segment_concept.types import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class HsvShift:
+class HistogramShift:
     """Bhattacharyya distance between hue-saturation histograms of the two frames exceeds `above`.
 
     `side` is the square to which frames are resized first; 1024 and 0.35 are as published.
@@ -25,26 +25,26 @@ class HsvShift:
     above: float = 0.35
     side: int = 1024
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         return (hue_saturation_histogram(frame.rgb, self.side),)
 
-    def judge(self, glance: Glance) -> Verdict:
-        distance = hue_saturation_distance(glance.before[0], glance.now[0])
-        return Verdict(distance > self.above, distance, cut=distance > self.above)
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        distance = hue_saturation_distance(context.before[0], context.now[0])
+        return TriggerDecision(distance > self.above, distance, cut=distance > self.above)
 
 
-def published_hsv() -> HsvShift:
+def published_hsv() -> HistogramShift:
     """SeC's trigger, exactly."""
-    return HsvShift()
+    return HistogramShift()
 
 
-def fast_hsv() -> HsvShift:
+def fast_hsv() -> HistogramShift:
     """The same on 256 px: the same frames fire on SeC's demo clip, at 1/25 of the cost."""
-    return HsvShift(side=256)
+    return HistogramShift(side=256)
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptive:
+class AdaptiveContent:
     """The picture changes much more than it did on the frames before (see `ops.shots`).
 
     PySceneDetect's adaptive detector for a video that is live: that one compares a frame's change
@@ -61,12 +61,12 @@ class Adaptive:
         if self.neighbours < 1:
             raise ValueError(f"Adaptive needs at least 1 neighbour, got {self.neighbours}")
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         return (small_hsv(frame.rgb),)
 
-    def judge(self, glance: Glance) -> Verdict:
-        change = change_between(glance.before[0], glance.now[0])
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        change = change_between(context.before[0], context.now[0])
         # Without a change to compare with, motion at the beginning would pass for a cut.
-        ask = bool(glance.notes) and stands_out(change, glance.notes, self.times, self.least)
-        notes = (*glance.notes, change)[-self.neighbours :]
-        return Verdict(ask, notes=notes, cut=ask)
+        query = bool(context.state) and stands_out(change, context.state, self.times, self.least)
+        state = (*context.state, change)[-self.neighbours :]
+        return TriggerDecision(query, state=state, cut=query)

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from segment_concept.ops.color import Colours, colour_distance, object_colours
+from segment_concept.ops.color import Colors, color_distance, object_colors
 from segment_concept.shots.content import small_hsv
-from segment_concept.tracking.step import Seen
+from segment_concept.tracking.step import ObjectState
 from segment_concept.tracking.triggers.base import (
-    Glance,
-    Look,
-    Refractory,
+    Cooldown,
+    FrameDescriptor,
     Trigger,
-    Verdict,
-    least_score,
+    TriggerContext,
+    TriggerDecision,
+    min_confidence,
 )
 from segment_concept.types import Frame, Image, ObjectId
 
@@ -26,26 +26,26 @@ UNCERTAIN_RESTS = 12  # frames: in lasting doubt SeC's encoder is asked as often
 
 
 @dataclass(frozen=True, slots=True)
-class Impression:
+class AppearanceModel:
     """How an object looked on the last frames on which it was segmented well."""
 
     areas: tuple[float, ...] = ()  # shares of the picture, newest last
-    colours: Colours | None = None
+    colors: Colors | None = None
 
-    def with_another(self, area: float, colours: Colours | None) -> "Impression":
+    def with_another(self, area: float, colors: Colors | None) -> "AppearanceModel":
         """With one frame more."""
-        if colours is None or self.colours is None:
-            mixed = self.colours if colours is None else colours
+        if colors is None or self.colors is None:
+            mixed = self.colors if colors is None else colors
         else:
-            mixed = (1 - PACE) * self.colours + PACE * colours
-        return Impression((*self.areas, area)[-AREAS:], mixed)
+            mixed = (1 - PACE) * self.colors + PACE * colors
+        return AppearanceModel((*self.areas, area)[-AREAS:], mixed)
 
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
     """After a frame on which an object was badly seen, or suddenly not what it had been; about it.
 
-    It speaks on every frame while that lasts: put it into `Refractory`. The first threshold is that
+    It speaks on every frame while that lasts: put it into `Cooldown`. The first threshold is that
     of `LowQuality`; of the frames of synthetic shots 2 % are beyond either of the others with the
     true masks, and of first frames after a cut nine tenths (`benchmarks/calibrate_doubt.py`).
 
@@ -63,37 +63,39 @@ class Uncertain:
         if not self.area_times > 1:
             raise ValueError(f"area_times must be more than 1, got {self.area_times}")
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         return (small_hsv(frame.rgb),)
 
-    def judge(self, glance: Glance) -> Verdict:
-        known: Mapping[ObjectId, Impression] = glance.notes[0] if glance.notes else {}
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        known: Mapping[ObjectId, AppearanceModel] = context.state[0] if context.state else {}
         after, doubted = {}, set()
-        for object_id, seen in glance.seen.items():
-            before = known.get(object_id, Impression())
-            doubtful, after[object_id] = self._of(seen, before, glance.before[0])
+        for object_id, seen in context.seen.items():
+            before = known.get(object_id, AppearanceModel())
+            doubtful, after[object_id] = self._of(seen, before, context.before[0])
             if doubtful:
                 doubted.add(object_id)
-        return Verdict(bool(doubted), notes=(after,), whom=frozenset(doubted))
+        return TriggerDecision(bool(doubted), state=(after,), object_ids=frozenset(doubted))
 
-    def _of(self, seen: Seen, known: Impression, hsv: Image) -> tuple[bool, Impression]:
+    def _of(
+        self, seen: ObjectState, known: AppearanceModel, hsv: Image
+    ) -> tuple[bool, AppearanceModel]:
         """Is there doubt about this object, and how will it be remembered?"""
-        if least_score(seen) < self.below:
+        if min_confidence(seen) < self.below:
             return True, known
         mask = (seen.logits > 0).cpu().numpy()
-        area, colours = float(mask.mean()), object_colours(hsv, mask)
-        sudden = self._is_other_size(area, known) or self._is_other_colour(colours, known)
+        area, colors = float(mask.mean()), object_colors(hsv, mask)
+        sudden = self._is_other_size(area, known) or self._is_other_colour(colors, known)
         # What lasts is believed in the end, or a zoom would be in doubt for ever.
-        return sudden, known.with_another(area, colours)
+        return sudden, known.with_another(area, colors)
 
-    def _is_other_size(self, area: float, known: Impression) -> bool:
+    def _is_other_size(self, area: float, known: AppearanceModel) -> bool:
         usual = median(known.areas) if known.areas else area
         return area * self.area_times < usual or area > usual * self.area_times
 
-    def _is_other_colour(self, colours: Colours | None, known: Impression) -> bool:
-        if colours is None or known.colours is None:
+    def _is_other_colour(self, colors: Colors | None, known: AppearanceModel) -> bool:
+        if colors is None or known.colors is None:
             return False
-        return colour_distance(colours, known.colours) > self.colours_above
+        return color_distance(colors, known.colors) > self.colours_above
 
 
 def uncertain() -> Trigger:
@@ -101,4 +103,4 @@ def uncertain() -> Trigger:
 
     That is 7.7 %; the published trigger asks on 7.4 % of the frames of SeCVOS.
     """
-    return Refractory(Uncertain(), UNCERTAIN_RESTS)
+    return Cooldown(Uncertain(), UNCERTAIN_RESTS)
