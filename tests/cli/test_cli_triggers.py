@@ -68,7 +68,7 @@ def test_a_cut_list_says_where_to_ask_and_the_result_says_so(film: Path) -> None
     found = result()
     assert found["concept_asked"] == [4, 15]
     trigger = found["recipe"]["trigger"]
-    assert (trigger["type"], trigger["frames"]) == ("Refractory", 3)
+    assert (trigger["type"], trigger["frames"]) == ("Cooldown", 3)
     assert trigger["trigger"] == {"type": "AtFrames", "frames": [4, 6, 15]}
 
 

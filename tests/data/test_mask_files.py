@@ -86,7 +86,7 @@ def _inflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("_inflate")
-@pytest.mark.parametrize("colour", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("color", [0, 3], ids=["grey", "palette"])
 @pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (0, 1, 2, 4), (0, 1, 2, 3, 4)])
 def test_row_filters_make_no_difference(
     tmp_path: Path, filters: tuple[int, ...], color: int

@@ -148,7 +148,7 @@ def test_things_that_turn_are_drawn_only_where_they_are_asked_for(assets):
 def test_a_share_of_solid_things_is_no_share_of_occluders(assets, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        clip_module, "Stage", lambda **given: seen.append(given) or ShotLayout(**given)
+        clip_module, "ShotLayout", lambda **given: seen.append(given) or ShotLayout(**given)
     )
     render_clip(assets, ClipSpec(2, 96, 128, solid=0.9, occluders=0.2, composite=0.4), 3)
     assert (seen[0]["solid"], seen[0]["occluders"], seen[0]["composite"]) == (0.9, 0.2, 0.4)

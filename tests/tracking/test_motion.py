@@ -248,7 +248,7 @@ def test_a_stream_is_followed_in_bounded_memory():
         ({"slots": 0}, "slots and pointers are at least 1"),
         ({"motion_weight": 1.1}, r"motion_weight is a score in \[0, 1\], got 1.1"),
         ({"min_iou": -0.1}, "min_iou is a score"),
-        ({"steady_after": 0}, "steady_after is at least 1 frame, got 0"),
+        ({"stable_frames_threshold": 0}, "stable_frames_threshold is at least 1 frame, got 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

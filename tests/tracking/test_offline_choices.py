@@ -137,5 +137,5 @@ def test_an_impossible_offline_mode_cannot_be_built():
         Offline(keyframes=0)
     with pytest.raises(ValueError, match=r"min_presence is a score in \[0, 1\], got 2"):
         Offline(min_presence=2)
-    with pytest.raises(ValueError, match=r"leads_back is a score in \[0, 1\], got -1"):
+    with pytest.raises(ValueError, match=r"min_backtrack_iou is a score in \[0, 1\], got -1"):
         Offline(min_backtrack_iou=-1)

@@ -161,7 +161,7 @@ def test_a_stored_session_doubts_as_the_one_that_went_on() -> None:
     following.prompt(frames[0], {ONE: Blob(RED).mask(0), TWO: late.mask(0)})
     play(following, frames[1:6])
     resumed = load_session(dump_session(following, tracker), tracker)
-    assert resumed.state[0][TWO].areas == following.state[0][TWO].areas
+    assert resumed.trigger_state[0][TWO].areas == following.trigger_state[0][TWO].areas
     queried = [[r.concept_queried for r in s.track(frames[6:])] for s in (following, resumed)]
     assert queried[0] == queried[1] == [False, False, False, True, False, False]
 

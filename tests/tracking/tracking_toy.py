@@ -166,7 +166,7 @@ class Nothing(list[Any]):
 
 
 def forgetful() -> ColourSegmenter:
-    """One that keeps nothing of what it was asked."""
+    """One that keeps nothing of what it was queried."""
     return ColourSegmenter(Nothing(), Nothing(), Nothing())
 
 
@@ -208,14 +208,14 @@ class RotatingConcept:
     """
 
     unknown: tuple[tuple[int, int, int], ...] = ()
-    asked: list[tuple[int, list[list[int]]]] = field(default_factory=list)
+    queried: list[tuple[int, list[list[int]]]] = field(default_factory=list)
     at_cuts: list[int] = field(default_factory=list)  # of the queries those that begin a shot
 
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
     ) -> list[Tensor | None]:
         shown = [[k.frame.index for k in request.keyframes] for request in requests]
-        self.asked.append((query.index, shown))
+        self.queried.append((query.index, shown))
         self.at_cuts += [query.index for request in requests if request.cut]
         return [self._concept(request) for request in requests]
 

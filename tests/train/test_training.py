@@ -226,7 +226,7 @@ def knowing(model) -> CompactSegmenter:
     return model
 
 
-@pytest.mark.parametrize("lesson", [RecognitionTask(), ConceptTask()])
+@pytest.mark.parametrize("task", [RecognitionTask(), ConceptTask()])
 def test_lessons_of_concepts_teach_the_concept_path_alone(assets, sampler, knowing, task):
     for parameter in knowing.network.parameters():
         parameter.requires_grad_(False)
@@ -257,7 +257,7 @@ def test_half_of_the_questions_are_of_frames_without_the_object_where_there_are_
 def test_an_exported_model_is_trained_on_over_its_own_trunk(model, tmp_path, monkeypatch):
     where = tmp_path / "whole.safetensors"
     save_compact(model, where, {})
-    monkeypatch.setattr(stages, "imagenet_trunk", lambda: pytest.fail("no package is needed"))
+    monkeypatch.setattr(stages, "imagenet_backbone", lambda: pytest.fail("no package is needed"))
     begun = stages.begun(stages.edited(4), tmp_path / "no-assets.npz", where)
     assert begun.short_side == 384
     assert begun.concept is None
@@ -296,7 +296,7 @@ def test_what_a_lesson_freezes_stays_as_it_was(assets, sampler, knowing, tmp_pat
     assert not [k for k in changed if k.removeprefix("concept.").startswith(ConceptTask.frozen)]
 
 
-@pytest.mark.parametrize("lesson", [MemoryLesson(), PresenceLesson()])
+@pytest.mark.parametrize("task", [MemoryLesson(), PresenceLesson()])
 def test_of_the_network_a_lesson_changes_what_it_teaches_alone(
     assets, sampler, model, tmp_path, monkeypatch, task
 ):
@@ -330,7 +330,7 @@ def test_runs_are_averaged_part_by_part_each_with_what_it_would_be_used_with(tmp
 
 
 def test_a_network_is_exported_with_the_concept_path_of_another_run(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "imagenet_trunk", lambda: model.trunk)
+    monkeypatch.setattr(export, "imagenet_backbone", lambda: model.trunk)
     torch.manual_seed(0)
     network, path = model.network.state_dict(), ConceptPath(model.widths).state_dict()
     torch.save({"network": network, "step": 10, "steps": [4, 10]}, tmp_path / "network.pt")

@@ -37,7 +37,7 @@ from segment_concept.video.image_folder import ImageFolder
 
 LENGTH, CUT = 24, 10
 SAVE = frozenset({OutputFormat.OVERLAY, OutputFormat.EXPLAIN})
-HSV_RECIPE = {"recipe": {"name": "toy", "trigger": {"type": "HsvShift", "above": 0.4}}}
+HSV_RECIPE = {"recipe": {"name": "toy", "trigger": {"type": "HistogramShift", "above": 0.4}}}
 RED_ONE, GREEN_ONE = TimedPrompt(1, Mask(truth(0))), TimedPrompt(2, Box(70, 44, 86, 60), 5)
 
 

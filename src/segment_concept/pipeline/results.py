@@ -133,7 +133,7 @@ def _scores(record: FrameRecord) -> dict[str, Any]:
         "frame": record.frame,
         "name": record.name,
         "seconds": _rounded(record.seconds),
-        "used_concept": record.concept_queried,
+        "concept_queried": record.concept_queried,
         "scene_change": _rounded(record.scene_change),
         "cut": record.cut,
         "objects": {

@@ -32,7 +32,7 @@ class Offline:
             was shown included (SeC's `mllm_memory_size`, 7 as published).
         min_presence: score that the object is visible, above which a frame may become one.
         min_quality: the same for the predicted IoU of its mask.
-        leads_back: a keyframe must lead back to what was shown: the object, shown by it alone, is
+        min_backtrack_iou: a keyframe must lead back to what was shown: the object, shown by it alone, is
             looked for on the frame on which it was shown first, and found there with this IoU.
     """
 
@@ -44,7 +44,7 @@ class Offline:
     def __post_init__(self) -> None:
         if self.keyframes < 1:
             raise ValueError(f"there is at least 1 keyframe, got {self.keyframes}")
-        for name in ("min_presence", "min_quality", "leads_back"):
+        for name in ("min_presence", "min_quality", "min_backtrack_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a score in [0, 1], got {getattr(self, name)}")
 

@@ -39,8 +39,8 @@ class MotionMemory:
     Args:
         slots, pointers, video_length: as in `RecentMemory`.
         motion_weight: of the forecast against the predicted IoU, score (`kf_score_weight`).
-        steady_after: frames (`stable_frames_threshold`).
-        trusted_from: predicted IoU of a mask that is fed to the filter (`stable_ious_threshold`).
+        stable_frames_threshold: frames (`stable_frames_threshold`).
+        stable_iou_threshold: predicted IoU of a mask that is fed to the filter (`stable_ious_threshold`).
         min_iou: predicted IoU above which a frame is recalled (`memory_bank_iou_threshold`).
         min_motion_iou: overlap with the forecast above which a frame is recalled.
         visible_above: presence logit above which a mask is not emptied (`min_obj_score_logits`).
@@ -63,7 +63,7 @@ class MotionMemory:
                 raise ValueError(f"{name} is a score in [0, 1], got {value}")
         if self.stable_frames_threshold < 1:
             raise ValueError(
-                f"steady_after is at least 1 frame, got {self.stable_frames_threshold}"
+                f"stable_frames_threshold is at least 1 frame, got {self.stable_frames_threshold}"
             )
 
     def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
