@@ -59,7 +59,7 @@ def changes(
             usual = median(known.areas)
             yield "area", t in cuts, max(area / usual, usual / area)
         if known.colors is not None and colors is not None:
-            yield "colours", t in cuts, color_distance(colors, known.colors)
+            yield "colors", t in cuts, color_distance(colors, known.colors)
         known = (AppearanceModel() if t in cuts else known).with_another(area, colors)
 
 

@@ -50,7 +50,7 @@ def test_a_mask_survives_the_way_to_the_network_and_back(resize):
     assert overlap == 1 if fit.inner == fit.video else overlap > 0.85
 
 
-def test_a_resized_picture_keeps_its_colours_in_range():
+def test_a_resized_picture_keeps_its_colors_in_range():
     rgb = torch.randint(0, 256, (40, 60, 3), dtype=torch.uint8)
     picture = FrameTransform.of((40, 60), ScaleTo(25)).picture(rgb)
     assert picture.shape == (1, 3, 25, 37)

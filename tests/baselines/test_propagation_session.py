@@ -170,7 +170,7 @@ def test_frames_of_any_size_are_tracked_even_with_fewer_tokens_than_top_k(tracke
         assert result.logits.isfinite().all()
 
 
-def test_a_grey_stretch_of_a_hundred_frames_leaves_tracking_alive(tracker):
+def test_a_gray_stretch_of_a_hundred_frames_leaves_tracking_alive(tracker):
     frames = video(3)
     session = tracker.session()
     session.prompt(frames[0], {FIRST: red(frames[0])})

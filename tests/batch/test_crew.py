@@ -111,7 +111,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import crew_toys;"
         "from segment_concept.batch.process_pool import ProcessPool;"
-        "crew = ProcessPool(crew_toys.Sleeping(Path(sys.argv[1])), 1); crew.give(0, 60); crew.wait()"
+        "crew = ProcessPool(crew_toys.Sleeping(Path(sys.argv[1])), 1);"
+        "crew.give(0, 60); crew.wait()"
     )
     script = tmp_path / "parent.py"
     script.write_text(f"if __name__ == '__main__':\n    {code}\n")

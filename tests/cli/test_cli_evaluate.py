@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from segment_concept.cli.score import register
+from segment_concept.cli import dataset, score
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "evaluation"
 
@@ -17,7 +17,8 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "evaluation"
 @pytest.fixture
 def app() -> typer.Typer:
     made = typer.Typer()
-    register(made)
+    score.register(made)
+    dataset.register(made)
     return made
 
 

@@ -1,4 +1,4 @@
-"""`track --offline`, as a user types it; once with the bundled model, else with one of colours."""
+"""`track --offline`, as a user types it; once with the bundled model, else with one of colors."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from segment_concept.video.open import open_video
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 
-from video_toys import ColourTracker, Film, write_film
+from video_toys import ColorTracker, Film, write_film
 
 DEMO = files("segment_concept") / "assets/demo/demo.mp4"
 RED = "4,12,20,28"
@@ -33,9 +33,9 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_film(tmp_path / "film.mp4", Film(frames=12))
 
 
-def loaded(recipe: Any, **how: Any) -> ColourTracker:
+def loaded(recipe: Any, **how: Any) -> ColorTracker:
     assert recipe.offline is None
-    return ColourTracker()
+    return ColorTracker()
 
 
 def run(*words: object) -> tuple[int, str]:

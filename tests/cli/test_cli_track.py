@@ -1,6 +1,6 @@
 """`track`, `demo`, `recipes`, `doctor` and the command line as a whole, as a user types them.
 
-The tracker is one that follows a colour, so that no weights are needed.
+The tracker is one that follows a color, so that no weights are needed.
 """
 
 import json
@@ -30,7 +30,7 @@ from segment_concept.video.timecode import Seconds
 VIDEO_TESTS = Path(__file__).parents[1] / "video"
 sys.path.insert(0, str(VIDEO_TESTS))
 
-from video_toys import ColourTracker, Film, presentation_times, truth, write_film  # noqa: E402
+from video_toys import ColorTracker, Film, presentation_times, truth, write_film  # noqa: E402
 
 SOURCE = Path(segment_concept.__file__).parents[1]
 RED, GREEN = "4,12,20,28", "70,44,86,60"
@@ -42,8 +42,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _colour_tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(build, "load", lambda recipe, **how: ColourTracker())
+def _color_tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "load", lambda recipe, **how: ColorTracker())
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
     monkeypatch.chdir(tmp_path)
 
@@ -249,14 +249,14 @@ def test_options_are_understood_with_an_equals_sign(film: Path, tmp_path: Path) 
 SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from video_toys import ColourSession, ColourTracker
-from segment_concept.checkpoints import build
-step = ColourSession.step
+from video_toys import ColorSession, ColorTracker
+from segment_concept.checkpoints import load as build
+step = ColorSession.step
 def slow(self, frame):
     time.sleep(0.05)
     return step(self, frame)
-ColourSession.step = slow
-build.load = lambda recipe, **how: ColourTracker()
+ColorSession.step = slow
+build.load = lambda recipe, **how: ColorTracker()
 build.weights_hash = lambda recipe: "0" * 64
 from segment_concept.cli import main
 main()
@@ -391,9 +391,9 @@ def test_other_weights_and_a_device_for_the_language_model_are_handed_on(
 ) -> None:
     asked: list[Any] = []
 
-    def load(recipe: Any, **how: Any) -> ColourTracker:
+    def load(recipe: Any, **how: Any) -> ColorTracker:
         asked.append((recipe.weights, how["language_device"]))
-        return ColourTracker()
+        return ColorTracker()
 
     monkeypatch.setattr(build, "load", load)
     words = ["--box", RED, "--recipe", "sec_4b", "--weights", "mine", "--language-device", "cpu"]

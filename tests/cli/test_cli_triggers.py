@@ -1,4 +1,4 @@
-"""`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a colour."""
+"""`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a color."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ from segment_concept.tracking.session import Tracker
 
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("video", "tracking")]
 
-from tracking_toy import ColourSegmenter, RotatingConcept  # noqa: E402
-from video_toys import ColourTracker, Film, picture, write_film  # noqa: E402
+from tracking_toy import ColorSegmenter, RotatingConcept  # noqa: E402
+from video_toys import ColorTracker, Film, picture, write_film  # noqa: E402
 
 BOX = "4,12,20,28"
 CUT = 9
@@ -37,7 +37,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     concept = RotatingConcept(unknown=((0.0, 0.0, 0.0),))
     monkeypatch.setattr(concept, "encode", lambda requests, query, features: [None] * len(requests))
-    tracker = Tracker(ColourSegmenter(), concept=concept)
+    tracker = Tracker(ColorSegmenter(), concept=concept)
     monkeypatch.setattr(build, "load", lambda recipe, **how: tracker)
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
     monkeypatch.chdir(tmp_path)
@@ -105,7 +105,7 @@ def test_bad_words_are_answered_in_a_sentence(film: Path, words: tuple[str, ...]
 def test_a_recipe_without_a_concept_encoder_is_refused(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for tracker in (ColourTracker(), Tracker(ColourSegmenter())):
+    for tracker in (ColorTracker(), Tracker(ColorSegmenter())):
         monkeypatch.setattr(build, "load", lambda recipe, tracker=tracker, **how: tracker)
         code, output = run(film, "--trigger", "fast", "-r", "sam2_compact", "--overwrite")
         assert code == 2

@@ -1,4 +1,4 @@
-"""A small annotated dataset: a square in a colour of its own slides over grey."""
+"""A small annotated dataset: a square in a color of its own slides over gray."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from segment_concept.datasets.types import Dataset, Source
 
 SIZE = (48, 80)  # (H, W)
 RED, GREEN, BLUE, PINK = (220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 60, 60)
-COLOURS = {"red-car": RED, "pink-car": PINK, "green-dog": GREEN, "blue-dog": BLUE}
+COLORS = {"red-car": RED, "pink-car": PINK, "green-dog": GREEN, "blue-dog": BLUE}
 
 
 def square(index: int, top: int = 16) -> NDArray[np.bool_]:
@@ -32,7 +32,7 @@ def save_sequence(
     frames: int = 30,
     hidden: range = range(0),
 ) -> None:
-    """Squares of (colour, top); ids from 1. On the `hidden` frames there is none."""
+    """Squares of (color, top); ids from 1. On the `hidden` frames there is none."""
     folder = root / "JPEGImages" / name
     folder.mkdir(parents=True)
     for i in range(frames):
@@ -47,7 +47,7 @@ def save_sequence(
 
 
 def four_sequences(root: Path, frames: int = 30) -> Dataset:
-    for name, color in COLOURS.items():
+    for name, color in COLORS.items():
         save_sequence(root, name, [(color, 16)], frames)
     return opened(root)
 
@@ -63,6 +63,6 @@ def picture_and_labels(
     return rgb, np.asarray(Image.open(out / f"Annotations/{clip}/{index:05d}.png"))
 
 
-def is_coloured(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W): everything that is not grey, whatever a camera made of the colours."""
+def is_colored(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W): everything that is not gray, whatever a camera made of the colors."""
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[..., 1] > 110, np.bool_)

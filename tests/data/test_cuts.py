@@ -13,7 +13,7 @@ from cuts_toys import (
     GREEN,
     RED,
     four_sequences,
-    is_coloured,
+    is_colored,
     opened,
     picture_and_labels,
     save_sequence,
@@ -110,7 +110,7 @@ def test_the_truth_is_where_the_target_is_after_every_camera(made: Path) -> None
                 continue
             reframed += shot["view"]["gamma"] != 1
             rgb, labels = picture_and_labels(made, name, shot["start"])
-            seen, true = is_coloured(rgb), labels == 1
+            seen, true = is_colored(rgb), labels == 1
             assert (seen & true).sum() / (seen | true).sum() > 0.85, (name, shot)
     assert reframed == 4 * (1 + 2)  # the second of single, two of multi
 
@@ -124,7 +124,7 @@ def test_interludes_show_others_and_the_truth_is_empty_in_them(made: Path) -> No
             for index in range(shot["start"], shot["end"]):
                 rgb, labels = picture_and_labels(made, name, index)
                 assert not labels.any()
-                assert is_coloured(rgb).any()
+                assert is_colored(rgb).any()
 
 
 def test_a_clip_begins_with_its_target(made: Path) -> None:
@@ -191,7 +191,7 @@ def test_look_alikes_are_of_the_same_category_where_a_file_says_it(
     assert not likeness.lookalikes(seeded_rng(1), footage["pink-car"], others)
 
 
-def test_look_alikes_by_appearance_have_the_nearest_colours(tmp_path: Path) -> None:
+def test_look_alikes_by_appearance_have_the_nearest_colors(tmp_path: Path) -> None:
     for name, color in {"a": RED, "b": GREEN, "c": (200, 60, 50), "d": BLUE}.items():
         save_sequence(tmp_path, name, [(color, 16)], frames=3)
     footage = {f.name: f for f in sequences_of(opened(tmp_path))}
@@ -259,7 +259,7 @@ def test_clips_are_made_of_movies_too(tmp_path: Path) -> None:
     assert clip["objects"] == {"1": "manual_0"}
     for shot in clip["shots"]:
         rgb, labels = picture_and_labels(tmp_path / "out", "sav_1-single", shot["end"] - 1)
-        seen, true = is_coloured(rgb), labels == 1
+        seen, true = is_colored(rgb), labels == 1
         assert (seen & true).sum() / (seen | true).sum() > 0.8
 
 

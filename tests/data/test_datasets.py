@@ -191,7 +191,7 @@ def _resize_mask(root: Path) -> None:
     build.save_mask(root / "Annotations/480p/dogs/00002.png", np.zeros((6, 8), np.uint8))
 
 
-def _colour_mask(root: Path) -> None:
+def _color_mask(root: Path) -> None:
     Image.new("RGB", (16, 12)).save(root / "Annotations/480p/dogs/00002.png")
 
 
@@ -214,7 +214,7 @@ def _resize_picture(root: Path) -> None:
         (_remove_picture, "video dogs, frame 00002: 1 masks have no picture: 00002"),
         (_remove_picture, "picture numbers are left out: 00002"),
         (_resize_mask, r"dogs/00002.png is 8x6 where 16x12 is expected"),
-        (_colour_mask, "it is a RGB picture"),
+        (_color_mask, "it is a RGB picture"),
         (_break_picture, "1 pictures cannot be read: 00002.jpg"),
         (_resize_picture, "1 pictures are of another size: 00003.jpg"),
         (_empty_video, "holds no mask"),

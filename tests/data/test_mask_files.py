@@ -46,11 +46,11 @@ def test_a_palette_file_gives_its_indices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_a_palette_of_few_colours_gives_its_indices(tmp_path: Path, bits: int) -> None:
+def test_a_palette_of_few_colors_gives_its_indices(tmp_path: Path, bits: int) -> None:
     assert (read_labels(write_palette(tmp_path / "m.png", IDS, bits=bits)) == IDS).all()
 
 
-def test_a_grey_file_gives_its_values(tmp_path: Path) -> None:
+def test_a_gray_file_gives_its_values(tmp_path: Path) -> None:
     Image.fromarray(IDS, "L").save(tmp_path / "m.png")
     assert (read_labels(tmp_path / "m.png") == IDS).all()
 
@@ -86,7 +86,7 @@ def _inflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("_inflate")
-@pytest.mark.parametrize("color", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("color", [0, 3], ids=["gray", "palette"])
 @pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (0, 1, 2, 4), (0, 1, 2, 3, 4)])
 def test_row_filters_make_no_difference(
     tmp_path: Path, filters: tuple[int, ...], color: int
@@ -115,9 +115,9 @@ def test_the_layer_of_one_object_is_1_wherever_the_file_is_not_0(tmp_path: Path)
     assert (PngLayer(tmp_path, "000").read("00000") == (IDS > 0)).all()
 
 
-def test_a_colour_picture_is_refused_with_a_remedy(tmp_path: Path) -> None:
+def test_a_color_picture_is_refused_with_a_remedy(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "m.png")
-    with pytest.raises(InputError, match=r"m\.png .*RGB.*write palette or grey"):
+    with pytest.raises(InputError, match=r"m\.png .*RGB.*write palette or gray"):
         read_labels(tmp_path / "m.png")
 
 

@@ -89,7 +89,7 @@ def test_views_lie_in_one_box_and_change_as_the_thing_turns(tmp_path):
     assert not np.array_equal(views[0], views[1])
 
 
-def test_a_thing_without_a_texture_has_its_own_colour(tmp_path):
+def test_a_thing_without_a_texture_has_its_own_color(tmp_path):
     path = tmp_path / "plain.g3d"
     path.write_bytes(_model(texture=""))
     views = draw_views(path, (255, 0, 0), np.random.default_rng(3))
@@ -99,14 +99,14 @@ def test_a_thing_without_a_texture_has_its_own_colour(tmp_path):
 
 
 def test_what_is_inside_a_closed_thing_is_hidden_by_it(tmp_path):
-    def coloured(scale: float, color: tuple[float, float, float]) -> bytes:
+    def colored(scale: float, color: tuple[float, float, float]) -> bytes:
         mesh = bytearray(_model(frames=1, texture="")[7:])
         struct.pack_into("<3f", mesh, 64 + 12, *color)
         points = 64 + 12 + 4 * 8 + 8
         mesh[points : points + BOX.nbytes] = (scale * BOX).tobytes()
         return bytes(mesh)
 
-    big, small = coloured(1.0, (0, 1, 0)), coloured(0.5, (1, 0, 0))
+    big, small = colored(1.0, (0, 1, 0)), colored(0.5, (1, 0, 0))
     for parts in ((big, small), (small, big)):
         path = tmp_path / "nested.g3d"
         path.write_bytes(struct.pack("<4sHB", b"G3D\x04", 2, 0) + b"".join(parts))

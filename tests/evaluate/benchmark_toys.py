@@ -1,6 +1,6 @@
 """A tracker one can check by hand, without any network, and a tiny dataset for it.
 
-An object is whatever has the mean colour of its mask. Nothing here loads torch, so that a worker
+An object is whatever has the mean color of its mask. Nothing here loads torch, so that a worker
 starts at once.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIZE = (24, 32)  # (H, W)
-COLOURS = ((0, 0, 0), (220, 30, 30), (30, 220, 30), (40, 60, 230))
+COLORS = ((0, 0, 0), (220, 30, 30), (30, 220, 30), (40, 60, 230))
 NEAR = 60  # summed difference of R, G, B up to which a pixel is the object's
 
 
@@ -53,8 +53,8 @@ class Result:
 
 
 @dataclass
-class ColourSession:
-    """Finds each object by its colour."""
+class ColorSession:
+    """Finds each object by its color."""
 
     seconds_a_frame: float = 0.0
     colors: dict[int, NDArray[np.float64]] = field(default_factory=dict)
@@ -74,29 +74,29 @@ class ColourSession:
 
 
 @dataclass(frozen=True)
-class ColourTracker:
+class ColorTracker:
     """Implements `VideoTracker`."""
 
     seconds_a_frame: float = 0.0
 
-    def session(self) -> ColourSession:
-        return ColourSession(self.seconds_a_frame)
+    def session(self) -> ColorSession:
+        return ColorSession(self.seconds_a_frame)
 
 
-def color() -> ColourTracker:
-    return ColourTracker()
+def color() -> ColorTracker:
+    return ColorTracker()
 
 
-def slow_colour() -> ColourTracker:
+def slow_color() -> ColorTracker:
     """Slow enough to be killed in the middle of a video."""
-    return ColourTracker(0.02)
+    return ColorTracker(0.02)
 
 
-class LosingFirst(ColourTracker):
+class LosingFirst(ColorTracker):
     """Never finds object 1: a second tracker to compare with."""
 
     def session(self) -> Any:
-        class Session(ColourSession):
+        class Session(ColorSession):
             def _look(self, frame: Any, ids: tuple[int, ...]) -> Result:
                 found = super()._look(frame, ids)
                 values = found.logits.values.copy()
@@ -110,11 +110,11 @@ def losing_first() -> LosingFirst:
     return LosingFirst()
 
 
-class Deadly(ColourTracker):
+class Deadly(ColorTracker):
     """Kills its process on the first try of every video whose second frame is darkened."""
 
     def session(self) -> Any:
-        class Session(ColourSession):
+        class Session(ColorSession):
             def step(self, frame: Any) -> Result:
                 _die_once(frame.rgb)
                 return super().step(frame)
@@ -155,7 +155,7 @@ def labels(frame: int, ids: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def picture(frame: int, clip: Clip) -> NDArray[np.uint8]:
-    rgb = np.array(COLOURS, np.uint8)[labels(frame, clip.ids[frame])]
+    rgb = np.array(COLORS, np.uint8)[labels(frame, clip.ids[frame])]
     if clip.deadly and frame == 1:
         rgb[0, 0] = 255
     return rgb

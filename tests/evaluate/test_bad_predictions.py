@@ -175,7 +175,7 @@ def test_a_mask_of_another_size_names_both_files(
 
 
 @ALL_LABEL_MAPS
-def test_a_colour_mask_is_refused(protocol: ProtocolName, truth: Path, predictions: Path) -> None:
+def test_a_color_mask_is_refused(protocol: ProtocolName, truth: Path, predictions: Path) -> None:
     Image.new("RGB", (60, 40)).save(predictions / "bear/00002.png")
     message = refusal(protocol, truth, predictions)
     assert "bear/00002.png cannot be read as a mask: it is a RGB picture" in message

@@ -43,7 +43,7 @@ def objects_apart(root: Path) -> Dataset:
     return open_dataset(Benchmark.SA_V, Source(root))
 
 
-class Watched(toys.ColourTracker):
+class Watched(toys.ColorTracker):
     """Remembers what its sessions were asked."""
 
     calls: list[tuple[int, str, tuple[int, ...]]] = []  # noqa: RUF012 (a toy)
@@ -52,7 +52,7 @@ class Watched(toys.ColourTracker):
         number = len({session for session, _, _ in self.calls})
         calls = self.calls
 
-        class Session(toys.ColourSession):
+        class Session(toys.ColorSession):
             def prompt(self, frame: Any, prompts: Any) -> toys.Result:
                 calls.append((number, f"prompt {frame.index}", tuple(prompts)))
                 return super().prompt(frame, prompts)

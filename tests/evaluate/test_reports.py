@@ -252,7 +252,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunError, match="the disk is full: make room"):
-        run.note(VideoRecord("a", None, "why"))
+        run.write_record(VideoRecord("a", None, "why"))
     assert not list((run.path / "videos").iterdir())
     with pytest.raises(OSError, match="No space left"):
         write_json(tmp_path / "x.json", {})

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, video
+from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColorSegmenter, video
 
 from segment_concept.tracking.best_path import track_in_hindsight
 from segment_concept.tracking.memory import MemoryBank, PlaybackPosition, Recall, Track
@@ -40,7 +40,7 @@ class Script:
 
 
 def begin(policy: MemoryPolicy, *blobs: Blob, non_overlapping: bool = False) -> Session:
-    session = Tracker(ColourSegmenter(), policy, non_overlapping=non_overlapping).session()
+    session = Tracker(ColorSegmenter(), policy, non_overlapping=non_overlapping).session()
     prompts = {[ONE, TWO][n]: blob.mask(0) for n, blob in enumerate(blobs)}
     session.prompt(video(*blobs)[0], prompts)
     return session

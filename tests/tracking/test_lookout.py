@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from tracking_toy import ONE, RED, Blob, ColourSegmenter, video
+from tracking_toy import ONE, RED, Blob, ColorSegmenter, video
 
 from segment_concept import Tracker
 from segment_concept.tracking.prefetch import PrefetchingSegmenter
 
 
 @pytest.fixture
-def segmenter() -> ColourSegmenter:
-    return ColourSegmenter()
+def segmenter() -> ColorSegmenter:
+    return ColorSegmenter()
 
 
 def test_results_are_those_without_a_lookout(segmenter):

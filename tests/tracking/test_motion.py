@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from memory_cases import bad, bank, maps, pointers, remembered
-from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
+from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColorSegmenter, flat, video
 
 from segment_concept.tracking.memory import Memory, Motion, PlaybackPosition, Track
 from segment_concept.tracking.policies.base import Candidate
@@ -166,7 +166,7 @@ RUNNER, OTHER = Blob(RED, speed=1), Blob(BLUE, top=8, left=14, speed=-1)
 
 
 def begin(*blobs: Blob, at: int = 0) -> Session:
-    session = Tracker(ColourSegmenter(), MotionMemory()).session()
+    session = Tracker(ColorSegmenter(), MotionMemory()).session()
     frame = video(*blobs)[at]
     session.prompt(frame, {[ONE, TWO][n]: blob.mask(at) for n, blob in enumerate(blobs)})
     return session

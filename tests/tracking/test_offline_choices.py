@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tracking_toy import ColourSegmenter, RotatingConcept
+from tracking_toy import ColorSegmenter, RotatingConcept
 
 from segment_concept.ops.color import appearance, appearance_distance
 from segment_concept.tracking.offline import (
@@ -17,16 +17,16 @@ from segment_concept.tracking.offline import (
 from segment_concept.tracking.session import Tracker
 from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Every, Never
 
-COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
+COLORS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 
 
 def looks(*names: str) -> NDArray[np.float32]:
-    """Of an object that has these colours in equal shares, on grey."""
+    """Of an object that has these colors in equal shares, on gray."""
     rgb = np.full((12, 12, 3), 90, np.uint8)
     mask = np.zeros((12, 12), np.bool_)
     mask[:6, :6] = True
     for n, name in enumerate(names):
-        rgb[n * 6 // len(names) : (n + 1) * 6 // len(names), :6] = COLOURS[name]
+        rgb[n * 6 // len(names) : (n + 1) * 6 // len(names), :6] = COLORS[name]
     return appearance(rgb, mask)
 
 
@@ -40,11 +40,11 @@ def chosen(
     return [v.frame_index for v in choose_keyframes(candidates, shown, at_most, lambda v: True)]
 
 
-def test_what_looks_alike_is_no_distance_apart_and_what_shares_no_colour_is_far():
+def test_what_looks_alike_is_no_distance_apart_and_what_shares_no_color_is_far():
     assert appearance_distance(looks("red"), looks("red")) == pytest.approx(0, abs=1e-3)
     half, other = looks("red", "green"), looks("green")
     assert 0 < appearance_distance(looks("red"), half) < appearance_distance(looks("red"), other)
-    assert appearance_distance(looks("red"), other) < 1  # they stand on the same grey
+    assert appearance_distance(looks("red"), other) < 1  # they stand on the same gray
 
 
 def test_the_keyframe_chosen_first_looks_least_like_what_was_shown():
@@ -117,17 +117,17 @@ def test_a_shot_has_as_many_stretches_as_wanted_or_one_a_frame():
 
 
 def test_a_tracker_with_a_concept_asks_it_where_shots_are_entered_as_well():
-    tracker = Tracker(ColourSegmenter(), concept=RotatingConcept(), trigger=Every(5))
+    tracker = Tracker(ColorSegmenter(), concept=RotatingConcept(), trigger=Every(5))
     entered = with_queries_at(tracker, frozenset({4}))
     assert isinstance(entered, Tracker)
     assert entered.trigger == AnyOf((Every(5), AtFrames(frozenset({4}))))
-    silent = with_queries_at(Tracker(ColourSegmenter(), concept=RotatingConcept()), frozenset({4}))
+    silent = with_queries_at(Tracker(ColorSegmenter(), concept=RotatingConcept()), frozenset({4}))
     assert isinstance(silent, Tracker)
     assert silent.trigger == AtFrames(frozenset({4}))
 
 
 def test_a_tracker_without_a_concept_stays_as_it_is():
-    tracker = Tracker(ColourSegmenter())
+    tracker = Tracker(ColorSegmenter())
     assert with_fixed_keyframes(with_queries_at(tracker, frozenset({4}))) is tracker
     assert isinstance(tracker.trigger, Never)
 

@@ -11,7 +11,7 @@ from tracking_toy import (
     THREE,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     RotatingConcept,
     flat,
     on,
@@ -36,7 +36,7 @@ from segment_concept.types import Frame
 
 BALL = Blob(RED, top=0, left=1, speed=1)
 CUT = 6
-COLOURS, TOPS = (RED, GREEN, BLUE), (0, 4, 8)
+COLORS, TOPS = (RED, GREEN, BLUE), (0, 4, 8)
 
 
 def at(*frames: int) -> AtFrames:
@@ -45,14 +45,14 @@ def at(*frames: int) -> AtFrames:
 
 def session(trigger: Trigger, concept: RotatingConcept | None = None, **settings) -> Session:
     concept = concept or RotatingConcept()
-    return Tracker(ColourSegmenter(), trigger=trigger, concept=concept, **settings).session()
+    return Tracker(ColorSegmenter(), trigger=trigger, concept=concept, **settings).session()
 
 
 def cut_video() -> list[Frame]:
-    """Three squares; after the cut each has the colour that another one had before."""
+    """Three squares; after the cut each has the color that another one had before."""
     before, after = frozenset(range(CUT)), frozenset(range(CUT, 12))
-    here = [Blob(c, top, hidden=after) for c, top in zip(COLOURS, TOPS, strict=True)]
-    turned = [tuple(np.roll(c, -1).tolist()) for c in COLOURS]
+    here = [Blob(c, top, hidden=after) for c, top in zip(COLORS, TOPS, strict=True)]
+    turned = [tuple(np.roll(c, -1).tolist()) for c in COLORS]
     there = [Blob(c, top, left=9, hidden=before) for c, top in zip(turned, TOPS, strict=True)]
     return video(*here, *there)
 
@@ -94,9 +94,7 @@ def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own
     frames = cut_video()
     concept = RotatingConcept()
     following = session(at(CUT), concept)
-    shown = {
-        i: Blob(c, t).mask(0) for i, c, t in zip((THREE, ONE, TWO), COLOURS, TOPS, strict=True)
-    }
+    shown = {i: Blob(c, t).mask(0) for i, c, t in zip((THREE, ONE, TWO), COLORS, TOPS, strict=True)}
     following.prompt(frames[0], shown)
     results = play(following, frames[1:])
     assert concept.queried == [(CUT, [[0], [0], [0]])]
@@ -105,13 +103,13 @@ def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own
         assert np.array_equal(results[CUT].mask(object_id), after_cut(number))
 
 
-def test_without_a_concept_the_colours_of_before_are_followed():
+def test_without_a_concept_the_colors_of_before_are_followed():
     """What the test above would see if concepts did not reach the network."""
     frames = cut_video()
     following = session(Never())
     following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
     # Blue turns into red: it is the object of the third square that is red now.
-    turned = next(n for n, c in enumerate(COLOURS) if tuple(np.roll(c, -1)) == RED)
+    turned = next(n for n, c in enumerate(COLORS) if tuple(np.roll(c, -1)) == RED)
     assert np.array_equal(play(following, frames[1:])[CUT].mask(ONE), after_cut(turned))
 
 
@@ -344,10 +342,10 @@ def test_a_removed_object_is_asked_about_no_more_however_bad_it_was():
 @pytest.mark.parametrize("trigger", [published_hsv(), Every(5), AnyOf((Never(), at(3)))])
 def test_a_trigger_without_a_concept_encoder_is_refused(trigger):
     with pytest.raises(ValueError, match="can never be answered: no concept encoder was given"):
-        Tracker(ColourSegmenter(), trigger=trigger)
-    assert Tracker(ColourSegmenter(), trigger=Never()).concept is None
+        Tracker(ColorSegmenter(), trigger=trigger)
+    assert Tracker(ColorSegmenter(), trigger=Never()).concept is None
 
 
 def test_a_tracker_needs_room_for_a_keyframe():
     with pytest.raises(ValueError, match="at least 1 keyframe, got 0"):
-        Tracker(ColourSegmenter(), keyframes=0)
+        Tracker(ColorSegmenter(), keyframes=0)

@@ -12,7 +12,7 @@ from tracking_toy import (
     THREE,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     forgetful,
     on,
     play,
@@ -31,7 +31,7 @@ C = Blob(BLUE, top=8, left=9, speed=2, drift=(1, 0, -1))
 
 
 def session(**settings) -> Session:
-    return Tracker(ColourSegmenter(), **settings).session()
+    return Tracker(ColorSegmenter(), **settings).session()
 
 
 def close(result: FrameResult, object_id: int, alone: FrameResult) -> None:
@@ -184,7 +184,7 @@ def test_only_an_object_that_is_followed_can_be_removed():
 
 def test_two_sessions_of_one_tracker_share_nothing():
     frames = video(A, B)
-    tracker = Tracker(ColourSegmenter())
+    tracker = Tracker(ColorSegmenter())
     first, second, idle = tracker.session(), tracker.session(), tracker.session()
     alone = session()
     first.prompt(frames[0], {ONE: A.mask(0)})

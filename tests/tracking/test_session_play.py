@@ -9,7 +9,7 @@ from tracking_toy import (
     RED,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     RotatingConcept,
     WatchedPolicy,
     flat,
@@ -32,7 +32,7 @@ every_policy = pytest.mark.parametrize("policy", EVERY_POLICY, ids=lambda p: typ
 
 
 def session(policy: MemoryPolicy | None = None) -> Session:
-    return Tracker(ColourSegmenter(), policy or RecentMemory()).session()
+    return Tracker(ColorSegmenter(), policy or RecentMemory()).session()
 
 
 def same(a: FrameResult, b: FrameResult) -> bool:
@@ -80,7 +80,7 @@ def test_logits_have_the_size_of_the_video():
 
 @pytest.mark.parametrize("policy", [RecentMemory(), ReliableMemory(), TreeMemory()], ids=repr)
 def test_what_was_believed_before_is_what_is_looked_for(policy):
-    """The colour fades by 4 a frame; it is looked for in the mean of the colours recalled."""
+    """The color fades by 4 a frame; it is looked for in the mean of the colors recalled."""
     fading = Blob(RED, top=2, drift=(-4, 0, 0))
     frames = video(fading, length=5)
     following = session(policy)
@@ -149,7 +149,7 @@ def test_playing_backwards_is_the_mirror_image_of_playing_forwards(policy):
     def run(order: list[Frame]) -> tuple[list[FrameResult], WatchedPolicy]:
         watched = WatchedPolicy(policy)
         trigger = AnyOf((HistogramShift(above=0.2, side=16), Every(4)))
-        tracker = Tracker(ColourSegmenter(), watched, trigger, RotatingConcept((RED,)))
+        tracker = Tracker(ColorSegmenter(), watched, trigger, RotatingConcept((RED,)))
         following = tracker.session()
         results = [following.prompt(order[0], {ONE: fading.mask(last)})]
         results += following.track(order[1:5])
@@ -250,7 +250,7 @@ def test_a_frame_of_another_size_is_refused_and_nothing_is_lost():
 def test_a_video_that_is_rewound_is_played_from_anywhere_with_all_that_was_shown() -> None:
     frames = video(Blob(RED, speed=1), length=8)
     blob = Blob(RED, speed=1)
-    session = Tracker(ColourSegmenter()).session()
+    session = Tracker(ColorSegmenter()).session()
     for index in (0, 5, 7):
         session.prompt(frames[index], {ONE: blob.mask(index)})
     session.rewind(backwards=True)
@@ -264,7 +264,7 @@ def test_a_video_that_is_rewound_is_played_from_anywhere_with_all_that_was_shown
 
 def test_after_rewinding_an_object_is_followed_from_where_it_is_shown_in_that_direction() -> None:
     frames = video(Blob(RED), Blob(GREEN, top=6), length=8)
-    session = Tracker(ColourSegmenter()).session()
+    session = Tracker(ColorSegmenter()).session()
     session.prompt(frames[2], {ONE: Blob(RED).mask(2)})
     session.prompt(frames[6], {TWO: Blob(GREEN, top=6).mask(6)})
     session.rewind(backwards=False)

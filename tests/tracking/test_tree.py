@@ -7,7 +7,7 @@ from math import log
 import pytest
 import torch
 from memory_cases import bank, maps, pointers, remembered
-from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
+from tracking_toy import BLUE, ONE, RED, TWO, Blob, ColorSegmenter, flat, video
 
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import Candidate
@@ -122,7 +122,7 @@ UNSURE = TreeMemory(certain_above=100.0)  # the toy is never that certain
 
 
 def begin(*blobs: Blob, policy: TreeMemory = UNSURE, at: int = 0) -> Session:
-    session = Tracker(ColourSegmenter(), policy).session()
+    session = Tracker(ColorSegmenter(), policy).session()
     prompts = {[ONE, TWO][n]: blob.mask(at) for n, blob in enumerate(blobs)}
     session.prompt(video(*blobs)[at], prompts)
     return session
@@ -131,7 +131,7 @@ def begin(*blobs: Blob, policy: TreeMemory = UNSURE, at: int = 0) -> Session:
 def rows(session: Session) -> list[int]:
     """How many rows were decoded on each frame."""
     segmenter = session.tracker.segmenter
-    assert isinstance(segmenter, ColourSegmenter)
+    assert isinstance(segmenter, ColorSegmenter)
     return [len(call.recalls) for call in segmenter.proposed]
 
 

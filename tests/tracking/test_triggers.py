@@ -191,24 +191,24 @@ def heard(trigger: Trigger, frames: list[Frame]) -> list[TriggerDecision]:
     return verdicts
 
 
-def greys(*levels: int) -> list[Frame]:
+def grays(*levels: int) -> list[Frame]:
     return [flat((level,) * 3, index) for index, level in enumerate(levels)]
 
 
 def test_adaptive_fires_at_once_where_a_picture_changes_more_than_before():
-    calm = greys(60, 66, 72, 78, 160, 166, 172)
+    calm = grays(60, 66, 72, 78, 160, 166, 172)
     verdicts = heard(AdaptiveContent(), calm)
     assert [n for n, v in enumerate(verdicts, start=1) if v.query] == [4]
     assert verdicts[3].distance is None  # of what is much there is no fixed measure
 
 
 def test_adaptive_holds_still_where_the_picture_changes_all_the_time():
-    restless = greys(0, 60, 120, 180, 240, 180, 120, 60)
+    restless = grays(0, 60, 120, 180, 240, 180, 120, 60)
     assert [n for n, v in enumerate(heard(AdaptiveContent(), restless), start=1) if v.query] == []
 
 
 def test_adaptive_counts_a_cut_among_the_changes_before():
-    two_cuts = greys(10, 10, 10, 100, 10, 100, 100, 100, 10)
+    two_cuts = grays(10, 10, 10, 100, 10, 100, 100, 100, 10)
     assert [n for n, v in enumerate(heard(AdaptiveContent(), two_cuts), start=1) if v.query] == [
         3,
         8,
@@ -217,7 +217,7 @@ def test_adaptive_counts_a_cut_among_the_changes_before():
 
 
 def test_triggers_say_which_frames_they_take_for_cuts_whether_or_not_they_ask():
-    frames = greys(60, 66, 72, 160, 166, 172)
+    frames = grays(60, 66, 72, 160, 166, 172)
     at = AtFrames(frozenset({1}))
     verdicts = heard(Cooldown(AnyOf((Every(5), at, AdaptiveContent())), 4), frames)
     assert [n for n, v in enumerate(verdicts, start=1) if v.cut] == [1, 3]
@@ -233,7 +233,7 @@ def test_adaptive_needs_a_neighbour():
 
 def test_a_refractory_trigger_is_not_heard_for_so_many_frames_after_a_call():
     trigger = Cooldown(AtFrames(frozenset({2, 4, 5, 6})), frames=3)
-    assert [n for n, v in enumerate(heard(trigger, greys(*[9] * 10)), start=1) if v.query] == [2, 6]
+    assert [n for n, v in enumerate(heard(trigger, grays(*[9] * 10)), start=1) if v.query] == [2, 6]
 
 
 def test_a_refractory_trigger_reports_the_distance_all_the_same():
@@ -249,6 +249,6 @@ def test_a_refractory_trigger_needs_a_frame():
 
 def test_each_of_any_finds_its_own_notes_again():
     trigger = AnyOf((Never(), Cooldown(AnyOf((AdaptiveContent(), AtFrames(frozenset({5})))), 1)))
-    calm = greys(60, 66, 72, 78, 160, 166, 172)
+    calm = grays(60, 66, 72, 78, 160, 166, 172)
     assert [n for n, v in enumerate(heard(trigger, calm), start=1) if v.query] == [4]
-    assert [n for n, v in enumerate(heard(trigger, greys(*[9] * 7)), start=1) if v.query] == [5]
+    assert [n for n, v in enumerate(heard(trigger, grays(*[9] * 7)), start=1) if v.query] == [5]

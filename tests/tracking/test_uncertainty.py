@@ -13,7 +13,7 @@ from tracking_toy import (
     RED,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     RotatingConcept,
     play,
     video,
@@ -88,12 +88,12 @@ def test_a_slow_zoom_is_no_sudden_change() -> None:
     assert not any(of_one(*[seen(12 + n // 2) for n in range(40)]))
 
 
-def test_it_speaks_when_the_colours_are_suddenly_others() -> None:
+def test_it_speaks_when_the_colors_are_suddenly_others() -> None:
     colors = [RED] * 4 + [GREEN] + [RED]
     assert of_one(*[seen()] * 6, colors=colors) == [False] * 4 + [True, False]
 
 
-def test_another_light_is_no_other_colour() -> None:
+def test_another_light_is_no_other_color() -> None:
     darker = tuple(int(0.7 * c) for c in RED)
     assert not any(of_one(*[seen()] * 6, colors=[RED] * 4 + [darker] * 2))
 
@@ -121,7 +121,7 @@ def test_an_impression_is_of_the_last_frames_and_follows_slowly() -> None:
     assert mixed.tolist() == pytest.approx([0.9, 0.1])
 
 
-def test_too_few_pixels_have_no_colours() -> None:
+def test_too_few_pixels_have_no_colors() -> None:
     hsv = small_hsv(picture().rgb)
     few = np.zeros(hsv.shape[:2], np.bool_)
     few[4, 10:25] = True
@@ -145,7 +145,7 @@ def test_in_a_session_it_asks_after_the_object_is_lost_and_rests() -> None:
     frames = video(ball)
     trigger = Cooldown(Uncertain(), 2)
     concept = RotatingConcept(unknown=(RED,))
-    following = Tracker(ColourSegmenter(), trigger=trigger, concept=concept).session()
+    following = Tracker(ColorSegmenter(), trigger=trigger, concept=concept).session()
     following.prompt(frames[0], {ONE: ball.mask(0)})
     results = play(following, frames[1:])
     assert [i for i, r in results.items() if r.concept_queried] == [4, 7]
@@ -155,7 +155,7 @@ def test_a_stored_session_doubts_as_the_one_that_went_on() -> None:
     late = Blob(BLUE, top=6, hidden=frozenset({8}))
     frames = video(Blob(RED), late)
     tracker = Tracker(
-        ColourSegmenter(), trigger=Cooldown(Uncertain(), 2), concept=RotatingConcept((RED, BLUE))
+        ColorSegmenter(), trigger=Cooldown(Uncertain(), 2), concept=RotatingConcept((RED, BLUE))
     )
     following = tracker.session()
     following.prompt(frames[0], {ONE: Blob(RED).mask(0), TWO: late.mask(0)})

@@ -1,6 +1,6 @@
-"""A segmenter one can check by hand: an object is whatever has its colour.
+"""A segmenter one can check by hand: an object is whatever has its color.
 
-What an object remembers is its mean colour, and it is looked for in the mean of the colours it
+What an object remembers is its mean color, and it is looked for in the mean of the colors it
 recalls; so a memory of another object, or of another frame, changes the mask. All rows of a batch
 are computed together.
 """
@@ -26,14 +26,14 @@ from segment_concept.types import Bitmap, Box, Frame, FrameResult, Mask, ObjectI
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 ONE, TWO, THREE = ObjectId(1), ObjectId(2), ObjectId(3)
-FAR = 40.0  # pixels whose colour is farther from the object's (summed over R, G, B) are not its own
+FAR = 40.0  # pixels whose color is farther from the object's (summed over R, G, B) are not its own
 SIZE = (12, 20)
 EVERY_POLICY: list[MemoryPolicy] = [RecentMemory(), ReliableMemory(), MotionMemory(), TreeMemory()]
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A square of 4x4 pixels that moves to the right and changes its colour."""
+    """A square of 4x4 pixels that moves to the right and changes its color."""
 
     color: tuple[int, int, int]
     top: int = 0
@@ -87,11 +87,11 @@ class Call:
 
 
 @dataclass
-class ColourSegmenter:
+class ColorSegmenter:
     """Implements `Segmenter`. The middle one of three masks is the right one.
 
-    Of n pixels of the object's colour the presence logit is n / 2 - 1, and the predicted IoU is 1
-    where they have exactly that colour and 0 at the distance `FAR`.
+    Of n pixels of the object's color the presence logit is n / 2 - 1, and the predicted IoU is 1
+    where they have exactly that color and 0 at the distance `FAR`.
     """
 
     encoded: list[int] = field(default_factory=list)  # frames, in the order they were encoded in
@@ -135,7 +135,7 @@ class ColourSegmenter:
         )
         colors = torch.stack(
             [
-                _recalled_colour(recall) if concept is None else concept
+                _recalled_color(recall) if concept is None else concept
                 for recall, concept in zip(recalls, concepts, strict=True)
             ]
         )
@@ -147,7 +147,7 @@ class ColourSegmenter:
     def memorize(
         self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """(O, 4): mean colour, and 1 where the object is visible; the image lends itself."""
+        """(O, 4): mean color, and 1 where the object is visible; the image lends itself."""
         own = (believed.logits > 0).float()
         count = own.sum((1, 2))[:, None]
         pictures = features.levels[0][list(images)]
@@ -165,9 +165,9 @@ class Nothing(list[Any]):
         return self
 
 
-def forgetful() -> ColourSegmenter:
+def forgetful() -> ColorSegmenter:
     """One that keeps nothing of what it was queried."""
-    return ColourSegmenter(Nothing(), Nothing(), Nothing())
+    return ColorSegmenter(Nothing(), Nothing(), Nothing())
 
 
 def _proposals(logits: Tensor, quality: Tensor) -> Proposals:
@@ -178,7 +178,7 @@ def _proposals(logits: Tensor, quality: Tensor) -> Proposals:
     return Proposals(masks, ious, pointers, presence=count / 2 - 1)
 
 
-def _recalled_colour(recall: Recall) -> Tensor:
+def _recalled_color(recall: Recall) -> Tensor:
     seen = torch.stack([m.memory.features for m in recall.maps])
     colors, visible = seen[:, :3], seen[:, 3:]
     return (colors * visible).sum(0) / visible.sum(0)
@@ -202,9 +202,9 @@ def _shown(picture: Tensor, prompt: Prompt, before: Tensor | None) -> Tensor:
 
 @dataclass
 class RotatingConcept:
-    """A concept encoder that says: its colour after the cut is (G, B, R) of its colour before.
+    """A concept encoder that says: its color after the cut is (G, B, R) of its color before.
 
-    It answers None for an object whose first keyframe shows one of the `unknown` colours.
+    It answers None for an object whose first keyframe shows one of the `unknown` colors.
     """
 
     unknown: tuple[tuple[int, int, int], ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from video_toys import GREEN, RED, ColourSession, ColourTracker, truth, write_folder
+from video_toys import GREEN, RED, ColorSession, ColorTracker, truth, write_folder
 
 from segment_concept.pipeline.journal import FrameRecord, ObjectRecord
 from segment_concept.pipeline.outputs import OutputFormat
@@ -51,7 +51,7 @@ def cut_pictures(index: int) -> Any:
     return rgb
 
 
-class KeyframeSession(ColourSession):
+class KeyframeSession(ColorSession):
     """Every fifth frame becomes a keyframe; the bank keeps the first and the newest two."""
 
     def step(self, frame: Frame) -> FrameResult:
@@ -66,8 +66,8 @@ class KeyframeSession(ColourSession):
         return replace(result, keyframes=(bank,) * len(result.object_ids))
 
 
-class KeyframeTracker(ColourTracker):
-    def session(self) -> ColourSession:
+class KeyframeTracker(ColorTracker):
+    def session(self) -> ColorSession:
         return KeyframeSession(self)
 
 
@@ -78,7 +78,7 @@ def source(tmp_path: Path) -> ImageFolder:
 
 
 def explained(
-    source: ImageFolder, out: Path, tracker: ColourTracker | None = None, **changes: Any
+    source: ImageFolder, out: Path, tracker: ColorTracker | None = None, **changes: Any
 ) -> str:
     job = TrackJob(source, (RED_ONE, GREEN_ONE), out, SAVE, provenance=HSV_RECIPE)
     run_track(replace(job, **changes), tracker or KeyframeTracker())
@@ -153,10 +153,10 @@ def test_the_values_are_those_of_the_result(source: ImageFolder, tmp_path: Path)
             assert share == pytest.approx(found["area"] / (64 * 96), abs=1e-4)
 
 
-def test_cuts_are_found_by_colour_where_the_trigger_measures_nothing(
+def test_cuts_are_found_by_color_where_the_trigger_measures_nothing(
     source: ImageFolder, tmp_path: Path
 ) -> None:
-    page = explained(source, tmp_path / "out", ColourTracker(), shown=(RED_ONE,))
+    page = explained(source, tmp_path / "out", ColorTracker(), shown=(RED_ONE,))
     distance = data_of(page)["distance"]
     assert distance[0] is None
     assert [i for i, d in enumerate(distance) if d is not None and d > 0.4] == [CUT]
@@ -167,7 +167,7 @@ def test_a_cut_that_is_passed_backwards_is_where_it_is_in_the_video(
     source: ImageFolder, tmp_path: Path
 ) -> None:
     late = TimedPrompt(1, Mask(truth(20)), 20)
-    page = explained(source, tmp_path / "out", ColourTracker(), shown=(late,))
+    page = explained(source, tmp_path / "out", ColorTracker(), shown=(late,))
     assert re.findall(r"<title>cut at frame (\d+)</title>", page) == [str(CUT)] * 2
     assert data_of(page)["distance"][CUT - 1] > 0.4
 
@@ -179,8 +179,8 @@ def test_a_recipe_without_a_concept_has_no_bank_to_show(
         def step(self, frame: Frame) -> FrameResult:
             return replace(super().step(frame), concept_queried=False)
 
-    class Tracker(ColourTracker):
-        def session(self) -> ColourSession:
+    class Tracker(ColorTracker):
+        def session(self) -> ColorSession:
             return NeverAsked(self)
 
     never = {"recipe": {"name": "plain", "trigger": {"type": "Never"}}}
@@ -209,7 +209,7 @@ def test_overwriting_replaces_an_explanation(source: ImageFolder, tmp_path: Path
     explained(source, tmp_path / "out")
     again = {"save": frozenset({OutputFormat.OVERLAY}), "if_exists": IfExists.OVERWRITE}
     job = TrackJob(source, (RED_ONE,), tmp_path / "out", **again)
-    run_track(job, ColourTracker())
+    run_track(job, ColorTracker())
     assert not (tmp_path / "out/explain.html").exists()
 
 

@@ -1,4 +1,4 @@
-"""Offline mode from end to end, on segmenters and trackers that follow a colour."""
+"""Offline mode from end to end, on segmenters and trackers that follow a color."""
 
 import gc
 import json
@@ -35,8 +35,8 @@ from segment_concept.video.source import VideoInfo
 TRACKING_TESTS = Path(__file__).parents[1] / "tracking"
 sys.path.append(str(TRACKING_TESTS))
 
-from tracking_toy import ColourSegmenter, RotatingConcept, forgetful  # noqa: E402
-from video_toys import ColourTracker, overlap, truth  # noqa: E402
+from tracking_toy import ColorSegmenter, RotatingConcept, forgetful  # noqa: E402
+from video_toys import ColorTracker, overlap, truth  # noqa: E402
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 SIZE = (12, 20)
@@ -123,7 +123,7 @@ class Undecided(RotatingConcept):
 
 
 def patient() -> Tracker:
-    """It looks for the mean colour of what it was shown and of the newest frame it saw it on."""
+    """It looks for the mean color of what it was shown and of the newest frame it saw it on."""
     return Tracker(forgetful(), RecentMemory(slots=2, pointers=1))
 
 
@@ -150,7 +150,7 @@ def test_a_video_shown_in_its_middle_is_tracked_to_both_ends():
 
 
 def test_a_tracker_of_another_kind_is_used_as_it_comes(film: Path):
-    tracker = ColourTracker()
+    tracker = ColorTracker()
     prompts = {0: {ONE: RED_BOX}}
     results = track_offline(open_video(film), prompts, tracker, TwoPasses(first_frames))
     assert all(overlap(r.mask(ONE), truth(r.frame_index)) > 0.8 for r in results)
@@ -159,10 +159,10 @@ def test_a_tracker_of_another_kind_is_used_as_it_comes(film: Path):
 
 def test_the_concept_comes_of_keyframes_of_the_whole_video_on_every_frame_on_which_it_is_asked():
     encoder = Undecided()
-    tracker = Tracker(ColourSegmenter(), RecentMemory(), concept=encoder)
+    tracker = Tracker(ColorSegmenter(), RecentMemory(), concept=encoder)
     toy = Toy([(200, 0, 0)] * 40)
     follow(toy, tracker, TwoPasses(lambda frames: [10, 20, 30]))
-    first_pass, second = encoder.asked[:3], encoder.asked[3:]
+    first_pass, second = encoder.queried[:3], encoder.queried[3:]
     assert [index for index, _ in first_pass] == [10, 20, 30]
     assert [index for index, _ in second] == [10, 20, 30, 29, 19, 9]
     banks = {frozenset(keyframes[0]) for _, keyframes in second}
@@ -309,7 +309,7 @@ HOW = TwoPasses(lambda frames: [sum(1 for _ in frames) // 2])
 def test_the_job_writes_what_others_write_and_says_which_shots_and_keyframes_there_were(
     job: TrackJob,
 ):
-    summary = run_offline(job, ColourTracker(), HOW)
+    summary = run_offline(job, ColorTracker(), HOW)
     assert summary.finished
     assert summary.frames == 20
     assert sorted(p.name for p in job.out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
@@ -327,34 +327,34 @@ def test_wherever_it_is_stopped_a_resumed_run_ends_as_an_undisturbed_one(
 ):
     job = replace(job, save=frozenset({OutputFormat.PALETTE, OutputFormat.RLE}))
     whole = replace(job, out=tmp_path / "whole")
-    run_offline(whole, ColourTracker(), HOW)
-    stopped = run_offline(job, ColourTracker(), HOW, RunMonitor(should_stop=StopAfter(stop)))
+    run_offline(whole, ColorTracker(), HOW)
+    stopped = run_offline(job, ColorTracker(), HOW, RunMonitor(should_stop=StopAfter(stop)))
     assert not stopped.finished
-    tracker = ColourTracker()
+    tracker = ColorTracker()
     assert run_offline(replace(job, if_exists=IfExists.RESUME), tracker, HOW).finished
     assert everything_in(job.out) == everything_in(whole.out)
-    undisturbed = ColourTracker()
+    undisturbed = ColorTracker()
     run_offline(replace(job, if_exists=IfExists.OVERWRITE), undisturbed, HOW)
     assert len(tracker.stepped) == len(undisturbed.stepped) or stop > 20
     assert len(tracker.stepped) <= len(undisturbed.stepped)
 
 
 def test_a_stopped_run_can_be_replaced(job: TrackJob):
-    run_offline(job, ColourTracker(), HOW, RunMonitor(should_stop=StopAfter(45)))
-    assert run_offline(replace(job, if_exists=IfExists.OVERWRITE), ColourTracker(), HOW).finished
+    run_offline(job, ColorTracker(), HOW, RunMonitor(should_stop=StopAfter(45)))
+    assert run_offline(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker(), HOW).finished
     assert not (job.out / ".resume").exists()
 
 
 def test_a_finished_result_is_not_made_again(job: TrackJob):
-    run_offline(job, ColourTracker(), HOW)
-    tracker = ColourTracker()
+    run_offline(job, ColorTracker(), HOW)
+    tracker = ColorTracker()
     assert run_offline(replace(job, if_exists=IfExists.RESUME), tracker, HOW).frames == 20
     assert not tracker.stepped
 
 
 def test_progress_only_grows_and_ends_where_it_said_it_would(job: TrackJob):
     told: list[tuple[int, int | None]] = []
-    run_offline(job, ColourTracker(), HOW, RunMonitor(on_frame=lambda *at: told.append(at)))
+    run_offline(job, ColorTracker(), HOW, RunMonitor(on_frame=lambda *at: told.append(at)))
     done = [at for at, _ in told]
     assert done == sorted(done)
     assert {total for _, total in told} == {done[-1]}
@@ -363,17 +363,17 @@ def test_progress_only_grows_and_ends_where_it_said_it_would(job: TrackJob):
 def test_a_live_source_is_refused(job: TrackJob):
     live = replace(job, source=LiveToy([(200, 0, 0)] * 3))
     with pytest.raises(InputError, match=r"is live, and offline mode plays a video more than once"):
-        run_offline(live, ColourTracker(), HOW)
+        run_offline(live, ColorTracker(), HOW)
     assert not job.out.exists()
 
 
 def test_one_direction_alone_is_refused(job: TrackJob):
     with pytest.raises(InputError, match="forward alone was asked for"):
-        run_offline(replace(job, direction=Direction.FORWARD), ColourTracker(), HOW)
+        run_offline(replace(job, direction=Direction.FORWARD), ColorTracker(), HOW)
 
 
 def test_a_prompt_that_the_tracker_refuses_leaves_no_trace(job: TrackJob):
-    class Picky(ColourTracker):
+    class Picky(ColorTracker):
         def session(self) -> Any:
             session = super().session()
             session.__class__ = _PickySession
@@ -384,7 +384,7 @@ def test_a_prompt_that_the_tracker_refuses_leaves_no_trace(job: TrackJob):
     assert not job.out.exists()
 
 
-class _PickySession(type(ColourTracker().session())):  # type: ignore[misc]
+class _PickySession(type(ColorTracker().session())):  # type: ignore[misc]
     __slots__ = ()
 
     def prompt(self, frame: Frame, prompts: Any) -> Any:
@@ -393,7 +393,7 @@ class _PickySession(type(ColourTracker().session())):  # type: ignore[misc]
 
 def test_clicks_that_corrected_a_mask_are_known_by_what_came_of_them():
     toy = Toy([(200, 0, 0)] * 10)
-    segmenter = ColourSegmenter()
+    segmenter = ColorSegmenter()
     prompts = {0: {ONE: Mask(toy.truth(0))}, 5: {ONE: Points.on((7.0, 4.0))}}
     results = list(track_offline(toy, prompts, Tracker(segmenter), NO_CUTS))
     assert (results[5].mask(ONE) == toy.truth(5)).all()

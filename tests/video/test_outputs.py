@@ -34,12 +34,12 @@ def plain(index: int, seconds: float | None = None, size: tuple[int, int] = (64,
 def test_the_palette_is_that_of_davis() -> None:
     first = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128)]
     assert [tuple(c) for c in PALETTE[:6].tolist()] == first
-    assert PALETTE[15].tolist() == [192, 128, 128]  # a person, in PASCAL VOC's colour map
+    assert PALETTE[15].tolist() == [192, 128, 128]  # a person, in PASCAL VOC's color map
     assert color_of(1) == (128, 0, 0)
     assert color_of(256) == (128, 0, 0)
 
 
-def test_a_palette_image_holds_the_ids_and_the_colours() -> None:
+def test_a_palette_image_holds_the_ids_and_the_colors() -> None:
     labels = np.array([[0, 1], [2, 255]], np.uint8)
     image = Image.open(io.BytesIO(palette_png(labels)))
     assert image.mode == "P"
@@ -47,7 +47,7 @@ def test_a_palette_image_holds_the_ids_and_the_colours() -> None:
     assert image.convert("RGB").getpixel((1, 0)) == (128, 0, 0)
 
 
-def test_mask_and_grey_images_hold_what_they_were_given() -> None:
+def test_mask_and_gray_images_hold_what_they_were_given() -> None:
     mask = truth(0)
     assert (np.asarray(Image.open(io.BytesIO(mask_png(mask)))) == 255 * mask).all()
     gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -144,7 +144,7 @@ def test_a_picture_with_odd_sides_is_widened_by_a_line(tmp_path: Path) -> None:
     assert VideoFile(tmp_path / "out.mp4").info.size == (34, 52)
 
 
-def test_colours_survive_the_way_to_the_video(tmp_path: Path) -> None:
+def test_colors_survive_the_way_to_the_video(tmp_path: Path) -> None:
     rgb = np.zeros((64, 96, 3), np.uint8)
     rgb[:, :48], rgb[:, 48:] = RED, (20, 60, 200)
     writer = PartWriter(tmp_path, "overlay", info(), crf=10)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from video_toys import ColourTracker, Forgetful, picture
+from video_toys import ColorTracker, Forgetful, picture
 
 from segment_concept.pipeline.session_state import NotStorableError, dump_session, load_session
 from segment_concept.tracking.concept import ConceptRequest
@@ -128,7 +128,7 @@ def test_things_that_are_shared_stay_shared() -> None:
 
 
 def test_a_row_of_a_batch_does_not_drag_the_batch_along() -> None:
-    session = ColourTracker().session()
+    session = ColorTracker().session()
     session.colors[ONE] = torch.zeros(1000, 1000)[0]
     packed = dump_session(session, session.tracker)
     buffer = io.BytesIO()
@@ -146,11 +146,11 @@ def test_the_state_of_another_kind_of_session_is_refused() -> None:
     shared = tracker()
     packed = dump_session(shared.session(), shared)
     with pytest.raises(CheckpointError, match="--overwrite"):
-        load_session(packed, ColourTracker())
+        load_session(packed, ColorTracker())
 
 
 def test_a_state_cannot_name_what_is_no_record_of_this_package() -> None:
-    shared = ColourTracker()
+    shared = ColorTracker()
     packed = dump_session(shared.session(), shared)
     for name in ("pathlib:Path", "video_toys:write_film", "segment_concept.types:Missing"):
         packed["nodes"] = [("record", name, [])]

@@ -1,4 +1,4 @@
-"""Small videos with a moving square, and a tracker that follows a colour.
+"""Small videos with a moving square, and a tracker that follows a color.
 
 The square is drawn so large and so plain that compression does not hide where it is.
 """
@@ -29,7 +29,7 @@ from segment_concept.types import (
 
 HEIGHT, WIDTH, SIDE = 64, 96, 16
 RED, GREEN = (220, 30, 30), (30, 220, 30)
-NEAR = 90.0  # a pixel is an object's if its colour is nearer than this (RGB, Euclidean)
+NEAR = 90.0  # a pixel is an object's if its color is nearer than this (RGB, Euclidean)
 
 
 def square_at(index: int) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def truth(index: int) -> Bitmap:
 
 
 def picture(index: int) -> NDArray[np.uint8]:
-    """A red square that moves to the right, a green one at rest, on grey that brightens."""
+    """A red square that moves to the right, a green one at rest, on gray that brightens."""
     rgb = np.full((HEIGHT, WIDTH, 3), 60 + index % 40, np.uint8)
     rgb[44:60, 70:86] = GREEN
     rgb[truth(index)] = RED
@@ -159,11 +159,11 @@ def presentation_times(path: Path) -> list[Fraction]:
 
 
 @dataclass(slots=True, eq=False)
-class ColourSession:
-    """Follows colours. What it knows of an object changes with every frame, so that a run which
+class ColorSession:
+    """Follows colors. What it knows of an object changes with every frame, so that a run which
     was not resumed exactly gives other scores."""
 
-    tracker: "ColourTracker"
+    tracker: "ColorTracker"
     colors: dict[ObjectId, torch.Tensor] = field(default_factory=dict)
     shown: dict[ObjectId, dict[int, torch.Tensor]] = field(default_factory=dict)
     steps: int = 0
@@ -229,20 +229,20 @@ def _pixels(prompt: Prompt, frame: Frame) -> Bitmap:
 
 
 @dataclass
-class ColourTracker:
+class ColorTracker:
     """Notes which frames it is asked to step on."""
 
     stepped: list[int] = field(default_factory=list)
 
-    def session(self) -> ColourSession:
-        return ColourSession(self)
+    def session(self) -> ColorSession:
+        return ColorSession(self)
 
 
-class Forgetful(ColourTracker):
+class Forgetful(ColorTracker):
     """Its sessions hold something that cannot be stored."""
 
-    def session(self) -> ColourSession:
-        session = ColourSession(self)
+    def session(self) -> ColorSession:
+        session = ColorSession(self)
         session.shown = iter(())  # type: ignore[assignment]
         return session
 

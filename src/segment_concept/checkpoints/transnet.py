@@ -20,7 +20,7 @@ _UNUSED = "cls_layer2."  # scores of whole transitions; the published shots come
 _HEADS = {
     "frame_sim_layer.projection": "projection",
     "frame_sim_layer.fc": "likeness",
-    "color_hist_layer.fc": "colours",
+    "color_hist_layer.fc": "colors",
     "fc1": "hidden",
     "cls_layer1": "ends",
 }

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from segment_concept.cli.app import COMMANDS
 from segment_concept.cli.console import plain_errors
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
@@ -17,6 +18,7 @@ from segment_concept.cli.dataset_options import (
     _percent,
     _show_findings,
 )
+from segment_concept.cli.make_multishot import make_multishot_clips
 from segment_concept.datasets.check import check_dataset, survey_dataset
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.stats import DatasetStats, dataset_stats, scenes_by_shots
@@ -84,3 +86,12 @@ def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `dataset` to the command line."""
+    group = typer.Typer(help=COMMANDS["dataset"][1], no_args_is_help=True)
+    group.command("check")(check)
+    group.command("stats")(stats)
+    group.command("make-multishot")(make_multishot_clips)
+    app.add_typer(group, name="dataset")

@@ -44,7 +44,7 @@ class Alike(str, Enum):
     RANDOM = "random"
 
 
-def cuts(
+def make_multishot_clips(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The annotated dataset's folder.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the clips.")],
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = _OPTIONS.seed,
@@ -183,8 +183,3 @@ def _tell(plan: MultishotPlan, out: Path) -> None:
     named = ", ".join(f"{n} {split.value}" for split, n in counts.items() if n)
     frames = sum(clip.frames for clip in plan.clips)
     typer.echo(f"{len(plan.clips)} clips ({named}) with {frames} frames: {out}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add `cuts` to the command line."""
-    app.command("cuts")(cuts)

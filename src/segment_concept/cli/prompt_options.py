@@ -38,7 +38,7 @@ MaskFiles = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="A mask image: palette or grey labels for several objects, or white on black.",
+        help="A mask image: palette or gray labels for several objects, or white on black.",
         rich_help_panel=SHOWING,
     ),
 ]

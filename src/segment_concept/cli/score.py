@@ -11,7 +11,6 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from segment_concept.cli.console import plain_errors
-from segment_concept.cli.dataset import check, stats
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     Kind,
@@ -145,9 +144,5 @@ def _headline_table(headline: Mapping[str, float]) -> Table:
 
 
 def register(app: typer.Typer) -> None:
-    """Add `score` and the group `dataset` to the command line."""
+    """Add `score` to the command line."""
     app.command("score")(score)
-    group = typer.Typer(help="Look at a dataset on disk.", no_args_is_help=True)
-    group.command("check")(check)
-    group.command("stats")(stats)
-    app.add_typer(group, name="dataset")

@@ -24,10 +24,10 @@ _HEADER_BYTES = 64
 
 
 def read_labels(path: Path) -> Labels:
-    """The (H, W) object ids of a palette, grey (8 or 16 bit) or black-and-white PNG file.
+    """The (H, W) object ids of a palette, gray (8 or 16 bit) or black-and-white PNG file.
 
     Raises:
-        InputError: the file is missing, unreadable, cut off, or a colour picture.
+        InputError: the file is missing, unreadable, cut off, or a color picture.
     """
     data = _read(path)
     try:
@@ -42,9 +42,9 @@ def read_labels(path: Path) -> Labels:
 
 
 def _decode_gray(data: bytes) -> Labels:
-    """Grey values through OpenCV, which hands over its pixels without a copy, unlike Pillow.
+    """Gray values through OpenCV, which hands over its pixels without a copy, unlike Pillow.
 
-    It is of no use for palettes, whose indices it turns into colours.
+    It is of no use for palettes, whose indices it turns into colors.
     """
     labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
@@ -58,8 +58,8 @@ def _decode(data: bytes) -> Labels:
             if image.mode not in _ID_MODES:
                 raise InputError(
                     f"it is a {image.mode} picture with {len(image.getbands())} channels, where "
-                    "one object id a pixel is expected; write palette or grey PNG files (for a "
-                    "picture of palette colours: map each colour back to its id)"
+                    "one object id a pixel is expected; write palette or gray PNG files (for a "
+                    "picture of palette colors: map each color back to its id)"
                 )
             labels: Labels = np.asarray(image.convert("L") if image.mode == "1" else image)
             if image.mode == "1":

@@ -173,5 +173,5 @@ def _write_masks(
 def _label_png(labels: NDArray[np.int32], largest: int) -> bytes:
     if largest <= _LARGEST_PALETTE_ID:
         return palette_png(labels.astype(np.uint8))
-    _, encoded = cv2.imencode(SUFFIX, labels.astype(np.uint16))  # grey, 16 bits
+    _, encoded = cv2.imencode(SUFFIX, labels.astype(np.uint16))  # gray, 16 bits
     return bytes(encoded)

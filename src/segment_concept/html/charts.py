@@ -1,4 +1,4 @@
-"""What all drawings share; colours come from the page's style."""
+"""What all drawings share; colors come from the page's style."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

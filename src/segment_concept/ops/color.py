@@ -1,4 +1,4 @@
-"""Colour statistics of a frame."""
+"""Color statistics of a frame."""
 
 from typing import cast
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segment_concept.types import Bitmap, Image
 
 HUE_BINS, SATURATION_BINS = 60, 80  # as published by SeC
-COARSE_BINS = (12, 4, 4)  # hue, saturation, value: fine enough for colours, coarse in their shades
+COARSE_BINS = (12, 4, 4)  # hue, saturation, value: fine enough for colors, coarse in their shades
 
 
 def hue_saturation_histogram(rgb: Image, side: int = 1024) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def hue_saturation_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> f
 
 
 def appearance(rgb: Image, mask: Bitmap) -> NDArray[np.float32]:
-    """(2, 12, 4, 4) shares of the colours of an object, `mask` (H, W), and of its whole frame."""
+    """(2, 12, 4, 4) shares of the colors of an object, `mask` (H, W), and of its whole frame."""
     hsv = cast(Image, cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     inside = np.ascontiguousarray(mask).view(np.uint8)
     return np.stack([_color_shares(hsv, inside), _color_shares(hsv, None)])
@@ -48,7 +48,7 @@ def _color_shares(hsv: Image, inside: NDArray[np.uint8] | None) -> NDArray[np.fl
 
 
 HUES, SATURATIONS = 12, 8  # coarse: an object may have few pixels
-LEAST_PIXELS = 16  # of the small picture; colours of fewer are noise
+LEAST_PIXELS = 16  # of the small picture; colors of fewer are noise
 Colors = NDArray[np.float32]
 
 
@@ -73,7 +73,7 @@ def color_distance(a: Colors, b: Colors) -> float:
 
 
 def davis_palette() -> NDArray[np.uint8]:
-    """(256, 3) RGB. PASCAL VOC's colour map, which DAVIS uses: the bits of an id, three at a time,
+    """(256, 3) RGB. PASCAL VOC's color map, which DAVIS uses: the bits of an id, three at a time,
     become the highest, then the next lower, ... bit of red, green and blue."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), np.int64)
@@ -87,6 +87,6 @@ PALETTE = davis_palette()
 
 
 def color_of(object_id: int) -> tuple[int, int, int]:
-    """The object's RGB colour; ids above 255 begin again at 1."""
+    """The object's RGB color; ids above 255 begin again at 1."""
     red, green, blue = PALETTE[(object_id - 1) % 255 + 1].tolist()
     return red, green, blue

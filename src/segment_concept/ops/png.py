@@ -21,10 +21,10 @@ from segment_concept.ops.color import PALETTE
 from segment_concept.types import Bitmap, InputError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER = struct.Struct(">IIBBBBB")  # width, height, depth, colour, compression, filter, interlace
+_HEADER = struct.Struct(">IIBBBBB")  # width, height, depth, color, compression, filter, interlace
 _CHUNK = struct.Struct(">I4s")
 _HEADER_AT = 16
-_GREY, _PALETTE = 0, 3  # kinds of colour
+_GREY, _PALETTE = 0, 3  # kinds of color
 _SUB, _UP, _PAETH = 1, 2, 4  # row filters; 0 is none, 3 the average of the pixels left and above
 _STORE = 0  # level of compression
 
@@ -56,16 +56,16 @@ def png_size(data: bytes) -> tuple[int, int]:
 
 
 def is_gray(data: bytes) -> bool:
-    """Whether the PNG file holds one grey value of 8 bits a pixel."""
+    """Whether the PNG file holds one gray value of 8 bits a pixel."""
     _, _, depth, color, _, _, _ = _HEADER.unpack_from(data, _HEADER_AT)
     return bool(depth == 8 and color == _GREY)
 
 
 def quick_pixels(data: bytes) -> NDArray[np.uint8] | None:
-    """The (H, W) grey values or palette indices of a PNG file, or None where others are quicker.
+    """The (H, W) gray values or palette indices of a PNG file, or None where others are quicker.
 
     That is where a pixel is not one byte, where rows are interlaced, and, without a fast inflate,
-    where rows are filtered or the file is grey. May be read-only.
+    where rows are filtered or the file is gray. May be read-only.
 
     Raises:
         InputError: the file is cut off, or its pixels are damaged.
@@ -73,7 +73,7 @@ def quick_pixels(data: bytes) -> NDArray[np.uint8] | None:
     width, height, depth, color, _, _, interlaced = _HEADER.unpack_from(data, _HEADER_AT)
     if depth != 8 or color not in (_GREY, _PALETTE) or interlaced:
         return None
-    # Grey files are nearly always row-filtered: without a fast inflate, looking does not pay.
+    # Gray files are nearly always row-filtered: without a fast inflate, looking does not pay.
     if color == _GREY and not _is_fast():
         return None
     try:
@@ -119,7 +119,7 @@ def _repeats(rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _as_stored(rows: NDArray[np.uint8]) -> bytes:
-    """A grey PNG file with these filtered rows, not compressed."""
+    """A gray PNG file with these filtered rows, not compressed."""
     height, width = rows.shape[0], rows.shape[1] - 1
     header = _HEADER.pack(width, height, 8, _GREY, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", _deflate(rows, _STORE)), (b"IEND", b""))
@@ -149,14 +149,14 @@ _FAST = 1  # zlib's level: masks are nearly as small, and written five times fas
 
 
 def palette_png(labels: NDArray[np.uint8]) -> bytes:
-    """A label map (H, W) as DAVIS writes it: object ids, shown in its colours."""
+    """A label map (H, W) as DAVIS writes it: object ids, shown in its colors."""
     picture = Picture.fromarray(labels)
     picture.putpalette(_FLAT_PALETTE)
     return _png(picture)
 
 
 def gray_png(gray: NDArray[np.uint8]) -> bytes:
-    """(H, W) grey values."""
+    """(H, W) gray values."""
     return _png(Picture.fromarray(gray))
 
 

@@ -39,7 +39,7 @@ class FrameRecord:
     objects: tuple[ObjectRecord, ...]
     # By hue and saturation to the frame played before, where it is to be explained and the
     # trigger measures nothing.
-    colour_change: float | None = None
+    color_change: float | None = None
     cut: bool = False  # the trigger took it for the first of a shot
     backwards: bool = False  # the frame played before was the next one of the video
 

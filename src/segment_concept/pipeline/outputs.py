@@ -187,7 +187,7 @@ class Recorder:
                 concept_queried=result.concept_queried,
                 scene_change=result.scene_change,
                 objects=tuple(sightings),
-                colour_change=change,
+                color_change=change,
                 cut=result.cut,
                 backwards=self._backwards,
             )

@@ -27,7 +27,7 @@ from segment_concept.video.timecode import TimePoint, parse_at
 
 XY = tuple[float, float]
 HIGHEST_ID = 255  # palette images hold 8 bits a pixel
-MANY_VALUES = 64  # more greys than that are soft edges, not labels
+MANY_VALUES = 64  # more grays than that are soft edges, not labels
 _KEYS = frozenset({"object", "at", "box", "points", "background_points", "mask"})
 
 
@@ -125,11 +125,11 @@ def read_masks(path: Path) -> dict[ObjectId, Mask]:
     """The objects of a mask image, by id.
 
     A palette image holds an id a pixel (255 is DAVIS's "don't care", where there are others), and
-    so does a grey one of few values below 255. Any other grey image is one object, white on black;
+    so does a gray one of few values below 255. Any other gray image is one object, white on black;
     where there is an alpha channel, the object is what is opaque.
 
     Raises:
-        InputError: the file is missing, not an image, a colour picture, or all background.
+        InputError: the file is missing, not an image, a color picture, or all background.
     """
     labels = _labels(path)
     ids = [int(i) for i in np.unique(labels) if i]
@@ -174,7 +174,7 @@ def _gray(picture: Picture.Image, path: Path) -> NDArray[np.integer]:
     pixels = np.asarray(picture.convert("RGB"))
     if (pixels != pixels[..., :1]).any():
         raise InputError(
-            f"{path} is a colour picture, and which colour is which object cannot be known: "
+            f"{path} is a color picture, and which color is which object cannot be known: "
             "save it as a palette PNG, or as white on black"
         )
     return pixels[..., 0]

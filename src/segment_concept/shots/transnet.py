@@ -50,9 +50,9 @@ class TransNet(nn.Module):
             means.append(maps.mean(dim=(3, 4)))
         described = self.projection(torch.cat(means, dim=1).transpose(1, 2))
         compared = F.relu(self.likeness(_compared(described)))
-        coloured = F.relu(self.colors(_compared(_histograms(pictures).to(maps.dtype))))
+        colored = F.relu(self.colors(_compared(_histograms(pictures).to(maps.dtype))))
         flat = maps.permute(0, 2, 3, 4, 1).flatten(2)
-        hidden = F.relu(self.hidden(torch.cat((coloured, compared, flat), dim=2)))
+        hidden = F.relu(self.hidden(torch.cat((colored, compared, flat), dim=2)))
         logits: Tensor = self.ends(hidden)[..., 0]
         return logits
 
@@ -118,7 +118,7 @@ def _compared(descriptions: Tensor) -> Tensor:
 
 
 def _histograms(pictures: Tensor) -> Tensor:
-    """(B, T, 512): how many pixels have each colour, of 8 reds by 8 greens by 8 blues."""
+    """(B, T, 512): how many pixels have each color, of 8 reds by 8 greens by 8 blues."""
     red, green, blue = (pictures >> 5).long().unbind(-1)
     color = ((red << 6) + (green << 3) + blue).flatten(2)
     counts = torch.zeros((*color.shape[:2], 512), device=pictures.device)

@@ -36,7 +36,7 @@ class Cutout:
 
     name: str  # path below the stamps folder
     category: str  # folder of the stamp, for example "animals/birds"
-    rgba: Image  # (h, w, 4), straight alpha, colours continued under the transparent pixels
+    rgba: Image  # (h, w, 4), straight alpha, colors continued under the transparent pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def is_held_out(name: str, one_in: int) -> bool:
 
 
 def texture_weight(rgb: Image) -> float:
-    """How photographic a picture (h, w, 3) looks: mean gradient times richness of colours."""
+    """How photographic a picture (h, w, 3) looks: mean gradient times richness of colors."""
     small = as_image(cv2.resize(rgb, (320, 200), interpolation=cv2.INTER_AREA))
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     gradient = float(np.abs(np.diff(gray, axis=1)).mean() + np.abs(np.diff(gray, axis=0)).mean())
@@ -173,7 +173,7 @@ def _read_cutouts(folder: Path) -> Iterator[Cutout]:
 
 
 def _read_solids(folder: Path) -> Iterator[Solid]:
-    """Units of every faction, each in some of its movements and in the colours of one team."""
+    """Units of every faction, each in some of its movements and in the colors of one team."""
     for models in sorted(folder.glob("**/factions/*/units/*/models")):
         category = "/".join(models.parts[-4:-1:2])  # faction and unit
         rng = np.random.default_rng(int(hashlib.md5(category.encode()).hexdigest()[:8], 16))

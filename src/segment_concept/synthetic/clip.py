@@ -45,7 +45,7 @@ class ClipSpec:
     lookalike: float = 0.5  # something easily taken for object 1 is about
     composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
     solid: float = 0.0  # an object turns and moves in all three dimensions
-    camouflage: float = 0.0  # objects wear the colours of the place where they are first seen
+    camouflage: float = 0.0  # objects wear the colors of the place where they are first seen
     occluders: float = 0.35  # of a shot: things pass in front
     most_objects: int = 4
     least_area: int = 150  # pixels of object 1 on frame 0, and of every target
@@ -212,7 +212,7 @@ def _draw_cast(
 def _draw_disguise(
     stage: ShotLayout, rng: Generator, objects: list[ArticulatedObject], share: float
 ) -> tuple[list[Layer] | None, list[ArticulatedObject]]:
-    """The first place and the objects in its colours, or no place and the objects as they are.
+    """The first place and the objects in its colors, or no place and the objects as they are.
 
     What is cut out and laid elsewhere differs from its ground as real things seldom do.
     """
@@ -254,7 +254,7 @@ def _roles(
 def _others(
     stage: ShotLayout, rng: Generator, absent: ArticulatedObject, stand_in: float
 ) -> list[Role]:
-    """Who is in an interlude: by chance of the kind of who is `absent`, in their own colours."""
+    """Who is in an interlude: by chance of the kind of who is `absent`, in their own colors."""
     kin = draw_kin(stage.assets, rng, absent) if chance(rng, stand_in) else None
     count = 1 + pick(rng, [0.5, 0.3, 0.2])
     others = [draw_object(stage.assets, rng, stage.composite, stage.solid) for _ in range(count)]

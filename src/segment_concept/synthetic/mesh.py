@@ -43,7 +43,7 @@ class Mesh:
     triangles: NDArray[np.int64]  # (N, 3)
     color: Floats  # (3,) in [0, 1], where there is no texture
     texture: str  # file name beside the model; empty: none
-    team: bool  # where the texture is transparent, a team's colour shows
+    team: bool  # where the texture is transparent, a team's color shows
 
 
 def read_model(data: bytes) -> tuple[Mesh, ...]:
@@ -251,7 +251,7 @@ def _cropped(views: Floats) -> NDArray[np.uint8] | None:
 
 
 def _smaller(view: Floats, size: tuple[int, int]) -> Image:
-    """A view made smaller, colours weighed by what is there of them."""
+    """A view made smaller, colors weighed by what is there of them."""
     alpha = view[..., 3:] / 255
     mixed = cv2.resize(
         np.concatenate([view[..., :3] * alpha, alpha], 2), size, interpolation=cv2.INTER_AREA

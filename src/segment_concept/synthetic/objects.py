@@ -87,8 +87,8 @@ def seen_otherwise(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObje
 def draw_lookalike(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:
     """An object easily taken for `model`: it shares its category, yet is not the same.
 
-    It is the same thing in another colour, the same thing with a few differences, or another
-    individual of the same kind in the model's colours.
+    It is the same thing in another color, the same thing with a few differences, or another
+    individual of the same kind in the model's colors.
     """
     way = pick(rng, [0.25, 0.3, 0.45])
     if way == 2:
@@ -103,7 +103,7 @@ def draw_lookalike(assets: Assets, rng: Generator, model: ArticulatedObject) -> 
 def draw_sibling(
     assets: Assets, rng: Generator, model: ArticulatedObject
 ) -> ArticulatedObject | None:
-    """Another individual of the model's kind in its colours; None where there is no other."""
+    """Another individual of the model's kind in its colors; None where there is no other."""
     other = draw_kin(assets, rng, model)
     if other is None:
         return None
@@ -134,7 +134,7 @@ def draw_kin(assets: Assets, rng: Generator, model: ArticulatedObject) -> Articu
 
 
 def disguised(puppet: ArticulatedObject, ground: Image, strength: float) -> ArticulatedObject:
-    """The puppet with its colours drawn towards those of `ground` (h, w, 3) by `strength`."""
+    """The puppet with its colors drawn towards those of `ground` (h, w, 3) by `strength`."""
     model = with_alpha(ground, np.full(ground.shape[:2], 255, np.uint8))
 
     def paint(rgba: Image) -> Image:
@@ -168,7 +168,7 @@ def _bent(rng: Generator, image: Image) -> Image:
         rng, height, width, 3
     )
     bent = as_image(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    # Beyond the picture there is nothing, though its colours go on.
+    # Beyond the picture there is nothing, though its colors go on.
     outside = (x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)
     bent[outside, 3] = 0
     return bent

@@ -1,4 +1,4 @@
-"""Pixel arithmetic of the synthetic world: colours, textures, premultiplied alpha."""
+"""Pixel arithmetic of the synthetic world: colors, textures, premultiplied alpha."""
 
 import math
 
@@ -28,7 +28,7 @@ def with_alpha(rgb: Image, alpha: Image) -> Image:
 
 
 def colors_of(rgba: Image) -> Image:
-    """The colours (h, w, 3) of (h, w, 4)."""
+    """The colors (h, w, 3) of (h, w, 4)."""
     return as_image(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
 
 
@@ -61,7 +61,7 @@ def pick(rng: Generator, weights: ArrayLike) -> int:
 
 
 def bleed(rgba: Image) -> Image:
-    """Continue the colours of solid pixels under the transparent ones, against dark fringes."""
+    """Continue the colors of solid pixels under the transparent ones, against dark fringes."""
     solid = rgba[..., 3] > 200
     color = rgba[..., :3].astype(np.float32)
     spread = cv2.blur(color * solid[..., None].astype(np.float32), (15, 15))
@@ -121,7 +121,7 @@ def shift_hue(rgb: Image, degrees: float, saturation: float = 1.0) -> Image:
 
 
 def match_colors(rgba: Image, model: Image) -> Image:
-    """`rgba` with mean and spread of its Lab colours taken from `model` (both straight RGBA)."""
+    """`rgba` with mean and spread of its Lab colors taken from `model` (both straight RGBA)."""
     mean_from, spread_from = _lab_statistics(rgba)
     mean_to, spread_to = _lab_statistics(model)
     ratio = (spread_to / np.maximum(spread_from, 3)).clip(0.5, 1.8)

@@ -51,7 +51,7 @@ def photo_crop(
 
 
 def random_color(rng: Generator) -> tuple[float, float, float]:
-    """A cloth-like colour: every hue, mostly muted, sometimes black, grey or white."""
+    """A cloth-like color: every hue, mostly muted, sometimes black, gray or white."""
     saturation = uniform(rng, 0, 60) if chance(rng, 0.35) else uniform(rng, 60, 210)
     pixel = np.array([[[rng.integers(180), saturation, uniform(rng, 30, 245)]]], np.uint8)
     r, g, b = cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0]
@@ -67,7 +67,7 @@ def skin_color(rng: Generator) -> tuple[float, float, float]:
 
 
 def plain_cloth(rng: Generator, color: tuple[float, float, float]) -> Cloth:
-    """One colour with soft folds."""
+    """One color with soft folds."""
     folds, seed = uniform(rng, 3, 16), int(rng.integers(1 << 31))
 
     def cloth(height: int, width: int) -> Image:
@@ -78,7 +78,7 @@ def plain_cloth(rng: Generator, color: tuple[float, float, float]) -> Cloth:
 
 
 def any_cloth(assets: Assets, rng: Generator) -> Cloth:
-    """A photo texture, a plain colour, or stripes."""
+    """A photo texture, a plain color, or stripes."""
     kind = pick(rng, [0.45, 0.4, 0.15])
     plain = plain_cloth(rng, random_color(rng))
     if kind == 1:
@@ -432,7 +432,7 @@ def wire(assets: Assets, rng: Generator) -> ArticulatedObject:
 
 
 def recolored(puppet: ArticulatedObject, degrees: float, saturation: float) -> ArticulatedObject:
-    """The same puppet in other colours."""
+    """The same puppet in other colors."""
 
     def paint(rgba: Image) -> Image:
         return with_alpha(shift_hue(colors_of(rgba), degrees, saturation), alpha_of(rgba))

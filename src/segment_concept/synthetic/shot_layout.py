@@ -129,7 +129,7 @@ def _film(track: Track, camera: Camera, stage: ShotLayout, depth: float) -> None
 
 
 def _relit(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
-    """The puppet in the light of a new shot: its own colours, seen otherwise."""
+    """The puppet in the light of a new shot: its own colors, seen otherwise."""
     if chance(rng, 0.25):
         return puppet
     table = grade_table(rng, 0.9)

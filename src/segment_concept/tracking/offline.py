@@ -32,8 +32,8 @@ class Offline:
             was shown included (SeC's `mllm_memory_size`, 7 as published).
         min_presence: score that the object is visible, above which a frame may become one.
         min_quality: the same for the predicted IoU of its mask.
-        min_backtrack_iou: a keyframe must lead back to what was shown: the object, shown by it alone, is
-            looked for on the frame on which it was shown first, and found there with this IoU.
+        min_backtrack_iou: IoU with the prompted mask that tracking from the keyframe alone must
+            reach on the prompted frame.
     """
 
     keyframes: int = 7
@@ -96,7 +96,7 @@ def choose_keyframes(
 ) -> list[KeyframeCandidate]:
     """The views to add to those that were shown, `at_most` of both, the most telling first.
 
-    Farthest first: the next is the one that looks least like any before it, by colours of the
+    Farthest first: the next is the one that looks least like any before it, by colors of the
     object and of its surroundings, times its confidence (what is tracked wrongly looks unlike,
     too). A shot gets a second view only when all have one, and only one that looks new at all;
     the first is where the shot is entered from, however it looks. What is `confirmed` last, since

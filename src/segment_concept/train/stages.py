@@ -55,7 +55,7 @@ def longer(steps: int = 1700) -> Stage:
 
 
 def steady(steps: int = 2400) -> Stage:
-    """Goes on from `longer` at a finer size, with objects in the colours of their place."""
+    """Goes on from `longer` at a finer size, with objects in the colors of their place."""
     size = ClipSpec(frames=8, height=320, width=576, camouflage=0.4)
     clip = replace(size, frames=6, cut=0.35, absent=0.4, least_area=200)
     stage = _further("steady", clip, Schedule(steps=steps, rate=5e-4, warm_up=50), seed=6)

@@ -1,4 +1,4 @@
-"""Masks made visible: the DAVIS colours and the overlay."""
+"""Masks made visible: the DAVIS colors and the overlay."""
 
 from collections.abc import Iterable
 
@@ -55,5 +55,5 @@ def to_i420(rgb: Image) -> NDArray[np.uint8]:
 
 
 def gray_to_i420(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W) grey as planar 4:2:0 video."""
+    """(H, W) gray as planar 4:2:0 video."""
     return to_i420(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def network(size: ConceptSize, weights: dict[str, Tensor]) -> ConceptNetwork:
 
 @pytest.fixture(scope="session")
 def keyframes() -> list[Keyframe]:
-    """Twelve frames of large random colour fields, each with a rectangle as its mask."""
+    """Twelve frames of large random color fields, each with a rectangle as its mask."""
     generator = np.random.default_rng(3)
     made = []
     for index in range(12):

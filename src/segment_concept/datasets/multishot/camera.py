@@ -1,4 +1,4 @@
-"""A new camera on a shot: another window on the picture, mirrored, in other colours."""
+"""A new camera on a shot: another window on the picture, mirrored, in other colors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from segment_concept.types import Bitmap, Image
 
 Size = tuple[int, int]  # (H, W)
 
-# How far a new camera's colours are off, as in the prototype of this tool.
+# How far a new camera's colors are off, as in the prototype of this tool.
 _GAMMA, _GAIN, _WHITE = (0.7, 1.4), (0.8, 1.2), (0.85, 1.15)
 _MARGIN = 1.1  # of a window around what the object covers during the shot
 _DIGITS = 3
@@ -22,7 +22,7 @@ _DIGITS = 3
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A camera. Colours of 0 to 1 become `gain` * `white` * colour ** `gamma`."""
+    """A camera. Colors of 0 to 1 become `gain` * `white` * color ** `gamma`."""
 
     window: tuple[int, int, int, int]  # x, y, width, height in the source's pixels
     mirror: bool = False

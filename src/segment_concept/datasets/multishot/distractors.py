@@ -18,7 +18,7 @@ from segment_concept.types import InputError
 
 _NEAREST = 4  # look-alikes by appearance, so that seeds differ
 _BINS = (12, 6, 6)  # hue, saturation, value
-_SHAPE_WEIGHT = 0.25  # of a factor of e in size or aspect, beside a colour distance from 0 to 1
+_SHAPE_WEIGHT = 0.25  # of a factor of e in size or aspect, beside a color distance from 0 to 1
 
 
 class DistractorSampler(Protocol):
@@ -47,7 +47,7 @@ class CategoryDistractors:
 
 @dataclass(frozen=True)
 class AppearanceDistractors:
-    """Sequences whose main object is nearest in colours, size and aspect, where it is largest.
+    """Sequences whose main object is nearest in colors, size and aspect, where it is largest.
 
     The few nearest are taken in a random order, the others follow by distance.
     """
@@ -119,7 +119,7 @@ def appearance(footage: SourceSequence) -> Appearance | None:
 
 
 def _smoothed(shares: NDArray[Any]) -> NDArray[np.float32]:
-    """Neighbouring shades count too, or colours that differ a little would differ wholly."""
+    """Neighbouring shades count too, or colors that differ a little would differ wholly."""
     for axis, mode in ((0, "wrap"), (1, "edge"), (2, "edge")):  # hue is an angle
         wide = np.pad(shares, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode=mode)  # type: ignore[call-overload]
         low, middle, high = (

@@ -24,7 +24,7 @@ _WIDTH = 240  # pixels of one picture
 _GAP = 4
 _QUALITY = 80
 _TRUE, _PREDICTED = (40, 225, 95), (255, 70, 85)  # green and red
-_COLOUR_LEFT = 0.35  # of the picture's own colours, so that the masks stand out
+_COLOR_LEFT = 0.35  # of the picture's own colors, so that the masks stand out
 _OPACITY = 0.55
 _WHITE = 255
 
@@ -117,9 +117,9 @@ def _column(rgb: Image, true: Bitmap, predicted: Bitmap) -> Image:
 
 
 def _tinted(rgb: Image, mask: Image, color: tuple[int, int, int]) -> Image:
-    """A pale copy of a (H, W, 3) picture with the (H, W) mask in the colour, outlined."""
+    """A pale copy of a (H, W, 3) picture with the (H, W) mask in the color, outlined."""
     gray = np.repeat(rgb.mean(axis=2, keepdims=True), 3, axis=2)
-    pale = _COLOUR_LEFT * rgb + (1 - _COLOUR_LEFT) * gray
+    pale = _COLOR_LEFT * rgb + (1 - _COLOR_LEFT) * gray
     tinted = (1 - _OPACITY) * pale + _OPACITY * np.array(color)
     picture = np.where(mask[..., None] > 0, tinted, pale).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

@@ -75,7 +75,7 @@ def _stage(video: str | None) -> str:
 
 def _about_change(story: TimelineData) -> str:
     words = (
-        "Distance of each frame's colours to those of the frame played before. Above the dashed "
+        "Distance of each frame's colors to those of the frame played before. Above the dashed "
         f"threshold of {story.threshold:g}, and where the trigger saw one by another sign, it "
         f'counts as a cut (<i class="key cut"></i>).'
     )

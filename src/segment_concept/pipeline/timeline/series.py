@@ -72,7 +72,7 @@ def read_timeline(journal: Iterable[FrameRecord], request: Mapping[str, Any]) ->
     story = TimelineData(_threshold(trigger), bool(trigger) and trigger.get("type") != "Never")
     rate = _rate(request)
     for record in journal:
-        distance = record.scene_change if record.scene_change is not None else record.colour_change
+        distance = record.scene_change if record.scene_change is not None else record.color_change
         story.frames.append(record.frame)
         known = record.seconds is not None
         story.seconds.append(record.seconds if known else record.frame / rate)  # type: ignore[arg-type]

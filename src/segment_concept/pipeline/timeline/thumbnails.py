@@ -12,7 +12,7 @@ from segment_concept.runtime.files import write_whole
 from segment_concept.types import Bitmap, Frame, FrameResult, Image
 from segment_concept.video.draw import overlay
 
-SIDE = 256  # pixels to which frames are resized to compare colours, as `fast_hsv`
+SIDE = 256  # pixels to which frames are resized to compare colors, as `fast_hsv`
 _LOOK = "explain-look.npz"
 _WIDTH = 192  # of a keyframe's picture
 _QUALITY = 82
@@ -20,7 +20,7 @@ _QUALITY = 82
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """The colours of a frame, and which way the video was played."""
+    """The colors of a frame, and which way the video was played."""
 
     frame: int
     histogram: NDArray[np.float32]
@@ -53,7 +53,7 @@ class ThumbnailRecorder:
         self._backwards = backwards
 
     def watch(self, frame: Frame, result: FrameResult) -> float | None:
-        """Look at the next frame; how its colours changed, where the result does not say it."""
+        """Look at the next frame; how its colors changed, where the result does not say it."""
         for object_id, keyframes in zip(result.object_ids, result.keyframes, strict=False):
             if frame.index in keyframes:
                 picture = thumbnail(frame.rgb, object_id, result.mask(object_id))

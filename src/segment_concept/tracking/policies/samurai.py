@@ -39,8 +39,9 @@ class MotionMemory:
     Args:
         slots, pointers, video_length: as in `RecentMemory`.
         motion_weight: of the forecast against the predicted IoU, score (`kf_score_weight`).
-        stable_frames_threshold: frames (`stable_frames_threshold`).
-        stable_iou_threshold: predicted IoU of a mask that is fed to the filter (`stable_ious_threshold`).
+        stable_frames_threshold: frames (`stable_frames_threshold` of the release).
+        stable_iou_threshold: predicted IoU of a mask that updates the filter
+            (`stable_ious_threshold`).
         min_iou: predicted IoU above which a frame is recalled (`memory_bank_iou_threshold`).
         min_motion_iou: overlap with the forecast above which a frame is recalled.
         visible_above: presence logit above which a mask is not emptied (`min_obj_score_logits`).

@@ -21,7 +21,7 @@ from segment_concept.tracking.triggers.base import (
 from segment_concept.types import Frame, Image, ObjectId
 
 AREAS = 10  # that are remembered, as in DAM4SAM, which compares with their median too
-PACE = 0.1  # share of a new frame in the remembered colours
+PACE = 0.1  # share of a new frame in the remembered colors
 UNCERTAIN_RESTS = 12  # frames: in lasting doubt SeC's encoder is asked as often as it is on film
 
 
@@ -52,12 +52,12 @@ class Uncertain:
     Attributes:
         below: object score, or predicted IoU, whichever is lower.
         area_times: how many times larger or smaller than the median of the last ten areas.
-        colours_above: distance of its colours to the remembered ones, 0 to 1.
+        colors_above: distance of its colors to the remembered ones, 0 to 1.
     """
 
     below: float = 0.5
     area_times: float = 2.0
-    colours_above: float = 0.5
+    colors_above: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.area_times > 1:
@@ -84,7 +84,7 @@ class Uncertain:
             return True, known
         mask = (seen.logits > 0).cpu().numpy()
         area, colors = float(mask.mean()), object_colors(hsv, mask)
-        sudden = self._is_other_size(area, known) or self._is_other_colour(colors, known)
+        sudden = self._is_other_size(area, known) or self._is_other_color(colors, known)
         # What lasts is believed in the end, or a zoom would be in doubt for ever.
         return sudden, known.with_another(area, colors)
 
@@ -92,10 +92,10 @@ class Uncertain:
         usual = median(known.areas) if known.areas else area
         return area * self.area_times < usual or area > usual * self.area_times
 
-    def _is_other_colour(self, colors: Colors | None, known: AppearanceModel) -> bool:
+    def _is_other_color(self, colors: Colors | None, known: AppearanceModel) -> bool:
         if colors is None or known.colors is None:
             return False
-        return color_distance(colors, known.colors) > self.colours_above
+        return color_distance(colors, known.colors) > self.colors_above
 
 
 def uncertain() -> Trigger:
