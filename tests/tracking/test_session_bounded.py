@@ -39,7 +39,7 @@ def test_thousands_of_frames_leave_no_more_behind_than_hundreds(policy):
     often = frozenset(i for i in range(3200) if i % 50 < 15)
     blobs = Blob(RED, speed=1), Blob(GREEN, top=6, speed=2, hidden=often - {0})
     frames = endless(*blobs, length=3200)
-    concept = RotatingConcept((RED, GREEN), asked=Nothing())
+    concept = RotatingConcept((RED, GREEN), queried=Nothing())
     following = Tracker(forgetful(), policy, Every(7), concept).session()
     first = next(frames)
     following.prompt(first, {ONE: blobs[0].mask(0), TWO: blobs[1].mask(0)})
