@@ -328,7 +328,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
         ('["a"]', "expected"),
         ('{"car": "red-car"}', "expected"),
         ('{"car": ["red-car", "lorry"]}', "does not have: lorry"),
-        ("{", "cannot be read as JSON"),
+        ("{", "is not JSON"),
     ],
 )
 def test_a_file_of_categories_that_does_not_fit_is_refused(

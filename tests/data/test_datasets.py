@@ -179,7 +179,7 @@ def test_a_folder_of_something_else_is_no_dataset(tmp_path: Path) -> None:
 def test_metadata_that_is_no_json_is_refused(tmp_path: Path) -> None:
     root = build.mose2(tmp_path)
     (root / "valid/meta.json").write_text("{")
-    with pytest.raises(InputError, match=r"meta\.json cannot be read as JSON"):
+    with pytest.raises(InputError, match=r"meta\.json is not JSON"):
         open_dataset(Benchmark.MOSE2, Source(root))
 
 

@@ -1,6 +1,5 @@
 """Finding one's way in a dataset's folders."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +9,12 @@ from typing import Any
 
 from segment_concept.datasets.findings import listed
 from segment_concept.datasets.masks import SUFFIX, PngLayer
+from segment_concept.runtime.json_files import read_json, regular_file
+from segment_concept.runtime.names import checked_name, is_number
 from segment_concept.types import InputError
 
+_LARGEST_LIST = 64 << 20  # bytes
+_MOST_NUMBERS = 10_000_000  # of a sequence whose gaps are listed
 PICTURES = (".jpg", ".jpeg", ".png")
 _SPLIT_FOLDERS = {"val": ("valid", "val"), "valid": ("valid", "val")}
 
@@ -74,46 +77,48 @@ def split_folder(root: Path, split: str) -> Path:
     return root
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file's content.
-
-    Raises:
-        InputError: the file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-
-
 def read_meta(path: Path) -> dict[str, dict[str, Any]]:
-    """The `videos` of a metadata file, by name.
+    """Return the `videos` of a metadata file, by name.
 
     Raises:
-        InputError: the file is missing, not JSON, or without videos.
+        InputError: the file is missing, not JSON, without videos, or has a video whose name is
+            not a plain folder name or whose entry is not an object.
     """
     content = read_json(path)
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict) or not videos:
         raise InputError(f'{path} has no "videos": expected {{"videos": {{NAME: ...}}}}')
+    for name, entry in videos.items():
+        checked_name(name, path)
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: the entry of video {name} is {_shortly(entry)}, no object")
     return videos
 
 
 def read_names(path: Path) -> list[str]:
-    """The lines of a text file that are not empty.
+    """Return the names that a text file lists, one per line.
 
     Raises:
-        InputError: the file is missing or not text.
+        InputError: the file is missing, no text, or lists what is not a plain name.
+    """
+    return [checked_name(line, path) for line in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty.
+
+    Raises:
+        InputError: the file is missing, too large or not text.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing") from error
+        lines = regular_file(path, _LARGEST_LIST).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{path} is not a text file of names") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def _shortly(value: object) -> str:
+    return repr(value)[:40]
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
@@ -153,9 +158,11 @@ def missing_numbers(names: Sequence[str], step: int | None = None) -> list[str]:
 
     None are where the names are not numbers.
     """
-    if len(names) < 2 or not all(name.isdigit() for name in names):
+    if len(names) < 2 or not all(is_number(name) for name in names):
         return []
     numbers = sorted({int(name) for name in names})
+    if numbers[-1] - numbers[0] > _MOST_NUMBERS:
+        return []  # no sequence: two numbers far apart
     usual = Counter(b - a for a, b in pairwise(numbers)).most_common(1)
     between = range(numbers[0], numbers[-1], step or (usual[0][0] if usual else 1))
     return [f"{number:0{len(names[0])}d}" for number in sorted(set(between) - set(numbers))]

@@ -8,7 +8,7 @@ from segment_concept.datasets.folders import (
     layers_of,
     masks_folder,
     pictures_in,
-    read_json,
+    read_lines,
     read_meta,
     read_names,
     require,
@@ -24,6 +24,7 @@ from segment_concept.datasets.types import (
     Source,
     VideoEntry,
 )
+from segment_concept.runtime.json_files import read_json
 from segment_concept.types import InputError
 
 _DAVIS_MASKS = (
@@ -38,6 +39,7 @@ _YOUTUBE_FPS = 6.0  # every fifth frame of 30 fps
 _MOSE_FPS = 5.0
 _LVOS_FPS = 6.0  # every fifth frame of 30 fps
 _LVOS_STEP = 5
+_LAST_LVOS_FRAME = 10**8 - 1  # names have eight digits
 _SAV_FPS = 24.0
 _SEGMENTS = ("first_segment", "second_segment", "remain_segments")
 
@@ -111,12 +113,24 @@ def _objects(meta: dict[str, dict[str, Any]], video: str) -> dict[str, Any]:
     objects = meta[video].get("objects")
     if not isinstance(objects, dict):
         raise InputError(f'the metadata of video {video} has no "objects"')
+    for name, entry in objects.items():
+        if not isinstance(entry, dict):
+            raise InputError(
+                f"the metadata of video {video} describes object {name[:40]!r} by "
+                f"{repr(entry)[:40]}: expected an object with its frames"
+            )
     return objects
 
 
 def _youtube_object(name: str, entry: dict[str, Any], unseen: set[str] | None) -> ObjectEntry:
     category = str(entry.get("category", ""))
-    frames = tuple(str(frame) for frame in entry.get("frames", ()))
+    listed = entry.get("frames", ())
+    if not isinstance(listed, list | tuple):
+        raise InputError(
+            f"the metadata of object {name[:40]!r} has {repr(listed)[:40]} as its frames: "
+            "expected a list of names"
+        )
+    frames = tuple(str(frame) for frame in listed)
     if unseen is None:
         return ObjectEntry(name, frames, category)
     return ObjectEntry(name, frames, category, Group.UNSEEN if category in unseen else Group.SEEN)
@@ -125,8 +139,15 @@ def _youtube_object(name: str, entry: dict[str, Any], unseen: set[str] | None) -
 def _unseen_categories(source: Source, meta: dict[str, dict[str, Any]]) -> set[str] | None:
     if source.unseen is not None:
         if source.unseen.suffix == ".json":
-            return set(read_json(source.unseen).get("unseen_categories", ()))
-        return set(read_names(source.unseen))
+            content = read_json(source.unseen)
+            found = content.get("unseen_categories") if isinstance(content, dict) else None
+            if not isinstance(found, list):
+                raise InputError(
+                    f'{source.unseen} has no list "unseen_categories": give a text file with one '
+                    "category per line, or that list"
+                )
+            return {str(category) for category in found}
+        return set(read_lines(source.unseen))
     for training in (source.root / "train/meta.json", source.root.parent / "train/meta.json"):
         if training.is_file():
             return _categories(meta) - _categories(read_meta(training))
@@ -164,7 +185,7 @@ def _mose_video(
         size = (int(entry["height"]), int(entry["width"]))
         count = int(entry["length"])
         objects = tuple(ObjectEntry(str(key)) for key in entry["objects"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(
             f"{meta}: video {name} needs length, height, width and objects ({error})"
         ) from error
@@ -217,17 +238,18 @@ def _lvos_object(video: str, name: str, entry: dict[str, Any]) -> ObjectEntry:
     try:
         span = entry["frame_range"]
         start, end, count = (int(span[key]) for key in ("start", "end", "frame_nums"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(
             f"video {video}, object {name}: frame_range needs start, end and frame_nums ({error})"
         ) from error
-    numbers = [*range(start, end, _LVOS_STEP), end]
-    if len(numbers) != count or (end - start) % _LVOS_STEP:
+    length = len(range(start, end, _LVOS_STEP)) + 1  # nothing is listed before it is plausible
+    if length != count or (end - start) % _LVOS_STEP or not 0 <= start <= end <= _LAST_LVOS_FRAME:
         raise InputError(
             f"video {video}, object {name}: frame_range goes from {start} to {end} in steps of "
-            f"{_LVOS_STEP}, which is {len(numbers)} frames, but frame_nums says {count}; "
+            f"{_LVOS_STEP}, which is {length} frames, but frame_nums says {count}; "
             "the official tool cannot score this either: mend valid_meta.json"
         )
+    numbers = [*range(start, end, _LVOS_STEP), end]
     return ObjectEntry(name, tuple(f"{number:08d}" for number in numbers))
 
 
@@ -270,7 +292,7 @@ def secvos(source: Source, benchmark: Benchmark) -> Dataset:
     names = read_names(path) if path.is_file() else folders_in(masks)
     require(names, masks, path)
     info = source.root / "scene_info.json"
-    scenes = read_json(info) if info.is_file() else {}
+    scenes = _scenes(info) if info.exists() else {}
     pictures = source.root / "JPEGImages"
     videos = tuple(
         VideoEntry(
@@ -284,6 +306,13 @@ def secvos(source: Source, benchmark: Benchmark) -> Dataset:
     return _dataset(benchmark, source, videos, None)
 
 
+def _scenes(info: Path) -> dict[str, dict[str, Any]]:
+    content = read_json(info)
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise InputError(f"{info} is not SeCVOS's: expected {{VIDEO: {{SEGMENT: [first, last]}}}}")
+    return content
+
+
 def _segments(entry: dict[str, Any], video: str, info: Path) -> dict[str, tuple[int, int]]:
     segments = {}
     for key in _SEGMENTS:
@@ -292,7 +321,7 @@ def _segments(entry: dict[str, Any], video: str, info: Path) -> dict[str, tuple[
             continue
         try:
             first, last = (int(limit) for limit in limits)
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise InputError(
                 f"{info}: {key} of video {video} is {limits!r}, expected [first, last]"
             ) from error

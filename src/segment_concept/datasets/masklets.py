@@ -1,29 +1,28 @@
 """The masks of SA-V's training videos: one JSON file of run-length masks a video."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from segment_concept.datasets.masks import Labels
 from segment_concept.ops.rle import decode_rle
+from segment_concept.runtime.json_files import read_json
+from segment_concept.runtime.names import checked_name
 from segment_concept.types import InputError
 
 
 @lru_cache(maxsize=2)
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("masklet"), list):
+    content = read_json(path)
+    rows = content.get("masklet") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise InputError(f'{path} has no "masklet" list: expected an SA-V annotation file')
-    return content
+    if not isinstance(content.get("masklet_id") or [], list):
+        raise InputError(f'{path}: "masklet_id" is not a list: expected an SA-V annotation file')
+    return cast("dict[str, Any]", content)
 
 
 @dataclass(frozen=True)
@@ -64,4 +63,7 @@ def masklet_layers(path: Path) -> tuple[MaskletLayer, ...]:
     rows = content["masklet"]
     names = content.get("masklet_id") or range(len(rows[0]) if rows else 0)
     kind = path.stem.rpartition("_")[2]
-    return tuple(MaskletLayer(path, column, f"{kind}_{name}") for column, name in enumerate(names))
+    return tuple(
+        MaskletLayer(path, column, checked_name(f"{kind}_{name}", path))
+        for column, name in enumerate(names)
+    )

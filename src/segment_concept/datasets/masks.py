@@ -14,6 +14,8 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from segment_concept.ops.png import is_gray, png_size, quick_pixels
+from segment_concept.ops.rle import MOST_PIXELS
+from segment_concept.runtime.json_files import regular_file
 from segment_concept.types import Image, InputError
 from segment_concept.video.image_folder import read_image
 
@@ -21,6 +23,7 @@ Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
 SUFFIX = ".png"
 _ID_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
 _HEADER_BYTES = 64
+_LARGEST_FILE = 1 << 28  # bytes
 
 
 def read_labels(path: Path) -> Labels:
@@ -31,7 +34,9 @@ def read_labels(path: Path) -> Labels:
     """
     data = _read(path)
     try:
-        png_size(data)  # refuses what is not a PNG file
+        height, width = png_size(data)  # refuses what is not a PNG file
+        if height * width > MOST_PIXELS:
+            raise InputError(f"its header claims {width}x{height} pixels")
         quick = quick_pixels(data)
         if quick is not None:
             return quick
@@ -71,9 +76,7 @@ def _decode(data: bytes) -> Labels:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing") from error
+        return regular_file(path, _LARGEST_FILE).read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -84,11 +87,10 @@ def mask_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: the file is missing or not a PNG file.
     """
+    regular_file(path, _LARGEST_FILE)
     try:
         with path.open("rb") as file:
             return png_size(file.read(_HEADER_BYTES))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except InputError as error:

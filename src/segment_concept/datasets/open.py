@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segment_concept.datasets import layouts
-from segment_concept.datasets.folders import folders_in, read_json, split_folder, video_folders
+from segment_concept.datasets.folders import folders_in, read_meta, split_folder, video_folders
 from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.types import InputError
 
@@ -89,13 +89,12 @@ def _by_metadata(root: Path) -> Benchmark | None:
 
 
 def _lvos_version(path: Path) -> Benchmark:
-    count = len(read_json(path).get("videos", {}))
+    count = len(read_meta(path))
     return Benchmark.LVOS2 if count > _LVOS1_LARGEST_SPLIT else Benchmark.LVOS1
 
 
 def _kind_of_metadata(path: Path) -> Benchmark:
-    videos = read_json(path).get("videos", {})
-    has_lengths = any("length" in entry for entry in videos.values())
+    has_lengths = any("length" in entry for entry in read_meta(path).values())
     return Benchmark.MOSE2 if has_lengths else Benchmark.YOUTUBE_VOS_2019
 
 

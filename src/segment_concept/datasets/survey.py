@@ -12,6 +12,7 @@ from segment_concept.datasets.findings import Finding, error, listed, warning
 from segment_concept.datasets.folders import missing_numbers
 from segment_concept.datasets.masks import Labels, Layer, PngLayer
 from segment_concept.datasets.types import Benchmark, VideoEntry
+from segment_concept.runtime.names import is_number
 from segment_concept.types import InputError
 
 VOID = 255
@@ -127,7 +128,7 @@ def _listing(video: VideoEntry, layer: Layer) -> Iterator[Finding]:
         return
     if isinstance(layer, PngLayer) and layer.extra_files:
         yield warning(f"{layer.folder} also holds {listed(layer.extra_files)}", *name)
-    widths = {len(frame) for frame in layer.frames if frame.isdigit()}
+    widths = {len(frame) for frame in layer.frames if is_number(frame)}
     if len(widths) > 1:
         yield warning(
             "mask names have numbers of different length, which sort in another order than they "

@@ -2,7 +2,6 @@
 
 import platform
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -82,14 +81,26 @@ def _is_tracker(made: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
 
 def _own(name: str) -> "Recipe | VideoTracker":
     module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise InputError(f"{name!r} does not name a tracker: expected package.module:function")
     try:
-        maker: Callable[[], Recipe | VideoTracker] = getattr(import_module(module), attribute)
+        maker: Any = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"there is no tracker {name!r} ({error}): expected package.module:function, with the "
             "module on Python's path"
         ) from error
-    return maker()
+    try:
+        made = maker()
+    except (Exception, SystemExit) as error:  # whatever the user's function does
+        raise InputError(
+            f"{name} could not be called without arguments "
+            f"({type(error).__name__}: {error}): expected a function that returns a recipe or a "
+            "tracker"
+        ) from error
+    if not _is_tracker(made) and type(made).__name__ != "Recipe":
+        raise InputError(f"{name} returned {type(made).__name__}: expected a recipe or a tracker")
+    return cast("Recipe | VideoTracker", made)
 
 
 def device_in_turn(name: str, worker_index: int) -> str:

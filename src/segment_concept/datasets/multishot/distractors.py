@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_concept.datasets.findings import listed
-from segment_concept.datasets.folders import read_json
 from segment_concept.datasets.multishot.footage import SourceSequence
 from segment_concept.datasets.multishot.spec import shuffled
+from segment_concept.runtime.json_files import read_json
 from segment_concept.types import InputError
 
 _NEAREST = 4  # look-alikes by appearance, so that seeds differ
