@@ -195,5 +195,5 @@ def test_a_mask_whose_header_claims_too_many_pixels_is_refused(tmp_path: Path) -
 
 @pytest.mark.parametrize("text", [DEEP, *HUGE_NUMBERS, "", "{'a': 1}", '{"a":', "\ud800"])
 def test_json_that_cannot_be_used_is_named(text: str) -> None:
-    with pytest.raises(InputError, match="prompts.json"):
+    with pytest.raises(InputError, match=r"prompts\.json"):
         parse_json(text, "prompts.json")

@@ -22,6 +22,9 @@ POLICIES: list[MemoryPolicy] = [
     ReliableMemory(),
     ReliableMemory(slots=4, pointers=3),
     ReliableMemory(slots=1, pointers=1),
+    RecentMemory(prompted=1),
+    ReliableMemory(slots=4, prompted=2),
+    RecentMemory(prompted=None),
 ]
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=repr)
 properties = settings(max_examples=12, deadline=None, derandomize=True, database=None)
@@ -138,8 +141,10 @@ def test_of_a_video_shown_once_recent_memory_keeps_16_frames_and_15_beside_the_p
     assert [m.frame_index for m in kept.tracked] == [*range(1, 16), *range(184, 200)]
 
 
-@every_policy
-def test_nothing_prompted_is_ever_forgotten(policy):
+@pytest.mark.parametrize(
+    "policy", [RecentMemory(prompted=None), ReliableMemory(prompted=None)], ids=repr
+)
+def test_without_a_bound_nothing_prompted_is_ever_forgotten(policy):
     prompted = MemoryBank()
     for index in range(0, 300, 3):
         prompted = prompted.prompt(remembered(index))

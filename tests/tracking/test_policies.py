@@ -4,6 +4,8 @@ from memory_cases import bad, bank, maps, pointers, remembered
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import Candidate, best_iou
 from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 
 POLICIES = [RecentMemory(), ReliableMemory()]
@@ -234,3 +236,56 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
     if "min_iou" not in settings:
         with pytest.raises(ValueError, match=message):
             RecentMemory(**settings)
+
+
+BOUNDED = [
+    RecentMemory(prompted=3),
+    ReliableMemory(prompted=3),
+    MotionMemory(prompted=3),
+    TreeMemory(prompted=3),
+]
+
+
+@pytest.mark.parametrize("policy", BOUNDED, ids=repr)
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [(45, [30, 40, 50]), (5, [0, 10, 20]), (99, [70, 80, 90]), (40, [30, 40, 50])],
+)
+def test_of_many_prompted_frames_the_nearest_are_recalled(policy, now, expected):
+    recall = policy.recall(bank(range(0, 100, 10)), PlaybackPosition(now))
+    assert [m.memory.frame_index for m in recall.maps if m.prompted] == expected
+
+
+def test_the_nearest_before_and_after_come_first_as_in_sam2():
+    recall = RecentMemory(prompted=2).recall(bank([0, 48, 49, 90]), PlaybackPosition(50))
+    assert [m.memory.frame_index for m in recall.maps] == [49, 90]
+
+
+@pytest.mark.parametrize("policy", BOUNDED, ids=repr)
+def test_a_stream_that_is_corrected_every_100_frames_keeps_a_bounded_number_of_prompts(policy):
+    kept = bank([0])
+    sizes = []
+    for index in range(1, 20_000):
+        now = PlaybackPosition(index)
+        if index % 100 == 0:
+            kept = kept.prompt(remembered(index))
+        elif index % 100 == 1:
+            kept = policy.forget(kept.remember(remembered(index)), now)
+            sizes.append(len(kept.prompted))
+    assert max(sizes) == sizes[-1] == 12
+    assert kept.prompted[0].frame_index == 0
+
+
+@pytest.mark.parametrize("policy", BOUNDED, ids=repr)
+def test_dropping_far_prompts_changes_no_recall_of_the_frames_that_follow(policy):
+    full = bank(range(0, 3000, 100))
+    short = policy.forget(full, PlaybackPosition(2950))
+    assert len(short.prompted) < len(full.prompted)
+    for index in range(2951, 3300, 7):
+        now = PlaybackPosition(index)
+        assert policy.recall(short, now) == policy.recall(full, now)
+
+
+def test_a_bound_below_one_is_refused():
+    with pytest.raises(ValueError, match="prompted is at least 1"):
+        RecentMemory(prompted=0)

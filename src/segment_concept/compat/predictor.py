@@ -97,6 +97,8 @@ class VideoPredictor:
         if isinstance(policy, RecentMemory | ReliableMemory) and frames is not None:
             # SAM 2 knows a video's length, and reckons with it where there are few frames
             policy = replace(policy, video_length=frames)
+        if isinstance(policy, RecentMemory):
+            policy = replace(policy, prompted=None)  # SAM 2 attends to all prompted frames
         kept = policy if offload_state_to_cpu else Unforgetting(policy)
         return InferenceState(source, replace(self.tracker, policy=kept).session())
 

@@ -42,7 +42,7 @@ class PlaybackPosition:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """The prompted frames, never forgotten, and those of the tracked ones a policy keeps."""
+    """The prompted and the tracked frames that a policy keeps of one object."""
 
     prompted: tuple[Memory, ...] = ()  # in the order in which they were prompted
     tracked: tuple[Memory, ...] = ()  # in the order in which they were segmented

@@ -24,6 +24,9 @@ from segment_concept.tracking.memory import (
     Track,
 )
 
+PROMPTED_RECALLED = 8  # prompted memories that a frame attends to, the nearest ones
+_KEPT_PER_RECALLED = 4  # prompted memories kept for each that is recalled: 32 of an object
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -119,9 +122,11 @@ def _next(moment: PlaybackPosition) -> PlaybackPosition:
     return replace(moment, frame_index=moment.frame_index + (-1 if moment.backwards else 1))
 
 
-def _check_slots(slots: int, pointers: int) -> None:
+def _check_slots(slots: int, pointers: int, prompted: int | None) -> None:
     if slots < 1 or pointers < 1:
         raise ValueError(f"slots and pointers are at least 1, got {slots} and {pointers}")
+    if prompted is not None and prompted < 1:
+        raise ValueError(f"prompted is at least 1, or None for all, got {prompted}")
 
 
 def _pointer_reach(pointers: int, video_length: int | None) -> int:
@@ -134,11 +139,55 @@ def _horizon(reach: int) -> int:
     return max(1, reach - 1)
 
 
-def _prompted_maps(bank: MemoryBank, slots: int) -> Iterable[RecalledMap]:
-    return (RecalledMap(slots - 1, m, prompted=True) for m in bank.prompted)
+def nearest_prompted(
+    bank: MemoryBank, moment: PlaybackPosition, most: int | None
+) -> tuple[Memory, ...]:
+    """Return the prompted memories that a frame attends to, in the order of their prompts.
+
+    As SAM 2's `max_cond_frames_in_attn`: the nearest before the frame, the nearest after it, then
+    whichever are nearest.
+
+    Args:
+        bank: of one object.
+        moment: the frame.
+        most: how many; None for all of them (-1 in SAM 2, its default).
+    """
+    if most is None or len(bank.prompted) <= most:
+        return bank.prompted
+    now = moment.frame_index
+    by_distance = sorted(bank.prompted, key=lambda m: m.age(now))
+    before = next((m for m in by_distance if m.frame_index < now), None)
+    after = next((m for m in by_distance if m.frame_index >= now), None)
+    first = [m for m in (before, after) if m is not None]
+    rest = [m for m in by_distance if m is not before and m is not after]
+    chosen = {id(m) for m in [*first, *rest][:most]}
+    return tuple(m for m in bank.prompted if id(m) in chosen)
 
 
-def _prompted_pointers(bank: MemoryBank, moment: PlaybackPosition) -> Iterable[RecalledPointer]:
+def drop_far_prompts(bank: MemoryBank, moment: PlaybackPosition, most: int | None) -> MemoryBank:
+    """Return the bank with at most `_KEPT_PER_RECALLED * most` prompted memories.
+
+    Memory stays bounded in a stream that is corrected again and again. The nearest ones stay, and
+    so do the first prompt and the prompts on the earliest and the latest frame, from which
+    policies count.
+    """
+    if most is None or len(bank.prompted) <= _KEPT_PER_RECALLED * most:
+        return bank
+    ends = sorted(bank.prompted, key=lambda m: m.frame_index)
+    pinned = {id(m) for m in (bank.prompted[0], ends[0], ends[-1])}
+    by_distance = sorted(bank.prompted, key=lambda m: m.age(moment.frame_index))
+    others = [m for m in by_distance if id(m) not in pinned]
+    kept = pinned | {id(m) for m in others[: _KEPT_PER_RECALLED * most - len(pinned)]}
+    return replace(bank, prompted=tuple(m for m in bank.prompted if id(m) in kept))
+
+
+def _prompted_maps(prompted: Iterable[Memory], slots: int) -> Iterable[RecalledMap]:
+    return (RecalledMap(slots - 1, m, prompted=True) for m in prompted)
+
+
+def _prompted_pointers(
+    prompted: Iterable[Memory], moment: PlaybackPosition
+) -> Iterable[RecalledPointer]:
     """Prompted frames that are still to come lend their map but not their pointer, as SAM 2's."""
-    ages = ((moment.since(m.frame_index), m) for m in bank.prompted)
+    ages = ((moment.since(m.frame_index), m) for m in prompted)
     return (RecalledPointer(age, m) for age, m in ages if age >= 0)

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
-from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, best_iou, grown_score
+from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
+    Candidate,
+    MemoryPolicy,
+    best_iou,
+    grown_score,
+)
 from segment_concept.tracking.policies.sec import ReliableMemory
 
 PROMPTED_SCORE = 10.0  # what a prompted memory's presence logit counts as
@@ -26,7 +32,7 @@ class TreeMemory:
     `tracking.hindsight`.
 
     Args:
-        slots, pointers, video_length: as in `RecentMemory`.
+        slots, pointers, video_length, prompted: as in `RecentMemory`.
         min_iou: predicted IoU above which a frame is recalled. As in all commands of the release;
             the default of its command line is 0.3, with `certain_above` 1.
         paths: hypotheses.
@@ -36,6 +42,7 @@ class TreeMemory:
     slots: int = 7
     pointers: int = 16
     video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
     min_iou: float = 0.1
     paths: int = 3
     certain_above: float = 2.0
@@ -75,7 +82,9 @@ class TreeMemory:
 
     def _own(self) -> MemoryPolicy:
         """How a single hypothesis remembers."""
-        return ReliableMemory(self.slots, self.min_iou, self.pointers, self.video_length)
+        return ReliableMemory(
+            self.slots, self.min_iou, self.pointers, self.video_length, self.prompted
+        )
 
     def _diverse(self, ranked: Sequence[Candidate]) -> list[Candidate]:
         """The best that differ in IoU; too few, and hypotheses without a heir get theirs."""

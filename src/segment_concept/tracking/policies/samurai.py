@@ -17,7 +17,13 @@ from segment_concept.tracking.memory import (
     RecalledMap,
     Track,
 )
-from segment_concept.tracking.policies.base import Candidate, best_iou, keep_walked, walk_back
+from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
+    Candidate,
+    best_iou,
+    keep_walked,
+    walk_back,
+)
 from segment_concept.tracking.policies.sam2 import RecentMemory
 
 INPUT_PIXELS = 4  # of the network's input, on a side of a pixel of the mask decoder's grid
@@ -37,7 +43,7 @@ class MotionMemory:
     A prompted frame is not tracked: what is visible on it is decided as in SAM 2.
 
     Args:
-        slots, pointers, video_length: as in `RecentMemory`.
+        slots, pointers, video_length, prompted: as in `RecentMemory`.
         motion_weight: of the forecast against the predicted IoU, score (`kf_score_weight`).
         stable_frames_threshold: frames (`stable_frames_threshold` of the release).
         stable_iou_threshold: predicted IoU of a mask that updates the filter
@@ -50,6 +56,7 @@ class MotionMemory:
     slots: int = 7
     pointers: int = 16
     video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
     motion_weight: float = 0.15
     stable_frames_threshold: int = 15
     stable_iou_threshold: float = 0.3
@@ -98,12 +105,12 @@ class MotionMemory:
 
     def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         walked = keep_walked(bank, moment, self._walk).tracked
-        recent = self._recent().forget(bank, moment).tracked
-        needed = {id(m) for m in (*walked, *recent)}
-        return replace(bank, tracked=tuple(m for m in bank.tracked if id(m) in needed))
+        recent = self._recent().forget(bank, moment)
+        needed = {id(m) for m in (*walked, *recent.tracked)}
+        return replace(recent, tracked=tuple(m for m in bank.tracked if id(m) in needed))
 
     def _recent(self) -> RecentMemory:
-        return RecentMemory(self.slots, self.pointers, self.video_length)
+        return RecentMemory(self.slots, self.pointers, self.video_length, self.prompted)
 
     def _where_expected(self, candidates: Sequence[Candidate], expected: KalmanState) -> Candidate:
         """The best by both measures; the first of equals."""

@@ -13,6 +13,7 @@ from segment_concept.tracking.memory import (
     Track,
 )
 from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
     Candidate,
     _check_slots,
     _horizon,
@@ -20,7 +21,9 @@ from segment_concept.tracking.policies.base import (
     _prompted_maps,
     _prompted_pointers,
     best_iou,
+    drop_far_prompts,
     keep_walked,
+    nearest_prompted,
     walk_back,
 )
 
@@ -32,15 +35,17 @@ class ReliableMemory:
     Slots and pointer distances go by rank among those frames, not by age. Where the release
     breaks (played backwards, a second prompted frame, several objects) the walk back is defined
     as: played frames between the farthest prompt behind and now, prompted ones left out.
+    `prompted` is as in `RecentMemory`.
     """
 
     slots: int = 22
     min_iou: float = 0.3
     pointers: int = 16
     video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
 
     def __post_init__(self) -> None:
-        _check_slots(self.slots, self.pointers)
+        _check_slots(self.slots, self.pointers, self.prompted)
         if not 0 <= self.min_iou <= 1:
             raise ValueError(f"min_iou is a score in [0, 1], got {self.min_iou}")
 
@@ -48,14 +53,15 @@ class ReliableMemory:
         kept = self._walk(bank, moment)
         reach = _pointer_reach(self.pointers, self.video_length)
         shown = kept[: self.slots - 1]
+        prompted = nearest_prompted(bank, moment, self.prompted)
         return Recall(
             maps=(
-                *_prompted_maps(bank, self.slots),
+                *_prompted_maps(prompted, self.slots),
                 *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(shown)))),
             ),
             # As published: the distance is the rank, and the oldest kept frame has no pointer.
             pointers=(
-                *_prompted_pointers(bank, moment),
+                *_prompted_pointers(prompted, moment),
                 *(
                     RecalledPointer(rank, m)
                     for rank, m in enumerate(kept[:-1], start=1)
@@ -71,7 +77,7 @@ class ReliableMemory:
         return [best_iou(candidates)]
 
     def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
-        return keep_walked(bank, moment, self._walk)
+        return drop_far_prompts(keep_walked(bank, moment, self._walk), moment, self.prompted)
 
     def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
         return walk_back(bank, moment, self._is_good, self._walk_length())
