@@ -52,6 +52,13 @@ def test_the_input_keeps_the_aspect_in_multiples_of_the_stride(video, expected):
     assert input_size(video, 256) == expected
 
 
+@pytest.mark.parametrize("video", [(9, 400), (400, 9), (4, 16000), (3000, 2), (100, 410)])
+def test_the_input_of_a_long_video_has_about_as_many_pixels_as_at_four_to_one(video):
+    h, w = input_size(video, 256)
+    assert h * w <= 1.1 * 4 * 256**2
+    assert (h > w) == (video[0] > video[1])
+
+
 def test_a_given_mask_is_its_own_answer(segmenter, frames):
     result = Tracker(segmenter).session().prompt(frames[0], {A: Mask(square(30))})
     wrong = result.mask(A) ^ square(30)

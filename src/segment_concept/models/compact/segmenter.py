@@ -1,5 +1,6 @@
 """The compact network as a `Segmenter`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, Mask, Points, Prompt
 
+_LONGEST = 4  # times the shorter side: the aspect up to which the input's shorter side is fixed
 STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
 # How often a click is answered, each time with the mask of before: a disc says little of an object.
 # On held-out frames J is 65, 70, 74, 76 with 1, 2, 4 and 8; boxes lose by it (docs/LOG.md).
@@ -30,9 +32,17 @@ _DOUBT = 0.01  # that remains about every cell after both looks
 
 
 def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(h, w) of the network's input: multiples of 32 with the video's aspect, about kept."""
-    scale = short_side / min(video_size)
-    h, w = (max(2, round(side * scale / STRIDE)) * STRIDE for side in video_size)
+    """(h, w) of the network's input: multiples of 32 with the video's aspect, about kept.
+
+    A video that is longer than four times its width is made smaller as a whole, so that no input
+    has many more pixels than that of 4:1; beyond 64:1 or so the aspect is given up.
+    """
+    ratio = max(video_size) / min(video_size)
+    scale = short_side / min(video_size) * min(1.0, math.sqrt(_LONGEST / ratio))
+    short = max(2, round(min(video_size) * scale / STRIDE))
+    most = max(2, round(_LONGEST * short_side**2 / STRIDE**2 / short))
+    sides = (max(2, min(most, round(side * scale / STRIDE))) * STRIDE for side in video_size)
+    h, w = sides
     return h, w
 
 
@@ -252,7 +262,7 @@ class CompactSegmenter(nn.Module):
         clicks = prompt if isinstance(prompt, Points) else Points((), (), Box(0, 0, 1, 1))
         on, off = (
             _discs(
-                [p for p, fg in zip(clicks.xy, clicks.foreground, strict=True) if fg is want],
+                [p for p, fg in zip(clicks.xy, clicks.foreground, strict=True) if fg == want],
                 scale,
                 (h, w),
                 like,
