@@ -42,6 +42,10 @@ class InputError(SegmentConceptError, ValueError):
     """What was given cannot be used; the message says what is wrong and what to do."""
 
 
+class OutputError(SegmentConceptError):
+    """Results cannot be written; the message says why and what to do."""
+
+
 class CheckpointError(SegmentConceptError, ValueError):
     """Weights are missing, damaged or belong to another network."""
 

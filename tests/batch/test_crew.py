@@ -13,7 +13,7 @@ import crew_toys
 import pytest
 
 import segment_concept
-from segment_concept.batch.folder_lock import locked
+from segment_concept.batch.folder_lock import run_locked
 from segment_concept.batch.pool import (
     FailedUnit,
     InProcessPool,
@@ -153,15 +153,15 @@ def test_shards_share_everything_and_overlap_nowhere() -> None:
 
 
 def test_a_folder_is_claimed_by_one_run_or_by_different_shards(tmp_path: Path) -> None:
-    with locked(tmp_path, Shard(1, 2)), locked(tmp_path, Shard(2, 2)):
+    with run_locked(tmp_path, Shard(1, 2)), run_locked(tmp_path, Shard(2, 2)):
         for shard in (Shard(1, 2), Shard()):
             _refuses(tmp_path, shard)
-    with locked(tmp_path, Shard()):
+    with run_locked(tmp_path, Shard()):
         _refuses(tmp_path, Shard(1, 2))
-    with locked(tmp_path, Shard()):
+    with run_locked(tmp_path, Shard()):
         pass  # given back
 
 
 def _refuses(folder: Path, shard: Shard) -> None:
-    with pytest.raises(InputError, match="another run is writing"), locked(folder, shard):
+    with pytest.raises(InputError, match="another run is writing"), run_locked(folder, shard):
         pass

@@ -141,7 +141,7 @@ def test_a_folder_with_other_files_is_refused(data: Path, tmp_path: Path) -> Non
     (tmp_path / "mine/thesis.txt").write_text("x")
     code, said = evaluate(data, tmp_path / "mine")
     assert code == 2
-    assert "holds other files" in said
+    assert "contains other files" in said
 
 
 def test_workers_give_the_same_as_one_process(data: Path, tmp_path: Path, toys_path: None) -> None:
@@ -324,7 +324,7 @@ def test_a_file_in_place_of_the_folder_is_refused(data: Path, tmp_path: Path) ->
     (tmp_path / "run").write_text("x")
     code, said = evaluate(data, tmp_path / "run")
     assert code == 2
-    assert "is a file: name a folder with --out" in said
+    assert "is a file: choose a folder with --out" in said
 
 
 def test_what_happened_is_in_the_log(data: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_quiet_says_nothing(film: Path) -> None:
         (["--box", RED, "--box", GREEN], "number the objects apart"),
         (["--object", "2"], "object 2 is not shown by anything"),
         (["--object", "x", "--box", RED], "--object x: expected a number"),
-        (["--box", RED, "--out", "full"], "holds other files"),
+        (["--box", RED, "--out", "full"], "contains other files"),
         (["--box", RED, "--resume", "--overwrite"], "give one"),
         (["--box", RED, "--fps", "0"], "--fps 0"),
         (["--box", RED, "--device", "abacus"], "no device 'abacus'"),

@@ -21,11 +21,11 @@ from segment_concept.evaluate.report.breakdowns import (
 )
 from segment_concept.evaluate.report.comparison import bootstrap_interval
 from segment_concept.evaluate.report.write import write_report
-from segment_concept.evaluate.run_folder import Cost, Manifest, RunError, RunFolder, VideoRecord
+from segment_concept.evaluate.run_folder import Cost, Manifest, RunFolder, VideoRecord
 from segment_concept.evaluate.scores import ObjectScore
 from segment_concept.html.charts import Axes, bars, columns, differences, line
 from segment_concept.runtime.files import write_json
-from segment_concept.types import InputError
+from segment_concept.types import InputError, OutputError
 
 
 def scored(video: str, name: str, *scores: float, group: Group = Group.NONE) -> ObjectScore:
@@ -237,7 +237,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(MANIFEST)
     (run.path / "videos/a.json").write_text("{")
-    with pytest.raises(InputError, match=r"a.json is damaged: remove it and run again"):
+    with pytest.raises(InputError, match=r"a\.json is not JSON.*remove it and run"):
         run.record("a")
 
 
@@ -251,7 +251,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(RunError, match="the disk is full: make room"):
+    with pytest.raises(OutputError, match=r"the disk is full.*free some space"):
         run.write_record(VideoRecord("a", None, "why"))
     assert not list((run.path / "videos").iterdir())
     with pytest.raises(OSError, match="No space left"):

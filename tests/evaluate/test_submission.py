@@ -104,5 +104,5 @@ def test_what_the_server_would_refuse_is_refused_here(
 
 def test_benchmarks_without_such_a_server_are_refused(tmp_path: Path) -> None:
     dataset = open_dataset(Benchmark.DAVIS2017, Source(toys.davis(tmp_path, toys.CLIPS[:1])))
-    with pytest.raises(InputError, match="davis2017 has no server that takes archives"):
+    with pytest.raises(InputError, match="davis2017 has no evaluation server for archives"):
         write_submission(dataset, tmp_path, tmp_path / "out.zip")

@@ -30,16 +30,15 @@ from segment_concept.checkpoints.load import load
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.rle import decode_rle
 from segment_concept.pipeline import outputs as recorder
-from segment_concept.pipeline import run_folder as output_folder
 from segment_concept.pipeline.outputs import OutputFormat
 from segment_concept.pipeline.prompts import TimedPrompt
-from segment_concept.pipeline.run_folder import IfExists, OutputError, locked
+from segment_concept.pipeline.run_folder import IfExists, open_output_folder
 from segment_concept.pipeline.schedule import Direction
 from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
 from segment_concept.recipes import find_recipe
 from segment_concept.runtime import files
 from segment_concept.tracking.session import Tracker
-from segment_concept.types import Box, InputError, Mask, ObjectId, Points
+from segment_concept.types import Box, InputError, Mask, ObjectId, OutputError, Points
 from segment_concept.video.live import LiveVideo
 from segment_concept.video.open import open_video
 from segment_concept.video.timecode import Seconds
@@ -352,7 +351,7 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
 def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     (job.out / ".resume" / file).write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=f"{file} is damaged.*--overwrite"):
+    with pytest.raises(InputError, match=f"{file} is (damaged|not JSON).*--overwrite"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
@@ -409,7 +408,7 @@ def test_a_result_is_not_overwritten_unasked(job: TrackJob) -> None:
 
 def test_an_interrupted_run_is_not_begun_again_unasked(job: TrackJob) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
-    with pytest.raises(InputError, match=r"not ended.*--resume"):
+    with pytest.raises(InputError, match=r"unfinished.*--resume"):
         run_track(job, ColorTracker())
 
 
@@ -425,7 +424,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(job: TrackJob) ->
 def test_a_folder_with_other_files_is_never_touched(job: TrackJob, if_exists: IfExists) -> None:
     (job.out / "palette").mkdir(parents=True)
     (job.out / "palette" / "mine.png").write_text("mine")
-    with pytest.raises(InputError, match="holds other files"):
+    with pytest.raises(InputError, match="contains other files"):
         run_track(replace(job, if_exists=if_exists), ColorTracker())
     assert [p.name for p in job.out.rglob("*")] == ["palette", "mine.png"]
 
@@ -437,7 +436,7 @@ def test_a_file_cannot_be_the_output_folder(job: TrackJob) -> None:
 
 
 def test_two_runs_cannot_write_to_one_folder(job: TrackJob) -> None:
-    with locked(job.out, IfExists.REFUSE):
+    with open_output_folder(job.out, IfExists.REFUSE):
         for if_exists in (IfExists.RESUME, IfExists.OVERWRITE):
             with pytest.raises(InputError, match="another run is writing"):
                 run_track(replace(job, if_exists=if_exists), ColorTracker())
@@ -448,18 +447,18 @@ def test_a_full_disk_keeps_what_was_written_and_can_be_resumed(
 ) -> None:
     whole = replace(job, out=tmp_path / "whole")
     run_track(whole, ColorTracker())
-    original = files.write_whole
+    original = files.write_atomic
 
     def full(path: Path, data: Any) -> None:
         if path.name == "00011.png":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         original(path, data)
 
-    monkeypatch.setattr(recorder, "write_whole", full)
+    monkeypatch.setattr(recorder, "write_atomic", full)
     with pytest.raises(OutputError, match=r"full.*--resume"):
         run_track(job, ColorTracker(), RunMonitor(save_every=0.0))
     assert {f"{i:05d}.png" for i in range(11)} <= {p.name for p in (job.out / "palette").iterdir()}
-    monkeypatch.setattr(recorder, "write_whole", original)
+    monkeypatch.setattr(recorder, "write_atomic", original)
     run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
     assert everything_in(job.out) == everything_in(whole.out)
 
@@ -486,11 +485,11 @@ def test_a_disk_that_fills_at_the_end_loses_nothing(
 def test_a_folder_that_may_not_be_written_to_is_refused(
     job: TrackJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(*_: object) -> None:
+    def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(output_folder, "write_whole", denied)
-    with pytest.raises(OutputError, match="may not be written to"):
+    monkeypatch.setattr(files, "write_atomic", denied)
+    with pytest.raises(OutputError, match="permission denied"):
         run_track(job, ColorTracker())
 
 

@@ -13,7 +13,7 @@ from video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, writ
 
 from segment_concept.ops.color import PALETTE, color_of
 from segment_concept.ops.png import gray_png, mask_png, palette_png
-from segment_concept.runtime.files import write_whole
+from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Frame
 from segment_concept.video import encode
 from segment_concept.video.draw import overlay, to_i420
@@ -73,14 +73,14 @@ def test_a_file_is_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.json"
-    write_whole(path, b"before")
+    write_atomic(path, b"before")
 
     def rows():  # type: ignore[no-untyped-def]
         yield b"half of"
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_whole(path, rows())
+        write_atomic(path, rows())
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,47 +1,35 @@
-"""One folder, one run: two may share it only as different shards of the same work."""
+"""Lock the folder of a run. Different shards of one run may hold it together."""
 
-import errno
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from segment_concept.batch.shard import Shard
-from segment_concept.types import InputError
+from segment_concept.runtime.files import locked
 
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network disks have none
+_WHOLE = ".lock"
+_WAIT = 2.0  # seconds for which a starting run waits for another one that is just starting
 
 
 @contextmanager
-def locked(folder: Path, shard: Shard) -> Iterator[None]:
-    """Keep others from doing the same work in this folder; given back even by a kill.
+def run_locked(folder: Path, shard: Shard) -> Iterator[None]:
+    """Keep other runs from doing the same work in this folder.
+
+    A shard has a lock file of its own, and holds that of the whole run only while it starts. A run
+    of everything holds the latter to its end, and starts only if no shard is at work.
 
     Raises:
-        InputError: another run is at it.
+        InputError: another run is doing this work.
     """
-    with ExitStack() as stack:
-        whole = stack.enter_context((folder / ".lock").open("wb"))
-        _lock(whole, folder, shared=not shard.is_all)
-        if not shard.is_all:
-            name = f".lock-{shard.index}-of-{shard.count}"
-            _lock(stack.enter_context((folder / name).open("wb")), folder, shared=False)
+    with ExitStack() as held:
+        with ExitStack() as starting:
+            starting.enter_context(locked(folder / _WHOLE, folder, _WAIT))
+            if shard.is_all:
+                for other in folder.glob(f"{_WHOLE}-*"):
+                    with locked(other, folder):
+                        pass
+                held.enter_context(starting.pop_all())
+            else:
+                own = f"{_WHOLE}-{shard.index}-of-{shard.count}"
+                held.enter_context(locked(folder / own, folder))
         yield
-
-
-def _lock(file: IO[bytes], folder: Path, *, shared: bool) -> None:
-    if sys.platform == "win32":  # has no shared locks that a kill gives back
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return
-        if error.errno not in _HELD:
-            raise
-        raise InputError(
-            f"another run is writing to {folder}: wait for it, or name another folder with --out"
-        ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from segment_concept.batch.folder_lock import locked
+from segment_concept.batch.folder_lock import run_locked
 from segment_concept.batch.pool import InProcessPool, WorkerFactory, WorkerPool, distribute
 from segment_concept.batch.process_pool import ProcessPool
 from segment_concept.batch.shard import Shard
@@ -127,7 +127,7 @@ def predict_all(
         WorkerError: a worker cannot work at all (no weights, say, or a full disk).
     """
     run = station.run
-    with locked(run.path, workforce.shard), _logging(run):
+    with run_locked(run.path, workforce.shard), _logging(run):
         todo = what_to_do(dataset, run, workforce.shard)
         run.remove_partial([video.name for video in todo.pending])
         log.info("%d videos to predict, %d done before", len(todo.pending), len(todo.done))

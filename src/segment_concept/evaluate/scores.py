@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from segment_concept.datasets.findings import Finding, Severity, errors_of
 from segment_concept.datasets.types import Group
+from segment_concept.runtime.files import write_atomic
+from segment_concept.runtime.json_files import read_json
 from segment_concept.types import InputError
 
 OVERALL = "overall"
@@ -169,25 +170,13 @@ def write_scores(scores: Scores, folder: Path) -> None:
     content = json.dumps(to_json(scores), indent=1, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / JSON_NAME, content)
-        _write(folder / CSV_NAME, to_csv(scores))
+        write_atomic(folder / JSON_NAME, content, durable=True)
+        write_atomic(folder / CSV_NAME, to_csv(scores), durable=True)
     except OSError as error:
         raise InputError(
             f"the scores cannot be written to {folder}: {error.strerror or error}; "
             "choose another folder or make room"
         ) from error
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_scores(folder: Path) -> Scores:
@@ -197,10 +186,5 @@ def read_scores(folder: Path) -> Scores:
         InputError: the file is missing or not one of ours.
     """
     path = folder / JSON_NAME
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: score first") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    content = read_json(path, "score the run first")
     return from_json(content)

@@ -12,11 +12,11 @@ import cv2
 
 from segment_concept.datasets.types import Dataset, VideoEntry
 from segment_concept.evaluate.predict import Prediction, predict_video, video_job
-from segment_concept.evaluate.run_folder import Cost, RunError, RunFolder, VideoRecord
+from segment_concept.evaluate.run_folder import Cost, RunFolder, VideoRecord
 from segment_concept.evaluate.tracker_source import TrackerSource
 from segment_concept.runtime.memory import gpu_peak, process_peak
 from segment_concept.tracking.api import VideoTracker
-from segment_concept.types import SegmentConceptError
+from segment_concept.types import OutputError, SegmentConceptError
 
 LOG = "log.txt"
 
@@ -64,7 +64,7 @@ class PredictionWorker:
                 record = VideoRecord(video.name, prediction)
                 cost = _cost(prediction, time.perf_counter() - started)
                 self.run.commit(draft, record, cost)
-        except RunError:
+        except OutputError:
             raise
         except SegmentConceptError as error:
             return Outcome(VideoRecord(video.name, None, str(error)))

@@ -25,12 +25,12 @@ from segment_concept.ops.rle import decode_rle
 from segment_concept.pipeline.journal import FrameRecord, JournalIndex, ObjectRecord
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.results import TrackSummary, read_summary
-from segment_concept.pipeline.run_folder import OutputFolder, locked
+from segment_concept.pipeline.run_folder import OutputFolder, open_output_folder
 from segment_concept.pipeline.schedule import Direction, Pass, PlaybackSchedule
 from segment_concept.pipeline.track import Run, RunMonitor, TrackJob, check_job, request_of
 from segment_concept.pipeline.voting import FusedTracker
 from segment_concept.runtime.background import read_ahead
-from segment_concept.runtime.files import write_whole
+from segment_concept.runtime.files import write_atomic
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.offline import (
     LEAST_AREA,
@@ -98,7 +98,7 @@ def run_offline(
     """
     plan, began, watch = check_offline(job), time.monotonic(), watch or RunMonitor()
     request = request_of(job)
-    with locked(job.out, job.if_exists) as folder:
+    with open_output_folder(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
             return read_summary(job.out, before)
@@ -221,7 +221,7 @@ class _Passes:
         """What was made, by this run or by the one that it goes on with."""
         path = self.state / f"{name}.json"
         if not path.exists():
-            write_whole(path, json.dumps(make()).encode())
+            write_atomic(path, json.dumps(make()).encode())
         kept: Mapping[str, list[int]] = json.loads(path.read_text())
         return kept
 
@@ -239,7 +239,7 @@ class _Passes:
             run = Run(job, plan, tracker, folder, self.stage_watch(number), checkpoint)
             if not run.record():
                 raise _StoppedError
-            write_whole(done, b"")
+            write_atomic(done, b"")
         return JournalIndex(folder.state / "frames.jsonl")
 
     def _again(self, seeds: Prompts, shots: Shots, *, backwards: bool) -> JournalIndex:

@@ -14,7 +14,7 @@ from segment_concept.ops.png import gray_png, mask_png, palette_png
 from segment_concept.ops.rle import decode_rle, encode_rle
 from segment_concept.pipeline.journal import FrameRecord, Journal, JournalIndex, ObjectRecord
 from segment_concept.pipeline.timeline.thumbnails import ThumbnailRecorder
-from segment_concept.runtime.files import write_whole
+from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
 from segment_concept.video.draw import gray_to_i420, overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter
@@ -85,7 +85,7 @@ class _Palette:
         self._folder = _made(folder)
 
     def write(self, found: FrameMasks) -> None:
-        write_whole(self._folder / f"{found.name}.png", palette_png(found.labels))
+        write_atomic(self._folder / f"{found.name}.png", palette_png(found.labels))
 
 
 class _Objects:
@@ -95,7 +95,7 @@ class _Objects:
     def write(self, found: FrameMasks) -> None:
         for object_id, mask in zip(found.ids, found.masks, strict=True):
             folder = _made(self._folder / f"{object_id:03d}")
-            write_whole(folder / f"{found.name}.png", mask_png(mask))
+            write_atomic(folder / f"{found.name}.png", mask_png(mask))
 
 
 class _MattePng:
@@ -103,7 +103,7 @@ class _MattePng:
         self._folder = _made(folder)
 
     def write(self, found: FrameMasks) -> None:
-        write_whole(self._folder / f"{found.name}.png", gray_png(found.alpha))
+        write_atomic(self._folder / f"{found.name}.png", gray_png(found.alpha))
 
 
 class _Overlay:

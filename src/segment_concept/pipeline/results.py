@@ -11,7 +11,7 @@ import numpy as np
 
 from segment_concept.ops.rle import encode_rle
 from segment_concept.pipeline.journal import FrameRecord, JournalIndex
-from segment_concept.runtime.files import write_whole
+from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Mask, Prompt
 
 _DIGITS = 4
@@ -120,12 +120,12 @@ def write_result(
         "damaged_frames": found.skipped,
         "objects": {str(i): as_json(summary) for i, summary in found.objects.items()},
     }
-    write_whole(path, _streamed(head, "frames", map(_scores, journal)))
+    write_atomic(path, _streamed(head, "frames", map(_scores, journal)))
 
 
 def write_rle(path: Path, journal: JournalIndex, video: Mapping[str, Any]) -> None:
     """`rle.json`: every mask as COCO writes it, with the frame's time."""
-    write_whole(path, _streamed({"video": dict(video)}, "frames", map(_runs, journal)))
+    write_atomic(path, _streamed({"video": dict(video)}, "frames", map(_runs, journal)))
 
 
 def _scores(record: FrameRecord) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from segment_concept.pipeline.run_folder import (
     IfExists,
     OutputFolder,
     check_folder,
-    locked,
+    open_output_folder,
 )
 from segment_concept.pipeline.schedule import (
     Direction,
@@ -119,7 +119,7 @@ def run_track(
     """
     plan = check_job(job)
     request = request_of(job)
-    with locked(job.out, job.if_exists) as folder:
+    with open_output_folder(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
             return read_summary(job.out, before)

@@ -12,20 +12,32 @@ LARGEST_FILE = 1 << 30  # bytes: the largest published annotation file has about
 _LONGEST_INTEGER = 100  # digits: no count, id or coordinate has more
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "") -> Any:
     """Return the content of a JSON file.
+
+    Args:
+        path: the file.
+        remedy: what the user can do if it cannot be read; ends the error message.
 
     Raises:
         InputError: the file is missing, no regular file, too large, not JSON, nested too deeply,
             or holds a number that is not finite.
     """
     try:
-        text = regular_file(path, LARGEST_FILE).read_text(encoding="utf-8")
+        return parse_json(_read_text(path), str(path))
+    except InputError as error:
+        if not remedy:
+            raise
+        raise InputError(f"{error}: {remedy}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return regular_file(path, LARGEST_FILE).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not JSON: it is not UTF-8 text") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return parse_json(text, str(path))
 
 
 def parse_json(text: str, name: str) -> Any:

@@ -90,7 +90,7 @@ def write_comparison(folder: Path, found: Comparison) -> None:
     """Write comparison.md, comparison.json and comparison.html.
 
     Raises:
-        RunError: the folder cannot be written to.
+        OutputError: the folder cannot be written.
     """
     content = json.dumps(plain(asdict(found)), indent=1, ensure_ascii=False, allow_nan=False)
     texts = {

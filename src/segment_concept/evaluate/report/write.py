@@ -10,17 +10,17 @@ from segment_concept.evaluate.report.contact_sheets import worst_sheets
 from segment_concept.evaluate.report.html import to_html
 from segment_concept.evaluate.report.markdown import to_markdown
 from segment_concept.evaluate.report.summary import Report, make_report, to_json
-from segment_concept.evaluate.run_folder import RunFolder, explained, read_manifest
+from segment_concept.evaluate.run_folder import RunFolder, read_manifest
 from segment_concept.evaluate.scores import Scores
-from segment_concept.runtime.files import write_text
+from segment_concept.runtime.files import disk_errors, write_atomic
 
 
 def write_report(run: RunFolder, dataset: Dataset, scores: Scores | None, command: str) -> Report:
     """Write report.md, report.json and report.html into a run's folder; reads all true masks.
 
     Raises:
-        InputError: the folder is no run, or a file in it is damaged.
-        RunError: it cannot be written to.
+        InputError: it is not a run folder, or a file in it is damaged.
+        OutputError: the folder cannot be written.
     """
     surveys: Mapping[str, VideoSurvey] = {}
     if scores is not None:
@@ -42,8 +42,8 @@ def write_report(run: RunFolder, dataset: Dataset, scores: Scores | None, comman
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write text files, each whole or not at all. Raises RunError where the disk will not."""
-    with explained(folder):
+    """Write text files atomically. Raises OutputError if the folder cannot be written."""
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            write_text(folder / name, text)
+            write_atomic(folder / name, text)

@@ -24,7 +24,7 @@ from segment_concept.pipeline.timeline.chart import (
 from segment_concept.pipeline.timeline.look import LOOK, SCRIPT
 from segment_concept.pipeline.timeline.series import ObjectSeries, TimelineData, read_timeline
 from segment_concept.pipeline.timeline.thumbnails import thumbnail_path
-from segment_concept.runtime.files import write_whole
+from segment_concept.runtime.files import write_atomic
 
 _MOST_SAMPLES = 2000  # frames whose values the pointer can read; of more, every n-th
 _DIGITS = 3
@@ -213,4 +213,4 @@ def write_explanation(
     video = "overlay.mp4" if "overlay" in request["outputs"] else None
     recipe = (request.get("recipe") or {}).get("name")
     title = request["video"]["name"] + (f", tracked by {recipe}" if recipe else "")
-    write_whole(target, explain_html(title, story, picture, video).encode())
+    write_atomic(target, explain_html(title, story, picture, video).encode())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_concept.ops.color import hue_saturation_distance, hue_saturation_histogram
-from segment_concept.runtime.files import write_whole
+from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Bitmap, Frame, FrameResult, Image
 from segment_concept.video.draw import overlay
 
@@ -57,7 +57,7 @@ class ThumbnailRecorder:
         for object_id, keyframes in zip(result.object_ids, result.keyframes, strict=False):
             if frame.index in keyframes:
                 picture = thumbnail(frame.rgb, object_id, result.mask(object_id))
-                write_whole(thumbnail_path(self._state, object_id, frame.index), picture)
+                write_atomic(thumbnail_path(self._state, object_id, frame.index), picture)
         if result.scene_change is not None:
             return None
         before = self._last
