@@ -112,6 +112,11 @@ def test_weights_in_8_bits(tmp_path):
     refused(path, "stored as float8_e4m3fn.*fp16, bf16 or fp32.*four_bit=True")
 
 
+def test_a_configuration_that_is_nested_without_end(published):
+    (published / "config.json").write_text("[" * 100_000)
+    refused(published, r"config\.json is damaged, fetch it again")
+
+
 def test_a_damaged_configuration(published):
     (published / "config.json").write_text('{"llm_config": ')
     refused(published, r"config\.json is damaged, fetch it again")

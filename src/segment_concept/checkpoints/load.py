@@ -205,7 +205,8 @@ def _sec(
 ) -> tuple[Segmenter, ConceptEncoder]:
     from segment_concept.checkpoints.sec.load import load_sec
 
-    model = load_sec(recipe.weights, sec_placement(recipe, device, language))
+    placement = sec_placement(recipe, device, language)
+    model = load_sec(recipe.weights, placement, tokenizer=recipe.tokenizer or None)
     return model.segmenter, model.concept_encoder()
 
 

@@ -1,6 +1,9 @@
-"""Strict accounting of parameter names."""
+"""Strict accounting of parameters: every name is known, every number is finite."""
 
 from collections.abc import Iterable
+
+import torch
+from torch import Tensor
 
 from segment_concept.types import CheckpointError
 
@@ -29,6 +32,19 @@ def refuse_unknown_keys(
     if problems:
         raise CheckpointError(
             f"the weights are not those of {network}: {'; '.join(problems)}. {hint}"
+        )
+
+
+def refuse_not_finite(name: str, tensor: Tensor) -> None:
+    """Refuse a weight that makes every result useless.
+
+    Raises:
+        CheckpointError: a value is NaN or infinite.
+    """
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(
+            f"weight {name} holds values that are not finite (NaN or infinity): the checkpoint is "
+            "damaged or was saved by a training run that diverged; fetch it again"
         )
 
 

@@ -40,6 +40,8 @@ class Recipe:
             where the compact model's concept is asked at a cut; in doubt within a shot, none.
         numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
         concept_numbers: the same for SeC's concept network.
+        tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
+            beside the weights, in a folder `tokenizer` there, and on the hub.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
         offline: how the video is tracked in two passes; None for one, frame by frame.
         about: one line for the table of recipes.
@@ -58,6 +60,7 @@ class Recipe:
     concept_margin: float = 0.0
     dtype: DType = "float32"
     concept_numbers: DType = "auto"
+    tokenizer: str = ""
     four_bit: bool = False
     offline: Offline | None = None
     about: str = ""
@@ -71,3 +74,5 @@ class Recipe:
             raise ValueError(f"short_side must be at least 64 pixels, got {self.short_side}")
         if self.four_bit and self.network != "sec":
             raise ValueError(f"{self.network} has no language model to keep in 4 bits")
+        if self.tokenizer and self.network != "sec":
+            raise ValueError(f"{self.network} has no language model that needs a tokenizer")

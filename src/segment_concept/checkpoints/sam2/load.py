@@ -1,5 +1,6 @@
 """SAM 2.1's weights, and the segmenter part of SeC's, as a `Sam2Segmenter`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,9 +10,10 @@ from segment_concept.checkpoints.files import Prefixed, Weights, open_weights
 from segment_concept.checkpoints.sam2.keys import FREQUENCIES, SEC_PREFIX, check_keys, plan
 from segment_concept.checkpoints.sam2.sizes import infer_sizes
 from segment_concept.checkpoints.sec.internvl_keys import belongs_to_concept
+from segment_concept.checkpoints.strict_keys import refuse_not_finite
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
-from segment_concept.models.sam2.sizes import HieraWiring
+from segment_concept.models.sam2.sizes import HieraWiring, Sam2Sizes
 from segment_concept.types import CheckpointError
 
 HUB_NAMES = {
@@ -75,33 +77,54 @@ def load_network(
     """A network with its weights, laid out without memory first so that they exist only once.
 
     Raises:
-        CheckpointError: names unknown or missing (they are listed), or a shape that differs.
+        CheckpointError: names unknown or missing (they are listed), or a shape that differs, or a
+            value that is not finite.
     """
     sources = plan(weights.shapes)
     shapes = {ours: _joined_shape(weights, names) for ours, names in sources.items()}
     sizes = infer_sizes(shapes, image_side, wiring)
-    with torch.device("meta"):
-        network = Sam2Network(sizes)
+    network = _laid_out(sizes)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     check_keys(
         unknown=(name for ours in sources.keys() - expected.keys() for name in sources[ours]),
         missing=expected.keys() - sources.keys(),
     )
+    _check_shapes(shapes, expected)
     state: dict[str, Tensor] = {}
     for ours, names in sources.items():
-        if shapes[ours] != expected[ours]:
-            raise CheckpointError(
-                f"{ours} has shape {shapes[ours]} in the checkpoint, {expected[ours]} in a "
-                "network of the sizes that its other weights tell"
-            )
         # sines are taken of these: they stay exact whatever the others' number type
         torch_dtype = torch.float32 if ours == FREQUENCIES else dtype
         # a copy, so that no weight keeps a memory-mapped file alive
         placed = torch.empty(expected[ours], dtype=torch_dtype, device=device)
         parts = [weights.read(name) for name in names]
         state[ours] = placed.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])
+        refuse_not_finite(ours, state[ours])
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _laid_out(sizes: Sam2Sizes) -> Sam2Network:
+    """A network without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            return Sam2Network(sizes)
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"no network has the sizes that the weights tell ({error}): the checkpoint is damaged "
+            "or of another network"
+        ) from error
+
+
+def _check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compare all shapes before any weight is read."""
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise CheckpointError(
+                f"{name} has shape {found[name]} in the checkpoint, {shape} in a network of the "
+                "sizes that its other weights tell"
+            )
 
 
 def _joined_shape(weights: Weights, names: tuple[str, ...]) -> tuple[int, ...]:

@@ -45,6 +45,11 @@ def infer_sizes(shapes: Shapes, image_side: int, wiring: HieraWiring | None = No
             f"the weights are not those of SAM 2.1: there is no {missing}. In the hub look for "
             "facebook/sam2.1-hiera-*"
         ) from missing
+    except IndexError as error:
+        raise CheckpointError(
+            "the weights are not those of SAM 2.1: a weight that tells the network's sizes has "
+            "fewer dimensions than it should. In the hub look for facebook/sam2.1-hiera-*"
+        ) from error
 
 
 def _trunk(shapes: Shapes, wiring: HieraWiring | None) -> HieraSizes:

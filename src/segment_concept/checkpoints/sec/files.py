@@ -1,6 +1,5 @@
 """Where the parts of a SeC checkpoint lie: the weights, what is said of them, the tokenizer."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from segment_concept.checkpoints.files import SafetensorsFiles, TorchFile, Weights, find_files
-from segment_concept.types import CheckpointError
+from segment_concept.runtime.json_files import read_json
+from segment_concept.types import CheckpointError, InputError
 
 PUBLISHED = "OpenIXCLab/SeC-4B"
 CONFIG = "config.json"
@@ -96,8 +96,8 @@ def _config(folder: Path, repository: str | None) -> Mapping[str, Any] | None:
 
 def _ours_or_secs(path: Path) -> Mapping[str, Any] | None:
     try:
-        config = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
+        config = read_json(path)
+    except InputError as error:
         raise CheckpointError(f"{path} is damaged, fetch it again ({error})") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is no configuration: expected a JSON object")
@@ -122,8 +122,9 @@ def _hub_tokenizer(repository: str, looked: str) -> Path:
     except CheckpointError as error:
         raise CheckpointError(
             f"no tokenizer {looked}, and that of {repository} cannot be fetched: put its files "
-            f"({', '.join(TOKENIZER_FILES[2:5])}, {TOKENIZER_CONFIG}) beside the weights, or name "
-            f"their folder with --tokenizer ({error})"
+            f"({', '.join(TOKENIZER_FILES[2:5])}, {TOKENIZER_CONFIG}) beside the weights or in a "
+            "folder `tokenizer` there, or name their folder (`Recipe.tokenizer` in Python, "
+            f"`segment-concept convert --tokenizer`) ({error})"
         ) from error
     for file in TOKENIZER_FILES[1:]:
         _fetched(f"{repository}/{file}")

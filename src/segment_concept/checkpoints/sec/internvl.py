@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from segment_concept.checkpoints.sec.internvl_keys import UNUSED, check_keys, convert
+from segment_concept.checkpoints.strict_keys import refuse_not_finite
 from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.prompt_template import Tokenizer
 from segment_concept.models.internvl.quantization import (
@@ -63,7 +64,8 @@ def load_concept_network(
             Raises KeyError for a name it does not know.
 
     Raises:
-        CheckpointError: names unknown or missing (they are listed), or a shape that differs.
+        CheckpointError: names unknown or missing (they are listed), a shape that differs, or a
+            value that is not finite.
         InputError: 4 bits are asked for and bitsandbytes is not installed.
     """
     with torch.device("meta"):
@@ -116,6 +118,7 @@ def _place(network: nn.Module, name: str, tensor: Tensor, placement: Placement) 
             f"{name} has shape {tuple(tensor.shape)} in the checkpoint, {tuple(expected)} in the "
             "network: config.json and weights are of different checkpoints"
         )
+    refuse_not_finite(name, tensor)
     in_vision = "language_model" not in name and not name.startswith("head.")
     device = placement.vision if in_vision else placement.language
     if is_four_bit(owner) and field == "weight":

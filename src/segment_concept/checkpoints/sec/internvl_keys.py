@@ -11,7 +11,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
-from segment_concept.models.internvl.sizes import SIZES, ConceptSize, with_vocabulary
+from segment_concept.models.internvl.sizes import SIZES, TINY, ConceptSize, with_vocabulary
 from segment_concept.types import CheckpointError
 
 PREFIXES = ("vision_model.", "mlp1.", "language_model.", "text_hidden_fcs.")
@@ -112,7 +112,7 @@ def size_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
     layers = 1 + max(
         int(name.split(".")[3]) for name in shapes if name.startswith("language_model.model.layers")
     )
-    for size in SIZES.values():
+    for size in (*SIZES.values(), TINY):
         same = (size.language.width, size.language.layers, size.vision.width)
         if same == (width, layers, vision_width):
             return replace(with_vocabulary(size, vocabulary), concept_width=concept_width)

@@ -71,6 +71,7 @@ INTERNVL2_5_4B = ConceptSize(
         width=2048, layers=36, heads=16, key_value_heads=2, mlp_width=11008, vocabulary=151674
     ),
 )
+# Of the network that tests are run on; read like any other, but no size that is published.
 TINY = ConceptSize(
     VisionSize(width=64, layers=2, heads=4, mlp_width=128),
     LanguageSize(width=64, layers=2, heads=4, key_value_heads=2, mlp_width=128, vocabulary=263),
@@ -78,7 +79,6 @@ TINY = ConceptSize(
 )
 
 SIZES: Mapping[str, ConceptSize] = {
-    "tiny": TINY,
     "internvl2.5-1b": INTERNVL2_5_1B,
     "internvl2.5-4b": INTERNVL2_5_4B,
 }
