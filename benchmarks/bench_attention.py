@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imp
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.allocator import keep_freed_memory
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.attend import ask, merge
-from segment_concept.models.compact.memory import CELLS
-from segment_concept.models.compact.picture import Widths
+from segment_concept.models.compact.memory_attention import CELLS
+from segment_concept.models.compact.neck import Widths
+from segment_concept.models.compact.streaming_attention import attend, merge_softmax
+from segment_concept.runtime.cpu_memory import keep_freed_memory
 
 SIZES = ((1008, 7), (1196, 7), (1392, 7), (1008, 22))  # tokens of a picture, memories
 OBJECTS = (1, 3)
@@ -58,9 +58,11 @@ def in_one_softmax(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def by_frames(q: Tensor, keys: Tensor, values: Tensor) -> list[Tensor]:
-    answers = [ask(q, k, v) for k, v in zip(keys, values, strict=True)]
+    answers = [attend(q, k, v) for k, v in zip(keys, values, strict=True)]
     weights = [a.weight for a in answers]
-    return [merge([a.values[o] for a in answers], weights)[0] for o in range(values.shape[1])]
+    return [
+        merge_softmax([a.values[o] for a in answers], weights)[0] for o in range(values.shape[1])
+    ]
 
 
 def milliseconds(work: Callable[[], object], rounds: int) -> float:

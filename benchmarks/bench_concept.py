@@ -25,22 +25,18 @@ import torch
 from random_weights import RandomWeights
 
 from segment_concept.checkpoints.files import tensors
-from segment_concept.checkpoints.internvl_load import (
-    Placement,
-    load_concept_network,
-    load_tokenizer,
-)
-from segment_concept.models.concept.conversation import Tokenizer
-from segment_concept.models.concept.internvl import InternVLConceptEncoder
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import (
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
+from segment_concept.models.internvl.encoder import InternVLConceptEncoder
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.prompt_template import Tokenizer
+from segment_concept.models.internvl.sizes import (
     SIZES,
     ConceptSize,
     LanguageSize,
     VisionSize,
     size_named,
 )
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.types import Frame
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "fixtures" / "parity" / "sec_tokenizer"

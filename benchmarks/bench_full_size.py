@@ -27,28 +27,29 @@ from random_weights import RandomWeights
 from torch import Tensor, nn
 
 from segment_concept import Box
-from segment_concept.checkpoints.build import find_device
-from segment_concept.checkpoints.internvl_load import Placement
-from segment_concept.checkpoints.room import SecBulk, SecPlacement
-from segment_concept.checkpoints.sec import SecCheckpoint, SecModel, load_sec
-from segment_concept.checkpoints.sec_card import FORMAT
-from segment_concept.checkpoints.sec_files import SecFiles
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_4B, with_vocabulary
+from segment_concept.checkpoints.load import find_device
+from segment_concept.checkpoints.memory_estimate import SecPlacement, SecSizes
+from segment_concept.checkpoints.sec.config import FORMAT
+from segment_concept.checkpoints.sec.files import SecFiles
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.load import SecCheckpoint, SecModel, load_sec
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
+from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.triggers import AnyOf, AtFrames, HsvShift
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Frame
 
 TOKENIZER = Path(__file__).parents[1] / "tests" / "fixtures" / "parity" / "sec_tokenizer"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 VIDEO = (480, 854)  # height, width
 TRIGGER_RATE = 0.074  # of the frames, SeC's paper on SeCVOS
-NEVER_BY_COLOUR = HsvShift(above=1.0)  # looks as published; a distance is at most 1
+NEVER_BY_COLOUR = HistogramShift(above=1.0)  # looks as published; a distance is at most 1
 VISIBLE = 5.0  # presence logit
 GIB = 1 << 30
 CONCEPT, FUSION = "concept", "concept fusion"
@@ -125,7 +126,7 @@ def random_sec(placement: SecPlacement) -> SecModel:
         SEC_4B,
         size,
     )
-    bulk = SecBulk.of(checkpoint.segmenter.shapes, checkpoint.concept.shapes, SEC_4B, size)
+    bulk = SecSizes.of(checkpoint.segmenter.shapes, checkpoint.concept.shapes, SEC_4B, size)
     for device in sorted({placement.segmenter, placement.concept.language}):
         print(f"estimated for {device}: {bulk.bytes_on(device, placement) / GIB:.1f} GiB")
     model = load_sec(checkpoint, placement)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from segment_concept.data.synthetic import ClipSpec, load, render_clip
+from segment_concept.synthetic import ClipSpec, load, render_clip
 
 
 def main() -> None:

@@ -21,10 +21,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imp
 import torch
 
 from segment_concept import Box, ObjectId
-from segment_concept.checkpoints.build import load
-from segment_concept.video.job import TrackJob, Watch, run_track
-from segment_concept.video.prompts import Shown, read_prompts
-from segment_concept.video.source import open_video
+from segment_concept.checkpoints.load import load
+from segment_concept.pipeline.prompts import TimedPrompt, read_prompts
+from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
+from segment_concept.video.open import open_video
 
 
 def main() -> None:
@@ -67,16 +67,16 @@ def once(tracker, video: str, count: int, prompts: Path | None) -> tuple[int, fl
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         job = TrackJob(source, tuple(shown), Path(folder) / "out")
-        run_track(job, tracker, Watch(on_frame=count_frame))
+        run_track(job, tracker, RunMonitor(on_frame=count_frame))
         return done[0], time.perf_counter() - began
 
 
-def spread(size: tuple[int, int], count: int) -> list[Shown]:
+def spread(size: tuple[int, int], count: int) -> list[TimedPrompt]:
     height, width = size
     step = width / (count + 1)
     low, high = height * 0.3, height * 0.7
     return [
-        Shown(ObjectId(n + 1), Box(step * (n + 0.7), low, step * (n + 1.3), high))
+        TimedPrompt(ObjectId(n + 1), Box(step * (n + 0.7), low, step * (n + 1.3), high))
         for n in range(count)
     ]
 

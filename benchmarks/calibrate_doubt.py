@@ -14,10 +14,10 @@ from statistics import median
 import cv2
 import numpy as np
 
-from segment_concept.data.synthetic import ClipSpec, load, render_clip
-from segment_concept.ops.object_colours import colour_distance, object_colours
-from segment_concept.ops.shots import small_hsv
-from segment_concept.tracking.uncertainty import Impression
+from segment_concept.ops.color import color_distance, object_colors
+from segment_concept.shots.content import small_hsv
+from segment_concept.synthetic import ClipSpec, load, render_clip
+from segment_concept.tracking.triggers.uncertainty import AppearanceModel
 
 PERCENTILES = (10, 25, 50, 75, 90, 95, 98, 99)
 LEAST_PIXELS = 40
@@ -49,18 +49,18 @@ def changes(
     rgb: np.ndarray, masks: np.ndarray, cuts: tuple[int, ...]
 ) -> Iterator[tuple[str, bool, float]]:
     """What changed, whether by a cut, and by how much (a factor, or a distance)."""
-    known = Impression()
+    known = AppearanceModel()
     for t in range(FRAMES):
         if masks[t].sum() < LEAST_PIXELS:
-            known = Impression()
+            known = AppearanceModel()
             continue
-        area, colours = float(masks[t].mean()), object_colours(small_hsv(rgb[t]), masks[t])
+        area, colors = float(masks[t].mean()), object_colors(small_hsv(rgb[t]), masks[t])
         if known.areas:
             usual = median(known.areas)
             yield "area", t in cuts, max(area / usual, usual / area)
-        if known.colours is not None and colours is not None:
-            yield "colours", t in cuts, colour_distance(colours, known.colours)
-        known = (Impression() if t in cuts else known).with_another(area, colours)
+        if known.colors is not None and colors is not None:
+            yield "colors", t in cuts, color_distance(colors, known.colors)
+        known = (AppearanceModel() if t in cuts else known).with_another(area, colors)
 
 
 if __name__ == "__main__":

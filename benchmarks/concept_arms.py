@@ -20,19 +20,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.checkpoints.trunk import imagenet_trunk
-from segment_concept.data.synthetic import load
+from segment_concept.checkpoints.efficientnet import imagenet_backbone
 from segment_concept.models.compact.concept import (
     ConceptNetwork,
     ConceptPath,
     ConceptWidths,
-    Marked,
+    KeyframeDescriptor,
 )
 from segment_concept.models.compact.layers import Linear
-from segment_concept.models.compact.picture import Widths
+from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.synthetic import load
+from segment_concept.train.data import ReplayBuffer, clip_requests
 from segment_concept.train.loop import Stage
-from segment_concept.train.samples import Stock, portions
 from segment_concept.train.stages import find_stage, fresh_model
 
 HELD_OUT_SEED = 77  # clips of the questions that are only asked
@@ -45,7 +45,9 @@ class WithFeatures(ConceptNetwork):
         super().__init__(widths, concept)
         self.features = Linear(widths.raw, concept.tokens)
 
-    def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _sequence(
+        self, marks: Sequence[KeyframeDescriptor], raw: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
         seg, cells = (
             super()._sequence(marks, raw, grid).split([1, -(-grid[0] // 2) * -(-grid[1] // 2)])
         )
@@ -60,7 +62,7 @@ class WithFeatures(ConceptNetwork):
 class FeaturesAlone(WithFeatures):
     """It has no likeness maps, and compares by itself."""
 
-    def _likeness(self, marks: Sequence[Marked], raw: Tensor) -> Tensor:
+    def _likeness(self, marks: Sequence[KeyframeDescriptor], raw: Tensor) -> Tensor:
         return torch.zeros_like(super()._likeness(marks, raw))
 
 
@@ -72,7 +74,10 @@ class WithoutTransformer(ConceptNetwork):
         self.read = Linear(8, self.widths.tokens)
 
     def forward(
-        self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
+        self,
+        keyframes: Sequence[Sequence[KeyframeDescriptor]],
+        query: Tensor,
+        grid: tuple[int, int],
     ) -> Tensor:
         each = [self._likeness(marks, raw) for marks, raw in zip(keyframes, query, strict=True)]
         read = torch.stack([torch.cat([maps.amax(0), maps.mean(0)]) for maps in each])
@@ -102,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     stage = find_stage("recognise", options.steps)
     size = {"height": options.height, "width": options.height * 5 // 3 // 32 * 32}
-    stage = replace(stage, diet=replace(stage.diet, clip=replace(stage.diet.clip, **size)))
+    stage = replace(stage, sampler=replace(stage.sampler, clip=replace(stage.sampler.clip, **size)))
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ARMS}
     for seed in (int(each) for each in options.seeds.split(",")):
         for name, figures in run(options.assets, stage, seed, options.clips).items():
@@ -121,14 +126,14 @@ def run(assets: Path, stage: Stage, seed: int, clips: int) -> dict[str, tuple[fl
         for name, arm in arms.items()
         if arm.concept is not None
     }
-    stock = Stock(load(assets, "train"), stage.diet, world.trunk)
+    stock = ReplayBuffer(load(assets, "train"), stage.sampler, world.trunk)
     for step in range(stage.schedule.steps):
-        drawn = portions(stage.diet, seed, step, 0, 1)
+        drawn = clip_requests(stage.sampler, seed, step, 0, 1)
         for name, arm in arms.items():
             for group in optimizers[name].param_groups:
                 group["lr"] = stage.schedule.rate_at(step)
             taken = [stock.take(portion) for portion in drawn]
-            losses = stage.lesson.losses(arm, stage.policy, taken, stage.diet.targets)
+            losses = stage.task.losses(arm, stage.policy, taken, stage.sampler.targets)
             optimizers[name].zero_grad()
             losses.total.backward()
             optimizers[name].step()
@@ -141,7 +146,7 @@ def _with_arm(
     torch.manual_seed(seed)
     path = ConceptPath(world.widths)
     path.network = network(world.widths, path.widths)
-    arm = CompactSegmenter(imagenet_trunk(), world.network, path, short_side=world.short_side)
+    arm = CompactSegmenter(imagenet_backbone(), world.network, path, short_side=world.short_side)
     arm.trunk.requires_grad_(False)
     return arm
 
@@ -149,14 +154,14 @@ def _with_arm(
 def _asked(
     assets: Path, stage: Stage, arms: Mapping[str, CompactSegmenter], clips: int
 ) -> dict[str, tuple[float, float]]:
-    fresh = replace(stage.diet, fresh=1, replayed=0)
-    stock = Stock(load(assets, "held_out"), fresh, next(iter(arms.values())).trunk)
+    fresh = replace(stage.sampler, fresh=1, replayed=0)
+    stock = ReplayBuffer(load(assets, "held_out"), fresh, next(iter(arms.values())).trunk)
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for step in range(clips):
         for name, arm in arms.items():
-            taken = [stock.take(p) for p in portions(fresh, HELD_OUT_SEED, step, 0, 1)]
+            taken = [stock.take(p) for p in clip_requests(fresh, HELD_OUT_SEED, step, 0, 1)]
             with torch.inference_mode():
-                measured = stage.lesson.losses(arm, stage.policy, taken, 4).measured
+                measured = stage.task.losses(arm, stage.policy, taken, 4).measured
             figures[name].append((measured["presence_right"], 1 - measured["where"]))
     return {
         name: (float(np.mean([f[0] for f in each])), float(np.mean([f[1] for f in each])))

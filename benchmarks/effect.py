@@ -22,12 +22,14 @@ import numpy as np
 import torch
 from quality import Follow, Tally, follow_offline, follow_online, sequences, track
 
-from segment_concept.checkpoints.build import load_tracker
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.recipes import Recipe, find_recipe
-from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.triggers import Never, published_hsv
+from segment_concept.tracking.triggers.base import Never
+from segment_concept.tracking.triggers.scene_change import published_hsv
 from segment_concept.types import Frame
 
 SPLITS = ("none", "single", "multi")
@@ -76,7 +78,7 @@ class Choice:
     def made(self, recipe: Recipe) -> Recipe:
         if self.weights is not None:
             recipe = replace(recipe, weights=self.weights)
-        return recipe if self.reserve is None else replace(recipe, concept_reserve=self.reserve)
+        return recipe if self.reserve is None else replace(recipe, concept_margin=self.reserve)
 
 
 def arms(choice: Choice) -> list[Arm]:

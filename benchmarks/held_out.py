@@ -23,14 +23,16 @@ from statistics import fmean
 import torch
 
 from segment_concept import Frame, Mask, ObjectId
-from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.recipes import Recipe, find_recipe
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Adaptive, AnyOf, Every, LowQuality, Never, fast_hsv
-from segment_concept.tracking.uncertainty import uncertain
+from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import AnyOf, Every, LowQuality, Never
+from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv
+from segment_concept.tracking.triggers.uncertainty import uncertain
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
 WHO = ObjectId(1)
@@ -56,9 +58,9 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             policy = ReliableMemory(slots=slots, pointers=min(16, slots + 1))
             named = f"{side} lines, memory of {slots}"
             yield named, replace(without, short_side=side, policy=policy)
-    cuts = AnyOf((Adaptive(), fast_hsv()))
+    cuts = AnyOf((AdaptiveContent(), fast_hsv()))
     for reserve in (0.0, 1.0, 1.5, 2.0):
-        yield f"concept, reserve {reserve}", replace(recipe, concept_reserve=reserve)
+        yield f"concept, reserve {reserve}", replace(recipe, concept_margin=reserve)
     for name, trigger in {
         "cuts": cuts,
         "cuts, doubt with rests": AnyOf((cuts, uncertain())),
@@ -155,7 +157,7 @@ def follow(tracker: Tracker, clip: Clip) -> Iterator[Sight]:
             visible=bool(truth.any()),
             after_cut=any(t >= first for first in clip.cuts),
             empty=not mask.any(),
-            asked=result.used_concept,
+            asked=result.concept_queried,
         )
 
 

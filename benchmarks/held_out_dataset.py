@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from held_out import SPEC, WHO
 
-from segment_concept.data.synthetic import Clip, load, render_clip
+from segment_concept.ops.png import palette_png
+from segment_concept.synthetic import Clip, load, render_clip
 from segment_concept.types import Bitmap, Image
-from segment_concept.video.png import palette_png
 
 FIRST_SEED = 960_000_000  # not those of held_out.py
 SOLID = 0.35  # share of objects that turn

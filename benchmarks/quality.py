@@ -20,14 +20,14 @@ import torch
 from PIL import Image
 
 from segment_concept import Box, Mask, ObjectId, Points
-from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.shots import first_frames
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.metrics import boundary_accuracy, region_similarity
+from segment_concept.pipeline.offline import TwoPasses, track_offline
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.shots.adaptive import first_frames
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Bitmap, Prompt
 from segment_concept.video import VideoSource, open_video
-from segment_concept.video.offline import TwoPasses, track_offline
 
 WHO = ObjectId(1)
 RATES = {"frames_per_second"}  # all else is in [0, 1] and printed as percent

@@ -29,13 +29,20 @@ import torch
 from torch import Tensor
 
 from segment_concept import Frame
-from segment_concept.checkpoints.build import load_tracker
-from segment_concept.data.cut_lists import read_cuts
-from segment_concept.data.named_triggers import Asking, make_trigger
-from segment_concept.tracking.keyframes import ConceptRequest
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Glance, Look, Never, Trigger, Verdict
-from segment_concept.video.source import VideoInfo, VideoSource, open_video
+from segment_concept.checkpoints.load import load_tracker
+from segment_concept.pipeline.triggers import TriggerSpec, make_trigger
+from segment_concept.shots.cut_lists import read_cuts
+from segment_concept.tracking.concept import ConceptRequest
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import (
+    FrameDescriptor,
+    Never,
+    Trigger,
+    TriggerContext,
+    TriggerDecision,
+)
+from segment_concept.video.open import open_video
+from segment_concept.video.source import VideoInfo, VideoSource
 
 WITHIN = 2  # frames after a cut on which a call still finds it
 DEFAULT = "never,published,fast,adaptive,transnet,uncertain,published/12,adaptive+uncertain"
@@ -56,26 +63,26 @@ class Held:
 
 
 @dataclass
-class Heard:
+class FrameAttention:
     """A trigger whose calls and time are written down."""
 
     trigger: Trigger
     seconds: float = 0.0
     calls: list[int] = field(default_factory=list)
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         began = time.process_time()
-        look = self.trigger.look(frame)
+        describe = self.trigger.describe(frame)
         self.seconds += time.process_time() - began
-        return look
+        return describe
 
-    def judge(self, glance: Glance) -> Verdict:
+    def decide(self, context: TriggerContext) -> TriggerDecision:
         began = time.process_time()
-        verdict = self.trigger.judge(glance)
+        decision = self.trigger.decide(context)
         self.seconds += time.process_time() - began
-        if verdict.ask:
-            self.calls.append(glance.frame_index)
-        return verdict
+        if decision.query:
+            self.calls.append(context.frame_index)
+        return decision
 
 
 class Silent:
@@ -96,7 +103,7 @@ class Score:
     false: int = 0
     seconds: float = 0.0
 
-    def add(self, video: Held, heard: Heard) -> None:
+    def add(self, video: Held, heard: FrameAttention) -> None:
         near = [frozenset(range(cut, cut + WITHIN + 1)) for cut in video.cuts]
         self.frames += len(video.held)
         self.cuts += len(near)
@@ -182,38 +189,38 @@ def held(source: VideoSource, cuts: frozenset[int]) -> Held:
     return Held(source.name, source.info, cuts, list(source.frames()))
 
 
-def prepared(video: Held, trigger: str) -> Heard:
+def prepared(video: Held, trigger: str) -> FrameAttention:
     """The trigger for a video; reading ahead is counted."""
     names, _, rest = trigger.partition("/")
-    asking = Asking(tuple(names.split("+")), refractory=int(rest or 0))
+    asking = TriggerSpec(tuple(names.split("+")), refractory=int(rest or 0))
     began = time.process_time()
     made = make_trigger(asking, video)  # type: ignore[arg-type]
-    return Heard(made, time.process_time() - began)
+    return FrameAttention(made, time.process_time() - began)
 
 
-def listen(video: Held, trigger: str) -> Heard:
+def listen(video: Held, trigger: str) -> FrameAttention:
     """What a trigger says of a video in which nothing is tracked."""
     heard = prepared(video, trigger)
     if isinstance(heard.trigger, Never):
         return heard
-    before, notes, since, asked = None, (), 0, False
+    before, state, since, queried = None, (), 0, False
     for frame in video.held:
-        look, since = heard.look(frame), since + 1
+        describe, since = heard.describe(frame), since + 1
         if before is not None:
-            verdict = heard.judge(
-                Glance(
+            decision = heard.decide(
+                TriggerContext(
                     frame_index=frame.index,
                     before=before,
-                    now=look,
-                    frames_since_asked=since,
+                    now=describe,
+                    frames_since_query=since,
                     previous_index=frame.index - 1,
-                    asked_before=asked,
-                    notes=notes,
+                    queried_before=queried,
+                    state=state,
                 )
             )
-            notes, asked = verdict.notes, asked or verdict.ask
-            since = 0 if verdict.ask else since
-        before = look
+            state, queried = decision.state, queried or decision.query
+            since = 0 if decision.query else since
+        before = describe
     return heard
 
 

@@ -11,20 +11,20 @@ import segment_concept as sc
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.memory import (
     MemoryBank,
-    Moment,
+    PlaybackPosition,
     Recall,
     RecalledMap,
     RecalledPointer,
     Track,
 )
-from segment_concept.tracking.policies import Candidate, best_iou
+from segment_concept.tracking.policies.base import Candidate, best_iou
 
 
 @dataclass(frozen=True, slots=True)
 class BestFrame:
     """The prompted frames, and the tracked frame whose mask was predicted to be best."""
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         maps = [RecalledMap(6, m, prompted=True) for m in bank.prompted]
         pointers = [RecalledPointer(m.age(moment.frame_index), m) for m in bank.prompted]
         for memory in bank.tracked:
@@ -35,7 +35,7 @@ class BestFrame:
     def choose(self, tracks: Sequence[Track], candidates: Sequence[Candidate]) -> list[Candidate]:
         return [best_iou(candidates)]
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         best = max(bank.tracked, key=lambda m: m.iou)
         return replace(bank, tracked=(best,))
 

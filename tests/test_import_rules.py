@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "segment_concept"
-ORDER = ["types", "ops", "tracking", "models", "baselines", "video", "recipes", "checkpoints"]
-ORDER += ["data", "metrics", "evaluate", "train", "batch", "compat", "web", "cli"]
-SIBLINGS = {"evaluate", "train", "batch", "compat", "web"}
+ORDER = ["types", "html", "synthetic", "runtime", "ops", "video", "shots", "tracking", "models"]
+ORDER += ["baselines", "recipes", "checkpoints", "metrics", "datasets", "pipeline", "batch"]
+ORDER += ["train", "compat", "evaluate", "web", "cli"]
+SIBLINGS = {"evaluate", "train", "compat", "web"}
 NO_IO = {"cv2", "PIL", "os", "pathlib", "tqdm", "argparse"}
 FORBIDDEN = {"models": NO_IO | {"hydra", "omegaconf"}, "tracking": NO_IO | {"transformers"}}
 MAY_USE_TRANSFORMERS = {"models", "checkpoints"}
@@ -83,12 +84,14 @@ def test_transformers_stays_where_its_networks_are(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "target", "breaks"),
     [
-        ("segment_concept.tracking.tracker", "segment_concept.types", False),
-        ("segment_concept.tracking.tracker", "segment_concept.tracking.memory", False),
-        ("segment_concept.tracking.tracker", "segment_concept.models.sam2", True),
+        ("segment_concept.tracking.session", "segment_concept.types", False),
+        ("segment_concept.tracking.session", "segment_concept.tracking.memory", False),
+        ("segment_concept.tracking.session", "segment_concept.models.sam2", True),
         ("segment_concept.types", "segment_concept.ops", True),
+        ("segment_concept.video.open", "segment_concept.pipeline.track", True),
+        ("segment_concept.evaluate.runner", "segment_concept.batch.pool", False),
         ("segment_concept.train.loop", "segment_concept.evaluate.scores", True),
-        ("segment_concept.batch.plan", "segment_concept.data.videos", False),
+        ("segment_concept.batch.shard", "segment_concept.datasets.types", False),
         ("segment_concept.cli.app", "segment_concept.web.app", False),
         ("segment_concept.models.sam2", "torch.nn", False),
     ],

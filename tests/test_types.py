@@ -13,6 +13,7 @@ from segment_concept.types import (
     Points,
     SegmentConceptError,
     check_prompt,
+    check_prompts,
 )
 
 FRAME = Frame(3, np.zeros((12, 20, 3), np.uint8))
@@ -41,9 +42,7 @@ def test_a_frame_that_is_not_rgb_bytes_is_refused(rgb):
         Frame(7, rgb)
 
 
-@pytest.mark.parametrize(
-    "corners", [(5, 5, 5, 9), (5, 9, 8, 9), (8, 2, 5, 9), (float("nan"), 2, 5, 9)]
-)
+@pytest.mark.parametrize("corners", [(5, 5, 5, 9), (5, 9, 8, 9), (8, 2, 5, 9)])
 def test_an_empty_box_is_refused(corners):
     with pytest.raises(InputError, match=r"empty box .* expected x0,y0,x1,y1"):
         Box(*corners)
@@ -69,14 +68,123 @@ def test_a_mask_without_a_foreground_pixel_is_refused():
         Mask(np.zeros((12, 20), np.bool_))
 
 
-def test_a_mask_of_numbers_is_refused_with_the_remedy():
-    with pytest.raises(InputError, match=r"boolean, got uint8: pass `array > 0` or `array == id`"):
-        Mask(np.ones((12, 20), np.uint8))
+NAN, INFINITY = float("nan"), float("inf")
+
+
+TOO_LARGE = [1e300, 10**400, 10**5000]
+
+
+@pytest.mark.parametrize("value", [NAN, INFINITY, -INFINITY, *TOO_LARGE], ids=range(6))
+def test_a_coordinate_that_is_no_place_is_refused(value):
+    with pytest.raises(InputError, match="number of pixels"):
+        Box(0, 0, value, 5)
+    with pytest.raises(InputError, match="number of pixels"):
+        Points.on((1, value))
+
+
+@pytest.mark.parametrize("value", [None, "wide", "\u00b2", True, [1], {}, np.zeros(2)])
+def test_a_coordinate_that_is_no_number_is_refused(value):
+    with pytest.raises(InputError, match="expected a number of pixels"):
+        Box(0, 0, value, 5)
+
+
+def test_a_box_given_as_x_y_width_height_is_recognized():
+    with pytest.raises(InputError, match=r"x,y,width,height\? Then give 300,200,350,260"):
+        Box(300, 200, 50, 60)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [(1, 0), [1, 0], (1.0, 0.0), np.array([1, 0]), np.array([True, False]), torch.tensor([1, 0])],
+)
+def test_labels_that_mean_the_same_are_the_same(labels):
+    assert Points(((1, 1), (2, 2)), labels) == Points(((1, 1), (2, 2)), (True, False))
+    assert all(type(label) is bool for label in Points(((1, 1), (2, 2)), labels).foreground)
+
+
+@pytest.mark.parametrize(
+    "xy", [[[1, 2]], np.array([[1, 2]]), torch.tensor([[1.0, 2.0]]), [("1", 2)]]
+)
+def test_points_that_mean_the_same_are_the_same(xy):
+    assert Points(xy, [True]) == Points.on((1, 2))
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3, 4), [1.0, 2, 3, 4], np.array([1, 2, 3, 4])])
+def test_a_box_with_points_may_be_four_numbers(box):
+    assert Points((), (), box).box == Box(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("label", [-1, 2, 3, "1", None, 0.5, (1, 0)])
+def test_a_label_without_meaning_is_refused(label):
+    with pytest.raises(InputError, match=r"expected 1 \(True\) on the object"):
+        Points(((1, 1),), (label,))
+
+
+@pytest.mark.parametrize("xy", [5, "1,2", (1, 2), ((1, 2, 3),), {1: 2}, np.zeros(())])
+def test_points_of_another_form_are_refused(xy):
+    with pytest.raises(InputError, match=r"points are pairs such as \(\(x, y\), \(x, y\)\)"):
+        Points(xy, (True,))
+
+
+SQUARE = np.zeros((12, 20), np.bool_)
+SQUARE[2:5, 3:7] = True
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        SQUARE.astype(np.uint8),
+        SQUARE.astype(np.uint8) * 255,
+        SQUARE.astype(np.float32),
+        SQUARE[None],
+        SQUARE[..., None].astype(np.int64) * 255,
+        torch.from_numpy(SQUARE),
+        SQUARE.tolist(),
+    ],
+)
+def test_masks_that_mean_the_same_are_the_same(values):
+    assert (Mask(values).bitmap == SQUARE).all()
+    assert Mask(values).bitmap.dtype == np.bool_
+
+
+@pytest.mark.parametrize(
+    "values",
+    [SQUARE * np.uint8(3), SQUARE * 0.4, SQUARE + SQUARE.T.reshape(12, 20) * 2.0, SQUARE * NAN],
+)
+def test_a_mask_of_other_numbers_is_refused_with_the_remedy(values):
+    with pytest.raises(InputError, match="pass `array == id` of a map of ids"):
+        Mask(values)
 
 
 def test_a_mask_with_channels_is_refused():
     with pytest.raises(InputError, match=r"two dimensions \(H, W\), got \(12, 20, 3\)"):
         Mask(np.ones((12, 20, 3), np.bool_))
+
+
+@pytest.mark.parametrize("prompt", [(2, 3, 8, 9), SQUARE, "box", None])
+def test_what_is_no_prompt_is_refused_with_what_is(prompt):
+    with pytest.raises(InputError, match=r"object 1: .*pass Box\(x0, y0, x1, y1\)"):
+        check_prompts(FRAME, {1: prompt})
+
+
+@pytest.mark.parametrize("object_id", ["1", 1.0, 0, None, -3])
+def test_an_object_without_a_number_is_refused(object_id):
+    with pytest.raises(InputError, match="objects are numbered from 1"):
+        check_prompts(FRAME, {object_id: Box(0, 0, 5, 5)})
+    check_prompts(FRAME, {np.int64(1): Box(0, 0, 5, 5)})
+
+
+def test_shares_of_the_picture_are_recognized():
+    with pytest.raises(InputError, match=r"shares of the picture\? In pixels they .* 2,4,6,7"):
+        check_prompt(Box(0.125, 0.33, 0.31, 0.58), FRAME)
+    with pytest.raises(InputError, match=r"shares of the picture\? In pixels it .* \(5, 9\)"):
+        check_prompt(Points.on((0.25, 0.75)), FRAME)
+
+
+@pytest.mark.parametrize("box", [Box(3, 3, 3.4, 9), Box(-5, 2, 0.5, 9), Box(3, 11.5, 9, 20)])
+def test_a_box_of_less_than_a_pixel_is_refused(box):
+    with pytest.raises(InputError, match="covers less than a pixel of frame 3"):
+        check_prompt(box, FRAME)
 
 
 def test_a_mask_of_another_size_than_its_frame_is_refused():
@@ -85,7 +193,7 @@ def test_a_mask_of_another_size_than_its_frame_is_refused():
     check_prompt(Mask(np.ones((12, 20), np.bool_)), FRAME)
 
 
-@pytest.mark.parametrize("xy", [(-0.5, 3), (20, 3), (3, 12), (3, -1), (float("nan"), 3)])
+@pytest.mark.parametrize("xy", [(-0.5, 3), (20, 3), (3, 12), (3, -1)])
 def test_a_point_outside_its_frame_is_refused(xy):
     with pytest.raises(InputError, match=r"lies outside frame 3, which is 20x12 \(x from 0 to 19"):
         check_prompt(Points.on((1, 1), xy), FRAME)

@@ -14,11 +14,11 @@ _HOMES = {
     "ObjectId": "types",
     "Points": "types",
     "SegmentConceptError": "types",
-    "Session": "tracking.tracker",
-    "Tracker": "tracking.tracker",
-    "load": "checkpoints.build",
-    "open_video": "video",
-    "track_offline": "video.offline",
+    "Session": "tracking.session",
+    "Tracker": "tracking.session",
+    "load": "checkpoints.load",
+    "open_video": "video.open",
+    "track_offline": "pipeline.offline",
 }
 
 __all__ = [
@@ -39,8 +39,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from segment_concept.checkpoints.build import load
-    from segment_concept.tracking.tracker import Session, Tracker
+    from segment_concept.checkpoints.load import load
+    from segment_concept.pipeline.offline import track_offline
+    from segment_concept.tracking.session import Session, Tracker
     from segment_concept.types import (
         Box,
         Frame,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
         SegmentConceptError,
     )
     from segment_concept.video import open_video
-    from segment_concept.video.offline import track_offline
 
 
 def __getattr__(name: str) -> Any:

@@ -17,8 +17,9 @@ A *logit* is unbounded and 0 means "undecided"; a *score* is in [0, 1]; `seconds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -41,6 +42,10 @@ class InputError(SegmentConceptError, ValueError):
     """What was given cannot be used; the message says what is wrong and what to do."""
 
 
+class OutputError(SegmentConceptError):
+    """Results cannot be written; the message says why and what to do."""
+
+
 class CheckpointError(SegmentConceptError, ValueError):
     """Weights are missing, damaged or belong to another network."""
 
@@ -54,6 +59,11 @@ class Frame:
     seconds: float | None = None  # presentation time, where the source has one
 
     def __post_init__(self) -> None:
+        if not isinstance(self.rgb, np.ndarray):
+            raise InputError(
+                f"frame {self.index}: expected a numpy array (H, W, 3) uint8 of RGB pixels, got "
+                f"{type(self.rgb).__name__}"
+            )
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
             raise InputError(
                 f"frame {self.index}: expected RGB pixels (H, W, 3) uint8, "
@@ -69,7 +79,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box around the object, in video pixels."""
+    """A box around the object, in video pixels: x0 < x1 and y0 < y1.
+
+    Numbers of any kind are taken and kept as floats.
+
+    Raises:
+        InputError: the box is empty, or a coordinate is not a finite number.
+    """
 
     x0: float
     y0: float
@@ -77,22 +93,54 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        if not (self.x1 > self.x0 and self.y1 > self.y0):
-            raise InputError(
-                f"empty box ({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g}): "
-                "expected x0,y0,x1,y1 with x0 < x1 and y0 < y1"
-            )
+        for name in ("x0", "y0", "x1", "y1"):
+            object.__setattr__(self, name, _coordinate(getattr(self, name), f"a box's {name}"))
+        if self.x1 > self.x0 and self.y1 > self.y0:
+            return
+        remedy = "expected x0,y0,x1,y1 with x0 < x1 and y0 < y1"
+        if self.x1 > 0 and self.y1 > 0:
+            end = f"{self.x0 + self.x1:g},{self.y0 + self.y1:g}"
+            remedy += f"; or are these x,y,width,height? Then give {self.x0:g},{self.y0:g},{end}"
+        raise InputError(f"empty box ({self}): {remedy}")
+
+    def __str__(self) -> str:
+        return f"{self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g}"
+
+    @classmethod
+    def of(cls, box: object) -> Box:
+        """A box from a `Box` or any four numbers x0, y0, x1, y1.
+
+        Raises:
+            InputError: these are not four numbers, or as the constructor.
+        """
+        if isinstance(box, Box):
+            return box
+        return cls(*_row(box, 4, "a box is four numbers x0, y0, x1, y1"))
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Clicks, in video pixels: on the object (foreground) or off it; a box may go with them."""
+    """Clicks, in video pixels: on the object (foreground) or off it; a box may go with them.
+
+    Any sequence or array is taken: `xy` (N, 2) numbers, `foreground` (N,) booleans, or 1 for on
+    the object and 0 for off it. `box` may be four numbers.
+
+    Raises:
+        InputError: a label is missing or unknown, a coordinate is not a finite number, or there
+            is neither a point nor a box.
+    """
 
     xy: tuple[tuple[float, float], ...]
     foreground: tuple[bool, ...]
     box: Box | None = None
 
     def __post_init__(self) -> None:
+        form = "points are pairs such as ((x, y), (x, y))"
+        points = [_row(point, 2, form) for point in _items(self.xy, form)]
+        labels = [_label(v) for v in _items(self.foreground, "points need a label each")]
+        object.__setattr__(self, "xy", tuple((x, y) for x, y in points))
+        object.__setattr__(self, "foreground", tuple(labels))
+        object.__setattr__(self, "box", None if self.box is None else Box.of(self.box))
         if len(self.xy) != len(self.foreground):
             raise InputError(f"{len(self.xy)} points but {len(self.foreground)} labels")
         if not self.xy and self.box is None:
@@ -106,51 +154,183 @@ class Points:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """The object's pixels: `bitmap` is (H, W) bool, of the video's size."""
+    """The object's pixels: `bitmap` is (H, W) bool, of the video's size.
+
+    Arrays and tensors of 0 and 1, or 0 and 255, are taken as well, and so are (1, H, W) and
+    (H, W, 1).
+
+    Raises:
+        InputError: it has another shape or other values, or no foreground pixel.
+    """
 
     bitmap: Bitmap
 
     def __post_init__(self) -> None:
-        if self.bitmap.ndim != 2:
-            raise InputError(f"a mask has two dimensions (H, W), got {self.bitmap.shape}")
-        if self.bitmap.dtype != np.bool_:
-            raise InputError(
-                f"a mask is boolean, got {self.bitmap.dtype}: pass `array > 0` or `array == id`"
-            )
+        object.__setattr__(self, "bitmap", _bitmap(self.bitmap))
         if not self.bitmap.any():
             raise InputError("the mask has no foreground pixel: nothing to follow")
 
 
 Prompt: TypeAlias = Points | Box | Mask
 
+_FARTHEST = 1e6  # pixels from the origin; no video is so large, and float32 is exact up to there
+
+
+def _coordinate(value: object, what: str) -> float:
+    """A finite number. Raises InputError."""
+    if isinstance(value, (bool, np.bool_)) or not (
+        isinstance(value, (Real, str, np.number)) or getattr(value, "ndim", None) == 0
+    ):
+        raise InputError(f"{what} is {_shown(value)}: expected a number of pixels")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError):
+        raise InputError(f"{what} is {_shown(value)}: expected a number of pixels") from None
+    if not abs(number) <= _FARTHEST:
+        raise InputError(
+            f"{what} is {_shown(value)}: expected a finite number of pixels, at most "
+            f"{_FARTHEST:.0f}"
+        )
+    return number
+
+
+def _shown(value: object) -> str:
+    """A value in a message, shortened."""
+    try:
+        text = "nothing (null)" if value is None else repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _items(values: object, form: str) -> list[object]:
+    """What a sequence, an array or a tensor holds. Raises InputError that shows the form."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InputError(f"{form}, got {_shown(values)}")
+    try:
+        return list(values)
+    except TypeError:  # an array without dimensions
+        raise InputError(f"{form}, got {_shown(values)}") from None
+
+
+def _row(values: object, count: int, form: str) -> list[float]:
+    """`count` coordinates. Raises InputError that shows the form."""
+    items = _items(values, form)
+    if len(items) != count:
+        raise InputError(f"{form}, got {len(items)}: {_shown(values)}")
+    return [_coordinate(item, "a coordinate") for item in items]
+
+
+def _label(value: object) -> bool:
+    """On the object (1, True) or off it (0, False). Raises InputError."""
+    remedy = "expected 1 (True) on the object or 0 (False) off it"
+    if isinstance(value, (Real, np.bool_, np.number)) or getattr(value, "ndim", None) == 0:
+        for label in (True, False):
+            if value == label:
+                return label
+        if value in (2, 3):
+            remedy += "; a box's corners are given as Points(xy, labels, box=(x0, y0, x1, y1))"
+    raise InputError(f"a point has the label {_shown(value)}: {remedy}")
+
+
+def _bitmap(values: object) -> Bitmap:
+    """(H, W) bool from what may stand for it. Raises InputError."""
+    if hasattr(values, "detach"):  # a tensor, wherever it is
+        values = values.detach().cpu()
+    array = np.asarray(values)
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.ndim != 2:
+        raise InputError(f"a mask has two dimensions (H, W), got {array.shape}")
+    if array.dtype == np.bool_:
+        return np.asarray(array, np.bool_)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"a mask is boolean, got {array.dtype}: pass `array > 0`")
+    found = array != 0
+    kinds = np.unique(array[found])
+    if len(kinds) > 1 or (len(kinds) == 1 and kinds[0] not in (1, 255)):
+        some = ", ".join(f"{v:g}" for v in kinds[:4].tolist())
+        raise InputError(
+            f"a mask is boolean, got {array.dtype} with the values {some}: pass `array == id` of a "
+            "map of ids, or `array > threshold` of scores"
+        )
+    return np.asarray(found, np.bool_)
+
 
 def check_prompt(prompt: Prompt, frame: Frame) -> None:
     """Refuse a prompt that does not fit its frame.
 
     Raises:
-        InputError: a mask of another size, a point or a box outside the image.
+        InputError: no prompt at all, a mask of another size, a point or a box outside the image,
+            a box that covers no pixel.
     """
-    height, width = frame.size
     if isinstance(prompt, Mask):
-        if prompt.bitmap.shape != frame.size:
-            h, w = prompt.bitmap.shape
-            raise InputError(
-                f"the mask is {w}x{h} but frame {frame.index} is {width}x{height}: "
-                "give a mask of the video's size"
-            )
-        return
-    box = prompt if isinstance(prompt, Box) else prompt.box
-    if box is not None and (box.x0 >= width or box.y0 >= height or box.x1 <= 0 or box.y1 <= 0):
+        _check_mask(prompt, frame)
+    elif isinstance(prompt, Box):
+        _check_box(prompt, frame)
+    elif isinstance(prompt, Points):
+        if prompt.box is not None:
+            _check_box(prompt.box, frame)
+        _check_points(prompt, frame)
+    else:
         raise InputError(
-            f"the box ({box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}) lies outside "
-            f"frame {frame.index}, which is {width}x{height}"
+            f"a prompt of the type {type(prompt).__name__}: pass Box(x0, y0, x1, y1), "
+            "Points(((x, y),), (True,)) or Mask(array)"
         )
-    for x, y in prompt.xy if isinstance(prompt, Points) else ():
+
+
+def _check_mask(mask: Mask, frame: Frame) -> None:
+    height, width = frame.size
+    if mask.bitmap.shape != frame.size:
+        h, w = mask.bitmap.shape
+        raise InputError(
+            f"the mask is {w}x{h} but frame {frame.index} is {width}x{height}: "
+            "give a mask of the video's size"
+        )
+
+
+def _check_box(box: Box, frame: Frame) -> None:
+    height, width = frame.size
+    if box.x0 >= width or box.y0 >= height or box.x1 <= 0 or box.y1 <= 0:
+        raise InputError(
+            f"the box ({box}) lies outside frame {frame.index}, which is {width}x{height}"
+        )
+    across = min(box.x1, width) - max(box.x0, 0)
+    down = min(box.y1, height) - max(box.y0, 0)
+    if across >= 1 and down >= 1:
+        return
+    remedy = "give x0,y0,x1,y1 in pixels"
+    if _are_shares((box.x0, box.y0, box.x1, box.y1)):
+        in_pixels = f"{box.x0 * width:.0f},{box.y0 * height:.0f}"
+        in_pixels += f",{box.x1 * width:.0f},{box.y1 * height:.0f}"
+        remedy = f"are these shares of the picture? In pixels they would be {in_pixels}"
+    raise InputError(
+        f"the box ({box}) covers less than a pixel of frame {frame.index}, which is "
+        f"{width}x{height}: {remedy}"
+    )
+
+
+def _check_points(points: Points, frame: Frame) -> None:
+    height, width = frame.size
+    for x, y in points.xy:
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(
                 f"the point ({x:g}, {y:g}) lies outside frame {frame.index}, "
                 f"which is {width}x{height} (x from 0 to {width - 1}, y from 0 to {height - 1})"
             )
+    values = [v for xy in points.xy for v in xy]
+    if _are_shares(values):
+        x, y = points.xy[0]
+        raise InputError(
+            f"the point ({x:g}, {y:g}) lies in the first pixel of frame {frame.index}: are these "
+            f"shares of the picture? In pixels it would be ({x * width:.0f}, {y * height:.0f})"
+        )
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    """Do numbers that should be pixels look like shares of a picture?"""
+    within = all(0 <= v <= 1 for v in values)
+    return within and any(v not in (0.0, 0.5, 1.0) for v in values)
 
 
 def check_prompts(frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> None:
@@ -160,10 +340,10 @@ def check_prompts(frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> None:
         InputError: there is none, an object's number is below 1, or a prompt does not fit the
             frame; the object is named.
     """
-    if not prompts:
+    if not isinstance(prompts, Mapping) or not prompts:
         raise InputError("no prompt was given: pass {object_id: Mask | Box | Points}")
     for object_id, prompt in prompts.items():
-        if object_id < 1:
+        if not isinstance(object_id, Integral) or object_id < 1:
             raise InputError(
                 f"object {object_id}: objects are numbered from 1, since 0 is the background of "
                 "a label map"
@@ -186,7 +366,7 @@ class FrameResult:
     logits: Tensor  # (O, H, W) float32, video resolution; > 0 is object
     presence: Tensor  # (O,) score that the object is visible
     quality: Tensor  # (O,) predicted IoU of the mask, score
-    used_concept: bool = False  # was the concept encoder asked on this frame?
+    concept_queried: bool = False  # was the concept encoder asked on this frame?
     scene_change: float | None = None  # the trigger's distance to the previous frame
     seconds: float | None = None
     # O rows: of which frames each object's keyframe bank consists now. Empty where there are none.

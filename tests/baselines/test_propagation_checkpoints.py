@@ -16,7 +16,7 @@ from segment_concept.baselines.checkpoints import (
 )
 from segment_concept.baselines.cutie.network import CutieNetwork, CutieSize
 from segment_concept.baselines.resnet import RESNET18
-from segment_concept.baselines.trackers import cutie_tracker, xmem_tracker
+from segment_concept.baselines.session import cutie_tracker, xmem_tracker
 from segment_concept.baselines.weights import cutie_from_weights, xmem_from_weights
 from segment_concept.baselines.xmem.network import XMemNetwork, XMemSize
 from segment_concept.types import CheckpointError, InputError

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from segment_concept.baselines.geometry import AsItIs, Fit, ScaleTo, ShrinkTo
-from segment_concept.baselines.trackers import (
+from segment_concept.baselines.resize import AsItIs, FrameTransform, ScaleTo, ShrinkTo
+from segment_concept.baselines.session import (
     cutie_long_video_settings,
     cutie_plus_settings,
     cutie_settings,
@@ -25,12 +25,12 @@ from segment_concept.types import InputError
     ],
 )
 def test_a_video_is_looked_at_in_the_published_size(resize, video, inner):
-    assert Fit.of(video, resize).inner == inner
+    assert FrameTransform.of(video, resize).inner == inner
 
 
 @pytest.mark.parametrize("size", [(96, 120), (17, 33), (16, 16), (1, 31)])
 def test_padding_is_centred_and_makes_whole_strides(size):
-    fit = Fit.of(size, AsItIs())
+    fit = FrameTransform.of(size, AsItIs())
     left, right, top, bottom = fit.padding
     assert (size[0] + top + bottom) % 16 == (size[1] + left + right) % 16 == 0
     assert right - left in (0, 1)
@@ -42,7 +42,7 @@ def test_padding_is_centred_and_makes_whole_strides(size):
 def test_a_mask_survives_the_way_to_the_network_and_back(resize):
     bitmap = torch.zeros(21, 35, dtype=torch.bool)
     bitmap[4:15, 7:29] = True
-    fit = Fit.of((21, 35), resize)
+    fit = FrameTransform.of((21, 35), resize)
     padded = fit.mask(bitmap)
     assert padded.shape[0] % 16 == padded.shape[1] % 16 == 0
     back = fit.scores(padded[None])[0] > 0.5
@@ -50,17 +50,17 @@ def test_a_mask_survives_the_way_to_the_network_and_back(resize):
     assert overlap == 1 if fit.inner == fit.video else overlap > 0.85
 
 
-def test_a_resized_picture_keeps_its_colours_in_range():
+def test_a_resized_picture_keeps_its_colors_in_range():
     rgb = torch.randint(0, 256, (40, 60, 3), dtype=torch.uint8)
-    picture = Fit.of((40, 60), ScaleTo(25)).picture(rgb)
+    picture = FrameTransform.of((40, 60), ScaleTo(25)).picture(rgb)
     assert picture.shape == (1, 3, 25, 37)
     assert picture.min() >= 0
     assert picture.max() <= 1
 
 
 def test_normalising_takes_out_the_mean_of_imagenet():
-    grey = torch.tensor((0.485, 0.456, 0.406))[None, :, None, None]
-    assert not normalized(grey).any()
+    gray = torch.tensor((0.485, 0.456, 0.406))[None, :, None, None]
+    assert not normalized(gray).any()
 
 
 @pytest.mark.parametrize("build", [ShrinkTo, ScaleTo])

@@ -5,16 +5,8 @@ import math
 import pytest
 import torch
 
-from segment_concept.baselines.keepers import (
-    AboveLeastUsed,
-    Everything,
-    LongTerm,
-    MostUsed,
-    NewestFrames,
-    Parts,
-    consolidate,
-)
 from segment_concept.baselines.memory import Group
+from segment_concept.baselines.memory_tokens import Tokens
 from segment_concept.baselines.propagation import BetweenMemories, Staggered
 from segment_concept.baselines.readout import (
     aggregate,
@@ -23,7 +15,15 @@ from segment_concept.baselines.readout import (
     similarity,
     top_k_affinity,
 )
-from segment_concept.baselines.tokens import Tokens
+from segment_concept.baselines.retention import (
+    AboveLeastUsed,
+    KeepEverything,
+    LongTerm,
+    MostUsed,
+    NewestFrames,
+    Parts,
+    consolidate,
+)
 from segment_concept.types import InputError, ObjectId
 
 ONE, TWO = ObjectId(1), ObjectId(2)
@@ -98,7 +98,7 @@ def test_the_others_of_an_object_are_the_sum_of_all_but_its_own():
 
 def test_everything_is_kept_where_nothing_is_to_be_forgotten():
     parts = frames(40)
-    assert Everything().keep(parts) is parts
+    assert KeepEverything().keep(parts) is parts
 
 
 def test_the_newest_frames_are_kept_beside_the_permanent_one():

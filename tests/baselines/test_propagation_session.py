@@ -13,7 +13,7 @@ from helpers.propagation_toys import (
     toy_xmem,
     video,
 )
-from segment_concept.baselines.keepers import NewestFrames
+from segment_concept.baselines.retention import NewestFrames
 from segment_concept.baselines.session import expected_overlap, margins
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Points
 
@@ -180,13 +180,13 @@ def test_frames_of_any_size_are_tracked_even_with_fewer_tokens_than_top_k(tracke
         assert result.logits.isfinite().all()
 
 
-def test_a_grey_stretch_of_a_hundred_frames_leaves_tracking_alive(tracker):
+def test_a_gray_stretch_of_a_hundred_frames_leaves_tracking_alive(tracker):
     frames = video(3)
     session = tracker.session()
     session.prompt(frames[0], {FIRST: red(frames[0])})
-    grey = np.full((48, 64, 3), 128, np.uint8)
+    gray = np.full((48, 64, 3), 128, np.uint8)
     for index in range(1, 101):
-        assert session.step(Frame(index, grey)).logits.isfinite().all()
+        assert session.step(Frame(index, gray)).logits.isfinite().all()
     shown = Frame(101, frames[1].rgb)
     result = session.prompt(shown, {FIRST: red(frames[1])})
     assert np.array_equal(result.mask(FIRST), red(frames[1]).bitmap)

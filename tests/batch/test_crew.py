@@ -13,34 +13,40 @@ import pytest
 
 import segment_concept
 from helpers import crew_toys
-from segment_concept.batch.crew import Alone, Crew, Lost, WorkerError, distribute
-from segment_concept.batch.lock import claimed
-from segment_concept.batch.plan import Shard
-from segment_concept.batch.processes import Processes
-from segment_concept.batch.ray_engine import RayActors
+from segment_concept.batch.folder_lock import run_locked
+from segment_concept.batch.pool import (
+    FailedUnit,
+    InProcessPool,
+    WorkerError,
+    WorkerPool,
+    distribute,
+)
+from segment_concept.batch.process_pool import ProcessPool
+from segment_concept.batch.ray_pool import RayPool
+from segment_concept.batch.shard import Shard
 from segment_concept.types import InputError
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed")
 ray_param = pytest.param("ray", marks=needs_ray)
 
-Maker = Callable[[Any], Crew]
+Maker = Callable[[Any], WorkerPool]
 
 
 @pytest.fixture
 def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
     """Makes crews of two of the named kind (or of one, alone), and ends them."""
-    made: list[Crew] = []
+    made: list[WorkerPool] = []
     paths = [str(Path(crew_toys.__file__).parents[1]), *sys.path]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
 
-    def make(opener: Any) -> Crew:
+    def make(opener: Any) -> WorkerPool:
         kind = request.param
-        crew: Crew
+        crew: WorkerPool
         if kind == "alone":
-            crew = Alone(opener)
+            crew = InProcessPool(opener)
         else:
-            crew = Processes(opener, 2) if kind == "processes" else RayActors(opener, 2)
+            crew = ProcessPool(opener, 2) if kind == "processes" else RayPool(opener, 2)
         made.append(crew)
         return crew
 
@@ -49,7 +55,9 @@ def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         crew.close()
 
 
-def run(crew: Crew, units: list[int], retries: int = 2) -> tuple[dict[int, Any], list[Lost]]:
+def run(
+    crew: WorkerPool, units: list[int], retries: int = 2
+) -> tuple[dict[int, Any], list[FailedUnit]]:
     results: dict[int, Any] = {}
     lost = distribute(units, crew, retries, lambda unit, result: results.update({unit: result}))
     return results, lost
@@ -96,14 +104,15 @@ def test_a_unit_that_kills_its_workers_is_given_up(maker: Maker, tmp_path: Path)
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
 def test_without_ray_it_is_said_how_to_get_it() -> None:
     with pytest.raises(InputError, match=r"pip install 'segment-concept\[batch\]'"):
-        RayActors(crew_toys.Unable(), 2)
+        RayPool(crew_toys.Unable(), 2)
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from helpers import crew_toys;"
-        "from segment_concept.batch.processes import Processes;"
-        "crew = Processes(crew_toys.Sleeping(Path(sys.argv[1])), 1); crew.give(0, 60); crew.wait()"
+        "import sys; from pathlib import Path; import crew_toys;"
+        "from segment_concept.batch.process_pool import ProcessPool;"
+        "crew = ProcessPool(crew_toys.Sleeping(Path(sys.argv[1])), 1);"
+        "crew.give(0, 60); crew.wait()"
     )
     script = tmp_path / "parent.py"
     script.write_text(f"if __name__ == '__main__':\n    {code}\n")
@@ -144,15 +153,15 @@ def test_shards_share_everything_and_overlap_nowhere() -> None:
 
 
 def test_a_folder_is_claimed_by_one_run_or_by_different_shards(tmp_path: Path) -> None:
-    with claimed(tmp_path, Shard(1, 2)), claimed(tmp_path, Shard(2, 2)):
+    with run_locked(tmp_path, Shard(1, 2)), run_locked(tmp_path, Shard(2, 2)):
         for shard in (Shard(1, 2), Shard()):
             _refuses(tmp_path, shard)
-    with claimed(tmp_path, Shard()):
+    with run_locked(tmp_path, Shard()):
         _refuses(tmp_path, Shard(1, 2))
-    with claimed(tmp_path, Shard()):
+    with run_locked(tmp_path, Shard()):
         pass  # given back
 
 
 def _refuses(folder: Path, shard: Shard) -> None:
-    with pytest.raises(InputError, match="another run is writing"), claimed(folder, shard):
+    with pytest.raises(InputError, match="another run is writing"), run_locked(folder, shard):
         pass

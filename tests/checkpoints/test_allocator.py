@@ -2,7 +2,7 @@ import platform
 
 import pytest
 
-from segment_concept.checkpoints import allocator
+from segment_concept.runtime import cpu_memory as allocator
 
 keep = allocator.keep_freed_memory.__wrapped__  # each call anew
 

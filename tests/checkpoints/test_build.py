@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from segment_concept import Box, Frame
-from segment_concept.checkpoints.build import bundled_weights, find_device, load, weights_hash
 from segment_concept.checkpoints.compact import read_card
+from segment_concept.checkpoints.load import bundled_weights, find_device, load, weights_hash
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.triggers import AtFrames, Refractory
+from segment_concept.tracking.triggers.base import AtFrames, Cooldown
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -50,11 +50,9 @@ def test_weights_that_are_not_there_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["sam2_tiny", "xmem"])
 def test_a_trigger_that_nothing_could_answer_is_refused(tmp_path, name):
-    trigger = Refractory(AtFrames(frozenset({3})), 5)
+    trigger = Cooldown(AtFrames(frozenset({3})), 5)
     recipe = replace(find_recipe(name), trigger=trigger)
-    with pytest.raises(
-        InputError, match=rf"recipe {name} has no concept encoder that .*Refractory"
-    ):
+    with pytest.raises(InputError, match=rf"recipe {name} has no concept encoder that .*Cooldown"):
         load(recipe)
 
 

@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from segment_concept.checkpoints.internvl_keys import (
+from segment_concept.checkpoints.sec.internvl_keys import (
     belongs_to_concept,
     check_keys,
     convert,
     our_names,
     size_from_shapes,
 )
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_1B, INTERNVL2_5_4B, TINY
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_1B, INTERNVL2_5_4B, TINY
 from segment_concept.types import CheckpointError
 
 

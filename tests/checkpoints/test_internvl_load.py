@@ -7,13 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.fixtures import facts, fixture
-from segment_concept.checkpoints.internvl_load import (
-    Placement,
-    load_concept_network,
-    load_tokenizer,
-)
-from segment_concept.models.concept.conversation import Conversation
-from segment_concept.models.concept.sizes import TINY
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
+from segment_concept.models.internvl.prompt_template import Conversation
+from segment_concept.models.internvl.sizes import TINY
 from segment_concept.types import CheckpointError, InputError
 
 

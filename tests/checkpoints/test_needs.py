@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from segment_concept.checkpoints.needs import estimated_needs
+from segment_concept.checkpoints.recipe_memory import estimated_needs
 from segment_concept.recipes import RECIPES, find_recipe
-from segment_concept.recipes.track import BUNDLED
+from segment_concept.recipes.recipe import BUNDLED
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 MIB = 1 << 20

@@ -10,11 +10,7 @@ from safetensors.torch import save_file
 from helpers.propagation_toys import FIRST, red, tiny_cutie, tiny_xmem, video
 from segment_concept import Box, load
 from segment_concept.baselines import PUBLISHED, PropagationTracker
-from segment_concept.checkpoints.build import (
-    bundled_weights,
-    load_tracker,
-    weights_hash,
-)
+from segment_concept.checkpoints.load import bundled_weights, load_tracker, weights_hash
 from segment_concept.compat import VideoPredictor
 from segment_concept.recipes import find_recipe
 from segment_concept.types import CheckpointError, InputError

@@ -1,5 +1,6 @@
 """SAM 2.1's published layouts, strictly accounted for."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoCon
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoModel
 
 from helpers.tiny_weights import tiny_weights, tiny_weights_file
-from segment_concept.checkpoints.sam2 import load_sam2
-from segment_concept.checkpoints.sam2_keys import our_name
-from segment_concept.checkpoints.sam2_sizes import infer_sizes
+from segment_concept.checkpoints.sam2.keys import our_name
+from segment_concept.checkpoints.sam2.load import load_network, load_sam2
+from segment_concept.checkpoints.sam2.sizes import infer_sizes
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SIZES, HieraWiring
@@ -132,6 +133,46 @@ def test_a_checkpoint_of_sec_with_a_stranger_in_it_is_refused(tmp_path):
     state = tiny_weights("sec")
     save_file({**state, "stranger": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match="1 unknown: stranger"):
+        load_sam2(tmp_path / "w.safetensors", **TINY)
+
+
+@dataclass
+class ShapesAlone:
+    """Weights of which no value may be read."""
+
+    shapes: dict[str, tuple[int, ...]]
+
+    def read(self, name: str) -> Tensor:
+        pytest.fail(f"{name} was read")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (1 << 40,)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image_encoder.neck.convs.0.conv.weight",
+        "image_encoder.neck.convs.1.conv.bias",
+        "image_encoder.trunk.blocks.0.norm2.weight",
+        "image_encoder.trunk.patch_embed.proj.weight",
+        "image_encoder.trunk.pos_embed",
+        "maskmem_tpos_enc",
+        "memory_encoder.fuser.layers.0.pwconv1.weight",
+        "no_obj_ptr",
+    ],
+)
+def test_a_weight_of_a_wrong_shape_is_refused_before_anything_is_read(official, name, shape):
+    shapes = {key: tuple(tensor.shape) for key, tensor in official.items()} | {name: shape}
+    with pytest.raises(CheckpointError):
+        load_network(ShapesAlone(shapes), torch.device("cpu"), torch.float32, **TINY)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, official, value):
+    name = "sam_mask_decoder.iou_token.weight"
+    spoilt = {**official, name: official[name].clone()}
+    spoilt[name].view(-1)[3] = value
+    save_file(spoilt, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"mask_decoder\.iou_token\.weight .* not finite"):
         load_sam2(tmp_path / "w.safetensors", **TINY)
 
 

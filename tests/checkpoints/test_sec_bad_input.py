@@ -19,13 +19,13 @@ from helpers.sec_layouts import (
     write_single,
 )
 from helpers.tiny_weights import tiny_weights
-from segment_concept.checkpoints import room
-from segment_concept.checkpoints.internvl_load import Placement
-from segment_concept.checkpoints.room import GIB, SecBulk, SecPlacement, check_room
-from segment_concept.checkpoints.sec import load_sec
-from segment_concept.checkpoints.sec_save import save_sec
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_4B
+from segment_concept.checkpoints import memory_estimate as room
+from segment_concept.checkpoints.memory_estimate import GIB, SecPlacement, SecSizes, check_room
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.load import load_sec
+from segment_concept.checkpoints.sec.save import save_sec
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.types import CheckpointError, InputError
@@ -111,6 +111,11 @@ def test_weights_in_8_bits(tmp_path):
     refused(path, "stored as float8_e4m3fn.*fp16, bf16 or fp32.*four_bit=True")
 
 
+def test_a_configuration_that_is_nested_without_end(published):
+    (published / "config.json").write_text("[" * 100_000)
+    refused(published, r"config\.json is damaged, fetch it again")
+
+
 def test_a_damaged_configuration(published):
     (published / "config.json").write_text('{"llm_config": ')
     refused(published, r"config\.json is damaged, fetch it again")
@@ -187,15 +192,15 @@ def test_no_network_and_no_tokenizer_beside_a_single_file(tmp_path):
         assert words in str(error.value)
 
 
-def sec_4b() -> SecBulk:
+def sec_4b() -> SecSizes:
     with torch.device("meta"):
         parts = Sam2Network(SEC_4B).state_dict(), ConceptNetwork(INTERNVL2_5_4B).state_dict()
     segmenter, concept = ({n: tuple(t.shape) for n, t in part.items()} for part in parts)
-    return SecBulk.of(segmenter, concept, SEC_4B, INTERNVL2_5_4B)
+    return SecSizes.of(segmenter, concept, SEC_4B, INTERNVL2_5_4B)
 
 
 @pytest.fixture(scope="module")
-def bulk() -> SecBulk:
+def bulk() -> SecSizes:
     return sec_4b()
 
 
@@ -203,7 +208,7 @@ class TestRoom:
     """A GPU that is too small."""
 
     def message(
-        self, monkeypatch: pytest.MonkeyPatch, bulk: SecBulk, free: float, how: SecPlacement
+        self, monkeypatch: pytest.MonkeyPatch, bulk: SecSizes, free: float, how: SecPlacement
     ) -> str:
         given = {"cuda:0": int(free * GIB)}
         monkeypatch.setattr(room, "free_bytes", given.get)

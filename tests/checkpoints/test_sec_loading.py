@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors import safe_open
 
 from helpers.sec_layouts import (
@@ -21,22 +23,22 @@ from helpers.sec_layouts import (
     write_published,
     write_single,
 )
-from segment_concept.checkpoints import files
-from segment_concept.checkpoints.build import load
-from segment_concept.checkpoints.convert import convert_sec
-from segment_concept.checkpoints.internvl_load import Placement
-from segment_concept.checkpoints.room import SecPlacement
-from segment_concept.checkpoints.sec import load_sec
-from segment_concept.checkpoints.sec_save import save_sec
-from segment_concept.models.concept.internvl import InternVLConceptEncoder
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import INTERNVL2_5_4B, with_vocabulary
+from segment_concept.checkpoints import hub as hub_files
+from segment_concept.checkpoints.load import load
+from segment_concept.checkpoints.memory_estimate import SecPlacement
+from segment_concept.checkpoints.sec.convert import convert_sec
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.load import load_sec
+from segment_concept.checkpoints.sec.save import save_sec
+from segment_concept.models.internvl.encoder import InternVLConceptEncoder
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.policies import ReliableMemory
-from segment_concept.tracking.triggers import HsvShift
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -58,10 +60,10 @@ class Hub:
         self.folders = repositories
         self.fetched: list[str] = []
 
-    def __call__(self, repository: str, file: str) -> str:
+    def __call__(self, repository: str, file: str, **_: Any) -> str:
         path = self.folders[repository.replace("/", "_").replace("-", "_")] / file
         if not path.is_file():
-            raise files.EntryNotFoundError(f"{file} is not in {repository}")
+            raise EntryNotFoundError(f"{file} is not in {repository}")
         self.fetched.append(f"{repository}/{file}")
         return str(path)
 
@@ -70,7 +72,8 @@ class Hub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
     def make(**repositories: Path) -> Hub:
         made = Hub(**repositories)
-        monkeypatch.setattr(files, "hf_hub_download", made)
+        monkeypatch.setattr(hub_files, "get_hf_file_metadata", lambda url, timeout: None)
+        monkeypatch.setattr(hub_files, "hf_hub_download", made)
         return made
 
     return make
@@ -216,7 +219,7 @@ def test_the_recipe_is_secs_with_its_published_constants():
     recipe = find_recipe("sec_4b")
     assert (recipe.weights, recipe.network) == ("OpenIXCLab/SeC-4B", "sec")
     assert recipe.policy == ReliableMemory(slots=22, min_iou=0.3, pointers=16)
-    assert recipe.trigger == HsvShift(above=0.35, side=1024)
+    assert recipe.trigger == HistogramShift(above=0.35, side=1024)
     assert recipe.keyframes == 7
 
 
@@ -232,7 +235,7 @@ def test_the_recipe_chooses_the_number_types(saved):
     recipe = replace(
         find_recipe("sec_4b"),
         weights=str(saved),
-        numbers="bfloat16",
+        dtype="bfloat16",
         concept_numbers="float16",
     )
     tracker = load(recipe, device="cpu", language_device="cpu")
@@ -323,3 +326,12 @@ def test_the_layouts_hold_every_published_name(published):
     index = json.loads((published / "model.safetensors.index.json").read_text())["weight_map"]
     assert index.keys() == published_weights().keys()
     assert len(set(index.values())) == 4
+
+
+def test_a_recipe_names_the_tokenizers_folder_where_it_is_not_beside_the_weights(tmp_path):
+    path = write_single(tmp_path / "SeC-4B.safetensors", torch.float32)
+    recipe = replace(find_recipe("sec_4b"), weights=str(path), tokenizer=str(TOKENIZER))
+    with pytest.raises(CheckpointError, match="its `wiring`"):
+        load(recipe, device="cpu")  # the tokenizer was found; the tiny network is none of the four
+    with pytest.raises(ValueError, match="no language model that needs a tokenizer"):
+        replace(find_recipe("sam2_large"), tokenizer=str(TOKENIZER))

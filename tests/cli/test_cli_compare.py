@@ -1,12 +1,12 @@
-"""`segment-concept compare`, as a user types it, with trackers that follow a colour."""
+"""`segment-concept compare`, as a user types it, with trackers that follow a color."""
 
 from dataclasses import fields
 
 import pytest
 from typer.testing import CliRunner
 
-from helpers.video_toys import ColourTracker, presentation_times, write_film
-from segment_concept.checkpoints import build
+from helpers.video_toys import ColorTracker, presentation_times, write_film
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import command, make_app
 from segment_concept.cli.video_options import VideoOptions
 
@@ -15,7 +15,7 @@ RED = "4,12,20,28"
 
 @pytest.fixture(autouse=True)
 def _film_and_trackers(monkeypatch, tmp_path):
-    monkeypatch.setattr(build, "load", lambda recipe, **how: ColourTracker())
+    monkeypatch.setattr(build, "load", lambda recipe, **how: ColorTracker())
     monkeypatch.chdir(tmp_path)
     write_film(tmp_path / "film.mp4")
 
@@ -40,7 +40,7 @@ def test_two_recipes_make_a_video_and_a_table(tmp_path):
 def test_one_recipe_is_compared_with_itself_on_other_weights(monkeypatch):
     loaded = []
     monkeypatch.setattr(
-        build, "load", lambda recipe, **how: loaded.append(recipe) or ColourTracker()
+        build, "load", lambda recipe, **how: loaded.append(recipe) or ColorTracker()
     )
     words = ("--box", RED, "-r", "sec_compact", "-r", "sec_compact=mine.safetensors", "--quiet")
     assert run("compare", "film.mp4", *words) == (0, "")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from helpers.fixtures import fixture
 from helpers.tiny_weights import tiny_weights, tiny_weights_file
-from segment_concept.checkpoints.sec import Untold, load_sec
-from segment_concept.checkpoints.sec_save import save_sec
+from segment_concept.checkpoints.sec.load import UnstoredOptions, load_sec
+from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.cli import convert
 from segment_concept.models.sam2.sizes import HieraWiring
 
@@ -30,7 +30,7 @@ def saved(tmp_path: Path) -> Path:
     model = load_sec(
         tiny_weights_file("sec"),
         tokenizer=fixture("parity/sec_tokenizer"),
-        untold=Untold(128, HieraWiring(1, (8, 4, 8, 4), (3,))),
+        untold=UnstoredOptions(128, HieraWiring(1, (8, 4, 8, 4), (3,))),
     )
     save_sec(model, tmp_path / "saved")
     return tmp_path / "saved"

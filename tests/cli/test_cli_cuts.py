@@ -8,15 +8,17 @@ import typer
 from typer.testing import CliRunner
 
 from helpers.cuts_toys import four_sequences
-from segment_concept.cli import cuts, evaluate
+from segment_concept.cli import dataset
+from segment_concept.cli import score as evaluate
 
+MAKE = ("dataset", "make-multishot")
 SHORT = ["--shot-frames", "4-5", "--uncut-frames", "4", "--interlude-frames", "3"]
 
 
 @pytest.fixture
 def app() -> typer.Typer:
     made = typer.Typer()
-    cuts.register(made)
+    dataset.register(made)
     evaluate.register(made)
     return made
 
@@ -32,7 +34,9 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
 ) -> None:
     four_sequences(tmp_path / "data", frames=18)
     out = tmp_path / "out"
-    code, said = run(app, "cuts", tmp_path / "data", out, "--seed", 3, *SHORT, "-q")
+    code, said = run(
+        app, "dataset", "make-multishot", tmp_path / "data", out, "--seed", 3, *SHORT, "-q"
+    )
     assert (code, said.split(" with ")[0]) == (0, "12 clips (4 none, 4 single, 4 multi)")
     code, said = run(app, "score", out / "Annotations", "--data", out, "-p", 1)
     assert code == 0
@@ -57,7 +61,9 @@ def test_what_cannot_be_is_said_in_a_sentence(
 ) -> None:
     four_sequences(tmp_path / "data", frames=6)
     splits = () if "--splits" in words else ("--splits", "single")
-    code, output = run(app, "cuts", tmp_path / "data", tmp_path / "out", *splits, *words)
+    code, output = run(
+        app, "dataset", "make-multishot", tmp_path / "data", tmp_path / "out", *splits, *words
+    )
     assert code == 2
     assert said in output.replace("\n", " ")
     assert not (tmp_path / "out").exists()

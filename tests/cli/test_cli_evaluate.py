@@ -10,13 +10,14 @@ import typer
 from typer.testing import CliRunner
 
 from helpers.fixtures import unpacked
-from segment_concept.cli.evaluate import register
+from segment_concept.cli import dataset, score
 
 
 @pytest.fixture
 def app() -> typer.Typer:
     made = typer.Typer()
-    register(made)
+    score.register(made)
+    dataset.register(made)
     return made
 
 

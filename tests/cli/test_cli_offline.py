@@ -1,4 +1,4 @@
-"""`track --offline`, as a user types it; once with the bundled model, else with one of colours."""
+"""`track --offline`, as a user types it; once with the bundled model, else with one of colors."""
 
 import json
 from importlib.resources import files
@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from helpers.video_toys import ColourTracker, Film, write_film
-from segment_concept.checkpoints import build
+from helpers.video_toys import ColorTracker, Film, write_film
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
 from segment_concept.types import Frame, InputError
-from segment_concept.video.source import open_video
+from segment_concept.video.open import open_video
 
 DEMO = files("segment_concept") / "assets/demo/demo.mp4"
 RED = "4,12,20,28"
@@ -29,9 +29,9 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_film(tmp_path / "film.mp4", Film(frames=12))
 
 
-def loaded(recipe: Any, **how: Any) -> ColourTracker:
+def loaded(recipe: Any, **how: Any) -> ColorTracker:
     assert recipe.offline is None
-    return ColourTracker()
+    return ColorTracker()
 
 
 def run(*words: object) -> tuple[int, str]:

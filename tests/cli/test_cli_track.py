@@ -1,6 +1,6 @@
 """`track`, `demo`, `recipes`, `doctor` and the command line as a whole, as a user types them.
 
-The tracker is one that follows a colour, so that no weights are needed.
+The tracker is one that follows a color, so that no weights are needed.
 """
 
 import json
@@ -20,13 +20,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import segment_concept
-from helpers.video_toys import ColourTracker, Film, presentation_times, truth, write_film
-from segment_concept.checkpoints import build
+from helpers.video_toys import (
+    ColorTracker,
+    Film,
+    presentation_times,
+    truth,
+    write_film,
+)
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import COMMANDS, command, make_app
-from segment_concept.cli.memory import memory_table
+from segment_concept.cli.doctor import memory_table
 from segment_concept.cli.prompt_options import shown_by
 from segment_concept.types import Box, InputError, Points
-from segment_concept.video.prompts import Seconds
+from segment_concept.video.timecode import Seconds
 
 SOURCE = Path(segment_concept.__file__).parents[1]
 TESTS = Path(__file__).parents[1]
@@ -39,8 +45,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _colour_tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(build, "load", lambda recipe, **how: ColourTracker())
+def _color_tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "load", lambda recipe, **how: ColorTracker())
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
     monkeypatch.chdir(tmp_path)
 
@@ -139,7 +145,7 @@ def test_quiet_says_nothing(film: Path) -> None:
         (["--box", RED, "--box", GREEN], "number the objects apart"),
         (["--object", "2"], "object 2 is not shown by anything"),
         (["--object", "x", "--box", RED], "--object x: expected a number"),
-        (["--box", RED, "--out", "full"], "holds other files"),
+        (["--box", RED, "--out", "full"], "contains other files"),
         (["--box", RED, "--resume", "--overwrite"], "give one"),
         (["--box", RED, "--fps", "0"], "--fps 0"),
         (["--box", RED, "--device", "abacus"], "no device 'abacus'"),
@@ -245,14 +251,14 @@ def test_options_are_understood_with_an_equals_sign(film: Path, tmp_path: Path) 
 
 SLOW = """
 import sys, time
-from helpers.video_toys import ColourSession, ColourTracker
-from segment_concept.checkpoints import build
-step = ColourSession.step
+from helpers.video_toys import ColorSession, ColorTracker
+from segment_concept.checkpoints import load as build
+step = ColorSession.step
 def slow(self, frame):
     time.sleep(0.05)
     return step(self, frame)
-ColourSession.step = slow
-build.load = lambda recipe, **how: ColourTracker()
+ColorSession.step = slow
+build.load = lambda recipe, **how: ColorTracker()
 build.weights_hash = lambda recipe: "0" * 64
 from segment_concept.cli import main
 main()
@@ -387,9 +393,9 @@ def test_other_weights_and_a_device_for_the_language_model_are_handed_on(
 ) -> None:
     asked: list[Any] = []
 
-    def load(recipe: Any, **how: Any) -> ColourTracker:
+    def load(recipe: Any, **how: Any) -> ColorTracker:
         asked.append((recipe.weights, how["language_device"]))
-        return ColourTracker()
+        return ColorTracker()
 
     monkeypatch.setattr(build, "load", load)
     words = ["--box", RED, "--recipe", "sec_4b", "--weights", "mine", "--language-device", "cpu"]

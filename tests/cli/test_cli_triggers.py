@@ -1,4 +1,4 @@
-"""`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a colour."""
+"""`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a color."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from helpers.tracking_toy import ColourSegmenter, RotatingConcept
-from helpers.video_toys import ColourTracker, Film, picture, write_film
-from segment_concept.checkpoints import build
+from helpers.tracking_toy import ColorSegmenter, RotatingConcept
+from helpers.video_toys import ColorTracker, Film, picture, write_film
+from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.session import Tracker
 
 BOX = "4,12,20,28"
 CUT = 9
@@ -33,7 +33,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     concept = RotatingConcept(unknown=((0.0, 0.0, 0.0),))
     monkeypatch.setattr(concept, "encode", lambda requests, query, features: [None] * len(requests))
-    tracker = Tracker(ColourSegmenter(), concept=concept)
+    tracker = Tracker(ColorSegmenter(), concept=concept)
     monkeypatch.setattr(build, "load", lambda recipe, **how: tracker)
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
     monkeypatch.chdir(tmp_path)
@@ -64,7 +64,7 @@ def test_a_cut_list_says_where_to_ask_and_the_result_says_so(film: Path) -> None
     found = result()
     assert found["concept_asked"] == [4, 15]
     trigger = found["recipe"]["trigger"]
-    assert (trigger["type"], trigger["frames"]) == ("Refractory", 3)
+    assert (trigger["type"], trigger["frames"]) == ("Cooldown", 3)
     assert trigger["trigger"] == {"type": "AtFrames", "frames": [4, 6, 15]}
 
 
@@ -101,7 +101,7 @@ def test_bad_words_are_answered_in_a_sentence(film: Path, words: tuple[str, ...]
 def test_a_recipe_without_a_concept_encoder_is_refused(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for tracker in (ColourTracker(), Tracker(ColourSegmenter())):
+    for tracker in (ColorTracker(), Tracker(ColorSegmenter())):
         monkeypatch.setattr(build, "load", lambda recipe, tracker=tracker, **how: tracker)
         code, output = run(film, "--trigger", "fast", "-r", "sam2_compact", "--overwrite")
         assert code == 2

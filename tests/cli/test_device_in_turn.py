@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segment_concept.cli.trackers import device_in_turn
+from segment_concept.evaluate.tracker_source import device_in_turn
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from segment_concept.cli.trackers import device_in_turn
 )
 def test_processes_take_turns_among_gpus_where_none_is_named(monkeypatch, name, gpus, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert [device_in_turn(name, place) for place in range(3)] == expected
+    assert [device_in_turn(name, worker_index) for worker_index in range(3)] == expected

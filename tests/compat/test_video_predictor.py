@@ -15,16 +15,16 @@ from helpers.closeness import PROPAGATED, close
 from helpers.fixtures import fixture
 from helpers.sam2_reference import stored
 from helpers.tiny_weights import tiny_weights_file
-from segment_concept.checkpoints.sam2 import load_sam2
-from segment_concept.checkpoints.sec import Untold, load_sec
-from segment_concept.checkpoints.sec_save import save_sec
+from segment_concept.checkpoints.sam2.load import load_sam2
+from segment_concept.checkpoints.sec.load import UnstoredOptions, load_sec
+from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.compat import InferenceState, VideoPredictor, build_sam2_video_predictor
 from segment_concept.compat.recipes import recipe_for
 from segment_concept.models.sam2.sizes import HieraWiring
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.policies import ReliableMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Every
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import CheckpointError, InputError
 
 WIRING = HieraWiring(1, (8, 4, 8, 4), (3,))
@@ -157,7 +157,7 @@ def checkpoint(tmp_path) -> Path:
     model = load_sec(
         tiny_weights_file("sec"),
         tokenizer=fixture("parity/sec_tokenizer"),
-        untold=Untold(128, WIRING),
+        untold=UnstoredOptions(128, WIRING),
     )
     save_sec(model, tmp_path / "sec")
     return tmp_path / "sec"

@@ -1,6 +1,6 @@
 """What `TrackingSession` promises, asked of every tracker there is.
 
-Trackers: each memory policy on a segmenter that follows colours and on the bundled network, and
+Trackers: each memory policy on a segmenter that follows colors and on the bundled network, and
 Cutie and XMem with few random weights. Where the objects really are is asked of the first kind
 alone: it is the only one whose answers are known beforehand.
 """
@@ -13,19 +13,19 @@ import pytest
 
 from helpers.propagation_toys import blue, endless, red, toy_cutie, toy_xmem, video
 from helpers.tracking_toy import EVERY_POLICY, forgetful
-from segment_concept.checkpoints.build import bundled_weights
 from segment_concept.checkpoints.compact import load_compact
+from segment_concept.checkpoints.load import bundled_weights
+from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.tracking.api import VideoTracker
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Frame, FrameResult, InputError, ObjectId
-from segment_concept.video.held import held_bytes
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 SMALL = (24, 32)
 POLICIES = {type(policy).__name__: policy for policy in EVERY_POLICY}
-COLOUR = [f"colour-{name}" for name in POLICIES]
+COLOR = [f"color-{name}" for name in POLICIES]
 COMPACT = [f"compact-{name}" for name in POLICIES]
-EVERY = [*COLOUR, *COMPACT, "cutie", "xmem"]
+EVERY = [*COLOR, *COMPACT, "cutie", "xmem"]
 every_tracker = pytest.mark.parametrize("name", EVERY)
 
 
@@ -41,7 +41,7 @@ def make(name: str) -> VideoTracker:
     if name == "xmem":
         return toy_xmem()
     kind, policy = name.split("-")
-    return Tracker(forgetful() if kind == "colour" else compact_segmenter(), POLICIES[policy])
+    return Tracker(forgetful() if kind == "color" else compact_segmenter(), POLICIES[policy])
 
 
 def check(result: FrameResult, frame: Frame, *ids: ObjectId) -> FrameResult:
@@ -65,7 +65,7 @@ def same(a: FrameResult, b: FrameResult) -> bool:
     return a.object_ids == b.object_ids and all(bool((x == y).all()) for x, y in pairs)
 
 
-def grey(index: int, size: tuple[int, int]) -> Frame:
+def gray(index: int, size: tuple[int, int]) -> Frame:
     return Frame(index, np.full((*size, 3), 128, np.uint8))
 
 
@@ -78,7 +78,7 @@ def test_several_objects_are_followed_in_the_order_in_which_they_were_shown(name
     assert session.object_ids == (TWO, ONE)
     for frame, result in zip(frames[1:], session.track(frames[1:]), strict=True):
         check(result, frame, TWO, ONE)
-    if name in COLOUR:
+    if name in COLOR:
         assert overlap(result.mask(ONE), red(frames[3]).bitmap) > 0.9
         assert overlap(result.mask(TWO), blue(frames[3]).bitmap) > 0.9
 
@@ -100,7 +100,7 @@ def test_an_object_may_come_late(name):
     check(session.prompt(frames[3], {TWO: blue(frames[3])}), frames[3], TWO)
     for frame in frames[4:]:
         result = check(session.step(frame), frame, ONE, TWO)
-    if name in COLOUR:
+    if name in COLOR:
         assert overlap(result.mask(TWO), blue(frames[5]).bitmap) > 0.9
 
 
@@ -121,7 +121,7 @@ def test_an_object_may_be_removed_and_shown_again(name):
     check(session.prompt(frames[4], {ONE: blue(frames[4])}), frames[4], ONE)
     for frame in frames[5:]:
         result = check(session.step(frame), frame, ONE)
-    if name in COLOUR:
+    if name in COLOR:
         assert overlap(result.mask(ONE), blue(frames[6]).bitmap) > 0.9
 
 
@@ -132,11 +132,11 @@ def test_frames_may_come_backwards(name):
     session.prompt(frames[4], {ONE: red(frames[4]), TWO: blue(frames[4])})
     for frame in reversed(frames[:4]):
         result = check(session.step(frame), frame, ONE, TWO)
-    if name in COLOUR:
+    if name in COLOR:
         assert overlap(result.mask(ONE), red(frames[0]).bitmap) > 0.9
 
 
-@pytest.mark.parametrize("name", COLOUR)
+@pytest.mark.parametrize("name", COLOR)
 def test_an_object_is_awaited_through_a_hundred_frames_without_it(name):
     frames = video(110, SMALL)
     session = make(name).session()
@@ -144,7 +144,7 @@ def test_an_object_is_awaited_through_a_hundred_frames_without_it(name):
     for frame in frames[1:5]:
         session.step(frame)
     for index in range(5, 105):
-        away = check(session.step(grey(index, SMALL)), grey(index, SMALL), ONE)
+        away = check(session.step(gray(index, SMALL)), gray(index, SMALL), ONE)
     for frame in frames[105:]:
         back = check(session.step(frame), frame, ONE)
     assert not away.mask(ONE).any()
@@ -152,7 +152,7 @@ def test_an_object_is_awaited_through_a_hundred_frames_without_it(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*COLOUR, "cutie", "xmem"])
+@pytest.mark.parametrize("name", [*COLOR, "cutie", "xmem"])
 def test_a_stream_of_two_thousand_frames_is_followed_in_bounded_memory(name):
     tracker = make(name)
     session = tracker.session()
@@ -163,7 +163,7 @@ def test_a_stream_of_two_thousand_frames_is_followed_in_bounded_memory(name):
         session.step(frame)
         if frame.index % 10 == 9:
             half = frame.index // 1000
-            largest[half] = max(largest.get(half, 0), held_bytes(session, tracker))
+            largest[half] = max(largest.get(half, 0), session_nbytes(session, tracker))
     assert 0 < largest[1] <= 1.02 * largest[0]
 
 
@@ -179,7 +179,7 @@ def test_frames_have_any_size(name, size):
 
 @every_tracker
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_frames_may_show_nothing_but_one_grey(name, level):
+def test_frames_may_show_nothing_but_one_gray(name, level):
     frames = [Frame(i, np.full((*SMALL, 3), level, np.uint8)) for i in range(3)]
     session = make(name).session()
     session.prompt(frames[0], {ONE: red(frames[0])})

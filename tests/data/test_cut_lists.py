@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segment_concept.data.cut_lists import cuts_of_edl, frame_of_timecode, read_cuts
+from segment_concept.shots.cut_lists import cuts_of_edl, frame_of_timecode, read_cuts
 from segment_concept.types import InputError
 from segment_concept.video.source import VideoInfo, frame_at
 

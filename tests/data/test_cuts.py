@@ -13,7 +13,7 @@ from helpers.cuts_toys import (
     GREEN,
     RED,
     four_sequences,
-    is_coloured,
+    is_colored,
     opened,
     picture_and_labels,
     save_sequence,
@@ -22,25 +22,25 @@ from helpers.cuts_toys import (
 from helpers.cuts_toys import SIZE as TOY
 from helpers.dataset_builders import davis2017, sav, save_mask, write_json
 from helpers.video_toys import Film, write_film
-from segment_concept.data.cuts import (
-    AtRandom,
-    CutsJob,
-    CutsSpec,
+from segment_concept.datasets.multishot import (
     Followed,
+    MultishotJob,
+    MultishotSpec,
+    RandomDistractors,
     Span,
     Split,
-    footage_of,
-    make_cuts,
+    make_multishot,
     read_categories,
+    sequences_of,
 )
-from segment_concept.data.cuts.alike import appearance, likeness_of
-from segment_concept.data.cuts.chance import chance
-from segment_concept.data.datasets import open_dataset, recognise
-from segment_concept.data.videos import Benchmark, Dataset, ObjectEntry, Source
+from segment_concept.datasets.multishot.distractors import appearance, sampler_of
+from segment_concept.datasets.multishot.spec import seeded_rng
+from segment_concept.datasets.open import open_dataset, recognize_dataset
+from segment_concept.datasets.types import Benchmark, Dataset, ObjectEntry, Source
 from segment_concept.ops.rle import encode_rle
 from segment_concept.types import InputError
 
-SHORT = CutsSpec(
+SHORT = MultishotSpec(
     shot_frames=Span(4, 6), uncut_frames=Span(5, 8), interlude_frames=Span(3, 4), short_side=48
 )
 
@@ -53,7 +53,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def made(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "clips"
-    make_cuts(CutsJob(dataset, out, SHORT))
+    make_multishot(MultishotJob(dataset, out, SHORT))
     return out
 
 
@@ -69,9 +69,9 @@ def all_bytes(out: Path) -> dict[str, bytes]:
 def test_the_same_seed_makes_the_same_bytes_and_another_seed_other_clips(
     dataset: Dataset, made: Path, tmp_path: Path
 ) -> None:
-    make_cuts(CutsJob(dataset, tmp_path / "again", SHORT))
+    make_multishot(MultishotJob(dataset, tmp_path / "again", SHORT))
     assert all_bytes(tmp_path / "again") == all_bytes(made)
-    make_cuts(CutsJob(dataset, tmp_path / "other", replace(SHORT, seed=7)))
+    make_multishot(MultishotJob(dataset, tmp_path / "other", replace(SHORT, seed=7)))
     assert clips_of(tmp_path / "other") != clips_of(made)
 
 
@@ -79,7 +79,7 @@ def test_clips_do_not_depend_on_which_others_are_made(
     dataset: Dataset, made: Path, tmp_path: Path
 ) -> None:
     only = replace(SHORT, splits=(Split.SINGLE,))
-    make_cuts(CutsJob(dataset, tmp_path / "fewer", only, targets=2))
+    make_multishot(MultishotJob(dataset, tmp_path / "fewer", only, targets=2))
     fewer, whole = all_bytes(tmp_path / "fewer"), all_bytes(made)
     masks = [name for name in fewer if name.startswith(("Annotations", "JPEGImages"))]
     assert masks
@@ -107,7 +107,7 @@ def test_the_truth_is_where_the_target_is_after_every_camera(made: Path) -> None
                 continue
             reframed += shot["view"]["gamma"] != 1
             rgb, labels = picture_and_labels(made, name, shot["start"])
-            seen, true = is_coloured(rgb), labels == 1
+            seen, true = is_colored(rgb), labels == 1
             assert (seen & true).sum() / (seen | true).sum() > 0.85, (name, shot)
     assert reframed == 4 * (1 + 2)  # the second of single, two of multi
 
@@ -121,7 +121,7 @@ def test_interludes_show_others_and_the_truth_is_empty_in_them(made: Path) -> No
             for index in range(shot["start"], shot["end"]):
                 rgb, labels = picture_and_labels(made, name, index)
                 assert not labels.any()
-                assert is_coloured(rgb).any()
+                assert is_colored(rgb).any()
 
 
 def test_a_clip_begins_with_its_target(made: Path) -> None:
@@ -132,12 +132,12 @@ def test_a_clip_begins_with_its_target(made: Path) -> None:
 def test_a_clip_begins_where_its_target_is_first_seen_well(tmp_path: Path) -> None:
     save_sequence(tmp_path, "late", [(RED, 16)], hidden=range(9))
     spec = replace(SHORT, splits=(Split.NONE,))
-    make_cuts(CutsJob(opened(tmp_path), tmp_path / "out", spec))
+    make_multishot(MultishotJob(opened(tmp_path), tmp_path / "out", spec))
     assert clips_of(tmp_path / "out")["late-none"]["shots"][0]["frames"][0] == "00009"
 
 
 def test_what_is_made_is_a_dataset_with_segments_by_cuts(made: Path) -> None:
-    assert recognise(made) is Benchmark.SECVOS
+    assert recognize_dataset(made) is Benchmark.SECVOS
     clips = clips_of(made)
     for video in opened(made).videos:
         cuts, last = clips[video.name]["cuts"], clips[video.name]["frames"] - 1
@@ -153,7 +153,7 @@ def test_what_is_made_is_a_dataset_with_segments_by_cuts(made: Path) -> None:
 
 def test_without_interludes_the_shots_of_the_target_meet(dataset: Dataset, tmp_path: Path) -> None:
     spec = replace(SHORT, splits=(Split.MULTI,), interludes=0, shots=Span(3, 4))
-    make_cuts(CutsJob(dataset, tmp_path / "out", spec))
+    make_multishot(MultishotJob(dataset, tmp_path / "out", spec))
     for clip in clips_of(tmp_path / "out").values():
         assert {shot["source"] for shot in clip["shots"]} == {clip["target"]}
         assert len(clip["shots"]) in (3, 4)
@@ -163,8 +163,8 @@ def test_one_object_is_followed_or_all(tmp_path: Path) -> None:
     save_sequence(tmp_path / "in", "pair", [(GREEN, 0), (BLUE, 24)])
     spec = replace(SHORT, splits=(Split.SINGLE,))
     dataset = opened(tmp_path / "in")
-    make_cuts(CutsJob(dataset, tmp_path / "one", spec))
-    make_cuts(CutsJob(dataset, tmp_path / "all", replace(spec, objects=Followed.ALL)))
+    make_multishot(MultishotJob(dataset, tmp_path / "one", spec))
+    make_multishot(MultishotJob(dataset, tmp_path / "all", replace(spec, objects=Followed.ALL)))
     assert clips_of(tmp_path / "one")["pair-single"]["objects"] == {"1": "1"}
     assert clips_of(tmp_path / "all")["pair-single"]["objects"] == {"1": "1", "2": "2"}
     for out, ids in (("one", {1}), ("all", {1, 2})):
@@ -180,18 +180,18 @@ def test_look_alikes_are_of_the_same_category_where_a_file_says_it(
 ) -> None:
     path = tmp_path / "categories.json"
     path.write_text('{"odd": ["red-car", "blue-dog"]}')
-    footage = {f.name: f for f in footage_of(dataset)}
+    footage = {f.name: f for f in sequences_of(dataset)}
     likeness = read_categories(path, list(footage.values()))
     others = [f for f in footage.values() if f.name != "red-car"]
-    found = likeness.lookalikes(chance(1), footage["red-car"], others)
+    found = likeness.lookalikes(seeded_rng(1), footage["red-car"], others)
     assert [f.name for f in found] == ["blue-dog"]
-    assert not likeness.lookalikes(chance(1), footage["pink-car"], others)
+    assert not likeness.lookalikes(seeded_rng(1), footage["pink-car"], others)
 
 
-def test_look_alikes_by_appearance_have_the_nearest_colours(tmp_path: Path) -> None:
-    for name, colour in {"a": RED, "b": GREEN, "c": (200, 60, 50), "d": BLUE}.items():
-        save_sequence(tmp_path, name, [(colour, 16)], frames=3)
-    footage = {f.name: f for f in footage_of(opened(tmp_path))}
+def test_look_alikes_by_appearance_have_the_nearest_colors(tmp_path: Path) -> None:
+    for name, color in {"a": RED, "b": GREEN, "c": (200, 60, 50), "d": BLUE}.items():
+        save_sequence(tmp_path, name, [(color, 16)], frames=3)
+    footage = {f.name: f for f in sequences_of(opened(tmp_path))}
     own, like, unlike = (appearance(footage[n]) for n in "acd")
     assert own is not None
     assert like is not None
@@ -205,16 +205,18 @@ def test_the_metadata_of_a_dataset_say_what_looks_alike(dataset: Dataset) -> Non
         replace(v, objects=(ObjectEntry("1", category=v.name.split("-")[1]),))
         for v in dataset.videos
     )
-    footage = {f.name: f for f in footage_of(replace(dataset, videos=videos))}
-    likeness = likeness_of(list(footage.values()))
+    footage = {f.name: f for f in sequences_of(replace(dataset, videos=videos))}
+    likeness = sampler_of(list(footage.values()))
     others = [f for f in footage.values() if f.name != "blue-dog"]
-    found = likeness.lookalikes(chance(1), footage["blue-dog"], others)
+    found = likeness.lookalikes(seeded_rng(1), footage["blue-dog"], others)
     assert [f.name for f in found] == ["green-dog"]
 
 
 def test_at_random_every_other_sequence_may_come(dataset: Dataset) -> None:
-    target, *others = footage_of(dataset)
-    firsts = {AtRandom().lookalikes(chance(i), target, others)[0].name for i in range(40)}
+    target, *others = sequences_of(dataset)
+    firsts = {
+        RandomDistractors().lookalikes(seeded_rng(i), target, others)[0].name for i in range(40)
+    }
     assert firsts == {f.name for f in others}
 
 
@@ -222,7 +224,7 @@ def test_a_sequence_that_is_too_short_is_left_out_and_named(tmp_path: Path) -> N
     save_sequence(tmp_path / "in", "long", [(RED, 16)])
     save_sequence(tmp_path / "in", "short", [(BLUE, 16)], frames=6)
     spec = replace(SHORT, splits=(Split.SINGLE,))
-    plan = make_cuts(CutsJob(opened(tmp_path / "in"), tmp_path / "out", spec))
+    plan = make_multishot(MultishotJob(opened(tmp_path / "in"), tmp_path / "out", spec))
     assert [clip.name for clip in plan.clips] == ["long-single"]
     ((name, split, why),) = plan.left_out
     assert (name, split) == ("short", Split.SINGLE)
@@ -230,11 +232,11 @@ def test_a_sequence_that_is_too_short_is_left_out_and_named(tmp_path: Path) -> N
 
 
 def test_objects_and_frames_are_those_that_the_dataset_has(tmp_path: Path) -> None:
-    (dogs,) = footage_of(opened(davis2017(tmp_path / "davis")))
+    (dogs,) = sequences_of(opened(davis2017(tmp_path / "davis")))
     assert list(dogs.areas) == ["1", "2"]  # 255 is void there
     assert dogs.areas["2"] == (4, 0, 4, 4, 0)
     assert dogs.main_object == "1"
-    (video,) = footage_of(opened(sav(tmp_path / "sav")))
+    (video,) = sequences_of(opened(sav(tmp_path / "sav")))
     assert video.frames == ("00000", "00004", "00008")  # of 9 pictures, 3 have masks
     assert list(video.areas) == ["000", "001"]
 
@@ -248,19 +250,19 @@ def test_clips_are_made_of_movies_too(tmp_path: Path) -> None:
     write_film(tmp_path / "sav_1.mp4", Film(frames=33), red_square)
     rows = [[{"size": list(TOY), "counts": encode_rle(square(index))}] for index in range(0, 33, 4)]
     write_json(tmp_path / "sav_1_manual.json", {"masklet_id": [0], "masklet": rows})
-    dataset = open_dataset(recognise(tmp_path), Source(tmp_path, "train"))
-    make_cuts(CutsJob(dataset, tmp_path / "out", replace(SHORT, splits=(Split.SINGLE,))))
+    dataset = open_dataset(recognize_dataset(tmp_path), Source(tmp_path, "train"))
+    make_multishot(MultishotJob(dataset, tmp_path / "out", replace(SHORT, splits=(Split.SINGLE,))))
     (clip,) = clips_of(tmp_path / "out").values()
     assert clip["objects"] == {"1": "manual_0"}
     for shot in clip["shots"]:
         rgb, labels = picture_and_labels(tmp_path / "out", "sav_1-single", shot["end"] - 1)
-        seen, true = is_coloured(rgb), labels == 1
+        seen, true = is_colored(rgb), labels == 1
         assert (seen & true).sum() / (seen | true).sum() > 0.8
 
 
-def refused(job: CutsJob) -> str:
+def refused(job: MultishotJob) -> str:
     with pytest.raises(InputError) as told:
-        make_cuts(job)
+        make_multishot(job)
     assert not list(job.out.parent.glob(".*.partial"))
     return str(told.value)
 
@@ -268,7 +270,7 @@ def refused(job: CutsJob) -> str:
 def test_too_few_sequences_for_interludes_are_refused(tmp_path: Path) -> None:
     save_sequence(tmp_path / "in", "a", [(RED, 16)])
     save_sequence(tmp_path / "in", "b", [(BLUE, 16)])
-    said = refused(CutsJob(opened(tmp_path / "in"), tmp_path / "out", SHORT))
+    said = refused(MultishotJob(opened(tmp_path / "in"), tmp_path / "out", SHORT))
     assert "may need 2 interludes of different sequences" in said
     assert "there are 1 others" in said
     assert not (tmp_path / "out").exists()
@@ -277,25 +279,25 @@ def test_too_few_sequences_for_interludes_are_refused(tmp_path: Path) -> None:
 def test_only_sequences_that_are_too_short_are_refused(tmp_path: Path) -> None:
     save_sequence(tmp_path / "in", "short", [(BLUE, 16)], frames=6)
     spec = replace(SHORT, splits=(Split.SINGLE,))
-    said = refused(CutsJob(opened(tmp_path / "in"), tmp_path / "out", spec))
+    said = refused(MultishotJob(opened(tmp_path / "in"), tmp_path / "out", spec))
     assert "no clip can be made: short (single)" in said
 
 
 def test_an_output_folder_in_use_is_refused(dataset: Dataset, made: Path, tmp_path: Path) -> None:
     before = all_bytes(made)
-    assert "is not empty" in refused(CutsJob(dataset, made, SHORT))
+    assert "is not empty" in refused(MultishotJob(dataset, made, SHORT))
     assert all_bytes(made) == before
     (tmp_path / "file").write_text("")
-    assert "is a file" in refused(CutsJob(dataset, tmp_path / "file", SHORT))
+    assert "is a file" in refused(MultishotJob(dataset, tmp_path / "file", SHORT))
 
 
 def test_masks_without_pictures_and_prompts_without_truth_are_refused(tmp_path: Path) -> None:
     for i in range(4):
         save_mask(tmp_path / f"masks/Annotations/a/{i:05d}.png", np.ones((8, 8), np.uint8))
-    said = refused(CutsJob(opened(tmp_path / "masks"), tmp_path / "out", SHORT))
+    said = refused(MultishotJob(opened(tmp_path / "masks"), tmp_path / "out", SHORT))
     assert "holds masks but no pictures" in said
     save_sequence(tmp_path / "first", "a", [(RED, 16)], frames=1)
-    said = refused(CutsJob(opened(tmp_path / "first"), tmp_path / "out", SHORT))
+    said = refused(MultishotJob(opened(tmp_path / "first"), tmp_path / "out", SHORT))
     assert "only has the masks that show each object once" in said
 
 
@@ -304,7 +306,7 @@ def test_masks_of_another_size_than_their_pictures_are_refused(tmp_path: Path) -
     for i in range(30):
         save_mask(tmp_path / f"in/Annotations/a/{i:05d}.png", np.ones((24, 40), np.uint8))
     spec = replace(SHORT, splits=(Split.NONE,))
-    said = refused(CutsJob(opened(tmp_path / "in"), tmp_path / "out", spec))
+    said = refused(MultishotJob(opened(tmp_path / "in"), tmp_path / "out", spec))
     assert "is 40x24 and its picture is 80x48" in said
 
 
@@ -312,7 +314,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     save_sequence(tmp_path / "in", "a", [(RED, 16)])
     (tmp_path / "in/JPEGImages/a/00002.jpg").write_bytes(b"not a picture")
     spec = replace(SHORT, splits=(Split.NONE,))
-    said = refused(CutsJob(opened(tmp_path / "in"), tmp_path / "out", spec))
+    said = refused(MultishotJob(opened(tmp_path / "in"), tmp_path / "out", spec))
     assert "00002.jpg cannot be read as an image" in said
     assert not (tmp_path / "out").exists()
 
@@ -323,7 +325,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
         ('["a"]', "expected"),
         ('{"car": "red-car"}', "expected"),
         ('{"car": ["red-car", "lorry"]}', "does not have: lorry"),
-        ("{", "cannot be read as JSON"),
+        ("{", "is not JSON"),
     ],
 )
 def test_a_file_of_categories_that_does_not_fit_is_refused(
@@ -332,7 +334,7 @@ def test_a_file_of_categories_that_does_not_fit_is_refused(
     path = tmp_path / "categories.json"
     path.write_text(content)
     with pytest.raises(InputError, match=said):
-        read_categories(path, footage_of(dataset))
+        read_categories(path, sequences_of(dataset))
 
 
 @pytest.mark.parametrize(
@@ -350,7 +352,7 @@ def test_a_file_of_categories_that_does_not_fit_is_refused(
 )
 def test_a_spec_that_cannot_be_is_not_built(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        CutsSpec(**wrong)
+        MultishotSpec(**wrong)
 
 
 @pytest.mark.parametrize("text", ["", "a", "5-2", "0-3", "3-", "-4"])

@@ -9,18 +9,13 @@ import pytest
 from PIL import Image
 
 from helpers import dataset_builders as build
-from segment_concept.data.dataset_check import CheckReport, check_dataset, survey_dataset
-from segment_concept.data.dataset_stats import (
-    dataset_stats,
-    disappears,
-    reappears,
-    scenes_by_shots,
-)
-from segment_concept.data.datasets import open_dataset, recognise
-from segment_concept.data.layout_tools import missing_numbers
-from segment_concept.data.masklets import masklet_layers
-from segment_concept.data.shots import find_cuts
-from segment_concept.data.videos import Benchmark, Dataset, Group, Source
+from segment_concept.datasets.check import CheckReport, check_dataset, survey_dataset
+from segment_concept.datasets.folders import missing_numbers
+from segment_concept.datasets.masklets import masklet_layers
+from segment_concept.datasets.open import open_dataset, recognize_dataset
+from segment_concept.datasets.stats import dataset_stats, disappears, reappears, scenes_by_shots
+from segment_concept.datasets.types import Benchmark, Dataset, Group, Source
+from segment_concept.shots.adaptive import find_cuts
 from segment_concept.types import InputError
 
 BUILDERS: list[tuple[Benchmark, Callable[[Path], Path]]] = [
@@ -50,7 +45,7 @@ def test_a_layout_is_recognised_opened_and_sound(
     benchmark: Benchmark, builder: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     root = builder(tmp_path / "set")
-    assert recognise(root) is benchmark
+    assert recognize_dataset(root) is benchmark
     dataset = open_dataset(benchmark, Source(root))
     report = checked(dataset)
     assert report.is_sound, messages(report)
@@ -176,15 +171,15 @@ def test_a_segment_that_is_no_pair_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     with pytest.raises(InputError, match="does not look like a dataset"):
-        recognise(tmp_path)
+        recognize_dataset(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
-        recognise(tmp_path / "nowhere")
+        recognize_dataset(tmp_path / "nowhere")
 
 
 def test_metadata_that_is_no_json_is_refused(tmp_path: Path) -> None:
     root = build.mose2(tmp_path)
     (root / "valid/meta.json").write_text("{")
-    with pytest.raises(InputError, match=r"meta\.json cannot be read as JSON"):
+    with pytest.raises(InputError, match=r"meta\.json is not JSON"):
         open_dataset(Benchmark.MOSE2, Source(root))
 
 
@@ -196,7 +191,7 @@ def _resize_mask(root: Path) -> None:
     build.save_mask(root / "Annotations/480p/dogs/00002.png", np.zeros((6, 8), np.uint8))
 
 
-def _colour_mask(root: Path) -> None:
+def _color_mask(root: Path) -> None:
     Image.new("RGB", (16, 12)).save(root / "Annotations/480p/dogs/00002.png")
 
 
@@ -219,7 +214,7 @@ def _resize_picture(root: Path) -> None:
         (_remove_picture, "video dogs, frame 00002: 1 masks have no picture: 00002"),
         (_remove_picture, "picture numbers are left out: 00002"),
         (_resize_mask, r"dogs/00002.png is 8x6 where 16x12 is expected"),
-        (_colour_mask, "it is a RGB picture"),
+        (_color_mask, "it is a RGB picture"),
         (_break_picture, "1 pictures cannot be read: 00002.jpg"),
         (_resize_picture, "1 pictures are of another size: 00003.jpg"),
         (_empty_video, "holds no mask"),

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segment_concept.data import png
-from segment_concept.data.mask_files import PngLayer, mask_size, read_labels
+from segment_concept.datasets.masks import PngLayer, mask_size, read_labels
+from segment_concept.ops import png
 from segment_concept.types import InputError
 
 IDS = np.array([[0, 1, 2, 0], [3, 3, 0, 1], [0, 2, 2, 2]], np.uint8)
@@ -24,14 +24,14 @@ def write_palette(path: Path, ids: NDArray[np.uint8], **options: int) -> Path:
     return path
 
 
-def write_raw_png(path: Path, rows: bytes, depth: int, colour: int, size: tuple[int, int]) -> Path:
+def write_raw_png(path: Path, rows: bytes, depth: int, color: int, size: tuple[int, int]) -> Path:
     """A PNG of exactly these filtered rows."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         checksum = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
-    header = struct.pack(">IIBBBBB", size[1], size[0], depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", size[1], size[0], depth, color, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -46,11 +46,11 @@ def test_a_palette_file_gives_its_indices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_a_palette_of_few_colours_gives_its_indices(tmp_path: Path, bits: int) -> None:
+def test_a_palette_of_few_colors_gives_its_indices(tmp_path: Path, bits: int) -> None:
     assert (read_labels(write_palette(tmp_path / "m.png", IDS, bits=bits)) == IDS).all()
 
 
-def test_a_grey_file_gives_its_values(tmp_path: Path) -> None:
+def test_a_gray_file_gives_its_values(tmp_path: Path) -> None:
     Image.fromarray(IDS, "L").save(tmp_path / "m.png")
     assert (read_labels(tmp_path / "m.png") == IDS).all()
 
@@ -86,10 +86,10 @@ def _inflate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("_inflate")
-@pytest.mark.parametrize("colour", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("color", [0, 3], ids=["gray", "palette"])
 @pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (0, 1, 2, 4), (0, 1, 2, 3, 4)])
 def test_row_filters_make_no_difference(
-    tmp_path: Path, filters: tuple[int, ...], colour: int
+    tmp_path: Path, filters: tuple[int, ...], color: int
 ) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ def test_row_filters_make_no_difference(
             y, x = rng.integers(0, 20), rng.integers(0, 14)
             ids[y : y + rng.integers(1, 9), x : x + rng.integers(1, 9)] = rng.choice([1, 2, 255])
         rows = filtered(ids, rng.choice(filters, len(ids)).astype(np.uint8))
-        path = write_raw_png(tmp_path / "m.png", rows, 8, colour, (24, 17))
+        path = write_raw_png(tmp_path / "m.png", rows, 8, color, (24, 17))
         np.testing.assert_array_equal(read_labels(path), ids)
 
 
@@ -115,9 +115,9 @@ def test_the_layer_of_one_object_is_1_wherever_the_file_is_not_0(tmp_path: Path)
     assert (PngLayer(tmp_path, "000").read("00000") == (IDS > 0)).all()
 
 
-def test_a_colour_picture_is_refused_with_a_remedy(tmp_path: Path) -> None:
+def test_a_color_picture_is_refused_with_a_remedy(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "m.png")
-    with pytest.raises(InputError, match=r"m\.png .*RGB.*write palette or grey"):
+    with pytest.raises(InputError, match=r"m\.png .*RGB.*write palette or gray"):
         read_labels(tmp_path / "m.png")
 
 
@@ -168,4 +168,4 @@ def test_hidden_and_foreign_files_are_no_frames(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     layer = PngLayer(tmp_path)
     assert layer.frames == ("00000", "00001")
-    assert set(layer.strays) == {".DS_Store", "._00000.png", "notes.txt"}
+    assert set(layer.extra_files) == {".DS_Store", "._00000.png", "notes.txt"}

@@ -9,18 +9,12 @@ import pytest
 import torch
 
 from segment_concept.checkpoints import transnet
-from segment_concept.data import learned_shots, named_triggers
-from segment_concept.data.named_triggers import NAMES, Asking, check_asking, make_trigger
-from segment_concept.tracking.triggers import (
-    Adaptive,
-    AnyOf,
-    AtFrames,
-    Never,
-    Refractory,
-    fast_hsv,
-    published_hsv,
-)
-from segment_concept.tracking.uncertainty import Uncertain
+from segment_concept.pipeline import triggers as named_triggers
+from segment_concept.pipeline.triggers import NAMES, TriggerSpec, check_trigger_spec, make_trigger
+from segment_concept.shots import transnet as learned_shots
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Cooldown, Never
+from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
+from segment_concept.tracking.triggers.uncertainty import Uncertain
 from segment_concept.types import Frame, InputError
 from segment_concept.video.source import VideoInfo
 
@@ -54,23 +48,25 @@ def _learned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(*names: str, **more) -> object:
-    return make_trigger(Asking(names, **more), Film())  # type: ignore[arg-type]
+    return make_trigger(TriggerSpec(names, **more), Film())  # type: ignore[arg-type]
 
 
 def test_names_stand_for_triggers() -> None:
     assert made("published") == published_hsv()
     assert made("fast") == fast_hsv()
-    assert made("adaptive") == Adaptive()
+    assert made("adaptive") == AdaptiveContent()
     assert made("never") == Never()
-    assert made("uncertain") == Refractory(Uncertain(), 12)
+    assert made("uncertain") == Cooldown(Uncertain(), 12)
 
 
 def test_several_names_mean_any_of_them_once() -> None:
-    assert made("fast", "adaptive", "fast") == AnyOf((fast_hsv(), Adaptive()))
+    assert made("fast", "adaptive", "fast") == AnyOf((fast_hsv(), AdaptiveContent()))
 
 
 def test_a_rest_goes_around_all_of_them() -> None:
-    assert made("fast", "adaptive", refractory=9) == Refractory(AnyOf((fast_hsv(), Adaptive())), 9)
+    assert made("fast", "adaptive", refractory=9) == Cooldown(
+        AnyOf((fast_hsv(), AdaptiveContent())), 9
+    )
 
 
 def test_a_cut_list_needs_no_name(tmp_path: Path) -> None:
@@ -84,7 +80,7 @@ def test_a_cut_list_needs_no_name(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_learned")
 def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() -> None:
     told: list[tuple[int, int | None]] = []
-    trigger = make_trigger(Asking(("transnet",)), Film(), lambda *n: told.append(n))  # type: ignore[arg-type]
+    trigger = make_trigger(TriggerSpec(("transnet",)), Film(), lambda *n: told.append(n))  # type: ignore[arg-type]
     assert trigger == AtFrames(frozenset({40}))
     assert (told[0], told[-1], len(told)) == ((1, 90), (90, 90), 90)
 
@@ -92,9 +88,9 @@ def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() ->
 @pytest.mark.usefixtures("_learned")
 def test_what_is_live_cannot_be_read_ahead() -> None:
     camera = Film("camera 0", replace(INFO, live=True))
-    for make in (make_trigger, check_asking):
+    for make in (make_trigger, check_trigger_spec):
         with pytest.raises(InputError, match=r"camera 0 is live .* use the trigger `adaptive`"):
-            make(Asking(("transnet",)), camera)  # type: ignore[operator]
+            make(TriggerSpec(("transnet",)), camera)  # type: ignore[operator]
 
 
 def test_what_is_missing_is_found_before_anything_slow(
@@ -102,10 +98,10 @@ def test_what_is_missing_is_found_before_anything_slow(
 ) -> None:
     monkeypatch.setattr(transnet, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="segment-concept"):
-        check_asking(Asking(("transnet",)), Film())  # type: ignore[arg-type]
+        check_trigger_spec(TriggerSpec(("transnet",)), Film())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="there is no cut list"):
-        check_asking(Asking(cuts=tmp_path / "none"), Film())  # type: ignore[arg-type]
-    check_asking(Asking(("adaptive",)), Film())  # type: ignore[arg-type]
+        check_trigger_spec(TriggerSpec(cuts=tmp_path / "none"), Film())  # type: ignore[arg-type]
+    check_trigger_spec(TriggerSpec(("adaptive",)), Film())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +117,7 @@ def test_what_is_missing_is_found_before_anything_slow(
 )
 def test_what_makes_no_sense_is_refused(names, more, said) -> None:
     with pytest.raises(InputError, match=said):
-        Asking(names, **more)
+        TriggerSpec(names, **more)
 
 
 def test_no_name_is_no_trigger() -> None:

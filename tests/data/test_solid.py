@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from segment_concept.data.synthetic import Assets, Background, ClipSpec, load, prepare, render_clip
-from segment_concept.data.synthetic import clip as clip_module
-from segment_concept.data.synthetic.assets import Cutout, Solid
-from segment_concept.data.synthetic.cast import draw_lookalike, draw_object, seen_otherwise
-from segment_concept.data.synthetic.puppet import Actor
-from segment_concept.data.synthetic.solid import VIEWS, ModelError, draw_views, read_model
-from segment_concept.data.synthetic.stage import Stage
+from segment_concept.synthetic import Assets, Background, ClipSpec, load, prepare, render_clip
+from segment_concept.synthetic import clip as clip_module
+from segment_concept.synthetic.articulated import Actor
+from segment_concept.synthetic.assets import Cutout, Solid
+from segment_concept.synthetic.mesh import VIEWS, ModelError, draw_views, read_model
+from segment_concept.synthetic.objects import draw_lookalike, draw_object, seen_otherwise
+from segment_concept.synthetic.shot_layout import ShotLayout
 
 BOX = np.array([[x, y, z] for x in (-1, 1) for y in (-2, 2) for z in (-0.5, 0.5)], np.float32)
 SIDES = np.array(
@@ -89,7 +89,7 @@ def test_views_lie_in_one_box_and_change_as_the_thing_turns(tmp_path):
     assert not np.array_equal(views[0], views[1])
 
 
-def test_a_thing_without_a_texture_has_its_own_colour(tmp_path):
+def test_a_thing_without_a_texture_has_its_own_color(tmp_path):
     path = tmp_path / "plain.g3d"
     path.write_bytes(_model(texture=""))
     views = draw_views(path, (255, 0, 0), np.random.default_rng(3))
@@ -99,14 +99,14 @@ def test_a_thing_without_a_texture_has_its_own_colour(tmp_path):
 
 
 def test_what_is_inside_a_closed_thing_is_hidden_by_it(tmp_path):
-    def coloured(scale: float, colour: tuple[float, float, float]) -> bytes:
+    def colored(scale: float, color: tuple[float, float, float]) -> bytes:
         mesh = bytearray(_model(frames=1, texture="")[7:])
-        struct.pack_into("<3f", mesh, 64 + 12, *colour)
+        struct.pack_into("<3f", mesh, 64 + 12, *color)
         points = 64 + 12 + 4 * 8 + 8
         mesh[points : points + BOX.nbytes] = (scale * BOX).tobytes()
         return bytes(mesh)
 
-    big, small = coloured(1.0, (0, 1, 0)), coloured(0.5, (1, 0, 0))
+    big, small = colored(1.0, (0, 1, 0)), colored(0.5, (1, 0, 0))
     for parts in ((big, small), (small, big)):
         path = tmp_path / "nested.g3d"
         path.write_bytes(struct.pack("<4sHB", b"G3D\x04", 2, 0) + b"".join(parts))
@@ -120,10 +120,10 @@ def test_what_is_inside_a_closed_thing_is_hidden_by_it(tmp_path):
 def assets() -> Assets:
     rng = np.random.default_rng(5)
 
-    def views(colour: tuple[int, int, int]) -> np.ndarray:
+    def views(color: tuple[int, int, int]) -> np.ndarray:
         drawn = np.zeros((6, 80, 60, 4), np.uint8)
         for i in range(6):
-            drawn[i, 8 + i : 70, 10 : 30 + 4 * i] = (*colour, 255)
+            drawn[i, 8 + i : 70, 10 : 30 + 4 * i] = (*color, 255)
         return drawn
 
     solids = (
@@ -147,7 +147,9 @@ def test_things_that_turn_are_drawn_only_where_they_are_asked_for(assets):
 
 def test_a_share_of_solid_things_is_no_share_of_occluders(assets, monkeypatch):
     seen = []
-    monkeypatch.setattr(clip_module, "Stage", lambda **given: seen.append(given) or Stage(**given))
+    monkeypatch.setattr(
+        clip_module, "ShotLayout", lambda **given: seen.append(given) or ShotLayout(**given)
+    )
     render_clip(assets, ClipSpec(2, 96, 128, solid=0.9, occluders=0.2, composite=0.4), 3)
     assert (seen[0]["solid"], seen[0]["occluders"], seen[0]["composite"]) == (0.9, 0.2, 0.4)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segment_concept.data.synthetic import (
+from segment_concept.synthetic import (
     Assets,
     Background,
     Clip,
@@ -18,10 +18,10 @@ from segment_concept.data.synthetic import (
     prepare,
     render_clip,
 )
-from segment_concept.data.synthetic.assets import is_held_out
-from segment_concept.data.synthetic.cast import COMPOSITES, draw_lookalike, draw_object
-from segment_concept.data.synthetic.pixels import lay, premultiply
-from segment_concept.data.synthetic.puppet import Actor, still
+from segment_concept.synthetic.articulated import Actor, still
+from segment_concept.synthetic.assets import is_held_out
+from segment_concept.synthetic.objects import COMPOSITES, draw_lookalike, draw_object
+from segment_concept.synthetic.pixels import lay, premultiply
 
 PLAIN = {"cut": 0.0, "absent": 0.0, "occluders": 0.0}
 
@@ -161,11 +161,11 @@ def test_a_composite_keeps_its_box_while_it_moves(assets: Assets, kind: str) -> 
     sprites = [actor.sprite(phase, 100) for phase in (0.0, 0.21, 0.6)]
     assert len({s.shape for s in sprites}) == 1
     assert all((s[..., 3] > 127).sum() > 20 for s in sprites)
-    # premultiplied: no colour is brighter than its alpha (one level of rounding)
+    # premultiplied: no color is brighter than its alpha (one level of rounding)
     assert all((s[..., :3] <= s[..., 3:].astype(int) + 1).all() for s in sprites)
 
 
-def test_camouflaged_objects_come_closer_to_the_colours_of_their_place(assets: Assets) -> None:
+def test_camouflaged_objects_come_closer_to_the_colors_of_their_place(assets: Assets) -> None:
     spec = ClipSpec(2, 128, 128, **PLAIN, lookalike=0, composite=0, most_objects=1)
 
     def contrast(share: float) -> float:
@@ -173,21 +173,21 @@ def test_camouflaged_objects_come_closer_to_the_colours_of_their_place(assets: A
         for seed in range(12):
             clip = render_clip(assets, replace(spec, camouflage=share), seed)
             inside = clip.labels[0] == 1
-            colours = clip.rgb[0].astype(float)
-            gaps.append(np.abs(colours[inside].mean(0) - colours[~inside].mean(0)).mean())
+            colors = clip.rgb[0].astype(float)
+            gaps.append(np.abs(colors[inside].mean(0) - colors[~inside].mean(0)).mean())
         return float(np.mean(gaps))
 
     assert contrast(1.0) < 0.7 * contrast(0.0)
 
 
-def test_laying_a_half_transparent_sprite_mixes_the_colours() -> None:
+def test_laying_a_half_transparent_sprite_mixes_the_colors() -> None:
     ground = np.full((2, 2, 3), 200, np.uint8)
     sprite = premultiply(np.full((2, 2, 4), (100, 100, 100, 51), np.uint8))
     lay(ground, sprite)
     assert np.abs(ground.astype(int) - 180).max() <= 1  # 0.2 * 100 + 0.8 * 200
 
 
-def test_a_still_object_has_no_fringe_of_another_colour() -> None:
+def test_a_still_object_has_no_fringe_of_another_color() -> None:
     disc = np.full((64, 64, 4), (250, 0, 0, 0), np.uint8)
     cv2.circle(disc, (32, 32), 24, (250, 0, 0, 255), -1)
     ground = np.full((40, 40, 3), (0, 0, 250), np.uint8)

@@ -12,10 +12,9 @@ from PIL import Image
 
 from helpers.fixtures import unpacked
 from helpers.scoring_goldens import scored
-from segment_concept.data.videos import Benchmark, Source
-from segment_concept.evaluate.rules import ProtocolName, RuleOptions
-from segment_concept.evaluate.score_files import read_scores, write_scores
-from segment_concept.evaluate.scores import Scores
+from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.evaluate.protocols.registry import ProtocolName, RuleOptions
+from segment_concept.evaluate.scores import Scores, read_scores, write_scores
 from segment_concept.evaluate.scoring import ScoringError, Work
 from segment_concept.types import InputError
 
@@ -177,7 +176,7 @@ def test_a_mask_of_another_size_names_both_files(
 
 
 @ALL_LABEL_MAPS
-def test_a_colour_mask_is_refused(protocol: ProtocolName, truth: Path, predictions: Path) -> None:
+def test_a_color_mask_is_refused(protocol: ProtocolName, truth: Path, predictions: Path) -> None:
     Image.new("RGB", (60, 40)).save(predictions / "bear/00002.png")
     message = refusal(protocol, truth, predictions)
     assert "bear/00002.png cannot be read as a mask: it is a RGB picture" in message

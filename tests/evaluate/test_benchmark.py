@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from helpers import benchmark_toys as toys
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.mask_files import read_labels
-from segment_concept.data.videos import Benchmark, Dataset, Source
-from segment_concept.evaluate.benchmark import predict_video, video_job
+from segment_concept.datasets.masks import read_labels
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
-from segment_concept.evaluate.prompts import first_masks, refuse_unpredictable
-from segment_concept.evaluate.rules import ProtocolName, rules_for
+from segment_concept.evaluate.first_masks import first_masks, refuse_unpredictable
+from segment_concept.evaluate.predict import predict_video, video_job
+from segment_concept.evaluate.protocols.registry import ProtocolName, rules_for
 from segment_concept.types import InputError
 
 LATE = toys.Clip("late", ((1,), (1,), (1, 2), (1, 2), (2,), (1, 2)))
@@ -43,7 +43,7 @@ def objects_apart(root: Path) -> Dataset:
     return open_dataset(Benchmark.SA_V, Source(root))
 
 
-class Watched(toys.ColourTracker):
+class Watched(toys.ColorTracker):
     """Remembers what its sessions were asked."""
 
     calls: list[tuple[int, str, tuple[int, ...]]] = []  # noqa: RUF012 (a toy)
@@ -52,13 +52,13 @@ class Watched(toys.ColourTracker):
         number = len({session for session, _, _ in self.calls})
         calls = self.calls
 
-        class Session(toys.ColourSession):
+        class Session(toys.ColorSession):
             def prompt(self, frame: Any, prompts: Any) -> toys.Result:
                 calls.append((number, f"prompt {frame.index}", tuple(prompts)))
                 return super().prompt(frame, prompts)
 
             def step(self, frame: Any) -> toys.Result:
-                calls.append((number, f"step {frame.index}", tuple(self.colours)))
+                calls.append((number, f"step {frame.index}", tuple(self.colors)))
                 return super().step(frame)
 
         return Session()
@@ -99,14 +99,14 @@ def test_masks_equal_the_truth_where_the_tracker_is_right(tmp_path: Path) -> Non
     dataset = folder(tmp_path / "set", LATE)
     for alone in (False, True):
         out = tmp_path / f"out{alone}"
-        assert predict(dataset, toys.colour(), out, alone=alone).frames == 6
+        assert predict(dataset, toys.color(), out, alone=alone).frames == 6
         for i, ids in enumerate(LATE.ids):
             assert np.array_equal(read_labels(out / f"{i:05d}.png"), toys.labels(i, ids))
 
 
 def test_before_anything_is_shown_masks_are_empty(tmp_path: Path) -> None:
     dataset = folder(tmp_path / "set", toys.Clip("late", ((), (), (2,), (2,))))
-    predict(dataset, toys.colour(), tmp_path / "out")
+    predict(dataset, toys.color(), tmp_path / "out")
     assert [read_labels(tmp_path / f"out/0000{i}.png").max() for i in range(4)] == [0, 0, 2, 2]
 
 
@@ -137,7 +137,7 @@ def test_metadata_says_which_objects_there_are_and_from_when(tmp_path: Path) -> 
 
 def test_objects_with_folders_of_their_own_are_written_apart(tmp_path: Path) -> None:
     dataset = objects_apart(tmp_path / "set")
-    made = predict(dataset, toys.colour(), tmp_path / "out")
+    made = predict(dataset, toys.color(), tmp_path / "out")
     assert (made.frames, made.objects) == (9, 2)
     names = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png"))
     assert names == [f"00{o}/0000{i}.png" for o in (1, 2) for i in (0, 4, 8)]
@@ -153,7 +153,7 @@ def test_where_objects_of_two_sessions_meet_the_surer_one_wins(tmp_path: Path) -
         pixels[toys.labels(int(path.stem), (1,)) > 0] = (200, 0, 0)
         pixels[toys.labels(int(path.stem), (2,)) > 0] = (190, 0, 0)
         toys.save(path, pixels)
-    predict(dataset, toys.colour(), tmp_path / "out", alone=True)
+    predict(dataset, toys.color(), tmp_path / "out", alone=True)
     for i in range(3):
         written = read_labels(tmp_path / f"out/{i:05d}.png")
         assert np.array_equal(written, toys.labels(i, (1, 2)))
@@ -164,7 +164,7 @@ def test_ids_beyond_255_are_kept(tmp_path: Path) -> None:
     for layer_frame in dataset.videos[0].layers[0].frames:
         wide = toys.labels(int(layer_frame), (1,)).astype(np.uint16) * 300
         toys.save(tmp_path / f"set/Annotations/cats/{layer_frame}.png", wide)
-    predict(dataset, toys.colour(), tmp_path / "out")
+    predict(dataset, toys.color(), tmp_path / "out")
     assert set(np.unique(read_labels(tmp_path / "out/00003.png"))) == {0, 300}
 
 
@@ -174,7 +174,7 @@ def test_cuts_are_found_on_the_way(tmp_path: Path) -> None:
         pixels = toys.picture(int(path.stem), toys.Clip("", ((1,),) * 12))
         pixels[pixels.sum(axis=2) == 0] = (90, 220, 250)
         toys.save(path, pixels)
-    assert predict(dataset, toys.colour(), tmp_path / "out").cuts == ("00006",)
+    assert predict(dataset, toys.color(), tmp_path / "out").cuts == ("00006",)
 
 
 def test_masks_without_their_picture_are_refused(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_what_stands_in_for_the_evaluator_of_mose_is_not_official() -> None:
 def test_results_of_several_sessions_become_one_label_map() -> None:
     import torch
 
-    from segment_concept.evaluate.benchmark import label_map
+    from segment_concept.evaluate.predict import label_map
     from segment_concept.types import FrameResult
 
     def result(object_id: int, *logits: float) -> FrameResult:

@@ -8,8 +8,8 @@ import pytest
 
 from helpers.fixtures import unpacked
 from helpers.scoring_goldens import agree, assert_agree, by_name, golden, scored
-from segment_concept.data.videos import Benchmark, Group, Source
-from segment_concept.evaluate.rules import ProtocolName, RuleOptions
+from segment_concept.datasets.types import Benchmark, Group, Source
+from segment_concept.evaluate.protocols.registry import ProtocolName, RuleOptions
 from segment_concept.evaluate.scores import Scores
 from segment_concept.evaluate.scoring import ScoringError
 from segment_concept.types import InputError

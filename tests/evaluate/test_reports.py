@@ -9,29 +9,23 @@ import numpy as np
 import pytest
 
 from helpers import benchmark_toys as toys
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.survey import survey
-from segment_concept.data.videos import Benchmark, Group, Source
-from segment_concept.evaluate.report.comparison import bootstrap_interval
-from segment_concept.evaluate.report.files import write_report
-from segment_concept.evaluate.report.measures import (
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.survey import survey
+from segment_concept.datasets.types import Benchmark, Group, Source
+from segment_concept.evaluate.report.breakdowns import (
     after_return,
     by_cuts,
     by_split,
     by_video,
     over_time,
 )
-from segment_concept.evaluate.report.svg import Axes, bars, columns, differences, line
-from segment_concept.evaluate.runs import (
-    Cost,
-    Manifest,
-    RunError,
-    RunFolder,
-    VideoRecord,
-    write_json,
-)
+from segment_concept.evaluate.report.comparison import bootstrap_interval
+from segment_concept.evaluate.report.write import write_report
+from segment_concept.evaluate.run_folder import Cost, Manifest, RunFolder, VideoRecord
 from segment_concept.evaluate.scores import ObjectScore
-from segment_concept.types import InputError
+from segment_concept.html.charts import Axes, bars, columns, differences, line
+from segment_concept.runtime.files import write_json
+from segment_concept.types import InputError, OutputError
 
 
 def scored(video: str, name: str, *scores: float, group: Group = Group.NONE) -> ObjectScore:
@@ -179,7 +173,7 @@ MANIFEST = Manifest("davis2017", "val", "f" * 64, ("a",), "toy", {"tracker": "to
 
 
 def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
-    from segment_concept.evaluate.rules import rules_for
+    from segment_concept.evaluate.protocols.registry import rules_for
     from segment_concept.evaluate.scoring import Work, score_dataset
 
     dataset = open_dataset(Benchmark.DAVIS2017, Source(toys.davis(tmp_path / "set")))
@@ -205,10 +199,10 @@ def test_a_page_holds_all_that_it_shows(tmp_path: Path) -> None:
 def test_a_video_is_done_only_when_all_of_it_is_written(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(MANIFEST)
-    from segment_concept.evaluate.benchmark import Prediction
+    from segment_concept.evaluate.predict import Prediction
 
     record = VideoRecord("a", Prediction(3, 1, 0, ("00002",)))
-    with run.drafted("a") as draft:
+    with run.staging_folder("a") as draft:
         (draft / "00000.png").write_bytes(b"x")
         assert not run.is_done("a")
         run.commit(draft, record, Cost(3, 1.0))
@@ -219,7 +213,7 @@ def test_a_video_is_done_only_when_all_of_it_is_written(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_behind_is_swept_away_and_replaced(tmp_path: Path) -> None:
-    from segment_concept.evaluate.benchmark import Prediction
+    from segment_concept.evaluate.predict import Prediction
 
     run = RunFolder(tmp_path / "run")
     run.begin(MANIFEST)
@@ -229,11 +223,11 @@ def test_what_a_kill_left_behind_is_swept_away_and_replaced(tmp_path: Path) -> N
     for folder in ("videos", "cost"):  # records that were being written
         for name in (".a.jsonq1w2e3r4", ".ab.jsonq1w2e3r4"):
             (run.path / folder / name).touch()
-    run.sweep(["a"])
+    run.remove_partial(["a"])
     assert sorted(p.name for p in run.masks.iterdir()) == [".ab.x2", "a"]
     for folder in ("videos", "cost"):
         assert [p.name for p in (run.path / folder).iterdir()] == [".ab.jsonq1w2e3r4"]
-    with run.drafted("a") as draft:
+    with run.staging_folder("a") as draft:
         (draft / "new.png").touch()
         run.commit(draft, VideoRecord("a", Prediction(1, 1, 0, ())), Cost(1, 1.0))
     assert [p.name for p in (run.masks / "a").iterdir()] == ["new.png"]
@@ -243,7 +237,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(MANIFEST)
     (run.path / "videos/a.json").write_text("{")
-    with pytest.raises(InputError, match=r"a.json is damaged: remove it and run again"):
+    with pytest.raises(InputError, match=r"a\.json is not JSON.*remove it and run"):
         run.record("a")
 
 
@@ -257,8 +251,8 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(RunError, match="the disk is full: make room"):
-        run.note(VideoRecord("a", None, "why"))
+    with pytest.raises(OutputError, match=r"the disk is full.*free some space"):
+        run.write_record(VideoRecord("a", None, "why"))
     assert not list((run.path / "videos").iterdir())
     with pytest.raises(OSError, match="No space left"):
         write_json(tmp_path / "x.json", {})

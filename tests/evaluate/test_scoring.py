@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from helpers.fixtures import unpacked
 from helpers.scoring_goldens import by_name, scored
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.videos import Benchmark, Source
-from segment_concept.evaluate.matching import best_matching
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.evaluate.pairing import VideoTask
+from segment_concept.evaluate.protocols.appearance import ScoringWindow
+from segment_concept.evaluate.protocols.matching import best_matching
 from segment_concept.evaluate.protocols.mose import back_runs, gone_runs
-from segment_concept.evaluate.protocols.sights import VosBenchmark
-from segment_concept.evaluate.rules import OWN, ProtocolName, RuleOptions, rules_for
+from segment_concept.evaluate.protocols.registry import OWN, ProtocolName, RuleOptions, rules_for
+from segment_concept.evaluate.protocols.vos_benchmark import VosBenchmark
 from segment_concept.evaluate.scores import VideoScores
 from segment_concept.evaluate.scoring import ScoringError, Work, score_dataset
-from segment_concept.evaluate.sightings import Window
-from segment_concept.evaluate.tasks import VideoTask
 
 STRAY = unpacked("quirks") / "late-object-early-fp"
 
@@ -34,16 +34,17 @@ def test_a_prediction_before_the_object_is_there_opens_its_window_with_a_warning
 
 
 @pytest.mark.parametrize(
-    ("window", "frames"), [(Window.SIGHT, 5), (Window.TRUTH, 3), (Window.ALL, 6)]
+    ("window", "frames"),
+    [(ScoringWindow.SIGHT, 5), (ScoringWindow.TRUTH, 3), (ScoringWindow.ALL, 6)],
 )
-def test_the_window_decides_which_frames_count(window: Window, frames: int) -> None:
+def test_the_window_decides_which_frames_count(window: ScoringWindow, frames: int) -> None:
     options = RuleOptions(window=window)
     scores = scored(
         ProtocolName.VOS_BENCHMARK, Source(STRAY / "gt"), STRAY / "pred", options=options
     )
     late = by_name(scores.objects)["v_2"]
     assert len(late.frames) == len(late.curves["J"]) == frames
-    assert bool(scores.findings) is (window is Window.SIGHT)
+    assert bool(scores.findings) is (window is ScoringWindow.SIGHT)
 
 
 def test_closing_the_window_undoes_what_a_stray_pixel_gains(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_closing_the_window_undoes_what_a_stray_pixel_gains(tmp_path: Path) -> N
             tmp_path / "pred",
             options=RuleOptions(window=window),
         ).headline["J&F"]
-        for window in (Window.SIGHT, Window.TRUTH)
+        for window in (ScoringWindow.SIGHT, ScoringWindow.TRUTH)
     )
     assert closed == 0
     assert published == 5 / 8
@@ -73,7 +74,7 @@ def test_closing_the_window_undoes_what_a_stray_pixel_gains(tmp_path: Path) -> N
 def test_all_frames_count_as_davis_2017_counts_them() -> None:
     root = unpacked("davis")
     source = Source(root / "Annotations/480p")
-    options = RuleOptions(window=Window.ALL)
+    options = RuleOptions(window=ScoringWindow.ALL)
     ours = scored(ProtocolName.VOS_BENCHMARK, source, root / "preds", options=options)
     davis = by_name(scored(ProtocolName.DAVIS2017, source, root / "preds").objects)
     for name, score in by_name(ours.objects).items():

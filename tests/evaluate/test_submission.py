@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from helpers import benchmark_toys as toys
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.videos import Benchmark, Dataset, Source
-from segment_concept.evaluate.benchmark import predict_video, video_job
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Dataset, Source
+from segment_concept.evaluate.predict import predict_video, video_job
 from segment_concept.evaluate.submission import write_submission
+from segment_concept.ops.png import gray_png, palette_png
 from segment_concept.types import InputError
-from segment_concept.video.png import grey_png, palette_png
 
 CLIPS = (toys.Clip("aa11", ((1, 2),) * 3), toys.Clip("bb22", ((1,), (1,), (1, 2))))
 
@@ -48,7 +48,7 @@ def youtube(root: Path) -> Dataset:
 def predicted(dataset: Dataset, masks: Path) -> Path:
     for video in dataset.videos:
         (masks / video.name).mkdir(parents=True)
-        predict_video(toys.colour(), video_job(dataset, video), masks / video.name)
+        predict_video(toys.color(), video_job(dataset, video), masks / video.name)
     return masks
 
 
@@ -78,7 +78,7 @@ def test_an_archive_has_a_palette_mask_for_every_picture(
             "is 4x3, but the video is 32x24",
         ),
         (
-            lambda m: (m / "aa11/00001.png").write_bytes(grey_png(np.zeros(toys.SIZE, np.uint8))),
+            lambda m: (m / "aa11/00001.png").write_bytes(gray_png(np.zeros(toys.SIZE, np.uint8))),
             "is a L picture, where the server takes palette PNG files",
         ),
         (
@@ -104,5 +104,5 @@ def test_what_the_server_would_refuse_is_refused_here(
 
 def test_benchmarks_without_such_a_server_are_refused(tmp_path: Path) -> None:
     dataset = open_dataset(Benchmark.DAVIS2017, Source(toys.davis(tmp_path, toys.CLIPS[:1])))
-    with pytest.raises(InputError, match="davis2017 has no server that takes archives"):
+    with pytest.raises(InputError, match="davis2017 has no evaluation server for archives"):
         write_submission(dataset, tmp_path, tmp_path / "out.zip")

@@ -1,6 +1,6 @@
 """A tracker one can check by hand, without any network, and a tiny dataset for it.
 
-An object is whatever has the mean colour of its mask. Nothing here loads torch, so that a worker
+An object is whatever has the mean color of its mask. Nothing here loads torch, so that a worker
 starts at once.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIZE = (24, 32)  # (H, W)
-COLOURS = ((0, 0, 0), (220, 30, 30), (30, 220, 30), (40, 60, 230))
+COLORS = ((0, 0, 0), (220, 30, 30), (30, 220, 30), (40, 60, 230))
 NEAR = 60  # summed difference of R, G, B up to which a pixel is the object's
 
 
@@ -39,7 +39,7 @@ class Result:
 
     object_ids: tuple[int, ...]
     logits: Numbers
-    used_concept: bool = False
+    concept_queried: bool = False
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = self.logits.values[self.object_ids.index(object_id)] > 0
@@ -53,50 +53,50 @@ class Result:
 
 
 @dataclass
-class ColourSession:
-    """Finds each object by its colour."""
+class ColorSession:
+    """Finds each object by its color."""
 
     seconds_a_frame: float = 0.0
-    colours: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    colors: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def prompt(self, frame: Any, prompts: Mapping[int, Any]) -> Result:
         for object_id, mask in prompts.items():
-            self.colours[object_id] = frame.rgb[mask.bitmap].mean(axis=0)
+            self.colors[object_id] = frame.rgb[mask.bitmap].mean(axis=0)
         return self._look(frame, tuple(prompts))
 
     def step(self, frame: Any) -> Result:
         time.sleep(self.seconds_a_frame)
-        return self._look(frame, tuple(self.colours))
+        return self._look(frame, tuple(self.colors))
 
     def _look(self, frame: Any, ids: tuple[int, ...]) -> Result:
-        away = [np.abs(frame.rgb - self.colours[i]).sum(axis=2) for i in ids]
+        away = [np.abs(frame.rgb - self.colors[i]).sum(axis=2) for i in ids]
         return Result(ids, Numbers((NEAR - np.stack(away)).astype(np.float32)), frame.index == 2)
 
 
 @dataclass(frozen=True)
-class ColourTracker:
+class ColorTracker:
     """Implements `VideoTracker`."""
 
     seconds_a_frame: float = 0.0
 
-    def session(self) -> ColourSession:
-        return ColourSession(self.seconds_a_frame)
+    def session(self) -> ColorSession:
+        return ColorSession(self.seconds_a_frame)
 
 
-def colour() -> ColourTracker:
-    return ColourTracker()
+def color() -> ColorTracker:
+    return ColorTracker()
 
 
-def slow_colour() -> ColourTracker:
+def slow_color() -> ColorTracker:
     """Slow enough to be killed in the middle of a video."""
-    return ColourTracker(0.02)
+    return ColorTracker(0.02)
 
 
-class LosingFirst(ColourTracker):
+class LosingFirst(ColorTracker):
     """Never finds object 1: a second tracker to compare with."""
 
     def session(self) -> Any:
-        class Session(ColourSession):
+        class Session(ColorSession):
             def _look(self, frame: Any, ids: tuple[int, ...]) -> Result:
                 found = super()._look(frame, ids)
                 values = found.logits.values.copy()
@@ -110,11 +110,11 @@ def losing_first() -> LosingFirst:
     return LosingFirst()
 
 
-class Deadly(ColourTracker):
+class Deadly(ColorTracker):
     """Kills its process on the first try of every video whose second frame is darkened."""
 
     def session(self) -> Any:
-        class Session(ColourSession):
+        class Session(ColorSession):
             def step(self, frame: Any) -> Result:
                 _die_once(frame.rgb)
                 return super().step(frame)
@@ -155,7 +155,7 @@ def labels(frame: int, ids: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def picture(frame: int, clip: Clip) -> NDArray[np.uint8]:
-    rgb = np.array(COLOURS, np.uint8)[labels(frame, clip.ids[frame])]
+    rgb = np.array(COLORS, np.uint8)[labels(frame, clip.ids[frame])]
     if clip.deadly and frame == 1:
         rgb[0, 0] = 255
     return rgb

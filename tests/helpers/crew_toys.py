@@ -16,8 +16,8 @@ class Doubling:
     folder: Path
     lives: int = 0
 
-    def __call__(self, place: int) -> Callable[[int], tuple[int, int]]:
-        (self.folder / f"ready-{place}-{os.getpid()}").touch()
+    def __call__(self, worker_index: int) -> Callable[[int], tuple[int, int]]:
+        (self.folder / f"ready-{worker_index}-{os.getpid()}").touch()
         return self._double
 
     def _double(self, number: int) -> tuple[int, int]:
@@ -34,7 +34,7 @@ class Doubling:
 class Unable:
     """A worker that cannot make ready."""
 
-    def __call__(self, place: int) -> Callable[[int], int]:
+    def __call__(self, worker_index: int) -> Callable[[int], int]:
         raise InputError("the weights are missing")
 
 
@@ -44,7 +44,7 @@ class Sleeping:
 
     folder: Path
 
-    def __call__(self, place: int) -> Callable[[int], int]:
+    def __call__(self, worker_index: int) -> Callable[[int], int]:
         return self._sleep
 
     def _sleep(self, seconds: int) -> int:

@@ -17,7 +17,7 @@ def bad(index: int) -> Memory:
     return remembered(index, iou=0.1)
 
 
-def bank(prompted: Iterable[int], tracked: Iterable[int | Memory]) -> MemoryBank:
+def bank(prompted: Iterable[int], tracked: Iterable[int | Memory] = ()) -> MemoryBank:
     """Frames given as a number were segmented well."""
     return MemoryBank(
         tuple(map(remembered, prompted)),

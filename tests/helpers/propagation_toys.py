@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from segment_concept.baselines.cutie.network import CutieNetwork, CutieSize
-from segment_concept.baselines.geometry import AsItIs
-from segment_concept.baselines.keepers import AboveLeastUsed, Keeper, LongTerm, MostUsed
 from segment_concept.baselines.propagation import BetweenMemories, Settings, Staggered
+from segment_concept.baselines.resize import AsItIs
 from segment_concept.baselines.resnet import BasicBlock, TrunkSize
-from segment_concept.baselines.session import PropagationTracker
-from segment_concept.baselines.trackers import cutie_tracker, xmem_tracker
+from segment_concept.baselines.retention import AboveLeastUsed, LongTerm, MostUsed, RetentionPolicy
+from segment_concept.baselines.session import PropagationTracker, cutie_tracker, xmem_tracker
 from segment_concept.baselines.xmem.network import XMemNetwork, XMemSize
 from segment_concept.types import Frame, Mask, ObjectId
 
@@ -53,12 +52,12 @@ def few_prototypes(max_frames: int = 4, max_tokens: int = 40) -> LongTerm:
     )
 
 
-def toy_cutie(keeper: Keeper | None = None) -> PropagationTracker:
+def toy_cutie(keeper: RetentionPolicy | None = None) -> PropagationTracker:
     settings = Settings(keeper or few_prototypes(), Staggered(5), AsItIs(), memory_every=2)
     return cutie_tracker(tiny_cutie(), settings)
 
 
-def toy_xmem(keeper: Keeper | None = None) -> PropagationTracker:
+def toy_xmem(keeper: RetentionPolicy | None = None) -> PropagationTracker:
     keeper = keeper or LongTerm(AboveLeastUsed(), 4, min_frames=2, prototypes=16, max_tokens=40)
     return xmem_tracker(tiny_xmem(), Settings(keeper, BetweenMemories(), AsItIs(), memory_every=2))
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from helpers.fixtures import facts, fixture
 from helpers.weight_recipe import Recipe, checksum
 from segment_concept.checkpoints.files import Weights
-from segment_concept.checkpoints.sam2 import load_network, load_sam2
+from segment_concept.checkpoints.sam2.load import load_network, load_sam2
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.models.sam2.sizes import WIRINGS, HieraWiring
 from segment_concept.ops.resize import IMAGENET_MEAN, IMAGENET_STD
-from segment_concept.tracking.memory import MemoryBank, Moment, Recall
-from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition, Recall
+from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.segmenter import Features, Proposals
 from segment_concept.types import Frame, ObjectId
 
@@ -43,7 +43,7 @@ class Watched:
     policy: MemoryPolicy
     recalls: list[tuple[int, Recall]] = field(default_factory=list)
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         recalled = self.policy.recall(bank, moment)
         self.recalls.append((moment.frame_index, recalled))
         return recalled

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from helpers.fixtures import facts
-from segment_concept.data.datasets import open_dataset
-from segment_concept.data.videos import Benchmark, Source
-from segment_concept.evaluate.rules import ProtocolName, RuleOptions, rules_for
+from segment_concept.datasets.open import open_dataset
+from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.evaluate.protocols.registry import ProtocolName, RuleOptions, rules_for
 from segment_concept.evaluate.scores import ObjectScore, Scores
 from segment_concept.evaluate.scoring import Work, score_dataset
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from helpers.fixtures import facts, fixture
 from helpers.tiny_weights import tiny_weights, tiny_weights_file
-from segment_concept.checkpoints.sec import SecModel, Untold, load_sec
+from segment_concept.checkpoints.sec.load import SecModel, UnstoredOptions, load_sec
 from segment_concept.models.sam2.sizes import HieraWiring
 
 TOKENIZER = fixture("parity/sec_tokenizer")
-UNTOLD = Untold(image_side=128, wiring=HieraWiring(1, (8, 4, 8, 4), (3,)))
+UNTOLD = UnstoredOptions(image_side=128, wiring=HieraWiring(1, (8, 4, 8, 4), (3,)))
 SHARDS = 4
 
 

@@ -1,6 +1,6 @@
-"""A segmenter one can check by hand: an object is whatever has its colour.
+"""A segmenter one can check by hand: an object is whatever has its color.
 
-What an object remembers is its mean colour, and it is looked for in the mean of the colours it
+What an object remembers is its mean color, and it is looked for in the mean of the colors it
 recalls; so a memory of another object, or of another frame, changes the mask. All rows of a batch
 are computed together.
 """
@@ -13,36 +13,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment_concept.tracking.keyframes import ConceptRequest
-from segment_concept.tracking.memory import MemoryBank, Moment, Recall
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented
-from segment_concept.tracking.tracker import Session
-from segment_concept.tracking.tree import TreeMemory
-from segment_concept.types import (
-    Bitmap,
-    Box,
-    Frame,
-    FrameResult,
-    Mask,
-    ObjectId,
-    Points,
-    Prompt,
-)
+from segment_concept.tracking.concept import ConceptRequest
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition, Recall
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
+from segment_concept.tracking.session import Session
+from segment_concept.types import Bitmap, Box, Frame, FrameResult, Mask, ObjectId, Points, Prompt
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 ONE, TWO, THREE = ObjectId(1), ObjectId(2), ObjectId(3)
-FAR = 40.0  # pixels whose colour is farther from the object's (summed over R, G, B) are not its own
+FAR = 40.0  # pixels whose color is farther from the object's (summed over R, G, B) are not its own
 SIZE = (12, 20)
 EVERY_POLICY: list[MemoryPolicy] = [RecentMemory(), ReliableMemory(), MotionMemory(), TreeMemory()]
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A square of 4x4 pixels that moves to the right and changes its colour."""
+    """A square of 4x4 pixels that moves to the right and changes its color."""
 
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     top: int = 0
     left: int = 0
     speed: int = 0
@@ -59,7 +52,7 @@ class Blob:
 
     def paint(self, rgb: Any, index: int) -> None:
         """Into `rgb`, as it looks on frame `index`."""
-        shade = np.array(self.colour) + index * np.array(self.drift)
+        shade = np.array(self.color) + index * np.array(self.drift)
         rgb[self.on(index)] = shade.clip(0, 255)
 
     def mask(self, index: int) -> Mask:
@@ -79,8 +72,8 @@ def endless(*blobs: Blob, length: int) -> Iterator[Frame]:
         yield Frame(index, rgb)
 
 
-def flat(colour: tuple[int, int, int], index: int = 0, size: tuple[int, int] = SIZE) -> Frame:
-    return Frame(index, np.full((*size, 3), colour, np.uint8))
+def flat(color: tuple[int, int, int], index: int = 0, size: tuple[int, int] = SIZE) -> Frame:
+    return Frame(index, np.full((*size, 3), color, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -94,11 +87,11 @@ class Call:
 
 
 @dataclass
-class ColourSegmenter:
+class ColorSegmenter:
     """Implements `Segmenter`. The middle one of three masks is the right one.
 
-    Of n pixels of the object's colour the presence logit is n / 2 - 1, and the predicted IoU is 1
-    where they have exactly that colour and 0 at the distance `FAR`.
+    Of n pixels of the object's color the presence logit is n / 2 - 1, and the predicted IoU is 1
+    where they have exactly that color and 0 at the distance `FAR`.
     """
 
     encoded: list[int] = field(default_factory=list)  # frames, in the order they were encoded in
@@ -140,26 +133,26 @@ class ColourSegmenter:
         self.proposed.append(
             Call(tuple(images), (None,) * len(images), tuple(recalls), tuple(concepts))
         )
-        colours = torch.stack(
+        colors = torch.stack(
             [
-                _recalled_colour(recall) if concept is None else concept
+                _recalled_color(recall) if concept is None else concept
                 for recall, concept in zip(recalls, concepts, strict=True)
             ]
         )
-        distance = (features.levels[0][list(images)] - colours[:, :, None, None]).abs().sum(1)
+        distance = (features.levels[0][list(images)] - colors[:, :, None, None]).abs().sum(1)
         own = (distance < FAR).float()
         mean = (distance * own).sum((1, 2)) / own.sum((1, 2)).clamp(min=1)
         return _proposals((FAR - distance) / 4, 1 - mean / FAR)
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """(O, 4): mean colour, and 1 where the object is visible; the image lends itself."""
+        """(O, 4): mean color, and 1 where the object is visible; the image lends itself."""
         own = (believed.logits > 0).float()
         count = own.sum((1, 2))[:, None]
         pictures = features.levels[0][list(images)]
-        colours = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
-        return torch.cat((colours, count.clamp(max=1)), dim=1), [features.levels[0]] * len(images)
+        colors = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
+        return torch.cat((colors, count.clamp(max=1)), dim=1), [features.levels[0]] * len(images)
 
 
 class Nothing(list[Any]):
@@ -172,9 +165,9 @@ class Nothing(list[Any]):
         return self
 
 
-def forgetful() -> ColourSegmenter:
-    """One that keeps nothing of what it was asked."""
-    return ColourSegmenter(Nothing(), Nothing(), Nothing())
+def forgetful() -> ColorSegmenter:
+    """One that keeps nothing of what it was queried."""
+    return ColorSegmenter(Nothing(), Nothing(), Nothing())
 
 
 def _proposals(logits: Tensor, quality: Tensor) -> Proposals:
@@ -185,10 +178,10 @@ def _proposals(logits: Tensor, quality: Tensor) -> Proposals:
     return Proposals(masks, ious, pointers, presence=count / 2 - 1)
 
 
-def _recalled_colour(recall: Recall) -> Tensor:
+def _recalled_color(recall: Recall) -> Tensor:
     seen = torch.stack([m.memory.features for m in recall.maps])
-    colours, visible = seen[:, :3], seen[:, 3:]
-    return (colours * visible).sum(0) / visible.sum(0)
+    colors, visible = seen[:, :3], seen[:, 3:]
+    return (colors * visible).sum(0) / visible.sum(0)
 
 
 def _shown(picture: Tensor, prompt: Prompt, before: Tensor | None) -> Tensor:
@@ -201,35 +194,35 @@ def _shown(picture: Tensor, prompt: Prompt, before: Tensor | None) -> Tensor:
         return torch.where(inside & (picture.sum(0) > 0), 10.0, -10.0)
     logits = torch.full(picture.shape[1:], -10.0) if before is None else before
     for (x, y), on in zip(prompt.xy, prompt.foreground, strict=True):
-        colour = picture[:, int(y), int(x)][:, None, None]
-        like = (FAR - (picture - colour).abs().sum(0)) / 4
+        color = picture[:, int(y), int(x)][:, None, None]
+        like = (FAR - (picture - color).abs().sum(0)) / 4
         logits = logits.maximum(like) if on else logits.minimum(-like)
     return logits
 
 
 @dataclass
 class RotatingConcept:
-    """A concept encoder that says: its colour after the cut is (G, B, R) of its colour before.
+    """A concept encoder that says: its color after the cut is (G, B, R) of its color before.
 
-    It answers None for an object whose first keyframe shows one of the `unknown` colours.
+    It answers None for an object whose first keyframe shows one of the `unknown` colors.
     """
 
     unknown: tuple[tuple[int, int, int], ...] = ()
-    asked: list[tuple[int, list[list[int]]]] = field(default_factory=list)
+    queried: list[tuple[int, list[list[int]]]] = field(default_factory=list)
     at_cuts: list[int] = field(default_factory=list)  # of the queries those that begin a shot
 
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
     ) -> list[Tensor | None]:
         shown = [[k.frame.index for k in request.keyframes] for request in requests]
-        self.asked.append((query.index, shown))
+        self.queried.append((query.index, shown))
         self.at_cuts += [query.index for request in requests if request.cut]
         return [self._concept(request) for request in requests]
 
     def _concept(self, request: ConceptRequest) -> Tensor | None:
         first = request.keyframes[0]
-        colour = tuple(first.frame.rgb[first.mask].mean(axis=0).tolist())
-        return None if colour in self.unknown else torch.tensor(np.roll(colour, -1)).float()
+        color = tuple(first.frame.rgb[first.mask].mean(axis=0).tolist())
+        return None if color in self.unknown else torch.tensor(np.roll(color, -1)).float()
 
 
 @dataclass
@@ -237,9 +230,9 @@ class WatchedPolicy:
     """A policy that writes down every recall."""
 
     policy: MemoryPolicy
-    recalls: list[tuple[Moment, Recall]] = field(default_factory=list)
+    recalls: list[tuple[PlaybackPosition, Recall]] = field(default_factory=list)
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         self.recalls.append((moment, self.policy.recall(bank, moment)))
         return self.recalls[-1][1]
 

@@ -1,4 +1,4 @@
-"""Small videos with a moving square, and a tracker that follows a colour.
+"""Small videos with a moving square, and a tracker that follows a color.
 
 The square is drawn so large and so plain that compression does not hide where it is.
 """
@@ -29,7 +29,7 @@ from segment_concept.types import (
 
 HEIGHT, WIDTH, SIDE = 64, 96, 16
 RED, GREEN = (220, 30, 30), (30, 220, 30)
-NEAR = 90.0  # a pixel is an object's if its colour is nearer than this (RGB, Euclidean)
+NEAR = 90.0  # a pixel is an object's if its color is nearer than this (RGB, Euclidean)
 
 
 def square_at(index: int) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def truth(index: int) -> Bitmap:
 
 
 def picture(index: int) -> NDArray[np.uint8]:
-    """A red square that moves to the right, a green one at rest, on grey that brightens."""
+    """A red square that moves to the right, a green one at rest, on gray that brightens."""
     rgb = np.full((HEIGHT, WIDTH, 3), 60 + index % 40, np.uint8)
     rgb[44:60, 70:86] = GREEN
     rgb[truth(index)] = RED
@@ -159,28 +159,28 @@ def presentation_times(path: Path) -> list[Fraction]:
 
 
 @dataclass(slots=True, eq=False)
-class ColourSession:
-    """Follows colours. What it knows of an object changes with every frame, so that a run which
+class ColorSession:
+    """Follows colors. What it knows of an object changes with every frame, so that a run which
     was not resumed exactly gives other scores."""
 
-    tracker: "ColourTracker"
-    colours: dict[ObjectId, torch.Tensor] = field(default_factory=dict)
+    tracker: "ColorTracker"
+    colors: dict[ObjectId, torch.Tensor] = field(default_factory=dict)
     shown: dict[ObjectId, dict[int, torch.Tensor]] = field(default_factory=dict)
     steps: int = 0
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
-        return tuple(self.colours)
+        return tuple(self.colors)
 
     def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
         for object_id, prompt in prompts.items():
             check_prompt(prompt, frame)
             inside = frame.rgb[_pixels(prompt, frame)].astype(np.float32)
-            self.colours[object_id] = torch.from_numpy(np.median(inside, axis=0))
+            self.colors[object_id] = torch.from_numpy(np.median(inside, axis=0))
         return self._see(frame, tuple(prompts))
 
     def step(self, frame: Frame) -> FrameResult:
-        if not self.colours:
+        if not self.colors:
             raise InputError("nothing to track: call prompt() before step()")
         self.tracker.stepped.append(frame.index)
         self.steps += 1
@@ -189,19 +189,19 @@ class ColourSession:
             mask = result.mask(object_id)
             if mask.any():
                 seen = torch.from_numpy(frame.rgb[mask].astype(np.float32).mean(axis=0))
-                self.colours[object_id] = 0.9 * self.colours[object_id] + 0.1 * seen
+                self.colors[object_id] = 0.9 * self.colors[object_id] + 0.1 * seen
             result.presence[row] = float(mask.any()) * (1 - 1 / (2 + self.steps))
-        return replace(result, used_concept=self.steps % 5 == 0)
+        return replace(result, concept_queried=self.steps % 5 == 0)
 
     def track(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
         return map(self.step, frames)
 
     def remove(self, object_id: ObjectId) -> None:
-        del self.colours[object_id]
+        del self.colors[object_id]
 
     def _see(self, frame: Frame, ids: tuple[ObjectId, ...]) -> FrameResult:
         pixels = torch.from_numpy(frame.rgb.astype(np.float32))
-        far = torch.stack([(pixels - self.colours[i]).norm(dim=2) for i in ids])
+        far = torch.stack([(pixels - self.colors[i]).norm(dim=2) for i in ids])
         logits = (NEAR - far) / 8
         inside = (logits > 0).flatten(1)
         quality = torch.where(inside, logits.flatten(1), 0).sum(1) / inside.sum(1).clamp(min=1)
@@ -229,20 +229,20 @@ def _pixels(prompt: Prompt, frame: Frame) -> Bitmap:
 
 
 @dataclass
-class ColourTracker:
+class ColorTracker:
     """Notes which frames it is asked to step on."""
 
     stepped: list[int] = field(default_factory=list)
 
-    def session(self) -> ColourSession:
-        return ColourSession(self)
+    def session(self) -> ColorSession:
+        return ColorSession(self)
 
 
-class Forgetful(ColourTracker):
+class Forgetful(ColorTracker):
     """Its sessions hold something that cannot be stored."""
 
-    def session(self) -> ColourSession:
-        session = ColourSession(self)
+    def session(self) -> ColorSession:
+        session = ColorSession(self)
         session.shown = iter(())  # type: ignore[assignment]
         return session
 

@@ -115,7 +115,7 @@ def test_masks_of_different_size_are_refused() -> None:
         region_similarity(np.zeros((4, 5), bool), np.zeros((4, 4), bool))
 
 
-def test_a_colour_mask_is_refused() -> None:
+def test_a_color_mask_is_refused() -> None:
     with pytest.raises(InputError, match="two dimensions"):
         region_similarity(np.zeros((4, 4, 3), bool), np.zeros((4, 4, 3), bool))
 

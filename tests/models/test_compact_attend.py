@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.attend import ask, best_matches, merge
+from segment_concept.models.compact.streaming_attention import attend, max_similarity, merge_softmax
 
 
 @pytest.mark.parametrize("inference", [True, False])
@@ -16,10 +16,10 @@ def test_answers_of_frames_merge_to_one_softmax_over_all_of_them(inference):
     q, keys, values = torch.randn(7, 8), torch.randn(3, 5, 8), torch.randn(3, 2, 5, 6)
     bias = torch.randn(3)
     with torch.inference_mode(inference):
-        answers = [ask(q, k, v) for k, v in zip(keys, values, strict=True)]
+        answers = [attend(q, k, v) for k, v in zip(keys, values, strict=True)]
         for o in range(2):
             weights = [a.weight + b for a, b in zip(answers, bias, strict=True)]
-            found, shares = merge([a.values[o] for a in answers], weights)
+            found, shares = merge_softmax([a.values[o] for a in answers], weights)
             logits = q @ keys.flatten(0, 1).T + bias.repeat_interleave(5)
             expected = logits.softmax(-1)
             torch.testing.assert_close(found, expected @ values[:, o].flatten(0, 1))
@@ -32,8 +32,8 @@ def test_gradients_are_those_of_one_softmax():
     torch.manual_seed(0)
     given = [torch.randn(*shape, requires_grad=True) for shape in ((4, 8), (2, 5, 8), (2, 1, 5, 3))]
     q, keys, values = given
-    answers = [ask(q, k, v) for k, v in zip(keys, values, strict=True)]
-    found = merge([a.values[0] for a in answers], [a.weight for a in answers])[0]
+    answers = [attend(q, k, v) for k, v in zip(keys, values, strict=True)]
+    found = merge_softmax([a.values[0] for a in answers], [a.weight for a in answers])[0]
     whole = (q @ keys.flatten(0, 1).T).softmax(-1) @ values[:, 0].flatten(0, 1)
     each = [torch.autograd.grad(x.square().sum(), given) for x in (found, whole)]
     for a, b in zip(*each, strict=True):
@@ -42,7 +42,7 @@ def test_gradients_are_those_of_one_softmax():
 
 def test_a_bias_hides_a_key():
     q, keys, values = torch.randn(3, 8), torch.randn(2, 8), torch.randn(1, 2, 4)
-    answer = ask(q, keys, values, torch.tensor([0.0, -1e4]))
+    answer = attend(q, keys, values, torch.tensor([0.0, -1e4]))
     torch.testing.assert_close(answer.values[0], values[0, :1].expand(3, -1))
 
 
@@ -50,9 +50,9 @@ def test_a_bias_hides_a_key():
 def test_a_large_frame_is_asked_in_blocks():
     torch.manual_seed(0)
     q, keys, values = torch.randn(7, 8), torch.randn(11, 8), torch.randn(2, 11, 4)
-    whole = ask(q, keys, values)
+    whole = attend(q, keys, values)
     with patch.object(onednn, "_LARGEST", 100):
-        parts = ask(q, keys, values)
+        parts = attend(q, keys, values)
         assert len(onednn.in_blocks(q, 11)) == 4 or not onednn.usable(q)
     for a, b in ((whole.values, parts.values), (whole.weight, parts.weight)):
         torch.testing.assert_close(a, b)
@@ -64,7 +64,7 @@ def test_the_best_match_is_found_inside_the_object_and_outside(share):
     q, keys = (F.normalize(torch.randn(n, 6), dim=-1) for n in (30, 40))
     inside, likeness = torch.rand(40) < share, q @ keys.T
     with torch.inference_mode():
-        found = best_matches(q, keys, likeness.amax(-1), inside)
+        found = max_similarity(q, keys, likeness.amax(-1), inside)
     for column, part in enumerate((inside, ~inside)):
         expected = likeness.masked_fill(~part, -1.0).amax(1)
         torch.testing.assert_close(found[:, column], expected)

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from segment_concept import Frame, InputError, Mask, ObjectId, Tracker
-from segment_concept.checkpoints.build import load_tracker
 from segment_concept.checkpoints.compact import load_compact, save_compact
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
-from segment_concept.models.compact.marks import marked
-from segment_concept.models.compact.picture import Widths
+from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import describe_keyframe
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
-from segment_concept.tracking.memory import Moment
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
+from segment_concept.tracking.memory import PlaybackPosition
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.triggers import Every
+from segment_concept.tracking.triggers.base import Every
 
 A, B = ObjectId(1), ObjectId(2)
 SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)
@@ -83,7 +83,9 @@ def test_a_concept_depends_on_which_object_is_marked_and_on_the_query(segmenter)
     left[:, :48], right[:, 48:] = 1, 1
 
     def concept(mask, query):
-        return segmenter.concept.network([[marked(seen, (4, 6), mask)]], query[None], (4, 6))
+        return segmenter.concept.network(
+            [[describe_keyframe(seen, (4, 6), mask)]], query[None], (4, 6)
+        )
 
     assert (concept(left, asked) - concept(right, asked)).abs().max() > 1e-3
     assert (concept(left, asked) - concept(left, other)).abs().max() > 1e-3
@@ -135,7 +137,10 @@ def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch,
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
-    recalls = [session.tracker.policy.recall(session.tracks[i][0].bank, Moment(1)) for i in (A, B)]
+    recalls = [
+        session.tracker.policy.recall(session.tracks[i][0].bank, PlaybackPosition(1))
+        for i in (A, B)
+    ]
     concept = torch.randn(FORMED)
     plain = segmenter.propose(features, recalls, [None, None], [0, 0])
     informed = segmenter.propose(features, recalls, [None, concept], [0, 0])
@@ -154,7 +159,7 @@ def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_change
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30))})
-    recall = session.tracker.policy.recall(session.tracks[A][0].bank, Moment(1))
+    recall = session.tracker.policy.recall(session.tracks[A][0].bank, PlaybackPosition(1))
     plain = segmenter.propose(features, [recall], [None], [0])
     concept = torch.cat([torch.randn(FORMED - 1), torch.zeros(1)])  # of which nothing is held back
     informed = segmenter.propose(features, [recall], [concept], [0])
@@ -167,18 +172,24 @@ def test_at_a_cut_who_is_asked_about_must_be_likelier_by_the_reserve(frames):
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
-    recalls = [session.tracker.policy.recall(session.tracks[i][0].bank, Moment(1)) for i in (A, B)]
+    recalls = [
+        session.tracker.policy.recall(session.tracks[i][0].bank, PlaybackPosition(1))
+        for i in (A, B)
+    ]
 
-    def proposed(*, cut, reserve):
-        encoder = CompactConceptEncoder(segmenter, reserve=reserve)
+    def proposed(*, cut, presence_margin):
+        encoder = CompactConceptEncoder(segmenter, presence_margin=presence_margin)
         request = ConceptRequest((Keyframe(frames[0], square(80)),), cut)
         (concept,) = encoder.encode([request], frames[1], features)
         return segmenter.propose(features, recalls, [None, concept], [0, 0])
 
-    plain, reserved = proposed(cut=True, reserve=0.0), proposed(cut=True, reserve=1.5)
+    plain, reserved = (
+        proposed(cut=True, presence_margin=0.0),
+        proposed(cut=True, presence_margin=1.5),
+    )
     torch.testing.assert_close(plain.presence - reserved.presence, torch.tensor([0.0, 1.5]))
     assert torch.equal(plain.logits, reserved.logits)
-    assert torch.equal(proposed(cut=False, reserve=1.5).presence, plain.presence)
+    assert torch.equal(proposed(cut=False, presence_margin=1.5).presence, plain.presence)
 
 
 def test_weights_with_a_concept_path_come_back_with_it(segmenter, tmp_path):

@@ -4,20 +4,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segment_concept.models.compact import fused as fused_module
+from segment_concept.models.compact import backbone_onednn as fused_module
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.fused import FusedTrunk, fused
+from segment_concept.models.compact.backbone import Backbone
+from segment_concept.models.compact.backbone_onednn import OneDnnBackbone, fused
 from segment_concept.models.compact.layers import Attention, Linear
-from segment_concept.models.compact.trunk import Trunk
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
 
 
 @pytest.fixture(scope="module")
-def trunk() -> Trunk:
+def trunk() -> Backbone:
     """Random weights under which every level keeps the scale of the pixels."""
     torch.manual_seed(0)
-    made = Trunk().eval().requires_grad_(False)
+    made = Backbone().eval().requires_grad_(False)
     for name, parameter in made.named_parameters():
         if name.endswith("weight"):
             parameter.mul_(2.0)
@@ -27,7 +27,7 @@ def trunk() -> Trunk:
 @needs_onednn
 def test_a_fused_trunk_gives_the_trunks_levels_for_pictures_of_one_size_after_another(trunk):
     made = fused(trunk)
-    assert isinstance(made, FusedTrunk)
+    assert isinstance(made, OneDnnBackbone)
     for size in ((256, 448), (448, 256), (64, 96), (256, 448)):
         pixels = torch.rand(2, 3, *size).mul(255).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -56,7 +56,7 @@ def test_a_fused_trunk_has_the_trunks_parameters(trunk):
 
 
 def test_numbers_of_another_type_are_left_to_torch():
-    other = Trunk().to(torch.bfloat16)
+    other = Backbone().to(torch.bfloat16)
     assert fused(other) is other
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.compact.memory import (
+from segment_concept.models.compact.memory_attention import (
     CELLS,
     FAR,
     NEWEST,
@@ -15,22 +15,22 @@ from segment_concept.models.compact.memory import (
     PROMPTED,
     SECOND,
     MemoryAttention,
+    MemoryBatch,
     Pointers,
-    Remembered,
     RememberedFrame,
 )
-from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.recalled import stacked
-from segment_concept.models.compact.window import Window, Windows
+from segment_concept.models.compact.memory_batch import stacked
+from segment_concept.models.compact.neck import CompactFeatures, Widths
+from segment_concept.models.compact.roi import Roi, Rois
 
 WIDTHS = Widths()
 GRID = (2, 4)
 L = GRID[0] * GRID[1]
 
 
-def _picture(objects: int) -> Picture:
+def _picture(objects: int) -> CompactFeatures:
     h, w = GRID
-    one = Picture(
+    one = CompactFeatures(
         tokens=torch.randn(1, L, WIDTHS.tokens),
         eighth=torch.randn(1, WIDTHS.eighth, 2 * h, 2 * w),
         quarter=torch.randn(1, WIDTHS.quarter, 4 * h, 4 * w),
@@ -45,11 +45,11 @@ def _keys(objects: int, tokens: int) -> torch.Tensor:
     return F.normalize(torch.randn(objects, tokens, WIDTHS.match), dim=-1)
 
 
-def _memory(ages: list[list[int]]) -> Remembered:
+def _memory(ages: list[list[int]]) -> MemoryBatch:
     """Frames of every object's own."""
     objects = len(ages)
     frames = [_frame((o,), (age,)) for o, each in enumerate(ages) for age in each]
-    return Remembered(tuple(frames), _pointers(objects))
+    return MemoryBatch(tuple(frames), _pointers(objects))
 
 
 def _frame(objects: tuple[int, ...], ages: tuple[int, ...]) -> RememberedFrame:
@@ -67,27 +67,29 @@ def _pointers(objects: int) -> Pointers:
     )
 
 
-WHOLE = Window(0, GRID[0], 0, GRID[1], GRID)
+WHOLE = Roi(0, GRID[0], 0, GRID[1], GRID)
 
 
-def _asked(attention: MemoryAttention, picture: Picture, memory: Remembered) -> list[list[Tensor]]:
+def _asked(
+    attention: MemoryAttention, picture: CompactFeatures, memory: MemoryBatch
+) -> list[list[Tensor]]:
     """Of every object, in a window that is the whole picture: tokens, prior, similarity maps."""
     found = []
-    for o, heard in enumerate(attention.hear(picture, memory)):
+    for o, heard in enumerate(attention.attend_frames(picture, memory)):
         read = attention.read(picture.query[o], heard)
         again = attention.answers(heard, memory.pointers[o : o + 1])
-        tokens, prior = attention(picture[o : o + 1], Windows((WHOLE,)), read, again)
+        tokens, prior = attention(picture[o : o + 1], Rois((WHOLE,)), read, again)
         found.append([tokens[0], prior[0], read.similar[0]])
     return found
 
 
 def _asked_at_once(
-    attention: MemoryAttention, picture: Picture, memory: Remembered
+    attention: MemoryAttention, picture: CompactFeatures, memory: MemoryBatch
 ) -> list[list[Tensor]]:
     count = len(picture.tokens)
-    read = attention.read_at_once(picture.query, stacked(memory, count))
-    again = attention.answers_at_once(stacked(memory, count, without=FAR), memory.pointers)
-    tokens, prior = attention(picture, Windows((WHOLE,) * count), read, again)
+    read = attention.read_memory_batched(picture.query, stacked(memory, count))
+    again = attention.answers_batched(stacked(memory, count, without=FAR), memory.pointers)
+    tokens, prior = attention(picture, Rois((WHOLE,) * count), read, again)
     return [list(each) for each in zip(tokens, prior, read.similar, strict=True)]
 
 
@@ -114,8 +116,8 @@ def test_the_second_attention_asks_prompts_and_the_newest_frame_alone(attention)
 def test_objects_with_other_frames_are_what_they_are_alone(attention):
     shared = _frame((0, 1), (PROMPTED, SECOND))
     own = [_frame((0,), (OLDER,)), _frame((1,), (PROMPTED,)), _frame((0,), (NEWEST,))]
-    picture, memory = _picture(2), Remembered((shared, *own), _pointers(2))
-    together = _asked(attention, picture, memory)
+    picture, memory = _picture(2), MemoryBatch((shared, *own), _pointers(2))
+    group_rois = _asked(attention, picture, memory)
     for o in range(2):
         frames = [
             RememberedFrame(f.keys, (0,), f.ages[n : n + 1], f.values[n : n + 1])
@@ -123,9 +125,9 @@ def test_objects_with_other_frames_are_what_they_are_alone(attention):
             for n, whose in enumerate(f.objects)
             if whose == o
         ]
-        alone = Remembered(tuple(frames), memory.pointers[o : o + 1])
+        alone = MemoryBatch(tuple(frames), memory.pointers[o : o + 1])
         (found,) = _asked(attention, picture[o : o + 1], alone)
-        for whole, part in zip(together[o], found, strict=True):
+        for whole, part in zip(group_rois[o], found, strict=True):
             torch.testing.assert_close(whole, part, rtol=1e-4, atol=1e-4)
 
 
@@ -133,7 +135,7 @@ def test_objects_with_other_frames_are_what_they_are_alone(attention):
 def test_objects_asked_at_once_are_answered_as_one_after_another(attention):
     shared = _frame((0, 1), (PROMPTED, SECOND))
     own = [_frame((0,), (OLDER,)), _frame((0, 1), (NEWEST, NEWEST)), _frame((2,), (PROMPTED,))]
-    picture, memory = _picture(3), Remembered((shared, *own), _pointers(3))
+    picture, memory = _picture(3), MemoryBatch((shared, *own), _pointers(3))
     one_by_one = _asked(attention, picture, memory)
     at_once = _asked_at_once(attention, picture, memory)
     for each, alone in zip(at_once, one_by_one, strict=True):

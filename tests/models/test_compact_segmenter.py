@@ -10,9 +10,10 @@ from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact import network as network_module
 from segment_concept.models.compact import segmenter as segmenter_module
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
-from segment_concept.ops.side_by_side import shared_cores
-from segment_concept.tracking.memory import Moment
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+from segment_concept.runtime.parallel import shared_cores
+from segment_concept.tracking.memory import PlaybackPosition
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 
 A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)
@@ -49,6 +50,13 @@ def square(x: int) -> np.ndarray:
 )
 def test_the_input_keeps_the_aspect_in_multiples_of_the_stride(video, expected):
     assert input_size(video, 256) == expected
+
+
+@pytest.mark.parametrize("video", [(9, 400), (400, 9), (4, 16000), (3000, 2), (100, 410)])
+def test_the_input_of_a_long_video_has_about_as_many_pixels_as_at_four_to_one(video):
+    h, w = input_size(video, 256)
+    assert h * w <= 1.1 * 4 * 256**2
+    assert (h > w) == (video[0] > video[1])
 
 
 def test_a_given_mask_is_its_own_answer(segmenter, frames):
@@ -214,7 +222,7 @@ def test_keys_are_scaled_where_a_policy_says_so(segmenter, frames):
         session = Tracker(segmenter).session()
         session.prompt(frames[0], {A: Mask(square(30))})
         session.step(frames[1])
-        recall = RecentMemory().recall(session.tracks[A][0].bank, Moment(2))
+        recall = RecentMemory().recall(session.tracks[A][0].bank, PlaybackPosition(2))
         maps = tuple(replace(m, key_scale=1.0 if m.prompted else scale) for m in recall.maps)
         features = segmenter.encode([frames[2]])
         return segmenter.propose(features, [replace(recall, maps=maps)], [None], [0]).logits

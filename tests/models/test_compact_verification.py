@@ -3,16 +3,21 @@
 import pytest
 import torch
 
-from segment_concept.models.compact.marks import Marked, marked, pooled
-from segment_concept.models.compact.verification import Asked, Verification
+from segment_concept.models.compact.verifier import (
+    KeyframeDescriptor,
+    Verifier,
+    VerifierInput,
+    describe_keyframe,
+    masked_mean,
+)
 
 RAW, GRID = 12, (4, 6)
 
 
-def asked(mask: torch.Tensor, known: torch.Tensor, *judged: float) -> Asked:
+def asked(mask: torch.Tensor, known: torch.Tensor, *judged: float) -> VerifierInput:
     """One object's proposal on the scene; judged by memory, concept and expected overlap."""
     memory, concept, overlap = (torch.tensor([value]) for value in judged or (0.0, 0.0, 0.0))
-    return Asked(scene()[None], GRID, mask[None], known[None], memory, concept, overlap)
+    return VerifierInput(scene()[None], GRID, mask[None], known[None], memory, concept, overlap)
 
 
 def halves(shape=(16, 24)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,48 +40,51 @@ def test_under_a_mask_the_mean_feature_is_taken_and_nothing_under_none():
     left = torch.zeros(1, 16, 24)
     left[..., :12] = 1
     torch.testing.assert_close(
-        pooled(raw, GRID, left), raw.reshape(1, 4, 6, RAW)[:, :, :3].mean((1, 2)), rtol=1e-3, atol=0
+        masked_mean(raw, GRID, left),
+        raw.reshape(1, 4, 6, RAW)[:, :, :3].mean((1, 2)),
+        rtol=1e-3,
+        atol=0,
     )
-    assert not pooled(raw, GRID, left * 0).any()
+    assert not masked_mean(raw, GRID, left * 0).any()
 
 
 def test_what_a_mask_covers_and_the_rest_make_a_keyframe():
     raw = scene()
     left = torch.zeros(16, 24)
     left[:, :12] = 1
-    mark = marked(raw, GRID, left)
-    other = marked(raw, GRID, 1 - left)
+    mark = describe_keyframe(raw, GRID, left)
+    other = describe_keyframe(raw, GRID, 1 - left)
     torch.testing.assert_close(mark.inside, other.outside)
     torch.testing.assert_close(mark.outside, other.inside)
 
 
 def test_untrained_it_is_the_sum_of_what_memory_and_the_concept_say():
-    net = Verification(RAW)
+    net = Verifier(RAW)
     left, _ = halves()
     says = net(asked(left, torch.randn(RAW), 0.7, -2.0, 0.9))
     torch.testing.assert_close(says, torch.tensor([0.7 - 2.0]))
 
 
 def test_a_proposal_on_the_object_is_likelier_than_one_on_something_else():
-    net = Verification(RAW)
+    net = Verifier(RAW)
     left, right = halves()
-    known = net.known([marked(scene(), GRID, (left > 0).float())])
+    known = net.known([describe_keyframe(scene(), GRID, (left > 0).float())])
     likeness = [net.figures(asked(mask, known))[0, 3] for mask in (left, right)]
     assert likeness[0] > 0.95
     assert likeness[1] < 0.7
 
 
 def test_an_empty_proposal_is_like_nothing():
-    net = Verification(RAW)
+    net = Verifier(RAW)
     net.measure(torch.randn(50, RAW) + 3)
     figures = net.figures(asked(torch.full((16, 24), -5.0), torch.randn(RAW)))
     assert figures[0, 3] == 0
 
 
 def test_keyframes_count_the_same_whatever_their_order():
-    net = Verification(RAW)
+    net = Verifier(RAW)
     torch.manual_seed(1)
-    marks = [Marked(torch.randn(RAW), torch.randn(RAW)) for _ in range(3)]
+    marks = [KeyframeDescriptor(torch.randn(RAW), torch.randn(RAW)) for _ in range(3)]
     torch.testing.assert_close(net.known(marks), net.known(marks[::-1]))
     assert net.known(marks).norm() == pytest.approx(1)
 
@@ -85,11 +93,11 @@ def test_whitening_makes_what_all_places_share_count_less():
     torch.manual_seed(2)
     shared = torch.randn(RAW)
     places = torch.randn(500, RAW) + 8 * shared * torch.rand(500, 1)
-    net = Verification(RAW)
+    net = Verifier(RAW)
     one, two = places[0], places[1]
-    before = torch.cosine_similarity(net.known([Marked(one, one)]), two, dim=0)
+    before = torch.cosine_similarity(net.known([KeyframeDescriptor(one, one)]), two, dim=0)
     net.measure(places)
-    after = net.known([Marked(one, one)]) @ net.known([Marked(two, two)])
+    after = net.known([KeyframeDescriptor(one, one)]) @ net.known([KeyframeDescriptor(two, two)])
     assert after.abs() < before.abs()
     variances = ((places - net.centre) @ net.whiten).var(0)
     assert variances.max() < 0.25 * places.var(0).max()

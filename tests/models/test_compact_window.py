@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segment_concept.models.compact.window import Window, Windows, likely, together
+from segment_concept.models.compact.roi import Roi, Rois, group_rois, propose_rois
 
 GRID = (20, 30)
 
@@ -15,8 +15,8 @@ def _prior(*likely_at: tuple[int, int]) -> torch.Tensor:
     return prior.flatten(0, 1)
 
 
-def _window(prior: torch.Tensor) -> Window:
-    (window,) = likely(prior[None], GRID)
+def _window(prior: torch.Tensor) -> Roi:
+    (window,) = propose_rois(prior[None], GRID)
     return window
 
 
@@ -36,7 +36,7 @@ def test_a_second_place_far_away_widens_the_window():
 
 
 def test_what_may_be_nearly_everywhere_is_looked_for_in_the_whole_picture():
-    assert _window(_prior((0, 0), (19, 29))) == Window(0, 20, 0, 30, GRID)
+    assert _window(_prior((0, 0), (19, 29))) == Roi(0, 20, 0, 30, GRID)
 
 
 def test_where_nothing_is_likely_the_likeliest_place_is_looked_at():
@@ -60,19 +60,19 @@ def test_windows_are_even_and_inside_the_picture(at):
 
 @pytest.mark.parametrize("corners", [[(2, 4)], [(2, 4), (0, 18), (12, 0)]])
 def test_what_is_cut_out_comes_back_to_its_place(corners):
-    windows = Windows(tuple(Window(y, y + 8, x, x + 10, GRID) for y, x in corners))
+    windows = Rois(tuple(Roi(y, y + 8, x, x + 10, GRID) for y, x in corners))
     whole = torch.randn(len(corners), 3, 4 * GRID[0], 4 * GRID[1])
-    placed = windows.placed(windows.cells(whole, 4), 4, outside=-10.0)
+    scatter = windows.scatter(windows.cells(whole, 4), 4, outside=-10.0)
     for o, (y, x) in enumerate(corners):
         inside = torch.zeros(4 * GRID[0], 4 * GRID[1], dtype=torch.bool)
         inside[4 * y : 4 * y + 32, 4 * x : 4 * x + 40] = True
-        assert torch.equal(placed[o][:, inside], whole[o][:, inside])
-        assert (placed[o][:, ~inside] == -10).all()
+        assert torch.equal(scatter[o][:, inside], whole[o][:, inside])
+        assert (scatter[o][:, ~inside] == -10).all()
 
 
 @pytest.mark.parametrize("corners", [[(2, 4)], [(2, 4), (0, 18), (12, 0)]])
 def test_tokens_and_maps_are_cut_alike(corners):
-    windows = Windows(tuple(Window(y, y + 8, x, x + 10, GRID) for y, x in corners))
+    windows = Rois(tuple(Roi(y, y + 8, x, x + 10, GRID) for y, x in corners))
     tokens = torch.randn(len(corners), GRID[0] * GRID[1], 5)
     as_map = tokens.transpose(1, 2).unflatten(-1, GRID)
     again = windows.cells(as_map, 1).flatten(2).transpose(1, 2)
@@ -85,8 +85,8 @@ def test_windows_worked_on_together_are_of_one_size_and_hold_what_they_held(alik
     windows = []
     for _ in range(20):
         y, x = (2 * int(torch.randint(0, n, ())) for n in (6, 11))
-        windows.append(Window(y, y + 2 * int(torch.randint(1, 5, ())), x, x + 8, GRID))
-    groups = together(windows, alike=alike)
+        windows.append(Roi(y, y + 2 * int(torch.randint(1, 5, ())), x, x + 8, GRID))
+    groups = group_rois(windows, alike=alike)
     assert sorted(row for rows, _ in groups for row in rows) == list(range(20))
     for rows, of_them in groups:
         for row, window in zip(rows, of_them.each, strict=True):

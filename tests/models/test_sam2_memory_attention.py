@@ -7,8 +7,8 @@ from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoCon
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
 
 from helpers.sam2_toy import MEMORY_WIDTH, WIDTH, fill, recall, toy_network
-from segment_concept.models.sam2.memories import memory_tokens
 from segment_concept.models.sam2.memory_attention import MemoryAttention, MemoryTokens
+from segment_concept.models.sam2.memory_tokens import memory_tokens
 from segment_concept.models.sam2.positions import grid_rotation, grid_sines, rotate
 from segment_concept.tracking.memory import Recall
 

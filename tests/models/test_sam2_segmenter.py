@@ -18,9 +18,9 @@ from helpers.sam2_toy import (
     toy_segmenter,
 )
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
-from segment_concept.tracking.policies import ReliableMemory
-from segment_concept.tracking.segmenter import Proposals, Segmented
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.segmenter import Proposals, SelectedMasks
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
 
 FIELDS = ("logits", "iou", "pointers", "presence")
@@ -58,7 +58,7 @@ def test_objects_are_remembered_together_as_alone():
     segmenter = toy_segmenter()
     features = segmenter.encode([random_frame(0), random_frame(1)])
     random = torch.Generator().manual_seed(0)
-    believed = Segmented(
+    believed = SelectedMasks(
         torch.randn(3, SIDE // 4, SIDE // 4, generator=random),
         torch.tensor([2.0, -1.0, 0.5]),
         torch.randn(3, WIDTH, generator=random),
@@ -67,7 +67,7 @@ def test_objects_are_remembered_together_as_alone():
     assert together.shape == (3, MEMORY_WIDTH, SIDE // 16, SIDE // 16)
     assert list(shared) == [None, None, None]
     for row, image in enumerate([1, 0, 1]):
-        one = Segmented(*(getattr(believed, f)[row : row + 1] for f in believed.__slots__))
+        one = SelectedMasks(*(getattr(believed, f)[row : row + 1] for f in believed.__slots__))
         alone, _ = segmenter.memorize(features, one, [image], prompted=False)
         torch.testing.assert_close(together[row], alone[0], atol=1e-4, rtol=0)
 
@@ -186,7 +186,7 @@ def test_prompted_masks_are_remembered_as_0_and_1_or_as_probabilities():
         segmenter = toy_segmenter(options)
         features = segmenter.encode([random_frame()])
         soft = torch.linspace(-1, 1, SIDE // 4).expand(1, SIDE // 4, -1)
-        believed = Segmented(soft, torch.ones(1), torch.zeros(1, WIDTH))
+        believed = SelectedMasks(soft, torch.ones(1), torch.zeros(1, WIDTH))
         maps += [segmenter.memorize(features, believed, [0], prompted=p)[0] for p in (True, False)]
     assert far_apart(maps[0], maps[1])
     assert torch.equal(maps[1], maps[2])
@@ -201,7 +201,7 @@ def test_an_absent_object_points_to_nothing():
     presence = segmenter.propose(features, [memory], [None], [0]).presence.item()
     pointers = [
         segmenter.propose(
-            features, [replace(memory, visible_above=presence + margin)], [None], [0]
+            features, [replace(memory, presence_threshold=presence + margin)], [None], [0]
         ).pointers
         for margin in (0.5, -0.5)
     ]

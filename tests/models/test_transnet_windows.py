@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segment_concept.models.transnet import PICTURE, TransNet, ends_of_shots
-from segment_concept.models.transnet.windows import MARGIN, STEP, WINDOW
+from segment_concept.shots.transnet import MARGIN, PICTURE, STEP, WINDOW, TransNet, ends_of_shots
 
 
 class Changes(nn.Module):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segment_concept.ops.keyframe_label import label_keyframe
+from segment_concept.ops.contours import label_keyframe
 from segment_concept.ops.resize import resize_bicubic
 from segment_concept.types import InputError
 

@@ -6,7 +6,7 @@ import torch
 from segment_concept.ops.resize import mask_square, normalized_square, resize_bicubic
 
 
-def test_a_grey_picture_keeps_its_colour_at_any_size():
+def test_a_gray_picture_keeps_its_color_at_any_size():
     resized = resize_bicubic(np.full((30, 50, 3), 90, np.uint8), 16)
     assert resized.shape == (16, 16, 3)
     assert (resized == 90).all()

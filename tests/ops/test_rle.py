@@ -6,13 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from segment_concept.ops.rle import (
-    counts_to_text,
-    decode_rle,
-    encode_rle,
-    runs_of,
-    text_to_counts,
-)
+from segment_concept.ops.rle import counts_to_text, decode_rle, encode_rle, runs_of, text_to_counts
 from segment_concept.types import InputError
 
 

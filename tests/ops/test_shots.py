@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from helpers.fixtures import facts
-from segment_concept.data.shots import find_cuts
-from segment_concept.ops.shots import (
+from segment_concept.shots.adaptive import find_cuts
+from segment_concept.shots.content import (
     OTHER_SIZE,
     WIDTH,
     change_between,

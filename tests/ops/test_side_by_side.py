@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from segment_concept.ops.side_by_side import SIDES, shared_cores, sharing, side_by_side
+from segment_concept.runtime.parallel import SIDES, shared_cores, sharing, side_by_side
 
 
 @pytest.fixture

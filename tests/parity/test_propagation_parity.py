@@ -18,18 +18,17 @@ from torch import Tensor
 from helpers.fixtures import facts, fixture
 from helpers.weight_recipe import Checksum, Recipe, checksum
 from segment_concept.baselines.cutie.network import CutieNetwork, CutieSize
-from segment_concept.baselines.geometry import AsItIs
-from segment_concept.baselines.keepers import (
+from segment_concept.baselines.propagation import BetweenMemories, Settings, Staggered, State
+from segment_concept.baselines.resize import AsItIs
+from segment_concept.baselines.retention import (
     AboveLeastUsed,
-    Everything,
-    Keeper,
+    KeepEverything,
     LongTerm,
     MostUsed,
     NewestFrames,
+    RetentionPolicy,
 )
-from segment_concept.baselines.propagation import BetweenMemories, Settings, Staggered, State
-from segment_concept.baselines.session import PropagationTracker
-from segment_concept.baselines.trackers import cutie_tracker, xmem_tracker
+from segment_concept.baselines.session import PropagationTracker, cutie_tracker, xmem_tracker
 from segment_concept.baselines.xmem.network import XMemNetwork, XMemSize
 from segment_concept.types import Frame, Mask, ObjectId
 
@@ -70,7 +69,7 @@ def recipe(reference: dict[str, Any]) -> Recipe:
     return Recipe(options["seed"], options["overrides"], reference.get("kept", ()))
 
 
-def long_term(options: dict[str, Any]) -> Keeper:
+def long_term(options: dict[str, Any]) -> RetentionPolicy:
     """The long-term options of either network; XMem calls the same things by other names."""
     names = {
         "max_mem_frames": "max_mid_term_frames",
@@ -105,7 +104,7 @@ def xmem(reference: dict[str, Any]) -> PropagationTracker:
     network = XMemNetwork(XMemSize())
     network.load_state_dict(recipe(reference).weights(network.state_dict()))
     config = reference["options"]["config"]
-    keeper = long_term(config) if config["enable_long_term"] else Everything()
+    keeper = long_term(config) if config["enable_long_term"] else KeepEverything()
     return xmem_tracker(network, Settings(keeper, BetweenMemories(), AsItIs(), config["mem_every"]))
 
 

@@ -24,8 +24,8 @@ from helpers.sam2_reference import (
     tiny_sam2,
 )
 from segment_concept.ops.resize import mask_square, normalized_square
-from segment_concept.tracking.policies import RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Box, Frame, FrameResult, Mask, ObjectId, Points
 
 MAPS, EXACT = 0.06, 1e-4
@@ -124,7 +124,7 @@ def test_objects_that_exclude_each_other_do_so_officially():
     ids = [ObjectId(i) for i in facts["obj_ids"]]
     frames = frames_of(pictures["frames"])[:4]
     shown = dict(zip(ids, map(mask, pictures["masks0"]), strict=True))
-    session, _, _ = start(12, exclusive=True)
+    session, _, _ = start(12, non_overlapping=True)
     free, _, _ = start(12)
     both = [
         [s.prompt(frames[0], shown).logits, *(r.logits for r in s.track(frames[1:]))]

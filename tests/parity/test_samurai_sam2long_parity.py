@@ -18,12 +18,12 @@ from helpers.closeness import PROPAGATED, close, same_masks
 from helpers.sam2_reference import ONE, StoredPixels, reference_segmenter, stored
 from segment_concept.models.sam2.segmenter import Sam2Options
 from segment_concept.ops.boxes import boxes_around
-from segment_concept.tracking.hindsight import track_in_hindsight
-from segment_concept.tracking.memory import Memory, Moment, Recall, Track
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import Candidate, MemoryPolicy
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.best_path import track_in_hindsight
+from segment_concept.tracking.memory import Memory, PlaybackPosition, Recall, Track
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Box, Frame, FrameResult, Mask, Prompt
 
 LOGITS = 2e-3
@@ -47,7 +47,7 @@ class Deeds:
     def recall(self, index: int, path: int) -> Recall:
         """What a hypothesis recalled on frame `index`, from what it knew one frame before."""
         policy: MemoryPolicy = self.session.tracker.policy
-        return policy.recall(self.tracks[index - 1][path].bank, Moment(index))
+        return policy.recall(self.tracks[index - 1][path].bank, PlaybackPosition(index))
 
     def row(self, index: int, path: int) -> int:
         """Hypotheses that were one were decoded once: the row of the batch that is this one's."""
@@ -97,9 +97,9 @@ def same_video(results: Sequence[FrameResult], bits: Tensor, within: float = LOG
 
 SAMURAI = {
     "samurai_tiny_mask": MotionMemory(),
-    "samurai_tiny_box": MotionMemory(motion_weight=0.25, steady_after=5),
+    "samurai_tiny_box": MotionMemory(motion_weight=0.25, stable_frames_threshold=5),
     "samurai_tiny_stress": MotionMemory(
-        motion_weight=0.6, steady_after=4, trusted_from=0.45, min_iou=0.45
+        motion_weight=0.6, stable_frames_threshold=4, stable_iou_threshold=0.45, min_iou=0.45
     ),
 }
 
@@ -139,7 +139,7 @@ def same_motion(track: Track, known: Memory, call: dict[str, Any], slack: float)
     """The Kalman filter after a frame; `slack` is what boxes fed to it may differ by, in pixels."""
     motion = track.motion
     assert motion is not None
-    assert motion.steady == call["stable_frames"]
+    assert motion.stable_frames == call["stable_frames"]
     share = slack / call["kf_mean"][3]  # of the box's height, by which the filter scales its noise
     mean, variance = motion.belief.mean, np.diag(motion.belief.covariance)
     np.testing.assert_allclose(mean, call["kf_mean"], rtol=1e-9, atol=1e-9 + slack)

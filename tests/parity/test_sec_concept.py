@@ -9,19 +9,15 @@ from torch.nn import functional as F
 
 from helpers.fixtures import facts, fixture
 from helpers.sam2_reference import stored
-from segment_concept.checkpoints.internvl_keys import belongs_to_concept, size_from_shapes
-from segment_concept.checkpoints.internvl_load import (
-    Placement,
-    load_concept_network,
-    load_tokenizer,
-)
-from segment_concept.models.concept.conversation import Conversation, full_text
-from segment_concept.models.concept.internvl import InternVLConceptEncoder
-from segment_concept.models.concept.packed import PackedRows
-from segment_concept.models.concept.preprocess import pixel_values
-from segment_concept.ops.keyframe_label import label_keyframe
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
+from segment_concept.checkpoints.sec.internvl_keys import belongs_to_concept, size_from_shapes
+from segment_concept.models.internvl.encoder import InternVLConceptEncoder
+from segment_concept.models.internvl.network import pixel_values
+from segment_concept.models.internvl.packed_attention import PackedRows
+from segment_concept.models.internvl.prompt_template import Conversation, full_text
+from segment_concept.ops.contours import label_keyframe
 from segment_concept.ops.resize import resize_bicubic
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe, KeyframeBank
+from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.types import Frame
 
 CLOSE = 1e-4

@@ -28,16 +28,16 @@ from helpers.sam2_reference import (
     stored,
     tiny_sec,
 )
-from segment_concept.checkpoints.build import load
-from segment_concept.checkpoints.sec import Untold, load_sec
-from segment_concept.checkpoints.sec_save import save_sec
-from segment_concept.models.sam2.memories import concept_tokens
+from segment_concept.checkpoints.load import load
+from segment_concept.checkpoints.sec.load import UnstoredOptions, load_sec
+from segment_concept.checkpoints.sec.save import save_sec
+from segment_concept.models.sam2.memory_tokens import concept_tokens
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.keyframes import ConceptEncoder, ConceptRequest
-from segment_concept.tracking.policies import ReliableMemory
+from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Features
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.triggers import published_hsv
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.scene_change import published_hsv
 from segment_concept.types import Frame, FrameResult, Mask, ObjectId
 
 MAPS, CONCEPTS = 0.06, 1e-3
@@ -86,7 +86,7 @@ def as_loaded() -> Tracker:
     model = load_sec(
         fixture("parity/sec_tiny_weights.safetensors"),
         tokenizer=fixture("parity/sec_tokenizer"),
-        untold=Untold(128, TINY),
+        untold=UnstoredOptions(128, TINY),
     )
     with TemporaryDirectory() as folder:
         save_sec(model, Path(folder) / "sec")
@@ -143,7 +143,7 @@ def tracked(
 
 
 def test_the_concept_is_asked_on_the_frames_of_the_release(run):
-    asked = [result.frame_index for result in run.results if result.used_concept]
+    asked = [result.frame_index for result in run.results if result.concept_queried]
     assert asked == run.facts["trigger_frames"]
     distances = [result.scene_change for result in run.results[1:]]
     np.testing.assert_allclose(distances, run.tensors["hsv_distance"], atol=1e-6)
@@ -216,7 +216,7 @@ def test_two_objects_are_tracked_as_two_runs_of_one():
         alone = tracked(as_loaded, frames, {object_id: mask})
         for one, two in zip(alone.results, both.results, strict=True):
             close(two.logits[row], one.logits[0])
-            assert two.used_concept == one.used_concept
+            assert two.concept_queried == one.concept_queried
         for index, (concept,) in alone.concepts.said.items():
             close(both.concepts.said[index][row], concept, CONCEPTS)
             assert both.concepts.asked[index][row] == alone.concepts.asked[index][0]
@@ -238,7 +238,10 @@ def test_playing_backwards_is_the_mirror_image_of_playing_a_mirrored_video_forwa
     backwards = tracked(as_loaded, mirrored, {ONE: first_mask()})
     for there, back in zip(forwards.results, backwards.results, strict=True):
         assert back.frame_index == last - there.frame_index
-        assert (back.used_concept, back.scene_change) == (there.used_concept, there.scene_change)
+        assert (back.concept_queried, back.scene_change) == (
+            there.concept_queried,
+            there.scene_change,
+        )
         close(back.logits, there.logits)
     assert backwards.banks == [[last - i for i in bank] for bank in forwards.banks]
     asked = {last - i: [[last - k for k in b] for b in banks]

@@ -6,10 +6,10 @@ import torch
 
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.hindsight import track_in_hindsight
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.best_path import track_in_hindsight
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Frame, Mask, ObjectId
 
 SIZES = ("tiny", "small", "base_plus", "large")
@@ -27,7 +27,11 @@ def test_samurai_weighs_motion_as_published_for_each_size(size):
     policy = find_recipe(f"samurai_{size}").policy
     assert isinstance(policy, MotionMemory)
     assert policy.motion_weight == (0.15 if size == "large" else 0.25)
-    assert (policy.steady_after, policy.trusted_from, policy.min_iou) == (15, 0.3, 0.5)
+    assert (policy.stable_frames_threshold, policy.stable_iou_threshold, policy.min_iou) == (
+        15,
+        0.3,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize("size", [*SIZES, "compact"])

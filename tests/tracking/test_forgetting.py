@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.memory_cases import maps, remembered
-from segment_concept.tracking.memory import MemoryBank, Moment
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 
 LENGTH = 60
 POLICIES: list[MemoryPolicy] = [
@@ -20,6 +22,9 @@ POLICIES: list[MemoryPolicy] = [
     ReliableMemory(),
     ReliableMemory(slots=4, pointers=3),
     ReliableMemory(slots=1, pointers=1),
+    RecentMemory(prompted=1),
+    ReliableMemory(slots=4, prompted=2),
+    RecentMemory(prompted=None),
 ]
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=repr)
 properties = settings(max_examples=12, deadline=None, derandomize=True, database=None)
@@ -51,16 +56,16 @@ class Twins:
         for n in range(1, count + 1):
             index = start - n if backwards else start + n
             if 0 <= index < LENGTH and self.full.on(index) not in self.full.prompted:
-                self.step(Moment(index, backwards))
+                self.step(PlaybackPosition(index, backwards))
 
-    def step(self, moment: Moment) -> None:
+    def step(self, moment: PlaybackPosition) -> None:
         self.compare(moment)
         index = moment.frame_index
         tracked = remembered(index, *self.scores[index])
         self.full = self.full.remember(tracked)
         self.short = self.policy.forget(self.short.remember(tracked), moment)
 
-    def compare(self, moment: Moment) -> None:
+    def compare(self, moment: PlaybackPosition) -> None:
         expected = self.policy.recall(self.full, moment)
         assert self.policy.recall(self.short, moment) == expected
 
@@ -104,9 +109,9 @@ def test_forgetting_changes_no_recall_where_the_frame_just_tracked_is_corrected(
     twins = Twins(policy, scores(seed))
     twins.prompt(0)
     for index in range(1, LENGTH):
-        twins.step(Moment(index))
+        twins.step(PlaybackPosition(index))
         if index in corrected:
-            twins.compare(Moment(index))  # a correction recalls what the frame recalled
+            twins.compare(PlaybackPosition(index))  # a correction recalls what the frame recalled
             twins.prompt(index)
 
 
@@ -116,7 +121,7 @@ def test_what_is_kept_does_not_grow_with_the_video(policy, iou):
     sizes = {}
     kept = MemoryBank().prompt(remembered(0)).prompt(remembered(40))
     for index in (i for i in range(1, 300) if i != 40):
-        kept = policy.forget(kept.remember(remembered(index, iou)), Moment(index))
+        kept = policy.forget(kept.remember(remembered(index, iou)), PlaybackPosition(index))
         sizes[index] = len(kept.tracked)
     assert sizes[299] == sizes[150]
     assert max(sizes.values()) <= 4 * max(policy.slots, policy.pointers)
@@ -125,21 +130,23 @@ def test_what_is_kept_does_not_grow_with_the_video(policy, iou):
 def test_of_a_video_shown_once_reliable_memory_keeps_21_good_frames_and_the_newest():
     kept = MemoryBank().prompt(remembered(0))
     for index in range(1, 200):
-        kept = ReliableMemory().forget(kept.remember(remembered(index)), Moment(index))
+        kept = ReliableMemory().forget(kept.remember(remembered(index)), PlaybackPosition(index))
     assert [m.frame_index for m in kept.tracked] == list(range(178, 200))
 
 
 def test_of_a_video_shown_once_recent_memory_keeps_16_frames_and_15_beside_the_prompt():
     kept = MemoryBank().prompt(remembered(0))
     for index in range(1, 200):
-        kept = RecentMemory().forget(kept.remember(remembered(index)), Moment(index))
+        kept = RecentMemory().forget(kept.remember(remembered(index)), PlaybackPosition(index))
     assert [m.frame_index for m in kept.tracked] == [*range(1, 16), *range(184, 200)]
 
 
-@every_policy
-def test_nothing_prompted_is_ever_forgotten(policy):
+@pytest.mark.parametrize(
+    "policy", [RecentMemory(prompted=None), ReliableMemory(prompted=None)], ids=repr
+)
+def test_without_a_bound_nothing_prompted_is_ever_forgotten(policy):
     prompted = MemoryBank()
     for index in range(0, 300, 3):
         prompted = prompted.prompt(remembered(index))
-    assert policy.forget(prompted, Moment(1000)).prompted == prompted.prompted
-    assert len(maps(policy.recall(prompted, Moment(1000)))) == 100
+    assert policy.forget(prompted, PlaybackPosition(1000)).prompted == prompted.prompted
+    assert len(maps(policy.recall(prompted, PlaybackPosition(1000)))) == 100

@@ -13,10 +13,10 @@ from random import Random
 import pytest
 
 from helpers.memory_cases import remembered
-from segment_concept.tracking.memory import Memory, MemoryBank, Moment
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import MemoryPolicy
-from segment_concept.tracking.tree import TreeMemory
+from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
 
 LENGTH = 60
 POLICIES: list[MemoryPolicy] = [
@@ -39,7 +39,7 @@ class Twins:
         shown = remembered(index)
         self.full, self.short = self.full.prompt(shown), self.short.prompt(shown)
 
-    def step(self, moment: Moment) -> None:
+    def step(self, moment: PlaybackPosition) -> None:
         self.compare(moment)
         memory = self.segmented(moment.frame_index)
         self.full = self.full.remember(memory)
@@ -51,7 +51,7 @@ class Twins:
         known = remembered(index, self.random.choice((0.05, 0.4, 0.8)), self.random.choice((-1, 3)))
         return replace(known, motion=self.random.choice((None, 0.0, 0.5)))
 
-    def compare(self, moment: Moment) -> None:
+    def compare(self, moment: PlaybackPosition) -> None:
         expected = self.policy.recall(self.full, moment)
         assert self.policy.recall(self.short, moment) == expected
 
@@ -61,7 +61,7 @@ class Twins:
             known = self.full.on(index)
             if not 0 <= index < LENGTH or (known is not None and known in self.full.prompted):
                 continue
-            self.step(Moment(index, backwards))
+            self.step(PlaybackPosition(index, backwards))
             if self.random.random() < correct:
                 self.prompt(index)
 
@@ -90,7 +90,7 @@ def test_nor_where_frames_just_tracked_are_corrected(policy, seed):
 def test_what_is_kept_does_not_grow_with_the_video(policy):
     kept, sizes = MemoryBank().prompt(remembered(0)), {}
     for index in range(1, 400):
-        kept = policy.forget(kept.remember(remembered(index)), Moment(index))
+        kept = policy.forget(kept.remember(remembered(index)), PlaybackPosition(index))
         sizes[index] = len(kept.tracked)
     assert sizes[399] == sizes[100]
     assert max(sizes.values()) <= 2 * max(policy.slots, policy.pointers) + 2

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, video
-from segment_concept.tracking.hindsight import track_in_hindsight
-from segment_concept.tracking.memory import MemoryBank, Moment, Recall, Track
-from segment_concept.tracking.policies import Candidate, MemoryPolicy, RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColorSegmenter, video
+from segment_concept.tracking.best_path import track_in_hindsight
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition, Recall, Track
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Frame, FrameResult
 
 RUNNER, OTHER = Blob(RED, speed=1), Blob(BLUE, top=8, left=14, speed=-1)
@@ -24,7 +25,7 @@ class Script:
     lines: Sequence[Sequence[tuple[int, int]]]
     spoken: int = field(default=0)
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         return RecentMemory().recall(bank, moment)
 
     def choose(
@@ -34,12 +35,12 @@ class Script:
         self.spoken += 1
         return [by_place[place] for place in self.lines[self.spoken - 1]]
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         return RecentMemory().forget(bank, moment)
 
 
-def begin(policy: MemoryPolicy, *blobs: Blob, exclusive: bool = False) -> Session:
-    session = Tracker(ColourSegmenter(), policy, exclusive=exclusive).session()
+def begin(policy: MemoryPolicy, *blobs: Blob, non_overlapping: bool = False) -> Session:
+    session = Tracker(ColorSegmenter(), policy, non_overlapping=non_overlapping).session()
     prompts = {[ONE, TWO][n]: blob.mask(0) for n, blob in enumerate(blobs)}
     session.prompt(video(*blobs)[0], prompts)
     return session
@@ -129,7 +130,9 @@ def test_every_object_has_its_own_tree():
 def test_overlaps_are_settled_between_the_masks_that_won():
     frames = video(RUNNER, NEAR)[1:4]
     lines = [[(0, 2)], [(0, 2)]] * 3  # the inverted masks: both claim the background
-    late = list(track_in_hindsight(begin(Script(lines), RUNNER, NEAR, exclusive=True), frames))
+    late = list(
+        track_in_hindsight(begin(Script(lines), RUNNER, NEAR, non_overlapping=True), frames)
+    )
     assert all(not (r.mask(ONE) & r.mask(TWO)).any() for r in late)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.tracking_toy import RED, flat
-from segment_concept.tracking.keyframes import Keyframe, KeyframeBank
+from segment_concept.tracking.concept import Keyframe, KeyframeBank
 
 MASK = np.ones((12, 20), np.bool_)
 

@@ -1,14 +1,14 @@
 import pytest
 
 from helpers.memory_cases import bank, remembered
-from segment_concept.tracking.memory import MemoryBank, Moment
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition
 
 
 def test_time_since_a_frame_counts_along_the_playing_direction():
-    assert Moment(10).since(7) == 3
-    assert Moment(10).since(12) == -2
-    assert Moment(10, backwards=True).since(12) == 2
-    assert Moment(10, backwards=True).since(7) == -3
+    assert PlaybackPosition(10).since(7) == 3
+    assert PlaybackPosition(10).since(12) == -2
+    assert PlaybackPosition(10, backwards=True).since(12) == 2
+    assert PlaybackPosition(10, backwards=True).since(7) == -3
 
 
 def test_age_has_no_direction():

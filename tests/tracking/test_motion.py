@@ -7,13 +7,23 @@ import pytest
 import torch
 
 from helpers.memory_cases import bad, bank, maps, pointers, remembered
-from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
-from segment_concept.tracking.memory import Memory, Moment, Motion, Track
-from segment_concept.tracking.motion import MotionMemory
-from segment_concept.tracking.policies import Candidate, RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker
+from helpers.tracking_toy import (
+    BLUE,
+    ONE,
+    RED,
+    TWO,
+    Blob,
+    ColorSegmenter,
+    flat,
+    video,
+)
+from segment_concept.tracking.memory import Memory, Motion, PlaybackPosition, Track
+from segment_concept.tracking.policies.base import Candidate
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.session import Session, Tracker
 
-QUICK = MotionMemory(motion_weight=0.5, steady_after=3)
+QUICK = MotionMemory(motion_weight=0.5, stable_frames_threshold=3)
 
 
 def mask_at(x: int, iou: float, number: int = 0, y: int = 8) -> Candidate:
@@ -34,14 +44,14 @@ def follow(policy: MotionMemory, *frames: Sequence[Candidate]) -> list[Candidate
 
 
 def steadiness(believed: Sequence[Candidate]) -> list[int]:
-    return [c.motion.steady for c in believed if c.motion is not None]
+    return [c.motion.stable_frames for c in believed if c.motion is not None]
 
 
 def test_until_it_is_warm_the_mask_of_highest_iou_is_believed():
     jumping = [[mask_at(4, 0.6), mask_at(10 * n, 0.7, 1)] for n in range(1, 4)]
     believed = follow(QUICK, *jumping)
     assert [c.mask for c in believed] == [1, 1, 1]
-    assert [c.met for c in believed] == [None, None, None]
+    assert [c.motion_iou for c in believed] == [None, None, None]
     assert steadiness(believed) == [1, 2, 3]
 
 
@@ -49,10 +59,10 @@ def test_then_the_mask_where_the_object_was_heading_is():
     run = [[mask_at(4 + 2 * n, 0.8)] for n in range(6)]
     (*_, last) = follow(QUICK, *run, [mask_at(50, 0.9), mask_at(16, 0.6, 1), mask_at(4, 0.8, 2)])
     assert last.mask == 1
-    assert last.met is not None
-    assert last.met > 0.7
+    assert last.motion_iou is not None
+    assert last.motion_iou > 0.7
     (*_, by_iou) = follow(replace(QUICK, motion_weight=0.0), *run, [mask_at(50, 0.9), *run[5]])
-    assert (by_iou.iou, by_iou.met) == (0.9, 0.0)
+    assert (by_iou.iou, by_iou.motion_iou) == (0.9, 0.0)
 
 
 def test_of_masks_that_are_equal_by_both_measures_the_first_is_believed():
@@ -77,7 +87,7 @@ def test_while_it_warms_up_too():
 
 def test_an_iou_of_exactly_the_threshold_is_trusted_only_once_it_is_warm():
     """As published: the two comparisons are not the same."""
-    edge = replace(QUICK, trusted_from=0.5)
+    edge = replace(QUICK, stable_iou_threshold=0.5)
     assert steadiness(follow(edge, *[[mask_at(4, 0.5)]] * 3)) == [1, 0, 1]
     good = [mask_at(4, 0.75)]
     assert steadiness(follow(edge, good, good, good, [mask_at(4, 0.5)])) == [1, 2, 3, 3]
@@ -100,27 +110,36 @@ def missed(index: int) -> Memory:
     return replace(remembered(index), motion=0.0)
 
 
-def met(index: int) -> Memory:
+def motion_iou(index: int) -> Memory:
     return replace(remembered(index), motion=0.4)
 
 
 def test_maps_are_those_of_good_frames_that_met_the_forecast_by_rank():
-    tracked = [remembered(1), met(2), missed(3), met(4), bad(5), remembered(6), missed(7), met(8)]
-    recall = MotionMemory().recall(bank([0], tracked), Moment(9))
+    tracked = [
+        remembered(1),
+        motion_iou(2),
+        missed(3),
+        motion_iou(4),
+        bad(5),
+        remembered(6),
+        missed(7),
+        motion_iou(8),
+    ]
+    recall = MotionMemory().recall(bank([0], tracked), PlaybackPosition(9))
     assert maps(recall) == [(0, 6), (2, 3), (4, 2), (6, 1), (8, 0)]
 
 
 def test_the_previous_frame_is_recalled_however_bad_it_was():
-    recall = MotionMemory(slots=4).recall(bank([0], [1, 2, 3, 4, missed(5)]), Moment(6))
+    recall = MotionMemory(slots=4).recall(bank([0], [1, 2, 3, 4, missed(5)]), PlaybackPosition(6))
     assert maps(recall) == [(0, 3), (3, 2), (4, 1), (5, 0)]
 
 
 def test_the_first_frame_after_the_prompt_is_recalled_only_while_it_is_the_previous_one():
     """As published: the release never looks at frame 1."""
     policy = MotionMemory()
-    assert maps(policy.recall(bank([7], [8]), Moment(9))) == [(7, 6), (8, 0)]
-    assert maps(policy.recall(bank([7], [8, 9]), Moment(10))) == [(7, 6), (9, 0)]
-    backwards = policy.recall(bank([7], [6, 5, 4]), Moment(3, backwards=True))
+    assert maps(policy.recall(bank([7], [8]), PlaybackPosition(9))) == [(7, 6), (8, 0)]
+    assert maps(policy.recall(bank([7], [8, 9]), PlaybackPosition(10))) == [(7, 6), (9, 0)]
+    backwards = policy.recall(bank([7], [6, 5, 4]), PlaybackPosition(3, backwards=True))
     assert maps(backwards) == [(7, 6), (5, 1), (4, 0)]
 
 
@@ -134,16 +153,16 @@ def test_the_first_frame_after_the_prompt_is_recalled_only_while_it_is_the_previ
     ],
 )
 def test_the_thresholds_are_strict(memory, recalled):
-    recall = MotionMemory().recall(bank([0], [1, memory, 6]), Moment(7))
+    recall = MotionMemory().recall(bank([0], [1, memory, 6]), PlaybackPosition(7))
     assert (5 in dict(maps(recall))) is recalled
 
 
 def test_pointers_are_those_of_sam_2_and_nothing_is_hidden_that_is_nearly_visible():
     known = bank([0], [1, bad(2), missed(3), *range(4, 20)])
-    recall = MotionMemory().recall(known, Moment(20))
-    assert pointers(recall) == pointers(RecentMemory().recall(known, Moment(20)))
+    recall = MotionMemory().recall(known, PlaybackPosition(20))
+    assert pointers(recall) == pointers(RecentMemory().recall(known, PlaybackPosition(20)))
     assert recall.horizon == 15
-    assert recall.visible_above == -1
+    assert recall.presence_threshold == -1
 
 
 def motion_of(session: Session, object_id: int) -> Motion:
@@ -156,7 +175,7 @@ RUNNER, OTHER = Blob(RED, speed=1), Blob(BLUE, top=8, left=14, speed=-1)
 
 
 def begin(*blobs: Blob, at: int = 0) -> Session:
-    session = Tracker(ColourSegmenter(), MotionMemory()).session()
+    session = Tracker(ColorSegmenter(), MotionMemory()).session()
     frame = video(*blobs)[at]
     session.prompt(frame, {[ONE, TWO][n]: blob.mask(at) for n, blob in enumerate(blobs)})
     return session
@@ -170,7 +189,7 @@ def test_every_object_of_every_session_has_its_own_motion():
     rate = {i: motion_of(together, i).belief.mean[4] for i in (ONE, TWO)}
     assert rate[ONE] > 3  # pixels of the network's input a frame
     assert rate[TWO] < -3
-    assert (motion_of(together, ONE).steady, motion_of(alone, ONE).steady) == (7, 3)
+    assert (motion_of(together, ONE).stable_frames, motion_of(alone, ONE).stable_frames) == (7, 3)
 
 
 def test_objects_move_as_they_would_alone():
@@ -190,14 +209,14 @@ def test_the_filter_begins_on_the_first_frame_after_a_prompt():
     session.prompt(frames[5], {ONE: RUNNER.mask(5)})
     assert session.tracks[ONE][0].motion is None
     session.step(frames[6])
-    assert motion_of(session, ONE).steady == 1
+    assert motion_of(session, ONE).stable_frames == 1
 
 
 def test_an_object_is_followed_backwards():
     session = begin(RUNNER, at=9)
     results = list(session.track(video(RUNNER)[8:2:-1]))
     assert [(r.mask(ONE) == RUNNER.on(r.frame_index)).all() for r in results] == [True] * 6
-    assert motion_of(session, ONE).steady == 6
+    assert motion_of(session, ONE).stable_frames == 6
     assert motion_of(session, ONE).belief.mean[4] < -3
 
 
@@ -205,15 +224,15 @@ def test_where_the_video_turns_the_filter_begins_anew():
     session = begin(RUNNER, at=5)
     frames = video(RUNNER)
     list(session.track(frames[6:10]))
-    assert motion_of(session, ONE).steady == 4
+    assert motion_of(session, ONE).stable_frames == 4
     session.step(frames[4], backwards=True)
-    assert motion_of(session, ONE).steady == 1
+    assert motion_of(session, ONE).stable_frames == 1
 
 
 def test_frames_that_were_left_out_do_not_stop_it():
     session = begin(RUNNER)
     list(session.track(video(RUNNER)[2::2]))
-    assert motion_of(session, ONE).steady == 5
+    assert motion_of(session, ONE).stable_frames == 5
 
 
 def test_an_object_that_is_gone_is_found_again():
@@ -238,7 +257,7 @@ def test_a_stream_is_followed_in_bounded_memory():
         ({"slots": 0}, "slots and pointers are at least 1"),
         ({"motion_weight": 1.1}, r"motion_weight is a score in \[0, 1\], got 1.1"),
         ({"min_iou": -0.1}, "min_iou is a score"),
-        ({"steady_after": 0}, "steady_after is at least 1 frame, got 0"),
+        ({"stable_frames_threshold": 0}, "stable_frames_threshold is at least 1 frame, got 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -4,45 +4,47 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from helpers.tracking_toy import ColourSegmenter, RotatingConcept
-from segment_concept.ops.colour import appearance, appearance_distance
+from helpers.tracking_toy import ColorSegmenter, RotatingConcept
+from segment_concept.ops.color import appearance, appearance_distance
 from segment_concept.tracking.offline import (
+    KeyframeCandidate,
     Offline,
     Shots,
-    View,
-    asked_at,
     choose_keyframes,
-    recognising,
+    with_fixed_keyframes,
+    with_queries_at,
 )
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import AnyOf, AtFrames, Every, Never
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Every, Never
 
-COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
+COLORS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 
 
 def looks(*names: str) -> NDArray[np.float32]:
-    """Of an object that has these colours in equal shares, on grey."""
+    """Of an object that has these colors in equal shares, on gray."""
     rgb = np.full((12, 12, 3), 90, np.uint8)
     mask = np.zeros((12, 12), np.bool_)
     mask[:6, :6] = True
     for n, name in enumerate(names):
-        rgb[n * 6 // len(names) : (n + 1) * 6 // len(names), :6] = COLOURS[name]
+        rgb[n * 6 // len(names) : (n + 1) * 6 // len(names), :6] = COLORS[name]
     return appearance(rgb, mask)
 
 
-def view(index: int, shot: int, *names: str, score: float = 0.9) -> View:
-    return View(index, shot, score, looks(*names))
+def view(index: int, shot: int, *names: str, score: float = 0.9) -> KeyframeCandidate:
+    return KeyframeCandidate(index, shot, score, looks(*names))
 
 
-def chosen(candidates: list[View], shown: list[View], at_most: int = 7) -> list[int]:
+def chosen(
+    candidates: list[KeyframeCandidate], shown: list[KeyframeCandidate], at_most: int = 7
+) -> list[int]:
     return [v.frame_index for v in choose_keyframes(candidates, shown, at_most, lambda v: True)]
 
 
-def test_what_looks_alike_is_no_distance_apart_and_what_shares_no_colour_is_far():
+def test_what_looks_alike_is_no_distance_apart_and_what_shares_no_color_is_far():
     assert appearance_distance(looks("red"), looks("red")) == pytest.approx(0, abs=1e-3)
     half, other = looks("red", "green"), looks("green")
     assert 0 < appearance_distance(looks("red"), half) < appearance_distance(looks("red"), other)
-    assert appearance_distance(looks("red"), other) < 1  # they stand on the same grey
+    assert appearance_distance(looks("red"), other) < 1  # they stand on the same gray
 
 
 def test_the_keyframe_chosen_first_looks_least_like_what_was_shown():
@@ -77,7 +79,7 @@ def test_of_a_shot_whose_best_view_is_not_confirmed_the_next_best_is_taken():
     views = [view(5, 1, "green"), view(6, 1, "red", "green"), view(7, 2, "blue")]
     asked: list[int] = []
 
-    def confirmed(one: View) -> bool:
+    def confirmed(one: KeyframeCandidate) -> bool:
         asked.append(one.frame_index)
         return one.frame_index != 5
 
@@ -115,18 +117,18 @@ def test_a_shot_has_as_many_stretches_as_wanted_or_one_a_frame():
 
 
 def test_a_tracker_with_a_concept_asks_it_where_shots_are_entered_as_well():
-    tracker = Tracker(ColourSegmenter(), concept=RotatingConcept(), trigger=Every(5))
-    entered = asked_at(tracker, frozenset({4}))
+    tracker = Tracker(ColorSegmenter(), concept=RotatingConcept(), trigger=Every(5))
+    entered = with_queries_at(tracker, frozenset({4}))
     assert isinstance(entered, Tracker)
     assert entered.trigger == AnyOf((Every(5), AtFrames(frozenset({4}))))
-    silent = asked_at(Tracker(ColourSegmenter(), concept=RotatingConcept()), frozenset({4}))
+    silent = with_queries_at(Tracker(ColorSegmenter(), concept=RotatingConcept()), frozenset({4}))
     assert isinstance(silent, Tracker)
     assert silent.trigger == AtFrames(frozenset({4}))
 
 
 def test_a_tracker_without_a_concept_stays_as_it_is():
-    tracker = Tracker(ColourSegmenter())
-    assert recognising(asked_at(tracker, frozenset({4}))) is tracker
+    tracker = Tracker(ColorSegmenter())
+    assert with_fixed_keyframes(with_queries_at(tracker, frozenset({4}))) is tracker
     assert isinstance(tracker.trigger, Never)
 
 
@@ -135,5 +137,5 @@ def test_an_impossible_offline_mode_cannot_be_built():
         Offline(keyframes=0)
     with pytest.raises(ValueError, match=r"min_presence is a score in \[0, 1\], got 2"):
         Offline(min_presence=2)
-    with pytest.raises(ValueError, match=r"leads_back is a score in \[0, 1\], got -1"):
-        Offline(leads_back=-1)
+    with pytest.raises(ValueError, match=r"min_backtrack_iou is a score in \[0, 1\], got -1"):
+        Offline(min_backtrack_iou=-1)

@@ -7,8 +7,10 @@ import pytest
 
 from helpers.fixtures import facts
 from helpers.memory_cases import maps, pointers, remembered
-from segment_concept.tracking.memory import MemoryBank, Moment
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
+from segment_concept.tracking.memory import MemoryBank, PlaybackPosition
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 
 
 def decided(
@@ -17,9 +19,11 @@ def decided(
     """The recalls of a video prompted on frame 0; `scores` are (iou, presence) from frame 1 on."""
     bank = MemoryBank().prompt(remembered(0))
     for index, (iou, presence) in enumerate(scores, start=1):
-        recall = policy.recall(bank, Moment(index))
+        recall = policy.recall(bank, PlaybackPosition(index))
         yield {"maps": maps(recall), "pointers": pointers(recall)}
-        bank = policy.forget(bank.remember(remembered(index, iou, presence)), Moment(index))
+        bank = policy.forget(
+            bank.remember(remembered(index, iou, presence)), PlaybackPosition(index)
+        )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_recalls_forwards_and_backwards_from_the_middle_are_those_of_sam_2():
     policy, bank = RecentMemory(video_length=12), MemoryBank().prompt(remembered(5))
     for tag in ("fwd", "rev", "second"):
         for frame, expected in recorded["memory_selection"][tag].items():
-            moment = Moment(int(frame), backwards=tag == "rev")
+            moment = PlaybackPosition(int(frame), backwards=tag == "rev")
             recall = policy.recall(bank, moment)
             assert [[6 - slot, f] for f, slot in maps(recall)] == expected["memory"]
             frames = [[f for f, _ in pointers(recall)], [d for _, d in pointers(recall)]]

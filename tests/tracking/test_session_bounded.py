@@ -18,10 +18,10 @@ from helpers.tracking_toy import (
     endless,
     forgetful,
 )
-from segment_concept.tracking.keyframes import Keyframe
+from segment_concept.tracking.concept import Keyframe
 from segment_concept.tracking.memory import Memory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Every
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import Frame
 
 COUNTED = (Memory, Tensor, Frame, Keyframe)
@@ -39,7 +39,7 @@ def test_a_thousand_frames_leave_no_more_behind_than_two_hundred(policy):
     often = frozenset(i for i in range(1000) if i % 50 < 15)
     blobs = Blob(RED, speed=1), Blob(GREEN, top=6, speed=2, hidden=often - {0})
     frames = endless(*blobs, length=1000)
-    concept = RotatingConcept((RED, GREEN), asked=Nothing())
+    concept = RotatingConcept((RED, GREEN), queried=Nothing())
     following = Tracker(forgetful(), policy, Every(7), concept).session()
     first = next(frames)
     following.prompt(first, {ONE: blobs[0].mask(0), TWO: blobs[1].mask(0)})

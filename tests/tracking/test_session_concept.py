@@ -12,33 +12,31 @@ from helpers.tracking_toy import (
     THREE,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     RotatingConcept,
     flat,
     on,
     play,
     video,
 )
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.triggers import (
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.base import (
     AnyOf,
     AtFrames,
     Every,
-    Glance,
-    HsvShift,
-    Look,
+    FrameDescriptor,
     LowQuality,
     Never,
     Trigger,
-    Verdict,
-    fast_hsv,
-    published_hsv,
+    TriggerContext,
+    TriggerDecision,
 )
+from segment_concept.tracking.triggers.scene_change import HistogramShift, fast_hsv, published_hsv
 from segment_concept.types import Frame
 
 BALL = Blob(RED, top=0, left=1, speed=1)
 CUT = 6
-COLOURS, TOPS = (RED, GREEN, BLUE), (0, 4, 8)
+COLORS, TOPS = (RED, GREEN, BLUE), (0, 4, 8)
 
 
 def at(*frames: int) -> AtFrames:
@@ -47,14 +45,14 @@ def at(*frames: int) -> AtFrames:
 
 def session(trigger: Trigger, concept: RotatingConcept | None = None, **settings) -> Session:
     concept = concept or RotatingConcept()
-    return Tracker(ColourSegmenter(), trigger=trigger, concept=concept, **settings).session()
+    return Tracker(ColorSegmenter(), trigger=trigger, concept=concept, **settings).session()
 
 
 def cut_video() -> list[Frame]:
-    """Three squares; after the cut each has the colour that another one had before."""
+    """Three squares; after the cut each has the color that another one had before."""
     before, after = frozenset(range(CUT)), frozenset(range(CUT, 12))
-    here = [Blob(c, top, hidden=after) for c, top in zip(COLOURS, TOPS, strict=True)]
-    turned = [tuple(np.roll(c, -1).tolist()) for c in COLOURS]
+    here = [Blob(c, top, hidden=after) for c, top in zip(COLORS, TOPS, strict=True)]
+    turned = [tuple(np.roll(c, -1).tolist()) for c in COLORS]
     there = [Blob(c, top, left=9, hidden=before) for c, top in zip(turned, TOPS, strict=True)]
     return video(*here, *there)
 
@@ -69,15 +67,15 @@ class Counted:
 
     inner: Trigger
     looked: list[int] = field(default_factory=list)
-    glances: list[Glance] = field(default_factory=list)
+    glances: list[TriggerContext] = field(default_factory=list)
 
-    def look(self, frame: Frame) -> Look:
+    def describe(self, frame: Frame) -> FrameDescriptor:
         self.looked.append(frame.index)
-        return self.inner.look(frame)
+        return self.inner.describe(frame)
 
-    def judge(self, glance: Glance) -> Verdict:
-        self.glances.append(glance)
-        return self.inner.judge(glance)
+    def decide(self, context: TriggerContext) -> TriggerDecision:
+        self.glances.append(context)
+        return self.inner.decide(context)
 
 
 def test_the_encoder_hears_whether_it_is_asked_at_a_cut():
@@ -86,9 +84,9 @@ def test_the_encoder_hears_whether_it_is_asked_at_a_cut():
     following = session(AnyOf((Every(4), at(CUT))), concept)
     following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
     play(following, frames[1:])
-    asked = [index for index, _ in concept.asked]
-    assert CUT in asked
-    assert len(asked) > 1
+    queried = [index for index, _ in concept.queried]
+    assert CUT in queried
+    assert len(queried) > 1
     assert concept.at_cuts == [CUT]
 
 
@@ -96,24 +94,22 @@ def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own
     frames = cut_video()
     concept = RotatingConcept()
     following = session(at(CUT), concept)
-    shown = {
-        i: Blob(c, t).mask(0) for i, c, t in zip((THREE, ONE, TWO), COLOURS, TOPS, strict=True)
-    }
+    shown = {i: Blob(c, t).mask(0) for i, c, t in zip((THREE, ONE, TWO), COLORS, TOPS, strict=True)}
     following.prompt(frames[0], shown)
     results = play(following, frames[1:])
-    assert concept.asked == [(CUT, [[0], [0], [0]])]
-    assert [i for i, r in results.items() if r.used_concept] == [CUT]
+    assert concept.queried == [(CUT, [[0], [0], [0]])]
+    assert [i for i, r in results.items() if r.concept_queried] == [CUT]
     for number, object_id in enumerate((THREE, ONE, TWO)):
         assert np.array_equal(results[CUT].mask(object_id), after_cut(number))
 
 
-def test_without_a_concept_the_colours_of_before_are_followed():
+def test_without_a_concept_the_colors_of_before_are_followed():
     """What the test above would see if concepts did not reach the network."""
     frames = cut_video()
     following = session(Never())
     following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
     # Blue turns into red: it is the object of the third square that is red now.
-    turned = next(n for n, c in enumerate(COLOURS) if tuple(np.roll(c, -1)) == RED)
+    turned = next(n for n, c in enumerate(COLORS) if tuple(np.roll(c, -1)) == RED)
     assert np.array_equal(play(following, frames[1:])[CUT].mask(ONE), after_cut(turned))
 
 
@@ -131,7 +127,7 @@ def test_an_object_without_a_usable_concept_goes_on_without():
     following = session(at(CUT), RotatingConcept(unknown=(RED,)))
     following.prompt(frames[0], {ONE: Blob(RED).mask(0), TWO: Blob(GREEN, top=4).mask(0)})
     result = play(following, frames[1 : CUT + 1])[CUT]
-    assert result.used_concept
+    assert result.concept_queried
     assert [c is None for c in following.tracker.segmenter.proposed[-1].concepts] == [True, False]
     assert np.array_equal(result.mask(TWO), after_cut(1))
 
@@ -142,10 +138,10 @@ def test_only_objects_that_are_being_tracked_are_asked_about():
     concept = RotatingConcept()
     following = session(at(0, 4, 5, 7), concept)
     following.prompt(frames[0], {ONE: BALL.mask(0)})
-    assert not following.step(frames[0]).used_concept
+    assert not following.step(frames[0]).concept_queried
     following.prompt(frames[5], {TWO: late.mask(5)})
     play(following, frames[1:], backwards=False)
-    assert [(index, len(keyframes)) for index, keyframes in concept.asked] == [
+    assert [(index, len(keyframes)) for index, keyframes in concept.queried] == [
         (4, 1),
         (5, 1),  # the other one was shown on this frame
         (7, 2),
@@ -171,7 +167,7 @@ def test_a_frame_joins_the_bank_if_it_was_asked_about_and_the_object_is_clearly_
     assert np.array_equal(keyframes[2].mask, results[8].mask(ONE))
     assert keyframes[2].frame is frames[8]
     # A frame joins after it was asked about: it is not among its own keyframes.
-    assert concept.asked == [
+    assert concept.queried == [
         (2, [[0]]),
         (4, [[0, 2]]),
         (6, [[0, 2]]),
@@ -226,7 +222,7 @@ def test_every_third_frame_is_every_third_frame():
     following = session(Every(3), RotatingConcept((RED,)))
     following.prompt(frames[0], {ONE: BALL.mask(0)})
     results = play(following, frames[1:])
-    assert [i for i, r in results.items() if r.used_concept] == [3, 6, 9]
+    assert [i for i, r in results.items() if r.concept_queried] == [3, 6, 9]
 
 
 def test_frames_are_counted_from_the_last_one_asked_about_whatever_asked():
@@ -234,7 +230,7 @@ def test_frames_are_counted_from_the_last_one_asked_about_whatever_asked():
     following = session(AnyOf((Every(4), at(5))), RotatingConcept((RED,)))
     following.prompt(frames[0], {ONE: BALL.mask(0)})
     results = play(following, frames[1:])
-    assert [i for i, r in results.items() if r.used_concept] == [4, 5, 9]
+    assert [i for i, r in results.items() if r.concept_queried] == [4, 5, 9]
 
 
 @pytest.mark.parametrize("trigger", [published_hsv(), fast_hsv()])
@@ -242,10 +238,10 @@ def test_the_distance_to_the_previous_frame_is_reported_on_every_frame(trigger):
     frames = [flat(RED, 0), flat(RED, 1), flat(BLUE, 2), flat(BLUE, 3)]
     following = session(trigger)
     shown = following.prompt(frames[0], {ONE: on((3, 3))})
-    assert (shown.scene_change, shown.used_concept) == (None, False)
+    assert (shown.scene_change, shown.concept_queried) == (None, False)
     results = play(following, frames[1:])
     assert [r.scene_change for r in results.values()] == [0, 1, 0]
-    assert [r.used_concept for r in results.values()] == [False, True, False]
+    assert [r.concept_queried for r in results.values()] == [False, True, False]
 
 
 def test_triggers_that_do_not_look_report_no_distance():
@@ -258,11 +254,11 @@ def test_triggers_that_do_not_look_report_no_distance():
 def test_played_backwards_a_frame_is_compared_with_the_one_processed_before_it():
     """The release compares with index - 1, and so fires one frame late and before the cut."""
     frames = [flat(RED if i < 3 else BLUE, i) for i in range(6)]
-    following = session(HsvShift(side=16))
+    following = session(HistogramShift(side=16))
     following.prompt(frames[5], {ONE: on((3, 3))})
     results = play(following, reversed(frames[:5]))
     assert {i: r.scene_change for i, r in results.items()} == {4: 0, 3: 0, 2: 1, 1: 0, 0: 0}
-    assert [i for i, r in results.items() if r.used_concept] == [2]
+    assert [i for i, r in results.items() if r.concept_queried] == [2]
 
 
 def test_played_backwards_a_cut_is_met_on_the_last_frame_of_the_shot_before():
@@ -270,15 +266,15 @@ def test_played_backwards_a_cut_is_met_on_the_last_frame_of_the_shot_before():
     following = session(Counted(at(4, 9)), RotatingConcept((RED,)))
     following.prompt(frames[11], {ONE: BALL.mask(11)})
     results = play(following, frames[10::-1])
-    assert [i for i, r in results.items() if r.used_concept] == [8, 3]
+    assert [i for i, r in results.items() if r.concept_queried] == [8, 3]
     glances = following.tracker.trigger.glances
-    assert [g.asked_before for g in glances] == [i < 8 for i in range(10, -1, -1)]
+    assert [g.queried_before for g in glances] == [i < 8 for i in range(10, -1, -1)]
     assert all(set(g.seen) == {ONE} and g.backwards for g in glances)
 
 
 def test_frames_left_out_are_not_compared_with():
     frames = [flat(RED, 0), flat(BLUE, 1), flat(RED, 2), flat(BLUE, 3)]
-    following = session(HsvShift(side=16))
+    following = session(HistogramShift(side=16))
     following.prompt(frames[0], {ONE: on((3, 3))})
     assert following.step(frames[2]).scene_change == 0
     assert following.step(frames[3]).scene_change == 1
@@ -286,7 +282,7 @@ def test_frames_left_out_are_not_compared_with():
 
 def test_every_frame_is_looked_at_once():
     frames = video(BALL)
-    trigger = Counted(HsvShift(side=16))
+    trigger = Counted(HistogramShift(side=16))
     following = session(trigger)
     following.prompt(frames[0], {ONE: BALL.mask(0)})
     play(following, frames[:6])
@@ -313,14 +309,14 @@ def test_only_the_object_in_doubt_is_asked_about_and_gets_a_keyframe():
     following = session(LowQuality(), concept)
     following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
     results = play(following, frames[1:])
-    assert [i for i, r in results.items() if r.used_concept] == [4, 5, 6]
-    assert concept.asked == [(4, [[0]]), (5, [[0]]), (6, [[0]])]
+    assert [i for i, r in results.items() if r.concept_queried] == [4, 5, 6]
+    assert concept.queried == [(4, [[0]]), (5, [[0]]), (6, [[0]])]
     assert [list(k) for k in results[11].keyframes] == [[0], [0, 6]]
 
 
 def test_a_result_says_that_its_frame_begins_a_shot():
     frames = [flat(RED if i < 3 else BLUE, i) for i in range(6)]
-    following = session(HsvShift(side=16))
+    following = session(HistogramShift(side=16))
     following.prompt(frames[0], {ONE: on((3, 3))})
     assert [i for i, r in play(following, frames[1:]).items() if r.cut] == [3]
 
@@ -331,7 +327,7 @@ def test_correcting_one_object_does_not_hide_how_bad_another_is():
     following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
     play(following, frames[1:4])
     following.prompt(frames[3], {ONE: BALL.mask(3)})
-    assert following.step(frames[4]).used_concept
+    assert following.step(frames[4]).concept_queried
 
 
 def test_a_removed_object_is_asked_about_no_more_however_bad_it_was():
@@ -340,16 +336,16 @@ def test_a_removed_object_is_asked_about_no_more_however_bad_it_was():
     following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})
     play(following, frames[1:4])
     following.remove(TWO)
-    assert not following.step(frames[4]).used_concept
+    assert not following.step(frames[4]).concept_queried
 
 
 @pytest.mark.parametrize("trigger", [published_hsv(), Every(5), AnyOf((Never(), at(3)))])
 def test_a_trigger_without_a_concept_encoder_is_refused(trigger):
     with pytest.raises(ValueError, match="can never be answered: no concept encoder was given"):
-        Tracker(ColourSegmenter(), trigger=trigger)
-    assert Tracker(ColourSegmenter(), trigger=Never()).concept is None
+        Tracker(ColorSegmenter(), trigger=trigger)
+    assert Tracker(ColorSegmenter(), trigger=Never()).concept is None
 
 
 def test_a_tracker_needs_room_for_a_keyframe():
     with pytest.raises(ValueError, match="at least 1 keyframe, got 0"):
-        Tracker(ColourSegmenter(), keyframes=0)
+        Tracker(ColorSegmenter(), keyframes=0)

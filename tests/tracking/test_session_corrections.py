@@ -9,15 +9,17 @@ from helpers.tracking_toy import (
     RED,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     WatchedPolicy,
     on,
     play,
     video,
 )
 from segment_concept.tracking.memory import Memory
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
-from segment_concept.tracking.tracker import Session, Tracker
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Mask, Points
 
 HAT = Blob(BLUE, top=0, left=1, speed=1)
@@ -27,8 +29,8 @@ POLICIES = [RecentMemory(), ReliableMemory(), ReliableMemory(slots=3, pointers=2
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=repr)
 
 
-def session(policy: MemoryPolicy | None = None) -> tuple[Session, ColourSegmenter, WatchedPolicy]:
-    segmenter, watched = ColourSegmenter(), WatchedPolicy(policy or RecentMemory())
+def session(policy: MemoryPolicy | None = None) -> tuple[Session, ColorSegmenter, WatchedPolicy]:
+    segmenter, watched = ColorSegmenter(), WatchedPolicy(policy or RecentMemory())
     return Tracker(segmenter, watched).session(), segmenter, watched
 
 
@@ -165,7 +167,7 @@ def test_a_mask_given_as_a_correction_is_taken_as_it_is():
 
 
 def test_what_a_correction_showed_is_remembered():
-    """The object jumps to a colour 50 away, too far to be found, until it is shown again."""
+    """The object jumps to a color 50 away, too far to be found, until it is shown again."""
     bright, dark = frozenset(range(5)), frozenset(range(5, 12))
     blobs = Blob(RED, hidden=dark), Blob((170, 20, 20), hidden=bright)
     frames = video(*blobs)

@@ -13,15 +13,15 @@ from helpers.tracking_toy import (
     THREE,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     forgetful,
     on,
     play,
     video,
 )
 from segment_concept.tracking.memory import Memory
-from segment_concept.tracking.policies import RecentMemory
-from segment_concept.tracking.tracker import Session, Tracker, suppress_overlap
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Session, Tracker, suppress_overlap
 from segment_concept.types import Box, FrameResult, InputError
 
 POLICIES = [*EVERY_POLICY, RecentMemory(slots=3, pointers=4)]
@@ -31,7 +31,7 @@ C = Blob(BLUE, top=8, left=9, speed=2, drift=(1, 0, -1))
 
 
 def session(**settings) -> Session:
-    return Tracker(ColourSegmenter(), **settings).session()
+    return Tracker(ColorSegmenter(), **settings).session()
 
 
 def close(result: FrameResult, object_id: int, alone: FrameResult) -> None:
@@ -184,7 +184,7 @@ def test_only_an_object_that_is_followed_can_be_removed():
 
 def test_two_sessions_of_one_tracker_share_nothing():
     frames = video(A, B)
-    tracker = Tracker(ColourSegmenter())
+    tracker = Tracker(ColorSegmenter())
     first, second, idle = tracker.session(), tracker.session(), tracker.session()
     alone = session()
     first.prompt(frames[0], {ONE: A.mask(0)})
@@ -208,10 +208,10 @@ def claims() -> tuple[FrameResult, FrameResult]:
     """Two objects that both claim both squares: as they are, and excluding each other."""
     frames = video(DARK, LIGHT)
     shown = {ONE: DARK.mask(0), TWO: LIGHT.mask(0)}
-    free, exclusive = session(), session(exclusive=True)
+    free, non_overlapping = session(), session(non_overlapping=True)
     free.prompt(frames[0], shown)
-    exclusive.prompt(frames[0], shown)
-    return play(free, frames[1:])[9], play(exclusive, frames[1:])[9]
+    non_overlapping.prompt(frames[0], shown)
+    return play(free, frames[1:])[9], play(non_overlapping, frames[1:])[9]
 
 
 def test_objects_may_claim_the_same_pixels(claims):
@@ -228,27 +228,27 @@ def test_the_label_map_goes_to_the_higher_logit(claims):
 
 
 def test_exclusive_objects_share_no_pixel(claims):
-    free, exclusive = claims
-    assert np.array_equal(exclusive.mask(ONE), DARK.on(9))
-    assert np.array_equal(exclusive.mask(TWO), LIGHT.on(9))
+    free, non_overlapping = claims
+    assert np.array_equal(non_overlapping.mask(ONE), DARK.on(9))
+    assert np.array_equal(non_overlapping.mask(TWO), LIGHT.on(9))
     winner = free.logits.argmax(dim=0)
     for row in (0, 1):
         won = winner == row
-        assert exclusive.logits[row][won].equal(free.logits[row][won])
-        assert exclusive.logits[row][~won].equal(free.logits[row][~won].clamp(max=-10))
+        assert non_overlapping.logits[row][won].equal(free.logits[row][won])
+        assert non_overlapping.logits[row][~won].equal(free.logits[row][~won].clamp(max=-10))
 
 
 def test_exclusion_is_for_the_output_and_not_for_memory():
     frames = video(DARK, LIGHT)
     kept = []
-    for exclusive in (False, True):
-        following = session(exclusive=exclusive)
+    for non_overlapping in (False, True):
+        following = session(non_overlapping=non_overlapping)
         following.prompt(frames[0], {ONE: DARK.mask(0), TWO: LIGHT.mask(0)})
         play(following, frames[1:6])
         kept.append([t[0].bank.tracked[-1] for t in following.tracks.values()])
-    for free, exclusive in zip(*kept, strict=True):
-        assert free.logits.equal(exclusive.logits)
-        assert free.features.equal(exclusive.features)
+    for free, non_overlapping in zip(*kept, strict=True):
+        assert free.logits.equal(non_overlapping.logits)
+        assert free.features.equal(non_overlapping.features)
 
 
 def test_a_single_object_excludes_nobody():

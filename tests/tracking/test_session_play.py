@@ -10,7 +10,7 @@ from helpers.tracking_toy import (
     RED,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     RotatingConcept,
     WatchedPolicy,
     flat,
@@ -18,10 +18,13 @@ from helpers.tracking_toy import (
     play,
     video,
 )
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory, ReliableMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
-from segment_concept.tracking.triggers import AnyOf, Every, HsvShift
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.triggers.base import AnyOf, Every
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Prompt
 
 BALL = Blob(RED, top=2, left=1, speed=1)
@@ -29,7 +32,7 @@ every_policy = pytest.mark.parametrize("policy", EVERY_POLICY, ids=lambda p: typ
 
 
 def session(policy: MemoryPolicy | None = None) -> Session:
-    return Tracker(ColourSegmenter(), policy or RecentMemory()).session()
+    return Tracker(ColorSegmenter(), policy or RecentMemory()).session()
 
 
 def same(a: FrameResult, b: FrameResult) -> bool:
@@ -39,7 +42,7 @@ def same(a: FrameResult, b: FrameResult) -> bool:
         and a.logits.equal(b.logits)
         and a.presence.equal(b.presence)
         and a.quality.equal(b.quality)
-        and (a.used_concept, a.scene_change) == (b.used_concept, b.scene_change)
+        and (a.concept_queried, a.scene_change) == (b.concept_queried, b.scene_change)
     )
 
 
@@ -55,7 +58,7 @@ def test_an_object_shown_once_is_followed(policy, prompt):
         assert np.array_equal(result.mask(ONE), BALL.on(index))
         assert result.quality.tolist() == [1]
         assert result.presence.item() == pytest.approx(1 / (1 + np.exp(-7)))
-        assert (result.used_concept, result.scene_change) == (False, None)
+        assert (result.concept_queried, result.scene_change) == (False, None)
 
 
 def test_results_come_as_the_frames_do():
@@ -77,7 +80,7 @@ def test_logits_have_the_size_of_the_video():
 
 @pytest.mark.parametrize("policy", [RecentMemory(), ReliableMemory(), TreeMemory()], ids=repr)
 def test_what_was_believed_before_is_what_is_looked_for(policy):
-    """The colour fades by 4 a frame; it is looked for in the mean of the colours recalled."""
+    """The color fades by 4 a frame; it is looked for in the mean of the colors recalled."""
     fading = Blob(RED, top=2, drift=(-4, 0, 0))
     frames = video(fading, length=5)
     following = session(policy)
@@ -145,8 +148,8 @@ def test_playing_backwards_is_the_mirror_image_of_playing_forwards(policy):
 
     def run(order: list[Frame]) -> tuple[list[FrameResult], WatchedPolicy]:
         watched = WatchedPolicy(policy)
-        trigger = AnyOf((HsvShift(above=0.2, side=16), Every(4)))
-        tracker = Tracker(ColourSegmenter(), watched, trigger, RotatingConcept((RED,)))
+        trigger = AnyOf((HistogramShift(above=0.2, side=16), Every(4)))
+        tracker = Tracker(ColorSegmenter(), watched, trigger, RotatingConcept((RED,)))
         following = tracker.session()
         results = [following.prompt(order[0], {ONE: fading.mask(last)})]
         results += following.track(order[1:5])
@@ -158,7 +161,7 @@ def test_playing_backwards_is_the_mirror_image_of_playing_forwards(policy):
     backwards, recalled_backwards = run(frames[::-1])
     assert [last - r.frame_index for r in backwards] == [r.frame_index for r in forwards]
     assert all(same(a, b) for a, b in zip(forwards, backwards, strict=True))
-    assert any(r.used_concept for r in forwards)
+    assert any(r.concept_queried for r in forwards)
     assert all(r.object_ids == (ONE, TWO) for r in forwards[6:])
     ours, theirs = recalled.recalls, recalled_backwards.recalls
     for (moment, recall), (reflected, reflection) in zip(ours, theirs, strict=True):
@@ -247,7 +250,7 @@ def test_a_frame_of_another_size_is_refused_and_nothing_is_lost():
 def test_a_video_that_is_rewound_is_played_from_anywhere_with_all_that_was_shown() -> None:
     frames = video(Blob(RED, speed=1), length=8)
     blob = Blob(RED, speed=1)
-    session = Tracker(ColourSegmenter()).session()
+    session = Tracker(ColorSegmenter()).session()
     for index in (0, 5, 7):
         session.prompt(frames[index], {ONE: blob.mask(index)})
     session.rewind(backwards=True)
@@ -261,7 +264,7 @@ def test_a_video_that_is_rewound_is_played_from_anywhere_with_all_that_was_shown
 
 def test_after_rewinding_an_object_is_followed_from_where_it_is_shown_in_that_direction() -> None:
     frames = video(Blob(RED), Blob(GREEN, top=6), length=8)
-    session = Tracker(ColourSegmenter()).session()
+    session = Tracker(ColorSegmenter()).session()
     session.prompt(frames[2], {ONE: Blob(RED).mask(2)})
     session.prompt(frames[6], {TWO: Blob(GREEN, top=6).mask(6)})
     session.rewind(backwards=False)

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from helpers.memory_cases import bank, maps, pointers, remembered
-from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColourSegmenter, flat, video
-from segment_concept.tracking.memory import Moment, Track
-from segment_concept.tracking.policies import Candidate, ReliableMemory
-from segment_concept.tracking.tracker import Session, Tracker
-from segment_concept.tracking.tree import TreeMemory
+from helpers.tracking_toy import BLUE, ONE, RED, TWO, Blob, ColorSegmenter, flat, video
+from segment_concept.tracking.memory import PlaybackPosition, Track
+from segment_concept.tracking.policies.base import Candidate
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Session, Tracker
 
 CERTAIN, UNCERTAIN = 5.0, 1.0
 IOUS = (0.2, 0.9, 0.5)
@@ -75,14 +76,14 @@ def test_it_remembers_as_secs_memory_does():
     known = bank([0], [*range(1, 12), remembered(12, iou=0.1), remembered(13, presence=0.0), 14])
     ours, secs = TreeMemory(), ReliableMemory(slots=7, min_iou=0.1)
     for index in (1, 2, 14, 15):
-        recalls = [policy.recall(known, Moment(index)) for policy in (ours, secs)]
+        recalls = [policy.recall(known, PlaybackPosition(index)) for policy in (ours, secs)]
         assert maps(recalls[0]) == maps(recalls[1])
         assert pointers(recalls[0]) == pointers(recalls[1])
 
 
 def test_keys_are_longer_the_more_clearly_the_object_was_seen():
     tracked = [remembered(1, presence=3.0), remembered(2, presence=1.0), remembered(3, presence=12)]
-    recall = TreeMemory().recall(bank([0], tracked), Moment(4))
+    recall = TreeMemory().recall(bank([0], tracked), PlaybackPosition(4))
     assert maps(recall) == [(0, 6), (1, 2), (2, 1), (3, 0)]
     # The prompted frame counts as 10.
     scales = [m.key_scale for m in recall.maps]
@@ -92,13 +93,13 @@ def test_keys_are_longer_the_more_clearly_the_object_was_seen():
 
 
 def test_nothing_is_scaled_where_only_the_prompted_frame_is_recalled():
-    recall = TreeMemory().recall(bank([0], []), Moment(1))
+    recall = TreeMemory().recall(bank([0], []), PlaybackPosition(1))
     assert [m.key_scale for m in (*recall.maps, *recall.pointers)] == [1, 1]
 
 
 def test_a_pointer_that_is_alone_gets_the_smallest_factor():
     """As published: a range of one number is its beginning."""
-    recall = TreeMemory().recall(bank([0], [1]), Moment(2))
+    recall = TreeMemory().recall(bank([0], [1]), PlaybackPosition(2))
     assert [m.key_scale for m in recall.maps] == pytest.approx([1.05, 0.95])
     assert [p.key_scale for p in recall.pointers] == [0.95]
 
@@ -121,7 +122,7 @@ UNSURE = TreeMemory(certain_above=100.0)  # the toy is never that certain
 
 
 def begin(*blobs: Blob, policy: TreeMemory = UNSURE, at: int = 0) -> Session:
-    session = Tracker(ColourSegmenter(), policy).session()
+    session = Tracker(ColorSegmenter(), policy).session()
     prompts = {[ONE, TWO][n]: blob.mask(at) for n, blob in enumerate(blobs)}
     session.prompt(video(*blobs)[at], prompts)
     return session
@@ -130,7 +131,7 @@ def begin(*blobs: Blob, policy: TreeMemory = UNSURE, at: int = 0) -> Session:
 def rows(session: Session) -> list[int]:
     """How many rows were decoded on each frame."""
     segmenter = session.tracker.segmenter
-    assert isinstance(segmenter, ColourSegmenter)
+    assert isinstance(segmenter, ColorSegmenter)
     return [len(call.recalls) for call in segmenter.proposed]
 
 

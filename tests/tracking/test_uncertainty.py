@@ -14,19 +14,19 @@ from helpers.tracking_toy import (
     RED,
     TWO,
     Blob,
-    ColourSegmenter,
+    ColorSegmenter,
     RotatingConcept,
     play,
     video,
 )
-from segment_concept.ops.object_colours import colour_distance, object_colours
-from segment_concept.ops.shots import small_hsv
-from segment_concept.tracking.advance import Seen
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Glance, Refractory
-from segment_concept.tracking.uncertainty import AREAS, Impression, Uncertain
+from segment_concept.ops.color import color_distance, object_colors
+from segment_concept.pipeline.session_state import dump_session, load_session
+from segment_concept.shots.content import small_hsv
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.step import ObjectState
+from segment_concept.tracking.triggers.base import Cooldown, TriggerContext
+from segment_concept.tracking.triggers.uncertainty import AREAS, AppearanceModel, Uncertain
 from segment_concept.types import Frame, ObjectId
-from segment_concept.video.state import pack_session, restore_session
 
 SURE = 8.0  # a presence logit
 SIZE = (48, 80)
@@ -38,32 +38,34 @@ def square(side: int) -> torch.Tensor:
     return logits
 
 
-def picture(colour: tuple[int, int, int] = RED, index: int = 0) -> Frame:
+def picture(color: tuple[int, int, int] = RED, index: int = 0) -> Frame:
     rgb = np.full((*SIZE, 3), 90, np.uint8)
-    rgb[2:44, 4:60] = colour
+    rgb[2:44, 4:60] = color
     return Frame(index, rgb)
 
 
-def seen(side: int = 12, iou: float = 0.9, presence: float = SURE) -> Seen:
-    return Seen((), square(side), iou, presence)
+def seen(side: int = 12, iou: float = 0.9, presence: float = SURE) -> ObjectState:
+    return ObjectState((), square(side), iou, presence)
 
 
 def doubts(
-    believed: Sequence[dict[ObjectId, Seen]], pictures: Sequence[Frame], trigger: Uncertain
+    believed: Sequence[dict[ObjectId, ObjectState]], pictures: Sequence[Frame], trigger: Uncertain
 ) -> list[bool]:
     """After which of the frames the trigger speaks."""
-    notes: tuple = ()
+    state: tuple = ()
     found = []
     for index, (now, frame) in enumerate(zip(believed, pictures, strict=True)):
-        look = trigger.look(frame)
-        verdict = trigger.judge(Glance(index + 1, look, look, 1, seen=now, notes=notes))
-        notes = verdict.notes
-        found.append(verdict.ask)
+        describe = trigger.describe(frame)
+        decision = trigger.decide(
+            TriggerContext(index + 1, describe, describe, 1, seen=now, state=state)
+        )
+        state = decision.state
+        found.append(decision.query)
     return found
 
 
-def of_one(*each: Seen, colours: Sequence[tuple[int, int, int]] | None = None) -> list[bool]:
-    pictures = [picture(c) for c in colours or [RED] * len(each)]
+def of_one(*each: ObjectState, colors: Sequence[tuple[int, int, int]] | None = None) -> list[bool]:
+    pictures = [picture(c) for c in colors or [RED] * len(each)]
     return doubts([{ONE: s} for s in each], pictures, Uncertain())
 
 
@@ -86,14 +88,14 @@ def test_a_slow_zoom_is_no_sudden_change() -> None:
     assert not any(of_one(*[seen(12 + n // 2) for n in range(40)]))
 
 
-def test_it_speaks_when_the_colours_are_suddenly_others() -> None:
-    colours = [RED] * 4 + [GREEN] + [RED]
-    assert of_one(*[seen()] * 6, colours=colours) == [False] * 4 + [True, False]
+def test_it_speaks_when_the_colors_are_suddenly_others() -> None:
+    colors = [RED] * 4 + [GREEN] + [RED]
+    assert of_one(*[seen()] * 6, colors=colors) == [False] * 4 + [True, False]
 
 
-def test_another_light_is_no_other_colour() -> None:
+def test_another_light_is_no_other_color() -> None:
     darker = tuple(int(0.7 * c) for c in RED)
-    assert not any(of_one(*[seen()] * 6, colours=[RED] * 4 + [darker] * 2))
+    assert not any(of_one(*[seen()] * 6, colors=[RED] * 4 + [darker] * 2))
 
 
 def test_one_object_in_doubt_is_enough_and_each_has_its_own_past() -> None:
@@ -109,27 +111,27 @@ def test_what_was_doubted_is_not_remembered() -> None:
 
 
 def test_an_impression_is_of_the_last_frames_and_follows_slowly() -> None:
-    known = Impression()
+    known = AppearanceModel()
     for area in range(AREAS + 3):
         known = known.with_another(float(area), None)
-    assert known == Impression(tuple(float(a) for a in range(3, AREAS + 3)))
+    assert known == AppearanceModel(tuple(float(a) for a in range(3, AREAS + 3)))
     red, green = (np.eye(2, dtype=np.float32)[i] for i in (0, 1))
-    mixed = Impression((), red).with_another(1.0, green).colours
+    mixed = AppearanceModel((), red).with_another(1.0, green).colors
     assert mixed is not None
     assert mixed.tolist() == pytest.approx([0.9, 0.1])
 
 
-def test_too_few_pixels_have_no_colours() -> None:
+def test_too_few_pixels_have_no_colors() -> None:
     hsv = small_hsv(picture().rgb)
     few = np.zeros(hsv.shape[:2], np.bool_)
     few[4, 10:25] = True
-    assert object_colours(hsv, few) is None
+    assert object_colors(hsv, few) is None
     few[5, 10] = True
-    colours = object_colours(hsv, few)
-    assert colours is not None
-    assert colours.sum() == pytest.approx(1)
-    assert colour_distance(colours, colours) == pytest.approx(0, abs=1e-3)
-    assert colour_distance(colours, np.roll(colours, 1, axis=0)) == 1
+    colors = object_colors(hsv, few)
+    assert colors is not None
+    assert colors.sum() == pytest.approx(1)
+    assert color_distance(colors, colors) == pytest.approx(0, abs=1e-3)
+    assert color_distance(colors, np.roll(colors, 1, axis=0)) == 1
 
 
 def test_thresholds_that_mean_nothing_are_refused() -> None:
@@ -141,27 +143,27 @@ def test_in_a_session_it_asks_after_the_object_is_lost_and_rests() -> None:
     hidden = frozenset(range(3, 9))
     ball = Blob(RED, hidden=hidden)
     frames = video(ball)
-    trigger = Refractory(Uncertain(), 2)
+    trigger = Cooldown(Uncertain(), 2)
     concept = RotatingConcept(unknown=(RED,))
-    following = Tracker(ColourSegmenter(), trigger=trigger, concept=concept).session()
+    following = Tracker(ColorSegmenter(), trigger=trigger, concept=concept).session()
     following.prompt(frames[0], {ONE: ball.mask(0)})
     results = play(following, frames[1:])
-    assert [i for i, r in results.items() if r.used_concept] == [4, 7]
+    assert [i for i, r in results.items() if r.concept_queried] == [4, 7]
 
 
 def test_a_stored_session_doubts_as_the_one_that_went_on() -> None:
     late = Blob(BLUE, top=6, hidden=frozenset({8}))
     frames = video(Blob(RED), late)
     tracker = Tracker(
-        ColourSegmenter(), trigger=Refractory(Uncertain(), 2), concept=RotatingConcept((RED, BLUE))
+        ColorSegmenter(), trigger=Cooldown(Uncertain(), 2), concept=RotatingConcept((RED, BLUE))
     )
     following = tracker.session()
     following.prompt(frames[0], {ONE: Blob(RED).mask(0), TWO: late.mask(0)})
     play(following, frames[1:6])
-    resumed = restore_session(pack_session(following, tracker), tracker)
-    assert resumed.notes[0][TWO].areas == following.notes[0][TWO].areas
-    asked = [[r.used_concept for r in s.track(frames[6:])] for s in (following, resumed)]
-    assert asked[0] == asked[1] == [False, False, False, True, False, False]
+    resumed = load_session(dump_session(following, tracker), tracker)
+    assert resumed.trigger_state[0][TWO].areas == following.trigger_state[0][TWO].areas
+    queried = [[r.concept_queried for r in s.track(frames[6:])] for s in (following, resumed)]
+    assert queried[0] == queried[1] == [False, False, False, True, False, False]
 
 
 def test_a_trigger_can_be_made_stricter() -> None:

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 from segment_concept.checkpoints.compact import load_compact, save_compact
-from segment_concept.data.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
+from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 from segment_concept.train import export, loop, stages
-from segment_concept.train.concept import ConceptLesson, RecognitionLesson
+from segment_concept.train.concept import ConceptTask, RecognitionTask
+from segment_concept.train.data import ReplayBuffer, SamplerConfig, clip_requests
 from segment_concept.train.export import export_compact, mean_of
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
-from segment_concept.train.samples import Diet, Stock, portions
-from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson, unroll
+from segment_concept.train.unroll import MemoryLesson, PresenceLesson, TrainingTask, unroll
 from segment_concept.types import Box, CheckpointError, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
@@ -42,8 +43,8 @@ def assets() -> Assets:
 
 
 @pytest.fixture
-def diet() -> Diet:
-    return Diet(SPEC, fresh=1, replayed=1, stock=4)
+def sampler() -> SamplerConfig:
+    return SamplerConfig(SPEC, fresh=1, replayed=1, stock=4)
 
 
 @pytest.fixture
@@ -56,29 +57,29 @@ def blob() -> np.ndarray:
     return np.hypot(*np.mgrid[-40:40, -50:50]) < 20
 
 
-def test_the_same_step_trains_on_the_same_clips_wherever_a_run_begins(diet):
-    assert portions(diet, 1, 7, 0, 2) == portions(diet, 1, 7, 0, 2)
-    assert portions(diet, 1, 7, 0, 2) != portions(diet, 1, 7, 1, 2)
+def test_the_same_step_trains_on_the_same_clips_wherever_a_run_begins(sampler):
+    assert clip_requests(sampler, 1, 7, 0, 2) == clip_requests(sampler, 1, 7, 0, 2)
+    assert clip_requests(sampler, 1, 7, 0, 2) != clip_requests(sampler, 1, 7, 1, 2)
 
 
-def test_replays_are_of_clips_that_were_fresh_not_long_ago(diet):
+def test_replays_are_of_clips_that_were_fresh_not_long_ago(sampler):
     fresh = {
         p.clip_seed: step
         for step in range(20)
-        for p in portions(diet, 1, step, 0, 1)
+        for p in clip_requests(sampler, 1, step, 0, 1)
         if not p.replay
     }
     for step in range(20):
-        for portion in portions(diet, 1, step, 0, 1):
-            assert 0 <= step - fresh[portion.clip_seed] <= diet.stock
+        for portion in clip_requests(sampler, 1, step, 0, 1):
+            assert 0 <= step - fresh[portion.clip_seed] <= sampler.stock
 
 
-def test_a_clip_that_left_the_stock_is_rendered_again(assets, diet, model):
-    stock = Stock(assets, diet, model.trunk)
-    portion = portions(diet, 1, 0, 0, 1)[0]
+def test_a_clip_that_left_the_stock_is_rendered_again(assets, sampler, model):
+    stock = ReplayBuffer(assets, sampler, model.trunk)
+    portion = clip_requests(sampler, 1, 0, 0, 1)[0]
     first, _ = stock.take(portion)
     for step in range(1, 10):
-        stock.take(portions(diet, 1, step, 0, 1)[0])
+        stock.take(clip_requests(sampler, 1, step, 0, 1)[0])
     again, _ = stock.take(portion)
     assert again is not first
     assert np.array_equal(again.labels, first.labels)
@@ -137,24 +138,26 @@ def test_an_absent_object_teaches_presence_alone():
     assert found.total.item() == pytest.approx(5.0067, abs=1e-3)  # log(1 + e^5)
 
 
-def test_a_clip_teaches_every_part_of_the_network(assets, diet, model):
-    stock = Stock(assets, diet, model.trunk)
-    lesson = Lesson(corrections=1.0)
+def test_a_clip_teaches_every_part_of_the_network(assets, sampler, model):
+    stock = ReplayBuffer(assets, sampler, model.trunk)
+    task = TrainingTask(corrections=1.0)
     for step in range(3):
-        clips = [stock.take(p) for p in portions(diet, 1, step, 0, 1)]
-        losses = unroll(model, RecentMemory(slots=3, pointers=3), clips, 2, lesson)
+        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0, 1)]
+        losses = unroll(model, RecentMemory(slots=3, pointers=3), clips, 2, task)
         losses.total.backward()
         assert torch.isfinite(losses.total)
     untaught = {n for n, p in model.network.named_parameters() if p.grad is None}
     assert not untaught - {"memory_encoder.absent", "decoder.absent_pointer"}
 
 
-def test_an_interrupted_run_ends_where_an_undisturbed_one_does(assets, diet, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_where_an_undisturbed_one_does(
+    assets, sampler, tmp_path, monkeypatch
+):
     monkeypatch.setattr(loop, "load", lambda path, split: assets)
     monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
     stage = loop.Stage(
         name="tiny",
-        diet=diet,
+        sampler=sampler,
         schedule=loop.Schedule(steps=4, warm_up=1),
         validation=replace(SPEC, frames=2),
         validation_clips=1,
@@ -183,12 +186,12 @@ def test_an_interrupted_run_ends_where_an_undisturbed_one_does(assets, diet, tmp
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
 
 
-def test_a_run_leaves_a_log_and_its_best_weights(assets, diet, tmp_path, monkeypatch):
+def test_a_run_leaves_a_log_and_its_best_weights(assets, sampler, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "load", lambda path, split: assets)
     monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
     stage = loop.Stage(
         name="tiny",
-        diet=diet,
+        sampler=sampler,
         schedule=loop.Schedule(steps=2, warm_up=1),
         validation=replace(SPEC, frames=2),
         validation_clips=2,
@@ -205,9 +208,11 @@ def test_a_run_leaves_a_log_and_its_best_weights(assets, diet, tmp_path, monkeyp
     assert best["report"]["j"] == pytest.approx(report.j, nan_ok=True)
 
 
-def test_a_clip_played_backwards_is_cut_where_it_was(assets, diet, model):
-    stock = Stock(assets, replace(diet, clip=replace(SPEC, frames=5, cut=1.0)), model.trunk)
-    sample, _ = stock.take(portions(diet, 1, 0, 0, 1)[0])
+def test_a_clip_played_backwards_is_cut_where_it_was(assets, sampler, model):
+    stock = ReplayBuffer(
+        assets, replace(sampler, clip=replace(SPEC, frames=5, cut=1.0)), model.trunk
+    )
+    sample, _ = stock.take(clip_requests(sampler, 1, 0, 0, 1)[0])
     turned = sample.reversed(1)
     assert turned is not None
     assert sample.cuts
@@ -221,14 +226,16 @@ def knowing(model) -> CompactSegmenter:
     return model
 
 
-@pytest.mark.parametrize("lesson", [RecognitionLesson(), ConceptLesson()])
-def test_lessons_of_concepts_teach_the_concept_path_alone(assets, diet, knowing, lesson):
+@pytest.mark.parametrize("task", [RecognitionTask(), ConceptTask()])
+def test_lessons_of_concepts_teach_the_concept_path_alone(assets, sampler, knowing, task):
     for parameter in knowing.network.parameters():
         parameter.requires_grad_(False)
-    stock = Stock(assets, replace(diet, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk)
+    stock = ReplayBuffer(
+        assets, replace(sampler, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk
+    )
     for step in range(3):
-        clips = [stock.take(p) for p in portions(diet, 1, step, 0, 1)]
-        losses = lesson.losses(knowing, ReliableMemory(slots=3, pointers=3), clips, 2)
+        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0, 1)]
+        losses = task.losses(knowing, ReliableMemory(slots=3, pointers=3), clips, 2)
         losses.total.backward()
     assert all(p.grad is None for p in knowing.network.parameters())
     taught = [n for n, p in knowing.concept.named_parameters() if p.grad is not None]
@@ -239,18 +246,18 @@ def test_lessons_of_concepts_teach_the_concept_path_alone(assets, diet, knowing,
 def test_half_of_the_questions_are_of_frames_without_the_object_where_there_are_any():
     rng = np.random.default_rng(0)
     visible = torch.tensor([True, True, False, True, True, True])  # frames 1 to 6
-    lesson = RecognitionLesson(after_cut=0.5)
-    asked = [lesson._query((3, 5), visible, rng) for _ in range(400)]
+    task = RecognitionTask(after_cut=0.5)
+    asked = [task._query((3, 5), visible, rng) for _ in range(400)]
     assert 0.5 < np.mean([t == 3 for t in asked]) < 0.75  # some of the others begin a shot too
     assert set(asked) == {1, 2, 3, 4, 5, 6}
-    everywhere = [lesson._query((3, 5), visible | True, rng) for _ in range(400)]
+    everywhere = [task._query((3, 5), visible | True, rng) for _ in range(400)]
     assert 0.6 < np.mean([t in (3, 5) for t in everywhere]) < 0.8
 
 
 def test_an_exported_model_is_trained_on_over_its_own_trunk(model, tmp_path, monkeypatch):
     where = tmp_path / "whole.safetensors"
     save_compact(model, where, {})
-    monkeypatch.setattr(stages, "imagenet_trunk", lambda: pytest.fail("no package is needed"))
+    monkeypatch.setattr(stages, "imagenet_backbone", lambda: pytest.fail("no package is needed"))
     begun = stages.begun(stages.edited(4), tmp_path / "no-assets.npz", where)
     assert begun.short_side == 384
     assert begun.concept is None
@@ -267,17 +274,17 @@ def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing):
     loop.take_over(knowing, parts)
 
 
-def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, diet, model, tmp_path):
-    stage = loop.Stage("tiny", diet, loop.Schedule(steps=1), ConceptLesson())
+def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, sampler, model, tmp_path):
+    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=1), ConceptTask())
     with pytest.raises(ValueError, match="give the model one"):
         loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
 
 
-def test_what_a_lesson_freezes_stays_as_it_was(assets, diet, knowing, tmp_path, monkeypatch):
+def test_what_a_lesson_freezes_stays_as_it_was(assets, sampler, knowing, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "load", lambda path, split: assets)
-    cut = replace(diet, clip=replace(SPEC, frames=4, cut=1.0))
+    cut = replace(sampler, clip=replace(SPEC, frames=4, cut=1.0))
     stage = loop.Stage(
-        "tiny", cut, loop.Schedule(steps=2, warm_up=1), ConceptLesson(), validation_clips=0
+        "tiny", cut, loop.Schedule(steps=2, warm_up=1), ConceptTask(), validation_clips=0
     )
     before = {k: v.clone() for k, v in knowing.state_dict().items()}
     run = loop._Run(knowing, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
@@ -286,22 +293,22 @@ def test_what_a_lesson_freezes_stays_as_it_was(assets, diet, knowing, tmp_path, 
     changed = {k for k, v in knowing.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert {name.split(".")[0] for name in changed} == {"concept"}
-    assert not [k for k in changed if k.removeprefix("concept.").startswith(ConceptLesson.frozen)]
+    assert not [k for k in changed if k.removeprefix("concept.").startswith(ConceptTask.frozen)]
 
 
-@pytest.mark.parametrize("lesson", [MemoryLesson(), PresenceLesson()])
+@pytest.mark.parametrize("task", [MemoryLesson(), PresenceLesson()])
 def test_of_the_network_a_lesson_changes_what_it_teaches_alone(
-    assets, diet, model, tmp_path, monkeypatch, lesson
+    assets, sampler, model, tmp_path, monkeypatch, task
 ):
     monkeypatch.setattr(loop, "load", lambda path, split: assets)
-    stage = loop.Stage("tiny", diet, loop.Schedule(steps=2, warm_up=1), lesson, validation_clips=0)
+    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=2, warm_up=1), task, validation_clips=0)
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
     loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))._learn(0)
     now = model.network.state_dict()
     changed = [k for k in now if not torch.equal(now[k], before[k])]
     assert any(k.startswith("decoder.presence.") for k in changed)
-    assert all(k.startswith(lesson.taught) for k in changed)
-    assert not [k for k in changed if k.startswith(lesson.frozen)]
+    assert all(k.startswith(task.taught) for k in changed)
+    assert not [k for k in changed if k.startswith(task.frozen)]
 
 
 def test_of_the_part_in_training_the_average_is_used():
@@ -323,7 +330,7 @@ def test_runs_are_averaged_part_by_part_each_with_what_it_would_be_used_with(tmp
 
 
 def test_a_network_is_exported_with_the_concept_path_of_another_run(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "imagenet_trunk", lambda: model.trunk)
+    monkeypatch.setattr(export, "imagenet_backbone", lambda: model.trunk)
     torch.manual_seed(0)
     network, path = model.network.state_dict(), ConceptPath(model.widths).state_dict()
     torch.save({"network": network, "step": 10, "steps": [4, 10]}, tmp_path / "network.pt")
@@ -364,6 +371,6 @@ def test_a_stage_is_run_once_more_on_other_clips() -> None:
     stage = stages.find_stage("at_448", steps=7)
     once_more = stages.find_stage("at_448", steps=7, seed=15)
     assert once_more == replace(stage, seed=15)
-    assert loop.portions(stage.diet, stage.seed, 0, 0, 1) != loop.portions(
-        once_more.diet, once_more.seed, 0, 0, 1
+    assert loop.clip_requests(stage.sampler, stage.seed, 0, 0, 1) != loop.clip_requests(
+        once_more.sampler, once_more.seed, 0, 0, 1
     )

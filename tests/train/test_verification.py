@@ -9,15 +9,15 @@ import torch
 
 from segment_concept import Tracker
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
-from segment_concept.data.synthetic import Clip
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verification import FIGURES, Verification
+from segment_concept.models.compact.verifier import FIGURES, Verifier
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.triggers import AtFrames
-from segment_concept.train import verification
-from segment_concept.train.verification import Proposed, fit, places, proposals
+from segment_concept.synthetic import Clip
+from segment_concept.tracking.triggers.base import AtFrames
+from segment_concept.train import fit_verifier as verification
+from segment_concept.train.fit_verifier import Proposed, fit, places, proposals
 from segment_concept.types import InputError
 
 
@@ -69,7 +69,7 @@ def test_the_fit_finds_which_figure_tells():
     torch.manual_seed(0)
     figures = torch.randn(400, FIGURES)
     right = figures[:, 3] + 0.3 * torch.randn(400) > 0.8
-    net = Verification(8)
+    net = Verifier(8)
     fit(net, Proposed(figures, right))
     weights = net.weigh.weight[0]
     assert weights[3] > 5 * weights[:3].abs().max()
@@ -83,7 +83,7 @@ def test_the_fit_finds_which_figure_tells():
 def test_proposals_of_one_kind_alone_are_refused(right):
     figures = torch.randn(len(right), FIGURES)
     with pytest.raises(InputError, match="render more clips"):
-        fit(Verification(8), Proposed(figures, torch.tensor(right, dtype=torch.bool)))
+        fit(Verifier(8), Proposed(figures, torch.tensor(right, dtype=torch.bool)))
 
 
 def test_places_are_drawn_from_all_of_a_clip(segmenter):

@@ -1,4 +1,4 @@
-"""Several trackers on one video, with trackers that follow a colour."""
+"""Several trackers on one video, with trackers that follow a color."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,43 +9,43 @@ import pytest
 import torch
 
 from helpers.video_toys import (
-    ColourSession,
-    ColourTracker,
+    ColorSession,
+    ColorTracker,
     Film,
     presentation_times,
     truth,
     write_film,
 )
-from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
-from segment_concept.video.compare import (
+from segment_concept.pipeline.compare import (
     LABEL,
     CompareJob,
     mask_overlap,
     run_compare,
     side_by_side,
 )
-from segment_concept.video.held import held_bytes
-from segment_concept.video.job import Watch
-from segment_concept.video.prompts import Shown
-from segment_concept.video.source import open_video
+from segment_concept.pipeline.memory_usage import session_nbytes
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.track import RunMonitor
+from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
+from segment_concept.video.open import open_video
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 RED, GREEN = Box(4, 12, 20, 28), Box(70, 44, 86, 60)
 
 
-class Half(ColourTracker):
+class Half(ColorTracker):
     """Its masks are the upper 8 of the 16 lines of the red square."""
 
-    def session(self) -> ColourSession:
+    def session(self) -> ColorSession:
         return HalfSession(self)
 
 
-class HalfSession(ColourSession):
+class HalfSession(ColorSession):
     def step(self, frame):
-        return self._upper(ColourSession.step(self, frame))
+        return self._upper(ColorSession.step(self, frame))
 
     def prompt(self, frame, prompts):
-        return self._upper(ColourSession.prompt(self, frame, prompts))
+        return self._upper(ColorSession.prompt(self, frame, prompts))
 
     def _upper(self, result):
         logits = result.logits.clone()
@@ -53,26 +53,26 @@ class HalfSession(ColourSession):
         return replace(result, logits=logits)
 
 
-class MasksOnly(ColourTracker):
-    def session(self) -> ColourSession:
+class MasksOnly(ColorTracker):
+    def session(self) -> ColorSession:
         return MasksOnlySession(self)
 
 
-class MasksOnlySession(ColourSession):
+class MasksOnlySession(ColorSession):
     def prompt(self, frame, prompts):
         if not all(isinstance(p, Mask) for p in prompts.values()):
             raise InputError("starts from masks: give a Mask")
-        return ColourSession.prompt(self, frame, prompts)
+        return ColorSession.prompt(self, frame, prompts)
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> CompareJob:
     film = write_film(tmp_path / "film.mp4", Film(sound="aac"))
-    return CompareJob(open_video(film), (Shown(ONE, RED),), tmp_path / "out.mp4")
+    return CompareJob(open_video(film), (TimedPrompt(ONE, RED),), tmp_path / "out.mp4")
 
 
 def test_the_video_that_is_written_has_every_frame_twice_as_wide_and_the_sound(job):
-    found = run_compare(job, {"a": ColourTracker(), "b": ColourTracker()})
+    found = run_compare(job, {"a": ColorTracker(), "b": ColorTracker()})
     assert found.names == ("a", "b")
     assert found.frames == 20
     assert found.finished
@@ -85,7 +85,7 @@ def test_the_video_that_is_written_has_every_frame_twice_as_wide_and_the_sound(j
 
 
 def test_agreement_is_the_mean_overlap_of_every_pair(job):
-    found = run_compare(job, {"a": ColourTracker(), "b": ColourTracker(), "half": Half()})
+    found = run_compare(job, {"a": ColorTracker(), "b": ColorTracker(), "half": Half()})
     np.testing.assert_allclose(np.diag(found.agreement), 1)
     assert found.agreement[0, 1] == pytest.approx(1)
     assert found.agreement[0, 2] == pytest.approx(0.5, abs=0.05)
@@ -93,14 +93,14 @@ def test_agreement_is_the_mean_overlap_of_every_pair(job):
 
 
 def test_speed_and_what_is_remembered_are_measured(job):
-    found = run_compare(job, {"a": ColourTracker(), "b": ColourTracker()})
+    found = run_compare(job, {"a": ColorTracker(), "b": ColorTracker()})
     assert all(found.rate(i) > 0 for i in range(2))
-    assert found.held == (12, 12)  # a colour: three numbers of four bytes
+    assert found.held == (12, 12)  # a color: three numbers of four bytes
 
 
 def test_objects_may_be_shown_on_different_frames(job):
-    later = replace(job, shown=(Shown(ONE, RED), Shown(TWO, GREEN, 7)))
-    trackers = {"a": ColourTracker(), "b": ColourTracker()}
+    later = replace(job, shown=(TimedPrompt(ONE, RED), TimedPrompt(TWO, GREEN, 7)))
+    trackers = {"a": ColorTracker(), "b": ColorTracker()}
     found = run_compare(later, trackers)
     assert found.agreement[0, 1] == pytest.approx(1)
     assert trackers["a"].stepped == trackers["b"].stepped == list(range(1, 20))
@@ -108,8 +108,8 @@ def test_objects_may_be_shown_on_different_frames(job):
 
 def test_what_was_done_is_kept_when_it_is_stopped(job):
     steps = iter([False] * 4 + [True])
-    trackers = {"a": ColourTracker(), "b": ColourTracker()}
-    found = run_compare(job, trackers, Watch(should_stop=lambda: next(steps)))
+    trackers = {"a": ColorTracker(), "b": ColorTracker()}
+    found = run_compare(job, trackers, RunMonitor(should_stop=lambda: next(steps)))
     assert not found.finished
     assert found.frames == len(presentation_times(job.out)) == 5
 
@@ -120,18 +120,18 @@ def test_what_was_done_is_kept_when_it_is_stopped(job):
         ({"out": Path("out.avi")}, r"ends with \.mp4"),
         ({"out": Path("nowhere/out.mp4")}, "there is no folder nowhere"),
         ({"shown": ()}, "nothing to follow"),
-        ({"shown": (Shown(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
+        ({"shown": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_and_nothing_is_written(job, change, why, tmp_path):
     with pytest.raises(InputError, match=why):
-        run_compare(replace(job, **change), {"a": ColourTracker(), "b": ColourTracker()})
+        run_compare(replace(job, **change), {"a": ColorTracker(), "b": ColorTracker()})
     assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
 
 
 def test_an_earlier_comparison_is_replaced_only_where_that_was_asked_for(job):
     job.out.write_bytes(b"mine")
-    trackers = {"a": ColourTracker(), "b": ColourTracker()}
+    trackers = {"a": ColorTracker(), "b": ColorTracker()}
     with pytest.raises(InputError, match="is there already"):
         run_compare(job, trackers)
     assert job.out.read_bytes() == b"mine"
@@ -141,15 +141,15 @@ def test_an_earlier_comparison_is_replaced_only_where_that_was_asked_for(job):
 
 def test_a_prompt_that_one_tracker_refuses_is_told_with_its_name(job):
     with pytest.raises(InputError, match="propagates: starts from masks"):
-        run_compare(job, {"a": ColourTracker(), "propagates": MasksOnly()})
+        run_compare(job, {"a": ColorTracker(), "propagates": MasksOnly()})
     assert not job.out.exists()
-    shown = (Shown(ONE, Mask(truth(0))),)
-    run_compare(replace(job, shown=shown), {"a": ColourTracker(), "propagates": MasksOnly()})
+    shown = (TimedPrompt(ONE, Mask(truth(0))),)
+    run_compare(replace(job, shown=shown), {"a": ColorTracker(), "propagates": MasksOnly()})
 
 
 def test_one_tracker_is_no_comparison(job):
     with pytest.raises(InputError, match="at least two"):
-        run_compare(job, {"a": ColourTracker()})
+        run_compare(job, {"a": ColorTracker()})
 
 
 def test_pictures_stand_side_by_side_each_with_its_own_masks():
@@ -194,4 +194,4 @@ def test_what_a_session_holds_is_counted_once_and_in_whole_storages():
     weights, shared = torch.zeros(1000), torch.zeros(10)
     tracker = Holding(None, weights)
     things = {"a": (shared, shared[:2]), "b": [np.zeros((4, 5), np.uint8)[:1], "text", None]}
-    assert held_bytes(Holding(tracker, things), tracker) == 40 + 20
+    assert session_nbytes(Holding(tracker, things), tracker) == 40 + 20

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.video_toys import GREEN, RED, ColourSession, ColourTracker, truth, write_folder
-from segment_concept.types import (
-    Box,
-    Frame,
-    FrameResult,
-    Mask,
-    ObjectId,
-    Prompt,
+from helpers.video_toys import (
+    GREEN,
+    RED,
+    ColorSession,
+    ColorTracker,
+    truth,
+    write_folder,
 )
-from segment_concept.video.explain.page import explain_html
-from segment_concept.video.explain.story import Stay, Story, Strand, read_story
-from segment_concept.video.explain.timeline import (
+from segment_concept.pipeline.journal import FrameRecord, ObjectRecord
+from segment_concept.pipeline.outputs import OutputFormat
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.run_folder import IfExists
+from segment_concept.pipeline.timeline.chart import (
     Axis,
     Scale,
     axis_of,
@@ -30,17 +31,21 @@ from segment_concept.video.explain.timeline import (
     curves,
     in_lanes,
 )
-from segment_concept.video.folder import IfExists
-from segment_concept.video.images import ImageFolder
-from segment_concept.video.job import TrackJob, Watch, run_track
-from segment_concept.video.journal import Record, Sighting
-from segment_concept.video.prompts import Shown
-from segment_concept.video.recorder import Save
+from segment_concept.pipeline.timeline.page import explain_html
+from segment_concept.pipeline.timeline.series import (
+    KeyframeSpan,
+    ObjectSeries,
+    TimelineData,
+    read_timeline,
+)
+from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
+from segment_concept.types import Box, Frame, FrameResult, Mask, ObjectId, Prompt
+from segment_concept.video.image_folder import ImageFolder
 
 LENGTH, CUT = 24, 10
-SAVE = frozenset({Save.OVERLAY, Save.EXPLAIN})
-HSV_RECIPE = {"recipe": {"name": "toy", "trigger": {"type": "HsvShift", "above": 0.4}}}
-RED_ONE, GREEN_ONE = Shown(1, Mask(truth(0))), Shown(2, Box(70, 44, 86, 60), 5)
+SAVE = frozenset({OutputFormat.OVERLAY, OutputFormat.EXPLAIN})
+HSV_RECIPE = {"recipe": {"name": "toy", "trigger": {"type": "HistogramShift", "above": 0.4}}}
+RED_ONE, GREEN_ONE = TimedPrompt(1, Mask(truth(0))), TimedPrompt(2, Box(70, 44, 86, 60), 5)
 
 
 def cut_pictures(index: int) -> Any:
@@ -53,7 +58,7 @@ def cut_pictures(index: int) -> Any:
     return rgb
 
 
-class KeyframeSession(ColourSession):
+class KeyframeSession(ColorSession):
     """Every fifth frame becomes a keyframe; the bank keeps the first and the newest two."""
 
     def step(self, frame: Frame) -> FrameResult:
@@ -68,8 +73,8 @@ class KeyframeSession(ColourSession):
         return replace(result, keyframes=(bank,) * len(result.object_ids))
 
 
-class KeyframeTracker(ColourTracker):
-    def session(self) -> ColourSession:
+class KeyframeTracker(ColorTracker):
+    def session(self) -> ColorSession:
         return KeyframeSession(self)
 
 
@@ -80,7 +85,7 @@ def source(tmp_path: Path) -> ImageFolder:
 
 
 def explained(
-    source: ImageFolder, out: Path, tracker: ColourTracker | None = None, **changes: Any
+    source: ImageFolder, out: Path, tracker: ColorTracker | None = None, **changes: Any
 ) -> str:
     job = TrackJob(source, (RED_ONE, GREEN_ONE), out, SAVE, provenance=HSV_RECIPE)
     run_track(replace(job, **changes), tracker or KeyframeTracker())
@@ -155,10 +160,10 @@ def test_the_values_are_those_of_the_result(source: ImageFolder, tmp_path: Path)
             assert share == pytest.approx(found["area"] / (64 * 96), abs=1e-4)
 
 
-def test_cuts_are_found_by_colour_where_the_trigger_measures_nothing(
+def test_cuts_are_found_by_color_where_the_trigger_measures_nothing(
     source: ImageFolder, tmp_path: Path
 ) -> None:
-    page = explained(source, tmp_path / "out", ColourTracker(), shown=(RED_ONE,))
+    page = explained(source, tmp_path / "out", ColorTracker(), shown=(RED_ONE,))
     distance = data_of(page)["distance"]
     assert distance[0] is None
     assert [i for i, d in enumerate(distance) if d is not None and d > 0.4] == [CUT]
@@ -168,8 +173,8 @@ def test_cuts_are_found_by_colour_where_the_trigger_measures_nothing(
 def test_a_cut_that_is_passed_backwards_is_where_it_is_in_the_video(
     source: ImageFolder, tmp_path: Path
 ) -> None:
-    late = Shown(1, Mask(truth(20)), 20)
-    page = explained(source, tmp_path / "out", ColourTracker(), shown=(late,))
+    late = TimedPrompt(1, Mask(truth(20)), 20)
+    page = explained(source, tmp_path / "out", ColorTracker(), shown=(late,))
     assert re.findall(r"<title>cut at frame (\d+)</title>", page) == [str(CUT)] * 2
     assert data_of(page)["distance"][CUT - 1] > 0.4
 
@@ -179,10 +184,10 @@ def test_a_recipe_without_a_concept_has_no_bank_to_show(
 ) -> None:
     class NeverAsked(KeyframeSession):
         def step(self, frame: Frame) -> FrameResult:
-            return replace(super().step(frame), used_concept=False)
+            return replace(super().step(frame), concept_queried=False)
 
-    class Tracker(ColourTracker):
-        def session(self) -> ColourSession:
+    class Tracker(ColorTracker):
+        def session(self) -> ColorSession:
             return NeverAsked(self)
 
     never = {"recipe": {"name": "plain", "trigger": {"type": "Never"}}}
@@ -199,7 +204,7 @@ def test_a_resumed_run_explains_the_same(
     whole = explained(source, tmp_path / "whole")
     job = TrackJob(source, (RED_ONE, GREEN_ONE), tmp_path / "out", SAVE, provenance=HSV_RECIPE)
     seen: list[int] = []
-    watch = Watch(lambda done, total: seen.append(done), lambda: len(seen) >= stop_after)
+    watch = RunMonitor(lambda done, total: seen.append(done), lambda: len(seen) >= stop_after)
     assert not run_track(job, KeyframeTracker(), watch).finished
     assert (tmp_path / "out/explain.html").exists()  # of the frames that there are
     run_track(replace(job, if_exists=IfExists.RESUME), KeyframeTracker())
@@ -209,24 +214,24 @@ def test_a_resumed_run_explains_the_same(
 
 def test_overwriting_replaces_an_explanation(source: ImageFolder, tmp_path: Path) -> None:
     explained(source, tmp_path / "out")
-    again = {"save": frozenset({Save.OVERLAY}), "if_exists": IfExists.OVERWRITE}
+    again = {"save": frozenset({OutputFormat.OVERLAY}), "if_exists": IfExists.OVERWRITE}
     job = TrackJob(source, (RED_ONE,), tmp_path / "out", **again)
-    run_track(job, ColourTracker())
+    run_track(job, ColorTracker())
     assert not (tmp_path / "out/explain.html").exists()
 
 
 def test_without_an_overlay_the_page_has_no_video(source: ImageFolder, tmp_path: Path) -> None:
-    page = explained(source, tmp_path / "out", save=frozenset({Save.EXPLAIN}))
+    page = explained(source, tmp_path / "out", save=frozenset({OutputFormat.EXPLAIN}))
     assert "<video" not in page
     assert not [link for link in Links(page).found if not link.startswith("data:")]
 
 
 def records(
     count: int, banks: Mapping[int, tuple[int, ...]] = {}, **values: Any
-) -> Iterator[Record]:
+) -> Iterator[FrameRecord]:
     for i in range(count):
-        sighting = Sighting(1, 0.9, 0.8, 10, "", banks.get(i, ()))
-        record = Record(i, f"{i}", None, (10, 20), False, None, (sighting,))
+        sighting = ObjectRecord(1, 0.9, 0.8, 10, "", banks.get(i, ()))
+        record = FrameRecord(i, f"{i}", None, (10, 20), False, None, (sighting,))
         yield replace(record, **{k: v(i) for k, v in values.items()})
 
 
@@ -235,25 +240,29 @@ REQUEST: dict[str, Any] = {"video": {"rate": "25", "name": "film <1>"}, "recipe"
 
 def test_a_keyframe_that_leaves_and_comes_back_stayed_twice() -> None:
     banks = {0: (0,), 1: (0, 1), 2: (0,), 3: (0, 1), 4: (0, 1)}
-    story = read_story(records(5, banks), REQUEST)
-    assert story.objects[1].bank == [Stay(0, 0, 4), Stay(1, 1, 1), Stay(1, 3, 4)]
+    story = read_timeline(records(5, banks), REQUEST)
+    assert story.objects[1].bank == [
+        KeyframeSpan(0, 0, 4),
+        KeyframeSpan(1, 1, 1),
+        KeyframeSpan(1, 3, 4),
+    ]
 
 
 def test_a_cut_that_only_the_trigger_saw_is_a_cut() -> None:
-    story = read_story(records(6, cut=lambda i: i == 3, scene_change=lambda i: 0.1), REQUEST)
+    story = read_timeline(records(6, cut=lambda i: i == 3, scene_change=lambda i: 0.1), REQUEST)
     assert story.cuts == [3]
 
 
 def test_the_threshold_is_that_of_the_trigger_wherever_it_stands_in_it() -> None:
     both = {"type": "AnyOf", "triggers": [{"type": "Every", "frames": 9}, {"above": 0.6}]}
-    assert read_story(records(1), REQUEST | {"recipe": {"trigger": both}}).threshold == 0.6
-    assert read_story(records(1), REQUEST).threshold == 0.35  # as published
+    assert read_timeline(records(1), REQUEST | {"recipe": {"trigger": both}}).threshold == 0.6
+    assert read_timeline(records(1), REQUEST).threshold == 0.35  # as published
 
 
 def test_what_was_asked_and_where_it_cut_is_told_by_frame() -> None:
-    story = read_story(
+    story = read_timeline(
         records(
-            6, used_concept=lambda i: i == 4, scene_change=lambda i: 0.9 if i in (2, 4) else 0.1
+            6, concept_queried=lambda i: i == 4, scene_change=lambda i: 0.9 if i in (2, 4) else 0.1
         ),
         REQUEST,
     )
@@ -265,7 +274,13 @@ def test_what_was_asked_and_where_it_cut_is_told_by_frame() -> None:
 
 
 def test_bars_that_overlap_lie_in_different_lanes() -> None:
-    stays = [Stay(0, 0, 9), Stay(2, 2, 5), Stay(4, 4, 6), Stay(6, 6, 9), Stay(7, 7, 8)]
+    stays = [
+        KeyframeSpan(0, 0, 9),
+        KeyframeSpan(2, 2, 5),
+        KeyframeSpan(4, 4, 6),
+        KeyframeSpan(6, 6, 9),
+        KeyframeSpan(7, 7, 8),
+    ]
     assert [lane for _, lane in in_lanes(stays)] == [0, 1, 2, 1, 2]
 
 
@@ -281,17 +296,17 @@ def test_a_long_curve_keeps_its_extremes_and_a_gap_parts_it() -> None:
 
 
 def test_a_long_video_stays_a_small_page() -> None:
-    story = read_story(records(30_000, scene_change=lambda i: i % 7 / 10), REQUEST)
+    story = read_timeline(records(30_000, scene_change=lambda i: i % 7 / 10), REQUEST)
     page = explain_html("long", story, lambda object_id, frame: None, "overlay.mp4")
     assert len(page) < 600_000
     assert len(data_of(page)["frames"]) <= 2000
 
 
 def test_names_cannot_break_the_page() -> None:
-    story = Story(0.35)
+    story = TimelineData(0.35)
     story.frames.append(0)
     story.seconds.append(0)
     story.distance.append(float("nan"))
-    story.objects[1] = Strand()
+    story.objects[1] = ObjectSeries()
     page = explain_html("</title><script>", story, lambda object_id, frame: None, None)
     assert "</title><script>" not in page.replace("</title><meta", "")

@@ -1,4 +1,4 @@
-"""The main job from end to end, with a tracker that follows a colour."""
+"""The main job from end to end, with a tracker that follows a color."""
 
 import errno
 import json
@@ -17,7 +17,7 @@ from helpers.closeness import same_masks
 from helpers.video_toys import (
     HEIGHT,
     WIDTH,
-    ColourTracker,
+    ColorTracker,
     Film,
     Forgetful,
     damaged,
@@ -27,27 +27,28 @@ from helpers.video_toys import (
     write_film,
     write_folder,
 )
-from segment_concept.checkpoints.build import load
+from segment_concept.checkpoints.load import load
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.rle import decode_rle
+from segment_concept.pipeline import outputs as recorder
+from segment_concept.pipeline.outputs import OutputFormat
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.run_folder import IfExists, open_output_folder
+from segment_concept.pipeline.schedule import Direction
+from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.types import Box, InputError, Mask, ObjectId, Points
-from segment_concept.video import folder as output_folder
-from segment_concept.video import png, recorder
-from segment_concept.video.folder import IfExists, OutputError, claimed
-from segment_concept.video.job import TrackJob, Watch, run_track
+from segment_concept.runtime import files
+from segment_concept.tracking.session import Tracker
+from segment_concept.types import Box, InputError, Mask, ObjectId, OutputError, Points
 from segment_concept.video.live import LiveVideo
-from segment_concept.video.plan import Direction
-from segment_concept.video.prompts import Seconds, Shown
-from segment_concept.video.recorder import Save
-from segment_concept.video.source import open_video
+from segment_concept.video.open import open_video
+from segment_concept.video.timecode import Seconds
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 RED_BOX, GREEN_BOX = Box(4, 12, 20, 28), Box(70, 44, 86, 60)
 GREEN_TRUTH = np.zeros((HEIGHT, WIDTH), np.bool_)
 GREEN_TRUTH[44:60, 70:86] = True
-EVERYTHING = frozenset(Save)
+EVERYTHING = frozenset(OutputFormat)
 
 
 def red_box(index: int) -> Box:
@@ -57,7 +58,7 @@ def red_box(index: int) -> Box:
 
 @pytest.fixture
 def job(film: Path, tmp_path: Path) -> TrackJob:
-    return TrackJob(open_video(film), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    return TrackJob(open_video(film), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
 
 
 def labels(path: Path) -> Any:
@@ -90,12 +91,12 @@ def test_the_compact_network_shares_the_cores_and_any_other_tracker_keeps_its_th
     job: TrackJob, compact: bool
 ) -> None:
     threads: list[int] = []
-    watch = Watch(on_frame=lambda done, total: threads.append(torch.get_num_threads()))
+    watch = RunMonitor(on_frame=lambda done, total: threads.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
         run_track(
-            job, Tracker(CompactSegmenter(short_side=64)) if compact else ColourTracker(), watch
+            job, Tracker(CompactSegmenter(short_side=64)) if compact else ColorTracker(), watch
         )
         assert torch.get_num_threads() == 4
     finally:
@@ -104,7 +105,7 @@ def test_the_compact_network_shares_the_cores_and_any_other_tracker_keeps_its_th
 
 
 def test_by_default_there_is_an_overlay_a_palette_image_a_frame_and_a_result(job: TrackJob) -> None:
-    summary = run_track(job, ColourTracker())
+    summary = run_track(job, ColorTracker())
     assert summary.finished
     assert summary.frames == summary.stepped == 20
     names = [f"{i:05d}.png" for i in range(20)]
@@ -117,7 +118,7 @@ def test_by_default_there_is_an_overlay_a_palette_image_a_frame_and_a_result(job
 def test_the_overlay_has_the_frames_the_times_and_the_sound_of_the_source(
     job: TrackJob, film: Path
 ) -> None:
-    run_track(job, ColourTracker())
+    run_track(job, ColorTracker())
     assert presentation_times(job.out / "overlay.mp4") == presentation_times(film)
     with av.open(str(job.out / "overlay.mp4")) as made:
         assert made.streams.video[0].average_rate == 25
@@ -131,7 +132,7 @@ def test_the_overlay_has_the_frames_the_times_and_the_sound_of_the_source(
 
 def test_the_result_says_what_was_done_with_what_and_how_well(job: TrackJob) -> None:
     provenance = {"recipe": {"name": "toy"}, "weights": {"sha256": "abc"}, "versions": {"x": "1"}}
-    run_track(replace(job, provenance=provenance), ColourTracker())
+    run_track(replace(job, provenance=provenance), ColorTracker())
     result = result_of(job.out)
     assert result["finished"] is True
     assert result["recipe"] == {"name": "toy"}
@@ -148,8 +149,8 @@ def test_the_result_says_what_was_done_with_what_and_how_well(job: TrackJob) -> 
 
 
 def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
-    shown = (Shown(ONE, RED_BOX), Shown(TWO, Points.on((75, 50))))
-    run_track(replace(job, shown=shown, save=EVERYTHING), ColourTracker())
+    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, Points.on((75, 50))))
+    run_track(replace(job, shown=shown, save=EVERYTHING), ColorTracker())
     rle = json.loads((job.out / "rle.json").read_text())
     assert [f["frame"] for f in rle["frames"]] == list(range(20))
     for frame in rle["frames"]:
@@ -163,19 +164,19 @@ def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
             assert (own == 255 * mask).all()
         assert ((matte > 127) == (ids > 0)).all()
     assert presentation_times(job.out / "matte.mp4") == presentation_times(job.out / "overlay.mp4")
-    grey = next(open_video(job.out / "matte.mp4").frames()).rgb[..., 1]
-    assert grey[truth(0)].mean() > 200
-    assert grey[:8].mean() < 8
+    gray = next(open_video(job.out / "matte.mp4").frames()).rgb[..., 1]
+    assert gray[truth(0)].mean() > 200
+    assert gray[:8].mean() < 8
 
 
 def test_only_what_was_asked_for_is_written(job: TrackJob) -> None:
-    run_track(replace(job, save=frozenset({Save.RLE})), ColourTracker())
+    run_track(replace(job, save=frozenset({OutputFormat.RLE})), ColorTracker())
     assert sorted(p.name for p in job.out.iterdir()) == ["result.json", "rle.json"]
 
 
 def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
-    shown = (Shown(TWO, GREEN_BOX), Shown(ONE, Mask(truth(0))))
-    run_track(replace(job, shown=shown), ColourTracker())
+    shown = (TimedPrompt(TWO, GREEN_BOX), TimedPrompt(ONE, Mask(truth(0))))
+    run_track(replace(job, shown=shown), ColorTracker())
     for index in (0, 7, 19):
         ids = labels(job.out / "palette" / f"{index:05d}.png")
         assert overlap(ids == 1, truth(index)) > 0.8
@@ -183,8 +184,8 @@ def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
 
 
 def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -> None:
-    tracker = ColourTracker()
-    summary = run_track(replace(job, shown=(Shown(ONE, red_box(8), at=8),)), tracker)
+    tracker = ColorTracker()
+    summary = run_track(replace(job, shown=(TimedPrompt(ONE, red_box(8), at=8),)), tracker)
     # The second pass begins on the prompted frame, so that the next is compared with that one.
     assert tracker.stepped == [*range(9, 20), *range(8, -1, -1)]
     assert summary.frames == 20
@@ -199,8 +200,8 @@ def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -
     [(Direction.FORWARD, range(8, 20)), (Direction.BACKWARD, range(9))],
 )
 def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames: range) -> None:
-    shown = (Shown(ONE, red_box(8), at=Seconds(0.32)),)
-    run_track(replace(job, shown=shown, direction=direction), ColourTracker())
+    shown = (TimedPrompt(ONE, red_box(8), at=Seconds(0.32)),)
+    run_track(replace(job, shown=shown, direction=direction), ColorTracker())
     written = sorted(p.name for p in (job.out / "palette").iterdir())
     assert written == [f"{i:05d}.png" for i in frames]
     assert len(presentation_times(job.out / "overlay.mp4")) == len(frames)
@@ -208,8 +209,8 @@ def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames
 
 
 def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, film: Path) -> None:
-    shown = (Shown(ONE, red_box(3), at=3), Shown(TWO, GREEN_BOX, at=12))
-    run_track(replace(job, shown=shown, save=EVERYTHING), ColourTracker())
+    shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
+    run_track(replace(job, shown=shown, save=EVERYTHING), ColorTracker())
     result = result_of(job.out)
     assert [list(f["objects"]) for f in result["frames"]] == [["1", "2"]] * 20
     for index in (0, 5, 12, 18):
@@ -223,15 +224,15 @@ def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, 
 
 
 def test_forward_only_an_object_shown_later_joins_there(job: TrackJob) -> None:
-    shown = (Shown(ONE, RED_BOX), Shown(TWO, GREEN_BOX, at=12))
-    run_track(replace(job, shown=shown, direction=Direction.FORWARD), ColourTracker())
+    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, GREEN_BOX, at=12))
+    run_track(replace(job, shown=shown, direction=Direction.FORWARD), ColorTracker())
     frames = result_of(job.out)["frames"]
     assert [list(f["objects"]) for f in frames] == [["1"]] * 12 + [["1", "2"]] * 8
 
 
 def test_an_object_can_be_corrected_on_a_later_frame(job: TrackJob) -> None:
-    shown = (Shown(ONE, RED_BOX), Shown(ONE, GREEN_BOX, at=10))
-    run_track(replace(job, shown=shown), ColourTracker())
+    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, GREEN_BOX, at=10))
+    run_track(replace(job, shown=shown), ColorTracker())
     before, after = (labels(job.out / "palette" / f"{i:05d}.png") for i in (9, 11))
     assert overlap(before == 1, truth(9)) > 0.8
     assert overlap(after == 1, GREEN_TRUTH) > 0.8
@@ -240,15 +241,15 @@ def test_an_object_can_be_corrected_on_a_later_frame(job: TrackJob) -> None:
 def test_masks_of_a_folder_of_images_have_the_images_names(tmp_path: Path) -> None:
     names = ["00000.png", "00005.png", "00015.png"]
     source = open_video(write_folder(tmp_path / "frames", names))
-    job = TrackJob(source, (Shown(ONE, RED_BOX),), tmp_path / "out")
-    run_track(job, ColourTracker())
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
+    run_track(job, ColorTracker())
     assert sorted(p.name for p in (job.out / "palette").iterdir()) == names
     assert len(presentation_times(job.out / "overlay.mp4")) == 3
 
 
 def test_a_live_source_is_followed_as_it_comes(film: Path, tmp_path: Path) -> None:
-    job = TrackJob(LiveVideo(str(film)), (Shown(ONE, RED_BOX),), tmp_path / "out")
-    summary = run_track(job, ColourTracker())
+    job = TrackJob(LiveVideo(str(film)), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
+    summary = run_track(job, ColorTracker())
     assert summary.finished
     assert 1 <= summary.frames <= 20  # what comes faster than it is tracked is left out
     assert (job.out / "overlay.mp4").exists()
@@ -257,10 +258,10 @@ def test_a_live_source_is_followed_as_it_comes(film: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("stop", [1, 6, 19])
 def test_a_resumed_run_equals_an_undisturbed_one(job: TrackJob, tmp_path: Path, stop: int) -> None:
     whole = replace(job, save=EVERYTHING, out=tmp_path / "whole")
-    run_track(whole, ColourTracker())
+    run_track(whole, ColorTracker())
     part = replace(job, save=EVERYTHING)
-    tracker = ColourTracker()
-    summary = run_track(part, tracker, Watch(should_stop=StopAfter(stop)))
+    tracker = ColorTracker()
+    summary = run_track(part, tracker, RunMonitor(should_stop=StopAfter(stop)))
     assert not summary.finished
     assert summary.frames == stop + 1
     stepped = len(tracker.stepped)
@@ -280,7 +281,7 @@ def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
     tracker = load(replace(find_recipe("sec_compact"), short_side=64))
     session, frames = tracker.session(), job.source.frames(0)
     expected = [session.prompt(next(frames), {ONE: RED_BOX}), *session.track(frames)]
-    assert not run_track(job, tracker, Watch(should_stop=StopAfter(7))).finished
+    assert not run_track(job, tracker, RunMonitor(should_stop=StopAfter(7))).finished
     assert run_track(replace(job, if_exists=IfExists.RESUME), tracker).finished
     for result in expected:
         found = labels(job.out / "palette" / f"{result.frame_index:05d}.png")
@@ -291,11 +292,11 @@ def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
 def test_a_run_in_both_directions_resumes_in_either(
     job: TrackJob, tmp_path: Path, stop: int
 ) -> None:
-    shown = (Shown(ONE, red_box(3), at=3), Shown(TWO, GREEN_BOX, at=12))
+    shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
     whole = replace(job, shown=shown, save=EVERYTHING, out=tmp_path / "whole")
-    run_track(whole, ColourTracker())
+    run_track(whole, ColorTracker())
     part = replace(whole, out=tmp_path / "part", if_exists=IfExists.RESUME)
-    while not run_track(part, ColourTracker(), Watch(should_stop=StopAfter(stop))).finished:
+    while not run_track(part, ColorTracker(), RunMonitor(should_stop=StopAfter(stop))).finished:
         pass
     assert everything_in(part.out) == everything_in(whole.out)
     times = presentation_times(part.out / "overlay.mp4")
@@ -303,7 +304,7 @@ def test_a_run_in_both_directions_resumes_in_either(
 
 
 def test_what_was_computed_before_a_stop_is_whole(job: TrackJob) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(6)))
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(6)))
     assert len(list((job.out / "palette").glob("*.png"))) == 7
     assert len(presentation_times(job.out / "overlay.mp4")) == 7
     assert result_of(job.out)["finished"] is False
@@ -316,7 +317,7 @@ def test_a_session_that_cannot_be_stored_is_played_again_without_writing(
 ) -> None:
     whole = replace(job, out=tmp_path / "whole")
     run_track(whole, Forgetful())
-    run_track(job, Forgetful(), Watch(should_stop=StopAfter(6)))
+    run_track(job, Forgetful(), RunMonitor(should_stop=StopAfter(6)))
     before = {p.name: p.stat().st_mtime_ns for p in (job.out / "palette").iterdir()}
     tracker = Forgetful()
     run_track(replace(job, if_exists=IfExists.RESUME), tracker)
@@ -337,10 +338,10 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
             raise KilledError
 
     whole = replace(job, out=tmp_path / "whole")
-    run_track(whole, ColourTracker())
+    run_track(whole, ColorTracker())
     with pytest.raises(KilledError):
-        run_track(job, ColourTracker(), Watch(on_frame=kill, save_every=0.0))
-    summary = run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
+        run_track(job, ColorTracker(), RunMonitor(on_frame=kill, save_every=0.0))
+    summary = run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
     assert summary.stepped < 10
     assert everything_in(job.out) == everything_in(whole.out)
     times = presentation_times(job.out / "overlay.mp4")
@@ -349,23 +350,23 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
 
 @pytest.mark.parametrize("file", ["checkpoint.pt", "request.json"])
 def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     (job.out / ".resume" / file).write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=f"{file} is damaged.*--overwrite"):
-        run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
+    with pytest.raises(InputError, match=f"{file} is (damaged|not JSON).*--overwrite"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
 def test_a_state_file_can_run_no_code(job: TrackJob) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     torch.save({"format": 1, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
     with pytest.raises(InputError, match="is damaged"):
-        run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
 def test_resuming_a_finished_run_does_nothing(job: TrackJob) -> None:
-    first = run_track(job, ColourTracker())
+    first = run_track(job, ColorTracker())
     before = everything_in(job.out)
-    tracker = ColourTracker()
+    tracker = ColorTracker()
     again = run_track(replace(job, if_exists=IfExists.RESUME), tracker)
     assert tracker.stepped == []
     assert everything_in(job.out) == before
@@ -373,14 +374,14 @@ def test_resuming_a_finished_run_does_nothing(job: TrackJob) -> None:
 
 
 def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
-    assert run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker()).frames == 20
+    assert run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker()).frames == 20
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"shown": (Shown(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
-        ({"save": frozenset({Save.RLE})}, "outputs"),
+        ({"shown": (TimedPrompt(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
+        ({"save": frozenset({OutputFormat.RLE})}, "outputs"),
         ({"direction": Direction.FORWARD}, "direction"),
         ({"provenance": {"recipe": {"name": "other"}}}, "recipe"),
         ({"provenance": {"weights": "other"}}, "weights"),
@@ -390,32 +391,32 @@ def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
 def test_another_run_cannot_be_resumed(
     job: TrackJob, change: dict[str, Any], what: str, stop: int
 ) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(stop)))
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(stop)))
     before = everything_in(job.out)
     other = replace(job, if_exists=IfExists.RESUME, **change)
     with pytest.raises(InputError, match=f"another {what}.*--overwrite"):
-        run_track(other, ColourTracker())
+        run_track(other, ColorTracker())
     assert everything_in(job.out) == before
 
 
 def test_a_result_is_not_overwritten_unasked(job: TrackJob) -> None:
-    run_track(job, ColourTracker())
+    run_track(job, ColorTracker())
     before = everything_in(job.out)
     with pytest.raises(InputError, match=r"holds a result.*--overwrite"):
-        run_track(job, ColourTracker())
+        run_track(job, ColorTracker())
     assert everything_in(job.out) == before
 
 
 def test_an_interrupted_run_is_not_begun_again_unasked(job: TrackJob) -> None:
-    run_track(job, ColourTracker(), Watch(should_stop=StopAfter(5)))
-    with pytest.raises(InputError, match=r"not ended.*--resume"):
-        run_track(job, ColourTracker())
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    with pytest.raises(InputError, match=r"unfinished.*--resume"):
+        run_track(job, ColorTracker())
 
 
 def test_overwriting_removes_what_was_written_and_nothing_else(job: TrackJob) -> None:
-    run_track(replace(job, save=EVERYTHING), ColourTracker())
+    run_track(replace(job, save=EVERYTHING), ColorTracker())
     (job.out / "notes.txt").write_text("mine")
-    run_track(replace(job, if_exists=IfExists.OVERWRITE), ColourTracker())
+    run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker())
     found = sorted(p.name for p in job.out.iterdir())
     assert found == ["notes.txt", "overlay.mp4", "palette", "result.json"]
 
@@ -424,42 +425,42 @@ def test_overwriting_removes_what_was_written_and_nothing_else(job: TrackJob) ->
 def test_a_folder_with_other_files_is_never_touched(job: TrackJob, if_exists: IfExists) -> None:
     (job.out / "palette").mkdir(parents=True)
     (job.out / "palette" / "mine.png").write_text("mine")
-    with pytest.raises(InputError, match="holds other files"):
-        run_track(replace(job, if_exists=if_exists), ColourTracker())
+    with pytest.raises(InputError, match="contains other files"):
+        run_track(replace(job, if_exists=if_exists), ColorTracker())
     assert [p.name for p in job.out.rglob("*")] == ["palette", "mine.png"]
 
 
 def test_a_file_cannot_be_the_output_folder(job: TrackJob) -> None:
     job.out.write_text("a file")
     with pytest.raises(InputError, match="is a file"):
-        run_track(job, ColourTracker())
+        run_track(job, ColorTracker())
 
 
 def test_two_runs_cannot_write_to_one_folder(job: TrackJob) -> None:
-    with claimed(job.out, IfExists.REFUSE):
+    with open_output_folder(job.out, IfExists.REFUSE):
         for if_exists in (IfExists.RESUME, IfExists.OVERWRITE):
             with pytest.raises(InputError, match="another run is writing"):
-                run_track(replace(job, if_exists=if_exists), ColourTracker())
+                run_track(replace(job, if_exists=if_exists), ColorTracker())
 
 
 def test_a_full_disk_keeps_what_was_written_and_can_be_resumed(
     job: TrackJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = replace(job, out=tmp_path / "whole")
-    run_track(whole, ColourTracker())
-    original = png.write_whole
+    run_track(whole, ColorTracker())
+    original = files.write_atomic
 
     def full(path: Path, data: Any) -> None:
         if path.name == "00011.png":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         original(path, data)
 
-    monkeypatch.setattr(recorder, "write_whole", full)
+    monkeypatch.setattr(recorder, "write_atomic", full)
     with pytest.raises(OutputError, match=r"full.*--resume"):
-        run_track(job, ColourTracker(), Watch(save_every=0.0))
+        run_track(job, ColorTracker(), RunMonitor(save_every=0.0))
     assert {f"{i:05d}.png" for i in range(11)} <= {p.name for p in (job.out / "palette").iterdir()}
-    monkeypatch.setattr(recorder, "write_whole", original)
-    run_track(replace(job, if_exists=IfExists.RESUME), ColourTracker())
+    monkeypatch.setattr(recorder, "write_atomic", original)
+    run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
     assert everything_in(job.out) == everything_in(whole.out)
 
 
@@ -467,16 +468,16 @@ def test_a_disk_that_fills_at_the_end_loses_nothing(
     job: TrackJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = replace(job, out=tmp_path / "whole")
-    run_track(whole, ColourTracker())
+    run_track(whole, ColorTracker())
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("segment_concept.video.job.join", full)
+        patch.setattr("segment_concept.pipeline.track.join", full)
         with pytest.raises(OutputError, match="full"):
-            run_track(job, ColourTracker())
-    tracker = ColourTracker()
+            run_track(job, ColorTracker())
+    tracker = ColorTracker()
     run_track(replace(job, if_exists=IfExists.RESUME), tracker)
     assert tracker.stepped == []
     assert everything_in(job.out) == everything_in(whole.out)
@@ -485,19 +486,19 @@ def test_a_disk_that_fills_at_the_end_loses_nothing(
 def test_a_folder_that_may_not_be_written_to_is_refused(
     job: TrackJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(*_: object) -> None:
+    def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(output_folder, "write_whole", denied)
-    with pytest.raises(OutputError, match="may not be written to"):
-        run_track(job, ColourTracker())
+    monkeypatch.setattr(files, "write_atomic", denied)
+    with pytest.raises(OutputError, match="permission denied"):
+        run_track(job, ColorTracker())
 
 
 def test_a_damaged_frame_is_left_out_and_masks_go_on(tmp_path: Path) -> None:
     whole = write_film(tmp_path / "a.mov", Film("mjpeg", pixels="yuvj420p"))
     source = open_video(damaged(whole, tmp_path / "b.mov", {9}))
-    job = TrackJob(source, (Shown(ONE, RED_BOX),), tmp_path / "out")
-    summary = run_track(job, ColourTracker())
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
+    summary = run_track(job, ColorTracker())
     assert summary.skipped == (9,)
     assert result_of(job.out)["damaged_frames"] == [9]
     assert not (job.out / "palette" / "00009.png").exists()
@@ -509,7 +510,7 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
     good = (folder / "00004.png").read_bytes()
     Image.new("RGB", (32, 32)).save(folder / "00004.png")
 
-    class Strict(ColourTracker):
+    class Strict(ColorTracker):
         """Refuses frames of another size, as every tracker has to."""
 
         def session(self) -> Any:
@@ -525,7 +526,7 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
             assert original is not None
             return Session(self)
 
-    job = TrackJob(open_video(folder), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(open_video(folder), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     with pytest.raises(InputError, match="frame 4 is of another size"):
         run_track(job, Strict())
     assert len(list((job.out / "palette").iterdir())) == 4
@@ -539,24 +540,30 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
     ("shown", "why"),
     [
         ((), "nothing to follow"),
-        ((Shown(ONE, RED_BOX), Shown(ONE, Points.on((5, 5)))), "shown twice on frame 0"),
-        ((Shown(ONE, Points.on((96, 10))),), r"object 1: the point \(96, 10\) lies outside"),
-        ((Shown(TWO, Box(200, 200, 220, 220)),), "object 2: the box .* lies outside"),
-        ((Shown(ONE, Mask(np.ones((10, 10), bool))),), "the mask is 10x10 but frame 0 is 96x64"),
-        ((Shown(ONE, RED_BOX, at=20),), "no frame 20"),
-        ((Shown(ONE, RED_BOX, at=Seconds(0.8)),), "0.80 s long"),
+        (
+            (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, Points.on((5, 5)))),
+            "shown twice on frame 0",
+        ),
+        ((TimedPrompt(ONE, Points.on((96, 10))),), r"object 1: the point \(96, 10\) lies outside"),
+        ((TimedPrompt(TWO, Box(200, 200, 220, 220)),), "object 2: the box .* lies outside"),
+        (
+            (TimedPrompt(ONE, Mask(np.ones((10, 10), bool))),),
+            "the mask is 10x10 but frame 0 is 96x64",
+        ),
+        ((TimedPrompt(ONE, RED_BOX, at=20),), "no frame 20"),
+        ((TimedPrompt(ONE, RED_BOX, at=Seconds(0.8)),), "0.80 s long"),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_written(
-    job: TrackJob, shown: tuple[Shown, ...], why: str
+    job: TrackJob, shown: tuple[TimedPrompt, ...], why: str
 ) -> None:
     with pytest.raises(InputError, match=why):
-        run_track(replace(job, shown=shown), ColourTracker())
+        run_track(replace(job, shown=shown), ColorTracker())
     assert not job.out.exists()
 
 
 def test_a_prompt_that_the_tracker_refuses_leaves_no_trace(job: TrackJob) -> None:
-    class Picky(ColourTracker):
+    class Picky(ColorTracker):
         def session(self) -> Any:
             session = super().session()
 
@@ -587,16 +594,16 @@ def test_memory_does_not_grow_with_the_video(
         if done in (15, 35, 55):
             most = max(most, sum(type(thing) is Frame for thing in gc.get_objects()))
 
-    job = TrackJob(source, (Shown(ONE, RED_BOX),), tmp_path / "out")
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
     gc.collect()
     before = sum(type(thing) is Frame for thing in gc.get_objects())
-    run_track(job, ColourTracker(), Watch(on_frame=count))
+    run_track(job, ColorTracker(), RunMonitor(on_frame=count))
     assert most - before <= 12  # 4 ahead, 2 behind, and those in hand
 
 
 def test_progress_is_told_frame_by_frame(job: TrackJob) -> None:
     told: list[tuple[int, int | None]] = []
-    watch = Watch(on_frame=lambda done, total: told.append((done, total)))
-    shown = (Shown(ONE, red_box(8), at=8),)
-    run_track(replace(job, shown=shown), ColourTracker(), watch)
+    watch = RunMonitor(on_frame=lambda done, total: told.append((done, total)))
+    shown = (TimedPrompt(ONE, red_box(8), at=8),)
+    run_track(replace(job, shown=shown), ColorTracker(), watch)
     assert told == [(i, 21) for i in range(1, 22)]

@@ -1,4 +1,4 @@
-"""Offline mode from end to end, on segmenters and trackers that follow a colour."""
+"""Offline mode from end to end, on segmenters and trackers that follow a color."""
 
 import gc
 import json
@@ -14,23 +14,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.tracking_toy import ColourSegmenter, RotatingConcept, forgetful
-from helpers.video_toys import ColourTracker, overlap, truth
-from segment_concept.data.shots import first_frames
+from helpers.tracking_toy import ColorSegmenter, RotatingConcept, forgetful
+from helpers.video_toys import ColorTracker, overlap, truth
 from segment_concept.ops.rle import encode_rle
+from segment_concept.pipeline.journal import FrameRecord, Journal, JournalIndex, ObjectRecord
+from segment_concept.pipeline.offline import TwoPasses, run_offline, track_offline
+from segment_concept.pipeline.outputs import OutputFormat
+from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.pipeline.run_folder import IfExists
+from segment_concept.pipeline.schedule import Direction
+from segment_concept.pipeline.track import RunMonitor, TrackJob
+from segment_concept.pipeline.voting import FusedTracker, fuse
+from segment_concept.shots.adaptive import first_frames
 from segment_concept.tracking.offline import Shots
-from segment_concept.tracking.policies import RecentMemory
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Bitmap, Box, Frame, InputError, Mask, ObjectId, Points
-from segment_concept.video.folder import IfExists
-from segment_concept.video.fused import FusedTracker, fuse
-from segment_concept.video.job import TrackJob, Watch
-from segment_concept.video.journal import Journal, JournalIndex, Record, Sighting
-from segment_concept.video.offline import TwoPasses, run_offline, track_offline
-from segment_concept.video.plan import Direction
-from segment_concept.video.prompts import Shown
-from segment_concept.video.recorder import Save
-from segment_concept.video.source import VideoInfo, open_video
+from segment_concept.video.open import open_video
+from segment_concept.video.source import VideoInfo
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 SIZE = (12, 20)
@@ -42,7 +43,7 @@ NO_CUTS = TwoPasses(lambda frames: [])
 class Toy:
     """A video that is painted as it is played, and counts which of its frames are alive."""
 
-    colours: list[tuple[int, int, int]]  # of the object, frame by frame
+    colors: list[tuple[int, int, int]]  # of the object, frame by frame
     name: str = "toy"
     played: list[int] = field(default_factory=list)
     most_alive: int = 0
@@ -50,10 +51,10 @@ class Toy:
 
     @property
     def info(self) -> VideoInfo:
-        return VideoInfo(SIZE, Fraction(25), Fraction(1, 25), len(self.colours))
+        return VideoInfo(SIZE, Fraction(25), Fraction(1, 25), len(self.colors))
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        return (self._frame(i) for i in range(start, len(self.colours)))
+        return (self._frame(i) for i in range(start, len(self.colors)))
 
     def backwards(self, start: int) -> Iterator[Frame]:
         return (self._frame(i) for i in range(start, -1, -1))
@@ -71,7 +72,7 @@ class Toy:
 
     def _frame(self, index: int) -> Frame:
         rgb = np.zeros((*SIZE, 3), np.uint8).view(_Pixels)
-        rgb[self.truth(index)] = self.colours[index]
+        rgb[self.truth(index)] = self.colors[index]
         self._alive.add(rgb)
         self.most_alive = max(self.most_alive, len(self._alive))
         return Frame(index, rgb)
@@ -117,7 +118,7 @@ class Undecided(RotatingConcept):
 
 
 def patient() -> Tracker:
-    """It looks for the mean colour of what it was shown and of the newest frame it saw it on."""
+    """It looks for the mean color of what it was shown and of the newest frame it saw it on."""
     return Tracker(forgetful(), RecentMemory(slots=2, pointers=1))
 
 
@@ -144,7 +145,7 @@ def test_a_video_shown_in_its_middle_is_tracked_to_both_ends():
 
 
 def test_a_tracker_of_another_kind_is_used_as_it_comes(film: Path):
-    tracker = ColourTracker()
+    tracker = ColorTracker()
     prompts = {0: {ONE: RED_BOX}}
     results = track_offline(open_video(film), prompts, tracker, TwoPasses(first_frames))
     assert all(overlap(r.mask(ONE), truth(r.frame_index)) > 0.8 for r in results)
@@ -153,10 +154,10 @@ def test_a_tracker_of_another_kind_is_used_as_it_comes(film: Path):
 
 def test_the_concept_comes_of_keyframes_of_the_whole_video_on_every_frame_on_which_it_is_asked():
     encoder = Undecided()
-    tracker = Tracker(ColourSegmenter(), RecentMemory(), concept=encoder)
+    tracker = Tracker(ColorSegmenter(), RecentMemory(), concept=encoder)
     toy = Toy([(200, 0, 0)] * 40)
     follow(toy, tracker, TwoPasses(lambda frames: [10, 20, 30]))
-    first_pass, second = encoder.asked[:3], encoder.asked[3:]
+    first_pass, second = encoder.queried[:3], encoder.queried[3:]
     assert [index for index, _ in first_pass] == [10, 20, 30]
     assert [index for index, _ in second] == [10, 20, 30, 29, 19, 9]
     banks = {frozenset(keyframes[0]) for _, keyframes in second}
@@ -196,17 +197,17 @@ def test_an_iterator_that_is_closed_early_removes_its_records(
     assert not any(tmp_path.iterdir())
 
 
-def sighting(presence: float, quality: float, columns: int, object_id: int = 1) -> Sighting:
+def sighting(presence: float, quality: float, columns: int, object_id: int = 1) -> ObjectRecord:
     mask = np.zeros(SIZE, np.bool_)
     mask[:, :columns] = True
-    return Sighting(object_id, presence, quality, int(mask.sum()), encode_rle(mask))
+    return ObjectRecord(object_id, presence, quality, int(mask.sum()), encode_rle(mask))
 
 
-def record(*objects: Sighting, frame: int = 0, asked: bool = False) -> Record:
-    return Record(frame, "0", None, SIZE, asked, None, objects)
+def record(*objects: ObjectRecord, frame: int = 0, asked: bool = False) -> FrameRecord:
+    return FrameRecord(frame, "0", None, SIZE, asked, None, objects)
 
 
-def areas(*records: Record, known: tuple[int, ...] = (1, 2)) -> dict[int, int]:
+def areas(*records: FrameRecord, known: tuple[int, ...] = (1, 2)) -> dict[int, int]:
     return {s.id: s.area // SIZE[0] for s in fuse(None, records, known)}
 
 
@@ -235,7 +236,7 @@ def test_where_objects_meet_the_surer_one_has_the_pixels(tmp_path: Path):
 def test_an_object_is_there_where_most_passes_see_it():
     empty, small, large = (record(sighting(0.6, 0.5, columns)) for columns in (0, 2, 3))
 
-    def seen(first: Record, *directions: Record) -> int:
+    def seen(first: FrameRecord, *directions: FrameRecord) -> int:
         return fuse(first, directions, known=())[0].area // SIZE[0]
 
     assert seen(empty, small, empty) == 0
@@ -271,7 +272,7 @@ def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: 
     toy = Toy([(0, 0, 0)] * 3)
     results = list(session.track(toy.frames()))
     assert [r.object_ids for r in results] == [(ONE,), (ONE,), ()]
-    assert [r.used_concept for r in results] == [True, False, False]
+    assert [r.concept_queried for r in results] == [True, False, False]
     assert [r.cut for r in results] == [False, False, True]
     assert int(results[0].mask(ONE).sum()) == 2 * SIZE[0]
     with pytest.raises(InputError, match="tracked already"):
@@ -280,7 +281,7 @@ def test_an_object_that_only_one_direction_has_met_is_taken_from_that(tmp_path: 
 
 @pytest.fixture
 def job(film: Path, tmp_path: Path) -> TrackJob:
-    return TrackJob(open_video(film), (Shown(ONE, RED_BOX),), tmp_path / "out")
+    return TrackJob(open_video(film), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
 
 
 def everything_in(out: Path) -> dict[str, bytes]:
@@ -303,7 +304,7 @@ HOW = TwoPasses(lambda frames: [sum(1 for _ in frames) // 2])
 def test_the_job_writes_what_others_write_and_says_which_shots_and_keyframes_there_were(
     job: TrackJob,
 ):
-    summary = run_offline(job, ColourTracker(), HOW)
+    summary = run_offline(job, ColorTracker(), HOW)
     assert summary.finished
     assert summary.frames == 20
     assert sorted(p.name for p in job.out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
@@ -319,36 +320,36 @@ def test_the_job_writes_what_others_write_and_says_which_shots_and_keyframes_the
 def test_wherever_it_is_stopped_a_resumed_run_ends_as_an_undisturbed_one(
     job: TrackJob, tmp_path: Path, stop: int
 ):
-    job = replace(job, save=frozenset({Save.PALETTE, Save.RLE}))
+    job = replace(job, save=frozenset({OutputFormat.PALETTE, OutputFormat.RLE}))
     whole = replace(job, out=tmp_path / "whole")
-    run_offline(whole, ColourTracker(), HOW)
-    stopped = run_offline(job, ColourTracker(), HOW, Watch(should_stop=StopAfter(stop)))
+    run_offline(whole, ColorTracker(), HOW)
+    stopped = run_offline(job, ColorTracker(), HOW, RunMonitor(should_stop=StopAfter(stop)))
     assert not stopped.finished
-    tracker = ColourTracker()
+    tracker = ColorTracker()
     assert run_offline(replace(job, if_exists=IfExists.RESUME), tracker, HOW).finished
     assert everything_in(job.out) == everything_in(whole.out)
-    undisturbed = ColourTracker()
+    undisturbed = ColorTracker()
     run_offline(replace(job, if_exists=IfExists.OVERWRITE), undisturbed, HOW)
     assert len(tracker.stepped) == len(undisturbed.stepped) or stop > 20
     assert len(tracker.stepped) <= len(undisturbed.stepped)
 
 
 def test_a_stopped_run_can_be_replaced(job: TrackJob):
-    run_offline(job, ColourTracker(), HOW, Watch(should_stop=StopAfter(45)))
-    assert run_offline(replace(job, if_exists=IfExists.OVERWRITE), ColourTracker(), HOW).finished
+    run_offline(job, ColorTracker(), HOW, RunMonitor(should_stop=StopAfter(45)))
+    assert run_offline(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker(), HOW).finished
     assert not (job.out / ".resume").exists()
 
 
 def test_a_finished_result_is_not_made_again(job: TrackJob):
-    run_offline(job, ColourTracker(), HOW)
-    tracker = ColourTracker()
+    run_offline(job, ColorTracker(), HOW)
+    tracker = ColorTracker()
     assert run_offline(replace(job, if_exists=IfExists.RESUME), tracker, HOW).frames == 20
     assert not tracker.stepped
 
 
 def test_progress_only_grows_and_ends_where_it_said_it_would(job: TrackJob):
     told: list[tuple[int, int | None]] = []
-    run_offline(job, ColourTracker(), HOW, Watch(on_frame=lambda *at: told.append(at)))
+    run_offline(job, ColorTracker(), HOW, RunMonitor(on_frame=lambda *at: told.append(at)))
     done = [at for at, _ in told]
     assert done == sorted(done)
     assert {total for _, total in told} == {done[-1]}
@@ -357,17 +358,17 @@ def test_progress_only_grows_and_ends_where_it_said_it_would(job: TrackJob):
 def test_a_live_source_is_refused(job: TrackJob):
     live = replace(job, source=LiveToy([(200, 0, 0)] * 3))
     with pytest.raises(InputError, match=r"is live, and offline mode plays a video more than once"):
-        run_offline(live, ColourTracker(), HOW)
+        run_offline(live, ColorTracker(), HOW)
     assert not job.out.exists()
 
 
 def test_one_direction_alone_is_refused(job: TrackJob):
     with pytest.raises(InputError, match="forward alone was asked for"):
-        run_offline(replace(job, direction=Direction.FORWARD), ColourTracker(), HOW)
+        run_offline(replace(job, direction=Direction.FORWARD), ColorTracker(), HOW)
 
 
 def test_a_prompt_that_the_tracker_refuses_leaves_no_trace(job: TrackJob):
-    class Picky(ColourTracker):
+    class Picky(ColorTracker):
         def session(self) -> Any:
             session = super().session()
             session.__class__ = _PickySession
@@ -378,7 +379,7 @@ def test_a_prompt_that_the_tracker_refuses_leaves_no_trace(job: TrackJob):
     assert not job.out.exists()
 
 
-class _PickySession(type(ColourTracker().session())):  # type: ignore[misc]
+class _PickySession(type(ColorTracker().session())):  # type: ignore[misc]
     __slots__ = ()
 
     def prompt(self, frame: Frame, prompts: Any) -> Any:
@@ -387,7 +388,7 @@ class _PickySession(type(ColourTracker().session())):  # type: ignore[misc]
 
 def test_clicks_that_corrected_a_mask_are_known_by_what_came_of_them():
     toy = Toy([(200, 0, 0)] * 10)
-    segmenter = ColourSegmenter()
+    segmenter = ColorSegmenter()
     prompts = {0: {ONE: Mask(toy.truth(0))}, 5: {ONE: Points.on((7.0, 4.0))}}
     results = list(track_offline(toy, prompts, Tracker(segmenter), NO_CUTS))
     assert (results[5].mask(ONE) == toy.truth(5)).all()

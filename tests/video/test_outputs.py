@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 
 from helpers.video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, write_film
+from segment_concept.ops.color import PALETTE, color_of
+from segment_concept.ops.png import gray_png, mask_png, palette_png
+from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Frame
 from segment_concept.video import encode
-from segment_concept.video.draw import PALETTE, colour_of, overlay, to_i420
+from segment_concept.video.draw import overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter, join, joinable
-from segment_concept.video.files import VideoFile
-from segment_concept.video.png import grey_png, mask_png, palette_png, write_whole
 from segment_concept.video.source import VideoInfo
+from segment_concept.video.video_file import VideoFile
 
 
 def info(**changes: object) -> VideoInfo:
@@ -32,12 +34,12 @@ def plain(index: int, seconds: float | None = None, size: tuple[int, int] = (64,
 def test_the_palette_is_that_of_davis() -> None:
     first = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128)]
     assert [tuple(c) for c in PALETTE[:6].tolist()] == first
-    assert PALETTE[15].tolist() == [192, 128, 128]  # a person, in PASCAL VOC's colour map
-    assert colour_of(1) == (128, 0, 0)
-    assert colour_of(256) == (128, 0, 0)
+    assert PALETTE[15].tolist() == [192, 128, 128]  # a person, in PASCAL VOC's color map
+    assert color_of(1) == (128, 0, 0)
+    assert color_of(256) == (128, 0, 0)
 
 
-def test_a_palette_image_holds_the_ids_and_the_colours() -> None:
+def test_a_palette_image_holds_the_ids_and_the_colors() -> None:
     labels = np.array([[0, 1], [2, 255]], np.uint8)
     image = Image.open(io.BytesIO(palette_png(labels)))
     assert image.mode == "P"
@@ -45,40 +47,40 @@ def test_a_palette_image_holds_the_ids_and_the_colours() -> None:
     assert image.convert("RGB").getpixel((1, 0)) == (128, 0, 0)
 
 
-def test_mask_and_grey_images_hold_what_they_were_given() -> None:
+def test_mask_and_gray_images_hold_what_they_were_given() -> None:
     mask = truth(0)
     assert (np.asarray(Image.open(io.BytesIO(mask_png(mask)))) == 255 * mask).all()
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    assert (np.asarray(Image.open(io.BytesIO(grey_png(grey)))) == grey).all()
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert (np.asarray(Image.open(io.BytesIO(gray_png(gray)))) == gray).all()
 
 
 def test_an_overlay_tints_the_object_outlines_it_and_leaves_the_rest() -> None:
-    grey = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
-    drawn = overlay(grey, [(1, truth(0))])
+    gray = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    drawn = overlay(gray, [(1, truth(0))])
     inside, outside = drawn[20, 12], drawn[40, 60]
     assert inside.tolist() == [114, 50, 50]
     assert outside.tolist() == [100, 100, 100]
     assert np.abs(drawn[12, 12].astype(int) - (128, 0, 0)).max() < 12
-    assert (grey == 100).all()
+    assert (gray == 100).all()
 
 
 def test_an_absent_object_leaves_no_mark() -> None:
-    grey = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
-    assert (overlay(grey, [(1, np.zeros((HEIGHT, WIDTH), bool))]) == grey).all()
+    gray = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    assert (overlay(gray, [(1, np.zeros((HEIGHT, WIDTH), bool))]) == gray).all()
 
 
 def test_a_file_is_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.json"
-    write_whole(path, b"before")
+    write_atomic(path, b"before")
 
     def rows():  # type: ignore[no-untyped-def]
         yield b"half of"
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_whole(path, rows())
+        write_atomic(path, rows())
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -142,7 +144,7 @@ def test_a_picture_with_odd_sides_is_widened_by_a_line(tmp_path: Path) -> None:
     assert VideoFile(tmp_path / "out.mp4").info.size == (34, 52)
 
 
-def test_colours_survive_the_way_to_the_video(tmp_path: Path) -> None:
+def test_colors_survive_the_way_to_the_video(tmp_path: Path) -> None:
     rgb = np.zeros((64, 96, 3), np.uint8)
     rgb[:, :48], rgb[:, 48:] = RED, (20, 60, 200)
     writer = PartWriter(tmp_path, "overlay", info(), crf=10)

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segment_concept.types import Box, InputError, Mask, ObjectId, Points
-from segment_concept.video.draw import PALETTE
-from segment_concept.video.prompts import (
-    Seconds,
-    Shown,
-    parse_at,
+from segment_concept.ops.color import PALETTE
+from segment_concept.pipeline.prompts import (
+    TimedPrompt,
     parse_box,
     parse_point,
     read_mask,
     read_masks,
     read_prompts,
 )
+from segment_concept.types import Box, InputError, Mask, ObjectId, Points
+from segment_concept.video.timecode import Seconds, parse_at
 
 ONE, TWO, FIVE = ObjectId(1), ObjectId(2), ObjectId(5)
 IDS = np.zeros((6, 8), np.uint8)
@@ -32,7 +31,7 @@ def palette_image(path: Path, labels: np.ndarray = IDS) -> Path:
     return path
 
 
-def grey_image(path: Path, values: np.ndarray) -> Path:
+def gray_image(path: Path, values: np.ndarray) -> Path:
     Image.fromarray(values).save(path)
     return path
 
@@ -67,20 +66,20 @@ def test_a_palette_image_shows_its_objects(tmp_path: Path) -> None:
     assert (masks[TWO].bitmap == (IDS == 2)).all()
 
 
-def test_a_grey_image_of_few_values_shows_its_objects(tmp_path: Path) -> None:
-    assert list(read_masks(grey_image(tmp_path / "m.png", IDS))) == [2, 5]
+def test_a_gray_image_of_few_values_shows_its_objects(tmp_path: Path) -> None:
+    assert list(read_masks(gray_image(tmp_path / "m.png", IDS))) == [2, 5]
 
 
 def test_white_on_black_is_one_object_whatever_its_edges(tmp_path: Path) -> None:
     soft = np.where(IDS == 5, 255, np.where(IDS == 2, 100, 0)).astype(np.uint8)
-    masks = read_masks(grey_image(tmp_path / "m.png", soft))
+    masks = read_masks(gray_image(tmp_path / "m.png", soft))
     assert list(masks) == [1]
     assert (masks[ONE].bitmap == (IDS == 5)).all()
 
 
 def test_a_blurred_mask_that_is_not_quite_white_is_one_object(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(0, 250, 2, dtype=np.uint8), (4, 1))
-    assert list(read_masks(grey_image(tmp_path / "m.png", ramp))) == [1]
+    assert list(read_masks(gray_image(tmp_path / "m.png", ramp))) == [1]
 
 
 def test_void_pixels_of_davis_are_background(tmp_path: Path) -> None:
@@ -99,32 +98,32 @@ def test_a_palette_image_of_one_object_may_call_it_255(tmp_path: Path) -> None:
 def test_where_there_is_transparency_the_object_is_what_is_opaque(tmp_path: Path) -> None:
     rgba = np.full((6, 8, 4), 200, np.uint8)
     rgba[..., 3] = np.where(IDS > 0, 255, 0)
-    masks = read_masks(grey_image(tmp_path / "m.png", rgba))
+    masks = read_masks(gray_image(tmp_path / "m.png", rgba))
     assert (masks[ONE].bitmap == (IDS > 0)).all()
 
 
 def test_black_and_white_and_sixteen_bits_are_read(tmp_path: Path) -> None:
     Image.fromarray(IDS > 0).save(tmp_path / "one.png")
     assert (read_masks(tmp_path / "one.png")[ONE].bitmap == (IDS > 0)).all()
-    deep = grey_image(tmp_path / "deep.png", IDS.astype(np.uint16))
+    deep = gray_image(tmp_path / "deep.png", IDS.astype(np.uint16))
     assert list(read_masks(deep)) == [2, 5]
 
 
-def test_a_grey_picture_saved_in_colour_is_read(tmp_path: Path) -> None:
-    grey = np.where(IDS > 0, 255, 0).astype(np.uint8)
-    path = grey_image(tmp_path / "m.png", np.stack([grey] * 3, axis=2))
+def test_a_gray_picture_saved_in_color_is_read(tmp_path: Path) -> None:
+    gray = np.where(IDS > 0, 255, 0).astype(np.uint8)
+    path = gray_image(tmp_path / "m.png", np.stack([gray] * 3, axis=2))
     assert (read_masks(path)[ONE].bitmap == (IDS > 0)).all()
 
 
-def test_a_colour_picture_is_refused(tmp_path: Path) -> None:
-    path = grey_image(tmp_path / "m.png", PALETTE[IDS])
-    with pytest.raises(InputError, match="colour picture"):
+def test_a_color_picture_is_refused(tmp_path: Path) -> None:
+    path = gray_image(tmp_path / "m.png", PALETTE[IDS])
+    with pytest.raises(InputError, match="color picture"):
         read_masks(path)
 
 
 def test_a_mask_without_a_foreground_pixel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no foreground pixel"):
-        read_masks(grey_image(tmp_path / "m.png", np.zeros((6, 8), np.uint8)))
+        read_masks(gray_image(tmp_path / "m.png", np.zeros((6, 8), np.uint8)))
 
 
 def test_a_missing_or_damaged_mask_is_refused(tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_one_object_of_several_is_taken_by_its_number(tmp_path: Path) -> None:
 
 
 def test_an_only_object_may_be_given_any_number(tmp_path: Path) -> None:
-    path = grey_image(tmp_path / "m.png", (IDS == 2).astype(np.uint8) * 255)
+    path = gray_image(tmp_path / "m.png", (IDS == 2).astype(np.uint8) * 255)
     assert (read_mask(path, 9).bitmap == (IDS == 2)).all()
 
 
@@ -161,8 +160,10 @@ def test_a_prompts_file_shows_objects_in_all_ways(tmp_path: Path) -> None:
         {"object": 5, "mask": "m.png"},
     ]
     shown = read_prompts(prompts_file(tmp_path / "p.json", {"prompts": entries}))
-    assert shown[0] == Shown(ONE, Box(1, 2, 3, 4))
-    assert shown[1] == Shown(ObjectId(3), Points(((5, 6), (7, 8)), (True, False)), Seconds(1.5))
+    assert shown[0] == TimedPrompt(ONE, Box(1, 2, 3, 4))
+    assert shown[1] == TimedPrompt(
+        ObjectId(3), Points(((5, 6), (7, 8)), (True, False)), Seconds(1.5)
+    )
     assert shown[2].prompt == Points(((2, 2),), (True,), Box(0, 0, 5, 5))
     assert shown[2].at == 12
     assert isinstance(shown[3].prompt, Mask)

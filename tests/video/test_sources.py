@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from helpers.video_toys import Film, damaged, picture, write_film, write_folder
+from segment_concept.runtime.background import read_ahead
 from segment_concept.types import InputError
-from segment_concept.video import files
-from segment_concept.video.files import VideoFile
-from segment_concept.video.images import ImageFolder, natural
+from segment_concept.video import video_file as files
+from segment_concept.video.image_folder import ImageFolder, natural
 from segment_concept.video.live import LiveVideo
-from segment_concept.video.pipe import ahead
-from segment_concept.video.source import VideoSource, open_video, read_frame, webcam
+from segment_concept.video.open import open_video, webcam
+from segment_concept.video.source import VideoSource, read_frame
+from segment_concept.video.video_file import VideoFile
 
 FILMS = {
     "h264.mp4": Film(b_frames=2),
@@ -46,7 +47,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_frames_are_counted_and_look_like_what_was_encoded(source: VideoSource) -> None:
     frames = list(source.frames())
     assert [f.index for f in frames] == list(range(20))
-    # A GIF of 256 colours is farthest off.
+    # A GIF of 256 colors is farthest off.
     assert max(np.abs(f.rgb.astype(int) - picture(f.index)).mean() for f in frames) < 24
     assert frames[0].size == source.info.size
 
@@ -278,7 +279,7 @@ def test_few_frames_are_read_ahead(film: Path) -> None:
             read.append(frame.index)
             yield frame
 
-    source = ahead(frames(), depth=3)
+    source = read_ahead(frames(), depth=3)
     next(source)
     source.close()
     assert len(read) <= 6  # one taken, three waiting, one in hand, one being read
@@ -289,7 +290,7 @@ def test_what_goes_wrong_while_reading_ahead_is_raised_in_its_place() -> None:
         yield 1
         raise InputError("broken")
 
-    source = ahead(frames())
+    source = read_ahead(frames())
     assert next(source) == 1
     with pytest.raises(InputError, match="broken"):
         next(source)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.video_toys import ColourTracker, Forgetful, picture
-from segment_concept.tracking.keyframes import ConceptRequest
-from segment_concept.tracking.policies import ReliableMemory
+from helpers.video_toys import ColorTracker, Forgetful, picture
+from segment_concept.pipeline.session_state import NotStorableError, dump_session, load_session
+from segment_concept.tracking.concept import ConceptRequest
+from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Features, Proposals
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import HsvShift
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, CheckpointError, Frame, Mask, ObjectId
-from segment_concept.video.state import NotStorableError, pack_session, restore_session
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 
@@ -74,7 +74,7 @@ def tracker() -> Tracker:
     return Tracker(
         Segmenter(),
         policy=ReliableMemory(slots=4, pointers=5),
-        trigger=HsvShift(above=0.0005, side=64),
+        trigger=HistogramShift(above=0.0005, side=64),
         concept=Concept(),
         keyframes=3,
     )
@@ -101,19 +101,19 @@ def test_a_restored_session_goes_on_exactly(stop: int) -> None:
     session.prompt(video[0], masks())
     for frame in video[1:stop]:
         session.step(frame)
-    packed = through_a_file(pack_session(session, shared))
-    restored = restore_session(packed, shared)
+    packed = through_a_file(dump_session(session, shared))
+    restored = load_session(packed, shared)
     asked = 0
     for frame in video[stop:]:
         expected, found = session.step(frame), restored.step(frame)
         assert torch.equal(expected.logits, found.logits)
         assert torch.equal(expected.presence, found.presence)
         assert torch.equal(expected.quality, found.quality)
-        assert (expected.used_concept, expected.scene_change) == (
-            found.used_concept,
+        assert (expected.concept_queried, expected.scene_change) == (
+            found.concept_queried,
             found.scene_change,
         )
-        asked += found.used_concept
+        asked += found.concept_queried
     assert asked  # so keyframes were stored, too
 
 
@@ -121,16 +121,16 @@ def test_things_that_are_shared_stay_shared() -> None:
     shared = tracker()
     session = shared.session()
     session.prompt(frames(1)[0], masks())
-    restored: Any = restore_session(through_a_file(pack_session(session, shared)), shared)
+    restored: Any = load_session(through_a_file(dump_session(session, shared)), shared)
     first, second = (restored.tracks[i][0].bank.prompted[0] for i in (ONE, TWO))
     assert first.image is second.image
     assert restored.banks[ONE].keyframes[0].frame is restored.previous.frame
 
 
 def test_a_row_of_a_batch_does_not_drag_the_batch_along() -> None:
-    session = ColourTracker().session()
-    session.colours[ONE] = torch.zeros(1000, 1000)[0]
-    packed = pack_session(session, session.tracker)
+    session = ColorTracker().session()
+    session.colors[ONE] = torch.zeros(1000, 1000)[0]
+    packed = dump_session(session, session.tracker)
     buffer = io.BytesIO()
     torch.save(packed, buffer)
     assert buffer.tell() < 20_000
@@ -139,23 +139,23 @@ def test_a_row_of_a_batch_does_not_drag_the_batch_along() -> None:
 def test_a_session_that_holds_more_than_data_is_refused() -> None:
     tracker = Forgetful()
     with pytest.raises(NotStorableError, match="iterator cannot be stored"):
-        pack_session(tracker.session(), tracker)
+        dump_session(tracker.session(), tracker)
 
 
 def test_the_state_of_another_kind_of_session_is_refused() -> None:
     shared = tracker()
-    packed = pack_session(shared.session(), shared)
+    packed = dump_session(shared.session(), shared)
     with pytest.raises(CheckpointError, match="--overwrite"):
-        restore_session(packed, ColourTracker())
+        load_session(packed, ColorTracker())
 
 
 def test_a_state_cannot_name_what_is_no_record_of_this_package() -> None:
-    shared = ColourTracker()
-    packed = pack_session(shared.session(), shared)
+    shared = ColorTracker()
+    packed = dump_session(shared.session(), shared)
     for name in ("pathlib:Path", "video_toys:write_film", "segment_concept.types:Missing"):
         packed["nodes"] = [("record", name, [])]
         with pytest.raises(CheckpointError, match="does not know"):
-            restore_session(packed, shared)
+            load_session(packed, shared)
 
 
 class Pair(NamedTuple):
@@ -188,7 +188,7 @@ def test_values_of_every_kind_come_back() -> None:
         "box": Box(0, 0, 1, 1),
         "pair": Pair(1, (2, 3)),
     }
-    restored: Any = restore_session(through_a_file(pack_session(session, shared)), shared)
+    restored: Any = load_session(through_a_file(dump_session(session, shared)), shared)
     found, given = restored.values, session.values
     assert found[1] == given[1]
     assert found["list"] == given["list"]

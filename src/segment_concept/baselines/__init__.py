@@ -12,8 +12,9 @@ from segment_concept.baselines.checkpoints import (
     load_xmem,
 )
 from segment_concept.baselines.propagation import Settings
-from segment_concept.baselines.session import PropagationSession, PropagationTracker
-from segment_concept.baselines.trackers import (
+from segment_concept.baselines.session import (
+    PropagationSession,
+    PropagationTracker,
     cutie_long_video_settings,
     cutie_plus_settings,
     cutie_settings,

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from segment_concept.baselines.keepers import Keeper, Parts
+from segment_concept.baselines.memory_tokens import Tokens
 from segment_concept.baselines.readout import similarity, top_k_affinity
-from segment_concept.baselines.tokens import Tokens
+from segment_concept.baselines.retention import Parts, RetentionPolicy
 from segment_concept.types import ObjectId
 
 
@@ -29,7 +29,7 @@ class Group:
         none = shown.pick(slice(0, 0))
         return cls(object_ids, Parts(permanent=shown, working=none, long=none))
 
-    def remember(self, seen: Tokens, keeper: Keeper) -> "Group":
+    def remember(self, seen: Tokens, keeper: RetentionPolicy) -> "Group":
         """Add a tracked frame; `seen.values` rows are this group's objects."""
         working = Tokens.joined([self.parts.working, seen])
         return replace(self, parts=keeper.keep(replace(self.parts, working=working)))

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment_concept.baselines.geometry import Fit, Resize
-from segment_concept.baselines.keepers import Keeper
 from segment_concept.baselines.memory import Group
+from segment_concept.baselines.memory_tokens import Tokens
 from segment_concept.baselines.readout import aggregate
+from segment_concept.baselines.resize import FrameTransform, Resize
 from segment_concept.baselines.resnet import Pyramid
-from segment_concept.baselines.tokens import Tokens
+from segment_concept.baselines.retention import RetentionPolicy
 from segment_concept.types import InputError, ObjectId
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sight:
+class ImageFeatures:
     """What a network sees in one picture, whatever the objects. h, w are at stride 16."""
 
     image: Tensor  # (1, 3, H, W) normalised and padded
@@ -40,20 +40,20 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Carried:
+class RecurrentState:
     """What O objects carry from one frame to the next, beside the memory tokens."""
 
     hidden: Tensor  # (O, C, h, w) recurrent state
     masks: Tensor  # (O, H, W) scores on the last frame
     summaries: Tensor  # (O, ...) sums over all remembered frames; (O, 0) where a network has none
 
-    def rows(self, rows: list[int]) -> "Carried":
+    def rows(self, rows: list[int]) -> "RecurrentState":
         """Some of the objects."""
-        return Carried(self.hidden[rows], self.masks[rows], self.summaries[rows])
+        return RecurrentState(self.hidden[rows], self.masks[rows], self.summaries[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memorised:
+class EncodedMemory:
     """What a network makes of O objects on a frame to be remembered."""
 
     values: Tensor  # (O, V, h, w)
@@ -74,11 +74,11 @@ class PropagationNetwork(Protocol):
         """Do its weights make objects see each other? Those for single objects do not."""
         ...
 
-    def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
+    def prepare(self, picture: Tensor, fit: FrameTransform) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> normalised and padded."""
         ...
 
-    def look(self, image: Tensor) -> Sight:
+    def encode_image(self, image: Tensor) -> ImageFeatures:
         """Everything that does not depend on the objects."""
         ...
 
@@ -86,7 +86,7 @@ class PropagationNetwork(Protocol):
         """The hidden state and the summaries of objects that were never seen: zeros."""
         ...
 
-    def interpret(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+    def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
         """What was read (O, V, h, w) as features of the objects, of the same shape.
 
         Called for one group at a time: objects of other groups are not seen, as published.
@@ -94,7 +94,7 @@ class PropagationNetwork(Protocol):
         ...
 
     def segment(
-        self, sight: Sight, objects: Tensor, hidden: Tensor, *, update: bool
+        self, sight: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """Features of all objects to probabilities (O + 1, H, W), background first.
 
@@ -102,12 +102,12 @@ class PropagationNetwork(Protocol):
         """
         ...
 
-    def memorise(self, sight: Sight, masks: Tensor, hidden: Tensor) -> Memorised:
+    def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
         """Objects' masks (O, H, W) on a frame, as they are to be remembered."""
         ...
 
 
-class Rhythm(Protocol):
+class UpdateSchedule(Protocol):
     """When segmenting a frame renews the recurrent state."""
 
     def renews(self, since: int, every: int, *, remembered: bool) -> bool:
@@ -137,8 +137,8 @@ class BetweenMemories:
 class Settings:
     """How to use a network on a video."""
 
-    keeper: Keeper
-    rhythm: Rhythm
+    keeper: RetentionPolicy
+    rhythm: UpdateSchedule
     resize: Resize
     memory_every: int = 5  # frames between two remembered ones
     top_k: int = 30  # memory tokens that a pixel may read
@@ -154,7 +154,7 @@ class State:
     """Everything that is known of a video's objects after a frame."""
 
     object_ids: tuple[ObjectId, ...]  # row i of `carried` is object_ids[i]
-    carried: Carried
+    carried: RecurrentState
     groups: tuple[Group, ...]  # in the order in which they were shown
     since: int  # frames since the last remembered one, when the next is seen
 
@@ -180,7 +180,7 @@ class Propagation:
     settings: Settings
 
     def advance(
-        self, state: State | None, sight: Sight, given: Mapping[ObjectId, Tensor]
+        self, state: State | None, sight: ImageFeatures, given: Mapping[ObjectId, Tensor]
     ) -> tuple[State, Tensor]:
         """See one more frame.
 
@@ -205,7 +205,9 @@ class Propagation:
             state = self._remember(state, sight)
         return replace(state, since=1 if remembered else state.since + 1), probabilities
 
-    def _segment(self, state: State, sight: Sight, *, remembered: bool) -> tuple[State, Tensor]:
+    def _segment(
+        self, state: State, sight: ImageFeatures, *, remembered: bool
+    ) -> tuple[State, Tensor]:
         reads = [self._read(g, state, sight) for g in state.groups]
         by_id = {i: x for g, objects in reads for i, x in zip(g.object_ids, objects, strict=True)}
         objects = torch.stack([by_id[i] for i in state.object_ids])
@@ -219,15 +221,15 @@ class Propagation:
         groups = tuple(group for group, _ in reads)
         return replace(state, carried=carried, groups=groups), probabilities
 
-    def _read(self, group: Group, state: State, sight: Sight) -> tuple[Group, Tensor]:
+    def _read(self, group: Group, state: State, sight: ImageFeatures) -> tuple[Group, Tensor]:
         """The group with the read counted, and its objects' features (O, V, h, w)."""
         values, group = group.read(sight.key, sight.selection, self.settings.top_k)
         readout = values.reshape(*values.shape[:2], *sight.grid)
         carried = state.carried.rows([state.object_ids.index(i) for i in group.object_ids])
-        return group, self.network.interpret(sight, readout, carried)
+        return group, self.network.fuse_memory(sight, readout, carried)
 
     def _show(
-        self, state: State | None, sight: Sight, given: Mapping[ObjectId, Tensor]
+        self, state: State | None, sight: ImageFeatures, given: Mapping[ObjectId, Tensor]
     ) -> tuple[State, Tensor]:
         """Put prompted masks in the place of what was segmented; they win over other objects."""
         if state is None:
@@ -239,22 +241,22 @@ class Propagation:
         scores = torch.stack([given[i] if i in given else held[i] for i in ids])
         probabilities = aggregate(scores).softmax(dim=0)
         hidden, summaries = self.network.blank(len(new), sight.grid)
-        carried = Carried(
+        carried = RecurrentState(
             hidden=torch.cat([state.carried.hidden, hidden]),
             masks=probabilities[1:],
             summaries=torch.cat([state.carried.summaries, summaries]),
         )
         return replace(state, object_ids=ids, carried=carried), probabilities
 
-    def _empty(self, sight: Sight) -> State:
+    def _empty(self, sight: ImageFeatures) -> State:
         hidden, summaries = self.network.blank(0, sight.grid)
         masks = sight.image.new_zeros((0, *sight.image.shape[-2:]))
-        return State((), Carried(hidden, masks, summaries), groups=(), since=0)
+        return State((), RecurrentState(hidden, masks, summaries), groups=(), since=0)
 
-    def _remember(self, state: State, sight: Sight) -> State:
+    def _remember(self, state: State, sight: ImageFeatures) -> State:
         """Add the frame to every group's memory; objects without a group found one."""
         carried = state.carried
-        seen = self.network.memorise(sight, carried.masks, carried.hidden)
+        seen = self.network.encode_memory(sight, carried.masks, carried.hidden)
         values = dict(zip(state.object_ids, seen.values.flatten(start_dim=2), strict=True))
 
         def tokens(ids: tuple[ObjectId, ...]) -> Tokens:

@@ -112,7 +112,7 @@ class MaskTrunk(nn.Module):
         """Does it look at the other objects' masks? Weights for single objects do not."""
         return bool(self.conv1.weight[:, -1].any())
 
-    def look(self, image: Tensor, masks: Tensor, others: Tensor) -> Tensor:
+    def encode_image(self, image: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """image (1, 3, H, W), masks and others (O, H, W) in [0, 1] -> (O, C, h, w)."""
         pictures = image.expand(len(masks), -1, -1, -1)
         x = torch.cat([pictures, masks[:, None], others[:, None]], dim=1)

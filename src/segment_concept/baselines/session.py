@@ -7,14 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segment_concept.baselines.geometry import Fit
+from segment_concept.baselines.cutie.network import CutieNetwork
 from segment_concept.baselines.propagation import (
+    BetweenMemories,
+    ImageFeatures,
     Propagation,
     PropagationNetwork,
     Settings,
-    Sight,
+    Staggered,
     State,
 )
+from segment_concept.baselines.resize import FrameTransform, ScaleTo, ShrinkTo
+from segment_concept.baselines.retention import (
+    AboveLeastUsed,
+    KeepEverything,
+    LongTerm,
+    MostUsed,
+    NewestFrames,
+)
+from segment_concept.baselines.xmem.network import XMemNetwork
 from segment_concept.types import (
     Frame,
     FrameResult,
@@ -46,7 +57,7 @@ class _Current:
     """The frame processed last, with what is needed to process it again with more prompts."""
 
     index: int
-    sight: Sight
+    sight: ImageFeatures
     before: State | None  # what was known when the frame came
     given: Mapping[ObjectId, Tensor]  # masks (H, W), padded
     probabilities: Tensor  # (O + 1, H, W) padded, background first
@@ -63,7 +74,7 @@ class PropagationSession:
 
     tracker: PropagationTracker
     state: State | None = None
-    fit: Fit | None = None  # set by the first frame
+    fit: FrameTransform | None = None  # set by the first frame
     current: _Current | None = field(default=None, repr=False)
 
     @property
@@ -83,7 +94,7 @@ class PropagationSession:
                 object below 1; or several objects, and weights that are for a single one.
         """
         masks = self._masks(frame, prompts)
-        self._check_company(masks)
+        self._check_object_count(masks)
         fit = self._fit(frame)
         current = self.current
         if current is not None and current.index == frame.index:
@@ -148,7 +159,7 @@ class PropagationSession:
             masks[object_id] = prompt
         return masks
 
-    def _check_company(self, shown: Iterable[ObjectId]) -> None:
+    def _check_object_count(self, shown: Iterable[ObjectId]) -> None:
         """Weights for single objects would lose one of two without a word."""
         together = {*self.object_ids, *shown}
         if len(together) > 1 and not self.tracker.network.sees_others:
@@ -159,9 +170,9 @@ class PropagationSession:
                 "for several objects"
             )
 
-    def _fit(self, frame: Frame) -> Fit:
+    def _fit(self, frame: Frame) -> FrameTransform:
         if self.fit is None:
-            self.fit = Fit.of(frame.size, self.tracker.settings.resize)
+            self.fit = FrameTransform.of(frame.size, self.tracker.settings.resize)
         if self.fit.video != frame.size:
             (h, w), (h0, w0) = frame.size, self.fit.video
             raise InputError(
@@ -170,15 +181,15 @@ class PropagationSession:
             )
         return self.fit
 
-    def _look(self, frame: Frame, fit: Fit) -> Sight:
+    def _look(self, frame: Frame, fit: FrameTransform) -> ImageFeatures:
         network = self.tracker.network
         rgb = torch.tensor(np.ascontiguousarray(frame.rgb), device=network.device)
-        return network.look(network.prepare(fit.picture(rgb), fit))
+        return network.encode_image(network.prepare(fit.picture(rgb), fit))
 
     def _advance(
         self,
         frame: Frame,
-        sight: Sight,
+        sight: ImageFeatures,
         before: State | None,
         given: Mapping[ObjectId, Tensor],
     ) -> None:
@@ -224,3 +235,42 @@ def expected_overlap(scores: Tensor, masks: Tensor) -> Tensor:
     inside = (scores * masks).sum(dim=(1, 2))
     union = torch.where(masks, 1.0, scores).sum(dim=(1, 2))
     return inside / union.clamp(min=SCORE_FLOOR)
+
+
+def cutie_settings() -> Settings:
+    """Cutie's default: 480 px, the newest five remembered frames (DAVIS, YouTubeVOS, MOSE)."""
+    return Settings(keeper=NewestFrames(5), rhythm=Staggered(5), resize=ShrinkTo(480))
+
+
+def cutie_long_video_settings() -> Settings:
+    """Cutie with long-term memory, as published for LVOS and BURST."""
+    return Settings(keeper=LongTerm(MostUsed()), rhythm=Staggered(5), resize=ShrinkTo(480))
+
+
+def cutie_plus_settings() -> Settings:
+    """Cutie's larger setting ("plus"): 720 px, ten frames, one remembered in three."""
+    return Settings(
+        keeper=NewestFrames(10), rhythm=Staggered(5), resize=ShrinkTo(720), memory_every=3
+    )
+
+
+def xmem_settings() -> Settings:
+    """XMem's default: 480 px with long-term memory."""
+    return Settings(
+        keeper=LongTerm(AboveLeastUsed()), rhythm=BetweenMemories(), resize=ScaleTo(480)
+    )
+
+
+def xmem_short_video_settings() -> Settings:
+    """XMem without long-term memory. Its memory grows with the video."""
+    return Settings(keeper=KeepEverything(), rhythm=BetweenMemories(), resize=ScaleTo(480))
+
+
+def cutie_tracker(network: CutieNetwork, settings: Settings | None = None) -> PropagationTracker:
+    """Cutie, with its published default settings unless others are given."""
+    return PropagationTracker("Cutie", network, settings or cutie_settings())
+
+
+def xmem_tracker(network: XMemNetwork, settings: Settings | None = None) -> PropagationTracker:
+    """XMem, with its published default settings unless others are given."""
+    return PropagationTracker("XMem", network, settings or xmem_settings())

@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from segment_concept.checkpoints.keys import refuse_strangers
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
+from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
+from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.network import CompactNetwork
-from segment_concept.models.compact.picture import Widths
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.trunk import Trunk
 from segment_concept.types import CheckpointError
 
 FORMAT = "segment-concept/compact-1"
@@ -59,10 +59,10 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
         if "concept" in metadata:
             concept = ConceptPath(widths, ConceptWidths(**json.loads(metadata["concept"])))
         segmenter = CompactSegmenter(
-            Trunk(), CompactNetwork(widths), concept, short_side=short_side
+            Backbone(), CompactNetwork(widths), concept, short_side=short_side
         )
     expected = set(segmenter.state_dict())
-    refuse_strangers(
+    refuse_unknown_keys(
         unknown=weights.keys() - expected,
         missing=expected - weights.keys(),
         network=f"a compact model of the widths that {path} tells",

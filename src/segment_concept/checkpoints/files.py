@@ -3,31 +3,25 @@
 Nothing that is read can run code: safetensors, and PyTorch files with `weights_only=True`.
 """
 
-import json
 import pickle
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from segment_concept.types import CheckpointError
+from segment_concept.checkpoints.hub import fetch, parse_hub_name
+from segment_concept.runtime.json_files import read_json
+from segment_concept.runtime.names import checked_name
+from segment_concept.types import CheckpointError, InputError
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/(.+))?")
 
 
 class Weights(Protocol):
@@ -49,8 +43,8 @@ def open_weights(source: str | Path) -> Weights:
     Args:
         source: a `.safetensors` or `.pt` file; a folder with `model.safetensors`, with shards and
             their index, or with a single such file; a hub name such as
-            `facebook/sam2.1-hiera-tiny`, or a file in a hub repository
-            (`facebook/sam2.1-hiera-tiny/sam2.1_hiera_tiny.pt`).
+            `facebook/sam2.1-hiera-large`, or a file in a hub repository
+            (`facebook/sam2.1-hiera-large/sam2.1_hiera_large.pt`).
 
     Raises:
         CheckpointError: nothing is there, it cannot be fetched, or it is damaged.
@@ -70,13 +64,25 @@ def find_files(source: str | Path) -> tuple[Path, ...]:
         if path.suffix not in SUFFIXES:
             raise CheckpointError(f"{path} is no weights file: expected one of {SUFFIXES}")
         return (path,)
-    name = _HUB_NAME.fullmatch(str(source))
-    if name is None or (name[2] is None and path.suffix in SUFFIXES):
+    if path.exists():
+        raise CheckpointError(f"{path} is a device or a pipe: give a weights file")
+    name = parse_hub_name(str(source))
+    if name is None or (name[1] is None and path.suffix in SUFFIXES):
         raise CheckpointError(
-            f"there is no weights file or folder {source}: give a file, a folder, or a hub name "
-            "such as facebook/sam2.1-hiera-tiny"
+            f"there is no weights file or folder {source}{_nearest(path)}: give a file, a folder, "
+            "or a hub name such as facebook/sam2.1-hiera-large"
         )
-    return _on_hub(name[1], name[2])
+    return _on_hub(*name)
+
+
+def _nearest(path: Path) -> str:
+    """What a mistyped path may have meant, as a part of a sentence."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f" (there is no folder {folder})"
+    found = sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES)
+    close = get_close_matches(path.name, found, n=1)
+    return f" (did you mean {folder / close[0]}?)" if close else ""
 
 
 def _in_folder(folder: Path) -> tuple[Path, ...]:
@@ -95,11 +101,23 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
 
 
 def _shards(index: Path) -> list[str]:
-    """Names of the shards that an index lists."""
+    """Names of the shards that an index lists; they lie beside it.
+
+    Raises:
+        CheckpointError: it is damaged, lists nothing, or names files elsewhere.
+    """
     try:
-        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        content = read_json(index)
+        homes = content["weight_map"].values()
+        names = sorted({checked_name(str(name), index) for name in homes})
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} is damaged, fetch it again ({error})") from error
+    if not names or any(Path(name).suffix not in SUFFIXES for name in names):
+        raise CheckpointError(
+            f"{index} is damaged, fetch it again: it lists {', '.join(names) or 'no file'}, "
+            "expected names of .safetensors files"
+        )
+    return names
 
 
 def _on_hub(repository: str, file: str | None) -> tuple[Path, ...]:
@@ -108,34 +126,14 @@ def _on_hub(repository: str, file: str | None) -> tuple[Path, ...]:
     named = repository.split("/")[1].replace("-", "_") + ".pt"
     wanted = (file,) if file else (WHOLE, INDEX, named)
     for candidate in wanted:
-        found = _fetch(repository, candidate)
+        found = fetch(repository, candidate)
         if found is None:
             continue
         if candidate.endswith(INDEX):
-            shards = [_fetch(repository, shard) for shard in _shards(found)]
+            shards = [fetch(repository, shard) for shard in _shards(found)]
             return tuple(shard for shard in shards if shard is not None)
         return (found,)
     raise CheckpointError(f"hub repository {repository} has none of: {', '.join(wanted)}")
-
-
-def _fetch(repository: str, file: str) -> Path | None:
-    """A file of a hub repository, from the cache where it is there; None if there is no such."""
-    try:
-        return Path(hf_hub_download(repository, file))
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{repository}/{file} was not fetched before and the hub cannot be reached: connect "
-            "to the network, or fetch the file elsewhere and give its path"
-        ) from error
-    except EntryNotFoundError:
-        return None
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"there is no file or folder {repository}, nor a hub repository of that name that "
-            "you may read (a private or gated one needs `hf auth login`)"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise CheckpointError(f"could not fetch {repository}/{file}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

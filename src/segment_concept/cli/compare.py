@@ -7,15 +7,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts
-from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.cli.track import with_weights
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
+    from segment_concept.pipeline.compare import Comparison
     from segment_concept.recipes import Recipe
-    from segment_concept.video.compare import Comparison
 
 MEGABYTE = 1e6
 
@@ -53,9 +53,9 @@ def compare(
     Exit code 0: done. 2: something given cannot be used. 130: stopped; what was done is kept.
     """
     with plain_errors():
-        from segment_concept.checkpoints.build import load
-        from segment_concept.video.compare import CompareJob, check_comparison, run_compare
-        from segment_concept.video.job import Watch
+        from segment_concept.checkpoints.load import load
+        from segment_concept.pipeline.compare import CompareJob, check_comparison, run_compare
+        from segment_concept.pipeline.track import RunMonitor
 
         chosen = chosen_recipes(recipe)
         if given.language_device and not any(one.network == "sec" for one in chosen.values()):
@@ -76,7 +76,7 @@ def compare(
             for name, one in chosen.items()
         }
         with progress_bar(job.source.name, quiet=given.quiet) as tell, stop_signals() as stop:
-            found = run_compare(job, trackers, Watch(tell, stop))
+            found = run_compare(job, trackers, RunMonitor(tell, stop))
     if not given.quiet:
         Console().print(comparison_table(found))
         typer.echo(f"{found.frames} frames; watch {job.out}")

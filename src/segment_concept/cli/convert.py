@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.terminal import plain_errors
+from segment_concept.cli.console import plain_errors
 
 
-class Numbers(str, Enum):
+class DType(str, Enum):
     """Number types in which weights are saved."""
 
     FLOAT32 = "float32"
@@ -28,7 +28,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to be made.")],
     dtype: Annotated[
-        Numbers | None,
+        DType | None,
         typer.Option(help="Number type to save in; that of the source where left out."),
     ] = None,
     tokenizer: Annotated[
@@ -47,7 +47,7 @@ def convert(
     with plain_errors():
         import torch
 
-        from segment_concept.checkpoints.convert import convert_sec
+        from segment_concept.checkpoints.sec.convert import convert_sec
 
         chosen = None if dtype is None else getattr(torch, dtype.value)
         done = convert_sec(source, out, dtype=chosen, tokenizer=tokenizer, sha256=sha256)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from segment_concept.cli.terminal import STOPPED, plain_errors
+from segment_concept.cli.console import STOPPED, plain_errors
 from segment_concept.cli.track import DEFAULT_RECIPE, RecipeName, if_exists, run, tell
 from segment_concept.cli.video_options import Device, Quiet
 
@@ -32,10 +32,10 @@ def demo(
 ) -> None:
     """Follow a rabbit through a clip with two hard cuts (Big Buck Bunny, CC BY 3.0)."""
     with plain_errors(), as_file(files("segment_concept") / "assets" / "demo") as folder:
+        from segment_concept.pipeline.prompts import read_prompts
+        from segment_concept.pipeline.track import TrackJob
         from segment_concept.recipes import find_recipe
-        from segment_concept.video.job import TrackJob
-        from segment_concept.video.prompts import read_prompts
-        from segment_concept.video.source import open_video
+        from segment_concept.video.open import open_video
 
         job = TrackJob(
             source=open_video(folder / "demo.mp4"),

@@ -1,235 +1,298 @@
-"""`segment-concept score`, and `segment-concept dataset check` and `stats`."""
+"""`segment-concept evaluate`: predict, score and report."""
 
+import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from segment_concept.cli.terminal import plain_errors
-from segment_concept.data.dataset_check import check_dataset, survey_dataset
-from segment_concept.data.dataset_stats import DatasetStats, dataset_stats, scenes_by_shots
-from segment_concept.data.datasets import open_dataset, recognise
-from segment_concept.data.findings import Finding, Severity
-from segment_concept.data.videos import Benchmark, Dataset, Source
-from segment_concept.evaluate.report.measures import by_cuts_of_video
-from segment_concept.evaluate.rules import ProtocolName, RuleOptions, Rules, rules_for
-from segment_concept.evaluate.score_files import write_scores
-from segment_concept.evaluate.scores import Scores
-from segment_concept.evaluate.scoring import Work, score_dataset
-from segment_concept.evaluate.sightings import Window
+from segment_concept.batch.shard import Shard
+from segment_concept.cli.console import plain_errors
+from segment_concept.cli.dataset_options import INCOMPLETE, Kind, Split, Truth, Unseen
+from segment_concept.datasets.open import open_dataset, recognize_dataset
+from segment_concept.datasets.types import Dataset, Source
+from segment_concept.evaluate.fingerprint import dataset_fingerprint
+from segment_concept.evaluate.first_masks import refuse_unpredictable
+from segment_concept.evaluate.protocols.appearance import ScoringWindow
+from segment_concept.evaluate.protocols.registry import (
+    ProtocolName,
+    RuleOptions,
+    ScoringProtocol,
+    rules_for,
+)
+from segment_concept.evaluate.report.comparison import compare
+from segment_concept.evaluate.report.comparison_pages import write_comparison
+from segment_concept.evaluate.report.summary import Report
+from segment_concept.evaluate.report.write import write_report
+from segment_concept.evaluate.run_folder import Manifest, RunFolder
+from segment_concept.evaluate.runner import (
+    Engine,
+    ProgressCallback,
+    RunProgress,
+    WorkerOptions,
+    estimated_rate,
+    predict_all,
+    what_to_do,
+)
+from segment_concept.evaluate.scores import Scores, write_scores
+from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_dataset
+from segment_concept.evaluate.submission import write_submission
+from segment_concept.evaluate.tracker_source import TrackerSource, versions
+from segment_concept.evaluate.worker import PredictionWorker
+from segment_concept.types import InputError
 
-INCOMPLETE = 1  # exit code
-_SHOWN_WARNINGS = 20
-
-DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
-Split = Annotated[str, typer.Option(help="The split: val, test, train, test-dev, ...")]
-Kind = Annotated[
-    Benchmark | None,
-    typer.Option("--benchmark", "-b", help="Which dataset it is; recognised where left out."),
-]
-Truth = Annotated[
-    Path | None,
-    typer.Option(help="The folder of full annotations, where they do not lie in the dataset."),
-]
-Unseen = Annotated[
-    Path | None,
-    typer.Option(help="List of unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
-]
+log = logging.getLogger("segment_concept.evaluate")
 
 
-def score(
-    predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="A folder of masks a video.")
-    ],
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the command line asks for, the same for every recipe."""
+
+    dataset: Dataset
+    rules: ScoringProtocol
+    workforce: WorkerOptions
+    device: str
+    alone: bool
+    command: str
+
+    def station(self, recipe: str, folder: Path) -> PredictionWorker:
+        """Where a worker finds all that it needs for this recipe."""
+        return PredictionWorker(
+            TrackerSource(recipe, self.device),
+            self.dataset.named(set()),
+            RunFolder(folder.absolute()),
+            self.alone,
+            self.workforce.threads(),
+        )
+
+
+def evaluate(
     data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="A recipe, or package.module:function that returns one or a tracker; give it "
+            "several times to compare. Default: sec_compact.",
+        ),
+    ] = None,
     benchmark: Kind = None,
     split: Split = "val",
+    truth: Truth = None,
+    unseen: Unseen = None,
     protocol: Annotated[
-        ProtocolName | None,
-        typer.Option(help="Another protocol than the dataset's own."),
+        ProtocolName | None, typer.Option(help="Another protocol than the dataset's own.")
     ] = None,
     window: Annotated[
-        Window,
+        ScoringWindow, typer.Option(help="From which frame on an object counts; as for `score`.")
+    ] = ScoringWindow.SIGHT,
+    objects_alone: Annotated[
+        bool, typer.Option("--objects-alone", help="Track each object of a video by itself.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; workers take turns among GPUs.")
+    ] = "auto",
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="ProcessPool.")] = 1,
+    engine: Annotated[
+        Engine, typer.Option(help="local processes, or Ray (needs the extra `batch`).")
+    ] = Engine.LOCAL,
+    shard: Annotated[
+        str,
         typer.Option(
-            help="From which frame on an object counts, where the protocol goes by first sight. "
-            "As published (sight) a stray predicted pixel opens it early; truth closes that."
+            help="Part i/n of the videos, for job arrays: --shard "
+            "$((SLURM_ARRAY_TASK_ID + 1))/$SLURM_ARRAY_TASK_COUNT (array from 0). Every part "
+            "writes to the same folder; the one that ends last scores."
         ),
-    ] = Window.SIGHT,
-    truth: Truth = None,
-    unseen: Unseen = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write scores.json and scores.csv here.")
+    ] = "1/1",
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often to retry a video whose worker was lost.")
+    ] = 2,
+    submission: Annotated[
+        Path | None,
+        typer.Option(help="Write the archive that the benchmark's server takes here."),
     ] = None,
-    processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, help="Processes to score with.")
-    ] = max(1, min(os.cpu_count() or 1, 8)),
-    skip_broken: Annotated[
-        bool,
-        typer.Option("--skip-broken", help="Score without the videos that cannot be scored."),
-    ] = False,
-    drop_unseen: Annotated[
-        bool,
-        typer.Option("--drop-unseen", help="Leave out objects that the scored frames never show."),
-    ] = False,
-    count_strays: Annotated[
-        bool,
-        typer.Option(
-            "--count-strays", help="Count files that are no masks as frames, as vos-benchmark does."
-        ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")
     ] = False,
 ) -> None:
-    """Score masks on disk by a benchmark's own protocol.
+    """Predict a dataset with a recipe, score it and write a report.
 
-    Exit code 0: all videos were scored. 1: some were left out (--skip-broken). 2: nothing was.
+    Started again, it goes on where it was left off, even by a kill. Exit code 0: all is done.
+    1: some videos have no result. 2: nothing was done.
     """
     with plain_errors():
-        kind = benchmark or recognise(data)
-        dataset = open_dataset(kind, Source(data, split, truth, unseen))
-        rules = rules_for(kind, protocol, RuleOptions(window, drop_unseen, count_strays))
-        scores = _with_progress(dataset, predictions, rules, Work(processes, skip_broken))
-        if out is not None:
-            write_scores(scores, out)
-    _show_findings(scores.findings)
-    _show_scores(scores, kind)
-    if scores.broken_videos:
+        kind = benchmark or recognize_dataset(data)
+        # Workers elsewhere have another current folder.
+        truth = None if truth is None else truth.absolute()
+        dataset = open_dataset(kind, Source(data.absolute(), split, truth, unseen))
+        refuse_unpredictable(dataset)
+        recipes = recipe or ["sec_compact"]
+        folders = _folders(recipes, out)
+        _refuse_options(recipes, submission)
+        rules = rules_for(kind, protocol, RuleOptions(window))
+        refuse_unscorable(dataset, rules)
+        workforce = WorkerOptions(engine, workers, retries, Shard.parse(shard))
+        command = shlex.join(["segment-concept", *sys.argv[1:]])
+        job = Assignment(dataset, rules, workforce, device, objects_alone, command)
+        if dry_run:
+            for name, folder in zip(recipes, folders, strict=True):
+                _show_plan(job, job.station(name, folder))
+            return
+        print_digest = dataset_fingerprint(dataset)
+        reports = [
+            _run(job, job.station(name, folder), print_digest)
+            for name, folder in zip(recipes, folders, strict=True)
+        ]
+        made = [report for report in reports if report is not None]
+        if len(made) > 1:
+            write_comparison(out, compare(folders))
+            typer.echo(f"the comparison is in {out / 'comparison.md'}")
+        if submission is not None and made:
+            write_submission(dataset, RunFolder(folders[0]).masks, submission)
+            typer.echo(f"{submission} can be submitted")
+    if any(not report.is_whole for report in made):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _folders(recipes: Sequence[str], out: Path) -> list[Path]:
+    if len(set(recipes)) != len(recipes):
+        raise InputError("the same --recipe is given twice")
+    if len(recipes) == 1:
+        return [out]
+    return [out / name.replace(":", ".").replace(os.sep, "_") for name in recipes]
+
+
+def _refuse_options(recipes: Sequence[str], submission: Path | None) -> None:
+    if submission is not None and len(recipes) > 1:
+        raise InputError("--submission is for one --recipe: run them one by one")
+
+
+def _show_plan(job: Assignment, station: PredictionWorker) -> None:
+    todo = what_to_do(job.dataset, station.run, job.workforce.shard)
+    shard = job.workforce.shard
+    part = "" if shard.is_all else f", shard {shard.index} of {shard.count}"
+    typer.echo(
+        f"{station.source.name} on {job.dataset.benchmark.value} ({job.dataset.source.split}{part})"
+        f" into {station.run.path}: {len(todo.pending)} videos with {todo.frames} frames to "
+        f"predict, {len(todo.done)} done; {job.workforce.workers} workers "
+        f"({job.workforce.engine.value})"
+    )
+    typer.echo(
+        f"then scored by {job.rules.name}"
+        if job.dataset.truth_is_complete
+        else "not scored: the full truth of this split is not here"
+    )
+    rate = estimated_rate(job.dataset, station, todo)
+    if rate is not None and todo.pending:
+        seconds = todo.frames / rate / job.workforce.workers
         typer.echo(
-            f"{len(scores.broken_videos)} of {len(dataset.videos)} videos were left out: this is "
-            "not the dataset's score",
+            f"about {_duration(seconds)}, at {rate:.2f} frames a second and worker (measured here)"
+        )
+
+
+def _run(job: Assignment, station: PredictionWorker, fingerprint: str) -> Report | None:
+    """Predict, then score and report if no other shard is still at work."""
+    run = station.run
+    run.begin(_manifest(job, station.source, fingerprint))
+    with _progress(station.source.name) as tell:
+        broken = predict_all(job.dataset, station, job.workforce, tell)
+    for record in broken:
+        typer.echo(f"error: video {record.video} is skipped: {record.problem}", err=True)
+    todo = what_to_do(job.dataset, run, job.workforce.shard)
+    waiting = [v for v in job.dataset.videos if run.record(v.name) is None]
+    if waiting:
+        typer.echo(f"{len(waiting)} videos are left to other shards; {len(todo.done)} are done")
+        if broken:
+            raise typer.Exit(INCOMPLETE)
+        return None
+    scores = _scored(job, run)
+    report = write_report(run, job.dataset, scores, job.command)
+    _show(report, run)
+    return report
+
+
+def _manifest(job: Assignment, source: TrackerSource, fingerprint: str) -> Manifest:
+    return Manifest(
+        benchmark=job.dataset.benchmark.value,
+        split=job.dataset.source.split,
+        dataset=fingerprint,
+        videos=tuple(video.name for video in job.dataset.videos),
+        recipe=source.name,
+        tracker=source.described(),
+        alone=job.alone,
+        versions=versions(),
+    )
+
+
+def _scored(job: Assignment, run: RunFolder) -> Scores | None:
+    """None where there is no truth, or nothing was predicted."""
+    done = {video.name for video in job.dataset.videos if run.is_done(video.name)}
+    if not job.dataset.truth_is_complete or not done:
+        return None
+    processes = job.workforce.workers if job.workforce.engine is Engine.LOCAL else os.cpu_count()
+    work = Work(processes or 1, skip_broken=True)
+    scores = score_dataset(job.dataset.named(done), run.masks, job.rules, work)
+    write_scores(scores, run.path)
+    return scores
+
+
+def _show(report: Report, run: RunFolder) -> None:
+    videos = len(report.manifest.videos)
+    if report.headline:
+        rules = report.protocol if report.official else f"{report.protocol} (not official)"
+        row = "  ".join(f"{name} {_percent(value)}" for name, value in report.headline.items())
+        typer.echo(f"{report.manifest.recipe} on {report.manifest.benchmark} by {rules}: {row}")
+    if not report.is_whole:
+        typer.echo(
+            f"{len(report.broken)} of {videos} videos have no result: this is not the dataset's "
+            "score",
             err=True,
         )
-        raise typer.Exit(INCOMPLETE)
+    typer.echo(f"the report is in {run.path / 'report.html'}")
 
 
-def _with_progress(dataset: Dataset, predictions: Path, rules: Rules, work: Work) -> Scores:
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[ProgressCallback]:
+    """Videos done, frames a second and the time left, on a terminal; the log has it anyway."""
     console = Console(stderr=True)
-    silent = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
-        line = bar.add_task("videos", total=len(dataset.videos))
-
-        def show(done: int, total: int) -> None:
-            bar.update(line, completed=done, total=total)
-
-        shown = Work(work.processes, work.skip_broken, show)
-        return score_dataset(dataset, predictions, rules, shown)
-
-
-def _show_findings(findings: Sequence[Finding]) -> None:
-    for severity in (Severity.ERROR, Severity.WARNING):
-        of_kind = [finding for finding in findings if finding.severity is severity]
-        for finding in of_kind[:_SHOWN_WARNINGS]:
-            typer.echo(f"{severity.value}: {finding}", err=True)
-        if len(of_kind) > _SHOWN_WARNINGS:
-            typer.echo(f"{severity.value}: and {len(of_kind) - _SHOWN_WARNINGS} more", err=True)
-
-
-def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
-    videos = len({scored.video for scored in scores.objects})
-    objects = len({(scored.video, scored.object_name) for scored in scores.objects})
-    rules = scores.protocol if scores.official else f"{scores.protocol} (not official)"
-    typer.echo(f"{benchmark.value} by {rules}: {videos} videos, {objects} objects, in %")
-    Console().print(_headline_table(scores.headline))
-    for row in by_cuts_of_video(scores.objects):
-        values = ", ".join(
-            f"{name} {_percent(value)}"
-            for name, value in (("J&F", row.both), ("J", row.region), ("F", row.boundary))
-        )
-        typer.echo(f"{row.name}: {values} ({row.objects} objects)")
-
-
-def _headline_table(headline: Mapping[str, float]) -> Table:
-    """A row for each kind of a measure: "J recall" stands in row "recall", column "J"."""
-    places = {name: (name.partition(" ")[2], name.partition(" ")[0]) for name in headline}
-    rows, columns = (list(dict.fromkeys(p[i] for p in places.values())) for i in (0, 1))
-    values = {places[name]: _percent(value) for name, value in headline.items()}
-    table = Table(show_header=True)
-    if len(rows) > 1:
-        table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        label = [row] if len(rows) > 1 else []
-        table.add_row(*label, *(values.get((row, column), "") for column in columns))
-    return table
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
-
-
-def check(
-    data: DataFolder,
-    benchmark: Kind = None,
-    split: Split = "val",
-    truth: Truth = None,
-    unseen: Unseen = None,
-) -> None:
-    """Say what a dataset's folder holds and what is wrong with it.
-
-    Exit code 0: sound. 1: something is wrong. 2: no dataset was found.
-    """
-    with plain_errors():
-        kind = benchmark or recognise(data)
-        dataset = open_dataset(kind, Source(data, split, truth, unseen))
-        report = check_dataset(dataset, survey_dataset(dataset))
-    typer.echo(
-        f"{kind.value}, split {split}: {len(dataset.videos)} videos, {report.pictures} pictures, "
-        f"{report.masks} masks, {report.objects} objects ({report.late_objects} appear late)"
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("videos  {task.fields[rate]}"),
     )
-    _show_findings(report.findings)
-    typer.echo("sound" if report.is_sound else "something is wrong: see the errors above")
-    if not report.is_sound:
-        raise typer.Exit(INCOMPLETE)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        line = bar.add_task(what, total=None, rate="")
 
+        def tell(now: RunProgress) -> None:
+            left = "" if now.seconds_left is None else f", {_duration(now.seconds_left)} left"
+            rate = f"{now.rate:.1f} frames/s{left}"
+            bar.update(line, completed=now.videos, total=now.of_videos, rate=rate)
 
-def stats(
-    data: DataFolder,
-    benchmark: Kind = None,
-    split: Split = "val",
-    truth: Truth = None,
-    scenes: Annotated[
-        bool, typer.Option(help="Count scenes with the shot detector; reads every picture.")
-    ] = True,
-) -> None:
-    """Print the figures by which papers compare datasets."""
-    with plain_errors():
-        kind = benchmark or recognise(data)
-        dataset = open_dataset(kind, Source(data, split, truth))
-        found = dataset_stats(dataset, survey_dataset(dataset), scenes_by_shots if scenes else None)
-    Console().print(_stats_table(kind, split, found))
-
-
-def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
-    table = Table(title=f"{kind.value}, split {split}")
-    row = {
-        "videos": f"{found.videos}",
-        "objects": f"{found.objects}",
-        "masks": f"{found.masks}",
-        "seconds a video": _number(found.seconds),
-        "disappear %": _percent(found.disappear),
-        "and reappear %": _percent(found.reappear),
-        "scenes a video": _number(found.scenes),
-    }
-    for column in row:
-        table.add_column(column, justify="right")
-    table.add_row(*row.values())
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+        yield tell
 
 
 def register(app: typer.Typer) -> None:
-    """Add `score` and the group `dataset` to the command line."""
-    app.command("score")(score)
-    group = typer.Typer(help="Look at a dataset on disk.", no_args_is_help=True)
-    group.command("check")(check)
-    group.command("stats")(stats)
-    app.add_typer(group, name="dataset")
+    """Add `evaluate` to the command line."""
+    app.command("evaluate")(evaluate)

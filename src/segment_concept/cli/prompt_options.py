@@ -16,16 +16,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from segment_concept.types import InputError
-from segment_concept.video.prompts import (
-    At,
-    Shown,
-    Sketch,
-    parse_at,
+from segment_concept.pipeline.prompts import (
+    PromptSpec,
+    TimedPrompt,
     parse_box,
     parse_point,
     read_prompts,
 )
+from segment_concept.types import InputError
+from segment_concept.video.timecode import TimePoint, parse_at
 
 SHOWING = "Show the object (their order matters)"
 VideoAddress = Annotated[
@@ -39,7 +38,7 @@ MaskFiles = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="A mask image: palette or grey labels for several objects, or white on black.",
+        help="A mask image: palette or gray labels for several objects, or white on black.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -99,7 +98,7 @@ class PromptCommand(TyperCommand):
         return rest
 
 
-def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[Shown, ...]:
+def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[TimedPrompt, ...]:
     """What the command's options and the prompts file show.
 
     Raises:
@@ -109,7 +108,7 @@ def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[Shown, ...]:
     return (*shown, *shown_by(ctx.meta[_KEY]))
 
 
-def shown_by(given: Sequence[Given]) -> list[Shown]:
+def shown_by(given: Sequence[Given]) -> list[TimedPrompt]:
     """The objects that options show, in their order. Raises InputError."""
     groups = list(_groups(given))
     default = next((parse_at(value) for name, value in groups[0].given if name == "--at"), 0)
@@ -123,10 +122,10 @@ class _Group:
     object_id: int | None = None
     given: list[Given] = field(default_factory=list)
 
-    def shown(self, default: At) -> list[Shown]:
-        sketches: dict[At, Sketch] = {}
+    def shown(self, default: TimePoint) -> list[TimedPrompt]:
+        sketches: dict[TimePoint, PromptSpec] = {}
         for at, name, value in self._placed(default):
-            sketches[at] = _with(sketches.get(at, Sketch()), name, value)
+            sketches[at] = _with(sketches.get(at, PromptSpec()), name, value)
         if not sketches and self.object_id is not None:
             raise InputError(
                 f"object {self.object_id} is not shown by anything: after --object "
@@ -134,7 +133,7 @@ class _Group:
             )
         return [s for at, sketch in sketches.items() for s in sketch.shown(self.object_id, at)]
 
-    def _placed(self, default: At) -> Iterator[tuple[At, str, str]]:
+    def _placed(self, default: TimePoint) -> Iterator[tuple[TimePoint, str, str]]:
         """What shows the object, with its place in the video."""
         at = next((parse_at(value) for name, value in self.given if name == "--at"), default)
         for name, value in self.given:
@@ -155,7 +154,7 @@ def _groups(given: Sequence[Given]) -> Iterator[_Group]:
     yield group
 
 
-def _with(sketch: Sketch, name: str, value: str) -> Sketch:
+def _with(sketch: PromptSpec, name: str, value: str) -> PromptSpec:
     if name == "--point":
         return replace(sketch, on=(*sketch.on, parse_point(value)))
     if name == "--not":

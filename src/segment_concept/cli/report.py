@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.terminal import plain_errors
+from segment_concept.cli.console import plain_errors
 from segment_concept.evaluate.report.comparison import compare
 from segment_concept.evaluate.report.comparison_pages import to_markdown, write_comparison
 from segment_concept.types import InputError

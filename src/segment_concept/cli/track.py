@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts
-from segment_concept.cli.terminal import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.cli.trigger_options import (
     CutList,
     Rest,
     TriggerNames,
-    asking_of,
     check_answerable,
+    trigger_spec_of,
     triggered,
 )
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
+from segment_concept.pipeline.schedule import Direction
 from segment_concept.types import InputError
-from segment_concept.video.plan import Direction
 
 if TYPE_CHECKING:
-    from segment_concept.data.named_triggers import Asking
+    from segment_concept.pipeline.outputs import OutputFormat
+    from segment_concept.pipeline.results import TrackSummary
+    from segment_concept.pipeline.run_folder import IfExists
+    from segment_concept.pipeline.track import TrackJob
+    from segment_concept.pipeline.triggers import TriggerSpec
     from segment_concept.recipes import Recipe
-    from segment_concept.video.folder import IfExists
-    from segment_concept.video.job import TrackJob
-    from segment_concept.video.recorder import Save
-    from segment_concept.video.report import TrackSummary
 
 DEFAULT_RECIPE = "sec_compact"
 WRITING = "What is written"
@@ -108,8 +108,8 @@ def track(
     Exit code 0: done. 2: something given cannot be used. 130: stopped; --resume goes on.
     """
     with plain_errors():
+        from segment_concept.pipeline.track import TrackJob
         from segment_concept.recipes import find_recipe
-        from segment_concept.video.job import TrackJob
 
         chosen = with_weights(find_recipe(recipe), weights)
         if offline:
@@ -122,7 +122,7 @@ def track(
             direction=direction,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )
-        asking = asking_of(trigger, cuts, refractory)
+        asking = trigger_spec_of(trigger, cuts, refractory)
         summary = run(
             job, chosen, given.device, given.language_device, quiet=given.quiet, asking=asking
         )
@@ -139,7 +139,7 @@ def run(
     language_device: str | None = None,
     *,
     quiet: bool,
-    asking: "Asking | None" = None,
+    asking: "TriggerSpec | None" = None,
 ) -> "TrackSummary":
     """Load what is needed and do the job, with a progress bar.
 
@@ -147,24 +147,24 @@ def run(
     """
     from dataclasses import replace
 
-    from segment_concept.checkpoints.build import find_device, load
-    from segment_concept.data.named_triggers import check_asking
-    from segment_concept.data.shots import first_frames
-    from segment_concept.video.job import Watch, check_job, run_track
-    from segment_concept.video.offline import TwoPasses, check_offline, run_offline
+    from segment_concept.checkpoints.load import find_device, load
+    from segment_concept.pipeline.offline import TwoPasses, check_offline, run_offline
+    from segment_concept.pipeline.track import RunMonitor, check_job, run_track
+    from segment_concept.pipeline.triggers import check_trigger_spec
+    from segment_concept.shots.adaptive import first_frames
 
     # Checked before the weights are loaded, or fetched.
     check_job(job) if recipe.offline is None else check_offline(job)
     if asking is not None:
         check_answerable(recipe, asking)
-        check_asking(asking, job.source)
+        check_trigger_spec(asking, job.source)
     tracker = load(replace(recipe, offline=None), device=device, language_device=language_device)
     found = str(find_device(device))
     if asking is not None:
         tracker, recipe = triggered(tracker, recipe, asking, job.source, found, quiet=quiet)
     traced = replace(job, provenance=provenance(recipe, found))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
-        watch = Watch(on_frame, should_stop)
+        watch = RunMonitor(on_frame, should_stop)
         if recipe.offline is None:
             return run_track(traced, tracker, watch)
         return run_offline(traced, tracker, TwoPasses(first_frames, recipe.offline), watch)
@@ -188,9 +188,9 @@ def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
 
 def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
     """With what the masks were made."""
-    from segment_concept.checkpoints.build import weights_hash
-    from segment_concept.cli.info import versions
-    from segment_concept.video.report import as_json
+    from segment_concept.checkpoints.load import weights_hash
+    from segment_concept.cli.doctor import versions
+    from segment_concept.pipeline.results import as_json
 
     return {
         "recipe": as_json(recipe),
@@ -200,12 +200,12 @@ def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
     }
 
 
-def saved(text: str) -> frozenset["Save"]:
+def saved(text: str) -> frozenset["OutputFormat"]:
     """`overlay,palette` as what to write. Raises InputError that lists the names."""
-    from segment_concept.video.recorder import Save
+    from segment_concept.pipeline.outputs import OutputFormat
 
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = {kind.value: kind for kind in Save}
+    known = {kind.value: kind for kind in OutputFormat}
     for name in names:
         if name not in known:
             raise InputError(f"--save {name}: expected some of {', '.join(known)}, between commas")
@@ -214,7 +214,7 @@ def saved(text: str) -> frozenset["Save"]:
 
 def if_exists(*, resume: bool, overwrite: bool) -> "IfExists":
     """What to do with an output folder that is not empty. Raises InputError."""
-    from segment_concept.video.folder import IfExists
+    from segment_concept.pipeline.run_folder import IfExists
 
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite begins again: give one")

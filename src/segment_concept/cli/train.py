@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.terminal import plain_errors
+from segment_concept.cli.console import plain_errors
 
 app = typer.Typer(help="Train the compact model.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def assets(
 ) -> None:
     """Turn unpacked picture packages into one cache file."""
     with plain_errors():
-        from segment_concept.data.synthetic import prepare
+        from segment_concept.synthetic import prepare
 
         prepare(folder, cache)
     typer.echo(f"wrote {cache}")
@@ -54,8 +54,8 @@ def run(
 
         import torch
 
-        from segment_concept.checkpoints.build import find_device
-        from segment_concept.cli.trackers import device_in_turn
+        from segment_concept.checkpoints.load import find_device
+        from segment_concept.evaluate.tracker_source import device_in_turn
         from segment_concept.train.loop import Ranks, train
         from segment_concept.train.stages import begun, find_stage
 
@@ -123,7 +123,7 @@ def verify(
 
         import torch
 
-        from segment_concept.train.verification import fit_verification
+        from segment_concept.train.fit_verifier import fit_verification
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.terminal import progress_bar
+from segment_concept.cli.console import progress_bar
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
-    from segment_concept.data.named_triggers import Asking
+    from segment_concept.pipeline.triggers import TriggerSpec
     from segment_concept.recipes import Recipe
     from segment_concept.tracking.api import VideoTracker
     from segment_concept.video.source import VideoSource
@@ -46,18 +46,18 @@ Rest = Annotated[
 ]
 
 
-def asking_of(names: str | None, cuts: Path | None, refractory: int) -> "Asking | None":
+def trigger_spec_of(names: str | None, cuts: Path | None, refractory: int) -> "TriggerSpec | None":
     """What the options say; None where they say nothing. Raises InputError."""
-    from segment_concept.data.named_triggers import Asking
+    from segment_concept.pipeline.triggers import TriggerSpec
 
     listed = tuple(name.strip() for name in (names or "").split(",") if name.strip())
     if names is not None and not listed:
         raise InputError("--trigger names no trigger: see `segment-concept track --help`")
-    asking = Asking(listed, cuts, refractory)
+    asking = TriggerSpec(listed, cuts, refractory)
     return asking if asking.all_names else None
 
 
-def check_answerable(recipe: "Recipe", asking: "Asking") -> None:
+def check_answerable(recipe: "Recipe", asking: "TriggerSpec") -> None:
     """Before weights are looked for. Raises InputError: no weights of this family could answer."""
     if asking.all_names != ("never",) and recipe.network not in ("sec", "compact"):
         raise _unanswerable(recipe)
@@ -66,7 +66,7 @@ def check_answerable(recipe: "Recipe", asking: "Asking") -> None:
 def triggered(
     tracker: "VideoTracker",
     recipe: "Recipe",
-    asking: "Asking",
+    asking: "TriggerSpec",
     source: "VideoSource",
     device: str,
     *,
@@ -77,8 +77,8 @@ def triggered(
     Raises:
         InputError: the tracker has no concept encoder, or the trigger cannot be made.
     """
-    from segment_concept.data.named_triggers import make_trigger
-    from segment_concept.tracking.tracker import Tracker
+    from segment_concept.pipeline.triggers import make_trigger
+    from segment_concept.tracking.session import Tracker
 
     if asking.all_names != ("never",) and getattr(tracker, "concept", None) is None:
         raise _unanswerable(recipe)

@@ -56,7 +56,7 @@ class VideoOptions:
 
     def source(self) -> "VideoSource":
         """The video. Raises InputError where it cannot be opened."""
-        from segment_concept.video.source import open_video
+        from segment_concept.video.open import open_video
 
         return open_video(self.video, rate=frame_rate(self.fps))
 

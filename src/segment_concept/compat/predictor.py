@@ -13,14 +13,15 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from segment_concept.checkpoints.build import load_tracker
+from segment_concept.checkpoints.load import load_tracker
 from segment_concept.compat.prompts import Numbers, clicks_of, joined, mask_of
 from segment_concept.compat.recipes import recipe_for
 from segment_concept.compat.state import InferenceState, Unforgetting
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.recipes import Recipe
-from segment_concept.tracking.policies import RecentMemory, ReliableMemory
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Points, Prompt
 from segment_concept.video import open_video
 from segment_concept.video.source import VideoSource
@@ -96,6 +97,8 @@ class VideoPredictor:
         if isinstance(policy, RecentMemory | ReliableMemory) and frames is not None:
             # SAM 2 knows a video's length, and reckons with it where there are few frames
             policy = replace(policy, video_length=frames)
+        if isinstance(policy, RecentMemory):
+            policy = replace(policy, prompted=None)  # SAM 2 attends to all prompted frames
         kept = policy if offload_state_to_cpu else Unforgetting(policy)
         return InferenceState(source, replace(self.tracker, policy=kept).session())
 

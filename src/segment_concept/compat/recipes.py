@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from segment_concept.checkpoints.files import open_weights
-from segment_concept.checkpoints.sam2_keys import SEC_PREFIX
-from segment_concept.checkpoints.sec_card import CONCEPT
+from segment_concept.checkpoints.sam2.keys import SEC_PREFIX
+from segment_concept.checkpoints.sec.config import CONCEPT
 from segment_concept.recipes import RECIPES, Recipe, find_recipe
 from segment_concept.types import InputError
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segment_concept.tracking.keyframes import Keyframe, KeyframeBank
-from segment_concept.tracking.memory import Memory, MemoryBank, Moment, Recall, Track
-from segment_concept.tracking.policies import Candidate, MemoryPolicy
+from segment_concept.tracking.concept import Keyframe, KeyframeBank
+from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
 from segment_concept.tracking.segmenter import NO_OBJECT_LOGIT
-from segment_concept.tracking.tracker import Session, enlarged
+from segment_concept.tracking.session import Session, upsample_logits
 from segment_concept.types import Frame, InputError, Mask, ObjectId, Prompt
 from segment_concept.video.source import VideoSource, read_frame
 
@@ -27,7 +27,7 @@ class Unforgetting:
 
     policy: MemoryPolicy
 
-    def recall(self, bank: MemoryBank, moment: Moment) -> Recall:
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         """As the other."""
         return self.policy.recall(bank, moment)
 
@@ -37,7 +37,7 @@ class Unforgetting:
         """As the other."""
         return self.policy.choose(tracks, candidates)
 
-    def forget(self, bank: MemoryBank, moment: Moment) -> MemoryBank:
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
         """The bank as it is."""
         return bank
 
@@ -125,8 +125,8 @@ class InferenceState:
             for row, obj_id in enumerate(self.obj_ids)
             if (memory := self._memory(self.numbers[obj_id], index)) is not None
         }
-        size, exclusive = self.source.info.size, self.session.tracker.exclusive
-        logits = enlarged(list(known.values()), size, exclusive=exclusive)
+        size, non_overlapping = self.source.info.size, self.session.tracker.non_overlapping
+        logits = upsample_logits(list(known.values()), size, non_overlapping=non_overlapping)
         whole = torch.full((len(self.obj_ids), *size), NO_OBJECT_LOGIT, device=logits.device)
         whole[list(known)] = logits
         return whole[:, None]
@@ -176,7 +176,7 @@ class InferenceState:
             return replace(bank, keyframes=(Keyframe(frame, shown.bitmap),))
         memory = self._memory(self.numbers[obj_id], first)
         assert memory is not None, "prompted frames are never forgotten"
-        mask = enlarged([memory.logits], frame.size, exclusive=False)[0] > 0
+        mask = upsample_logits([memory.logits], frame.size, non_overlapping=False)[0] > 0
         return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))
 
 

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from segment_concept.data.mask_files import PngLayer
-from segment_concept.data.masklets import MaskletLayer
-from segment_concept.data.videos import Dataset, VideoEntry
+from segment_concept.datasets.masklets import MaskletLayer
+from segment_concept.datasets.masks import PngLayer
+from segment_concept.datasets.types import Dataset, VideoEntry
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:

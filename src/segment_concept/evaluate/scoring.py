@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 
-from segment_concept.data.findings import Finding, error, errors_of
-from segment_concept.data.mask_files import PngLayer
-from segment_concept.data.videos import Dataset
-from segment_concept.evaluate.rules import Rules
+from segment_concept.datasets.findings import Finding, error, errors_of
+from segment_concept.datasets.masks import PngLayer
+from segment_concept.datasets.types import Dataset
+from segment_concept.evaluate.pairing import VideoTask
+from segment_concept.evaluate.protocols.registry import ScoringProtocol
 from segment_concept.evaluate.scores import Scores, VideoScores
-from segment_concept.evaluate.tasks import VideoTask
 from segment_concept.types import InputError
 
 _SHOWN = 10
@@ -43,7 +43,9 @@ class Work:
     progress: Progress | None = None
 
 
-def score_dataset(dataset: Dataset, predictions: Path, rules: Rules, work: Work) -> Scores:
+def score_dataset(
+    dataset: Dataset, predictions: Path, rules: ScoringProtocol, work: Work
+) -> Scores:
     """Score predictions on disk against a dataset.
 
     Raises:
@@ -61,7 +63,7 @@ def score_dataset(dataset: Dataset, predictions: Path, rules: Rules, work: Work)
     return Scores(rules.name, rules.official, rules.headline(objects), objects, findings)
 
 
-def refuse_unscorable(dataset: Dataset, rules: Rules) -> None:
+def refuse_unscorable(dataset: Dataset, rules: ScoringProtocol) -> None:
     """See before hours of predicting that the result can be scored: the truth stands in for it.
 
     Raises:
@@ -87,7 +89,9 @@ def _refuse_broken(findings: Sequence[Finding]) -> None:
     raise ScoringError("\n".join([head, *lines]), findings)
 
 
-def score_tasks(tasks: Sequence[VideoTask], rules: Rules, work: Work) -> list[VideoScores]:
+def score_tasks(
+    tasks: Sequence[VideoTask], rules: ScoringProtocol, work: Work
+) -> list[VideoScores]:
     """Score each video; one that cannot be scored comes back with the error as a finding.
 
     The order of the results is that of the tasks, however many processes work on them.
@@ -98,7 +102,7 @@ def score_tasks(tasks: Sequence[VideoTask], rules: Rules, work: Work) -> list[Vi
 
 
 def _one_by_one(
-    tasks: Sequence[VideoTask], rules: Rules, progress: Progress | None
+    tasks: Sequence[VideoTask], rules: ScoringProtocol, progress: Progress | None
 ) -> Iterator[VideoScores]:
     with _single_threaded_opencv():
         for done, task in enumerate(tasks, 1):
@@ -107,7 +111,9 @@ def _one_by_one(
                 progress(done, len(tasks))
 
 
-def _in_processes(tasks: Sequence[VideoTask], rules: Rules, work: Work) -> list[VideoScores]:
+def _in_processes(
+    tasks: Sequence[VideoTask], rules: ScoringProtocol, work: Work
+) -> list[VideoScores]:
     # Spawned, not forked: the caller may hold threads and a GPU.
     context = multiprocessing.get_context("spawn")
     results: dict[int, VideoScores] = {}
@@ -126,7 +132,7 @@ def _in_processes(tasks: Sequence[VideoTask], rules: Rules, work: Work) -> list[
     return [results[i] for i in range(len(tasks))]
 
 
-def score_task(task: VideoTask, rules: Rules) -> VideoScores:
+def score_task(task: VideoTask, rules: ScoringProtocol) -> VideoScores:
     """Score one video, with what is wrong with it as a finding instead of an exception."""
     try:
         return rules.score(task)

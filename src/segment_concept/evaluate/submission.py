@@ -1,6 +1,5 @@
-"""Archives as the benchmarks' servers take them, checked before they are written."""
+"""Archives for the evaluation servers of the benchmarks, checked before they are written."""
 
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segment_concept.data.findings import listed
-from segment_concept.data.mask_files import SUFFIX, read_labels
-from segment_concept.data.survey import picture_size
-from segment_concept.data.videos import Benchmark, Dataset, VideoEntry
-from segment_concept.evaluate.prompts import first_masks
-from segment_concept.evaluate.runs import RunError, explained
-from segment_concept.types import InputError
+from segment_concept.datasets.findings import listed
+from segment_concept.datasets.masks import SUFFIX, read_labels
+from segment_concept.datasets.survey import picture_size
+from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
+from segment_concept.evaluate.first_masks import first_masks
+from segment_concept.runtime.files import disk_errors, unfinished_name
+from segment_concept.types import InputError, OutputError
 
-# Below which folder of the archive the videos lie. As Cutie's and XMem's published scripts pack
-# them: YouTube-VOS and LVOS under Annotations, MOSE directly.
+# Folder of the videos inside the archive, as in the published scripts of Cutie and XMem:
+# YouTube-VOS and LVOS under Annotations, MOSE at the top.
 _TOP = {
     Benchmark.YOUTUBE_VOS_2018: "Annotations/",
     Benchmark.YOUTUBE_VOS_2019: "Annotations/",
@@ -28,7 +27,7 @@ _TOP = {
     Benchmark.LVOS2: "Annotations/",
 }
 _SHOWN = 10
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # no time of day, so that equal runs make equal archives
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal runs produce equal archives
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +39,20 @@ class _Page:
 
 
 def write_submission(dataset: Dataset, masks: Path, target: Path) -> None:
-    """Pack a dataset's predictions for its server, once they have been checked.
+    """Check a dataset's predictions and pack them for its evaluation server.
 
-    Every video must have a palette PNG of the picture's size for every picture, with no other ids
-    than those that were shown.
+    Every picture of every video needs a palette PNG of the same size, with no object ids other
+    than the prompted ones.
 
     Raises:
-        InputError: the benchmark has no server that takes such archives, or masks are missing or
-            wrong; the message lists what.
-        RunError: the archive cannot be written.
+        InputError: the benchmark has no such server, or masks are missing or wrong; the message
+            lists the problems.
+        OutputError: the archive cannot be written.
     """
     if dataset.benchmark not in _TOP:
         raise InputError(
-            f"{dataset.benchmark.value} has no server that takes archives (there are "
-            f"{', '.join(b.value for b in _TOP)}): it is scored with `segment-concept score`"
+            f"{dataset.benchmark.value} has no evaluation server for archives (supported: "
+            f"{', '.join(b.value for b in _TOP)}): use `segment-concept score` instead"
         )
     problems = [problem for video in dataset.videos for problem in _problems(dataset, video, masks)]
     if problems:
@@ -107,9 +106,9 @@ def _pages(dataset: Dataset, masks: Path) -> Iterator[_Page]:
 
 
 def _pack(pages: list[_Page], target: Path) -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    partial = target.with_name(unfinished_name(target.name))
     try:
-        with explained(target):
+        with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
                 for page in pages:
@@ -119,6 +118,6 @@ def _pack(pages: list[_Page], target: Path) -> None:
                     archive.writestr(info, page.path.read_bytes())
             partial.replace(target)
     except OSError as error:
-        raise RunError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)

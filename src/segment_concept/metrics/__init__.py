@@ -1,11 +1,6 @@
 """How well a mask matches the truth: region similarity (J) and boundary accuracy (F)."""
 
-from segment_concept.metrics.boundary import (
-    boundary_accuracy,
-    boundary_map,
-    disk,
-    tolerance_radius,
-)
+from segment_concept.metrics.boundary import boundary_accuracy, boundary_map, disk, tolerance_radius
 from segment_concept.metrics.mose import MosePair, mose_pair
 from segment_concept.metrics.pairs import PairScore, davis_pair
 from segment_concept.metrics.region import region_similarity

@@ -8,12 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.metrics.boundary import (
-    boundary_map,
-    boundary_match,
-    disk,
-    tolerance_radius,
-)
+from segment_concept.metrics.boundary import boundary_map, boundary_match, disk, tolerance_radius
 from segment_concept.metrics.region import Bits, Overlap, as_bits, check_sizes, overlap
 
 Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background

@@ -25,7 +25,7 @@ _SIGHT = (1 / 20, 1 / 20, 1e-1, 1 / 20)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BoxBelief:
+class KalmanState:
     """Where a box is thought to be, and how sure that is."""
 
     mean: Array  # (8,) centre x, centre y, aspect, height, and their changes a step
@@ -39,24 +39,24 @@ class BoxBelief:
         return x - half, y - height / 2, x + half, y + height / 2
 
 
-def first_seen(box: Corners) -> BoxBelief:
+def initiate(box: Corners) -> KalmanState:
     """A box at rest."""
     seen = _measured(box)
-    return BoxBelief(np.concatenate([seen, np.zeros(4)]), _variance(_START, seen[3]))
+    return KalmanState(np.concatenate([seen, np.zeros(4)]), _variance(_START, seen[3]))
 
 
-def forecast(belief: BoxBelief) -> BoxBelief:
+def predict(belief: KalmanState) -> KalmanState:
     """One step later."""
     drift = _variance(_DRIFT, belief.mean[3])
-    return BoxBelief(_MOVE @ belief.mean, _MOVE @ belief.covariance @ _MOVE.T + drift)
+    return KalmanState(_MOVE @ belief.mean, _MOVE @ belief.covariance @ _MOVE.T + drift)
 
 
-def seen_at(belief: BoxBelief, box: Corners) -> BoxBelief:
+def update(belief: KalmanState, box: Corners) -> KalmanState:
     """What is believed after the box was seen there."""
     surprise = _measured(box) - _SEEN @ belief.mean
     spread = _SEEN @ belief.covariance @ _SEEN.T + _variance(_SIGHT, belief.mean[3])
     gain = np.linalg.solve(spread, _SEEN @ belief.covariance).T
-    return BoxBelief(
+    return KalmanState(
         belief.mean + gain @ surprise,
         belief.covariance - gain @ spread @ gain.T,
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from segment_concept.types import Bitmap, InputError
 
+MOST_PIXELS = 1 << 28  # of one mask: 16384 x 16384; a damaged size would fill the memory
 _FIRST_CHARACTER = 48
 _DATA_BITS, _SIGN, _MORE = 0x1F, 0x10, 0x20
 
@@ -26,6 +27,8 @@ def decode_rle(counts: str, size: tuple[int, int]) -> Bitmap:
         InputError: the text is damaged or belongs to a mask of another size.
     """
     height, width = size
+    if min(size) < 0 or height * width > MOST_PIXELS:
+        raise InputError(f"a mask of {width}x{height} pixels is not possible")
     runs = text_to_counts(counts)
     if (runs < 0).any() or int(runs.sum()) != height * width:
         raise InputError(f"the runs add up to {runs.sum()} pixels, expected {width}x{height}")

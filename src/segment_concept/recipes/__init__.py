@@ -4,9 +4,7 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
-from segment_concept.recipes.track import (
-    SAM2_FILES,
-    Recipe,
+from segment_concept.recipes.catalog import (
     cutie_base,
     sam2,
     sam2_compact,
@@ -20,6 +18,7 @@ from segment_concept.recipes.track import (
     sec_compact_offline,
     xmem,
 )
+from segment_concept.recipes.recipe import SAM2_FILES, Recipe
 from segment_concept.types import InputError
 
 __all__ = ["RECIPES", "Recipe", "find_recipe"]

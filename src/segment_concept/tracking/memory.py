@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from segment_concept.ops.kalman import BoxBelief
+from segment_concept.ops.kalman import KalmanState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class PlaybackPosition:
     """Where a recall is made: a frame and the direction in which the video is played."""
 
     frame_index: int
@@ -42,7 +42,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """The prompted frames, never forgotten, and those of the tracked ones a policy keeps."""
+    """The prompted and the tracked frames that a policy keeps of one object."""
 
     prompted: tuple[Memory, ...] = ()  # in the order in which they were prompted
     tracked: tuple[Memory, ...] = ()  # in the order in which they were segmented
@@ -94,15 +94,15 @@ class Recall:
     maps: tuple[RecalledMap, ...] = ()
     pointers: tuple[RecalledPointer, ...] = ()
     horizon: int = 15  # pointer distances are divided by this before they are embedded
-    visible_above: float = 0.0  # presence logit above which the object counts as visible
+    presence_threshold: float = 0.0  # presence logit above which the object counts as visible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
     """How an object moves, as a policy with a motion model sees it."""
 
-    belief: BoxBelief  # in pixels of the network's input
-    steady: int  # for so many frames the model was fed with masks that could be trusted
+    belief: KalmanState  # in pixels of the network's input
+    stable_frames: int  # for so many frames the model was fed with masks that could be trusted
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.ops.colour import appearance_distance
+from segment_concept.ops.color import appearance_distance
 from segment_concept.tracking.api import VideoTracker
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import AnyOf, AtFrames, Never
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Never
 
 KEYFRAME_PRESENCE = 1 / (1 + math.exp(-1))  # score: the logit of 1 that SeC asks of a keyframe
 REMEMBERED_QUALITY = 0.3  # predicted IoU that SeC asks of what is remembered
@@ -32,19 +32,19 @@ class Offline:
             was shown included (SeC's `mllm_memory_size`, 7 as published).
         min_presence: score that the object is visible, above which a frame may become one.
         min_quality: the same for the predicted IoU of its mask.
-        leads_back: a keyframe must lead back to what was shown: the object, shown by it alone, is
-            looked for on the frame on which it was shown first, and found there with this IoU.
+        min_backtrack_iou: IoU with the prompted mask that tracking from the keyframe alone must
+            reach on the prompted frame.
     """
 
     keyframes: int = 7
     min_presence: float = KEYFRAME_PRESENCE
     min_quality: float = REMEMBERED_QUALITY
-    leads_back: float = SAME_OBJECT
+    min_backtrack_iou: float = SAME_OBJECT
 
     def __post_init__(self) -> None:
         if self.keyframes < 1:
             raise ValueError(f"there is at least 1 keyframe, got {self.keyframes}")
-        for name in ("min_presence", "min_quality", "leads_back"):
+        for name in ("min_presence", "min_quality", "min_backtrack_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a score in [0, 1], got {getattr(self, name)}")
 
@@ -79,30 +79,30 @@ class Shots:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class KeyframeCandidate:
     """An object on a frame, as one compares it with others: small, without pixels."""
 
     frame_index: int
     shot: int
     score: float  # confidence
-    looks: NDArray[np.float32]  # what `ops.colour.appearance` made of it
+    looks: NDArray[np.float32]  # what `ops.color.appearance` made of it
 
 
 def choose_keyframes(
-    candidates: Sequence[View],
-    shown: Sequence[View],
+    candidates: Sequence[KeyframeCandidate],
+    shown: Sequence[KeyframeCandidate],
     at_most: int,
-    confirmed: Callable[[View], bool],
-) -> list[View]:
+    confirmed: Callable[[KeyframeCandidate], bool],
+) -> list[KeyframeCandidate]:
     """The views to add to those that were shown, `at_most` of both, the most telling first.
 
-    Farthest first: the next is the one that looks least like any before it, by colours of the
+    Farthest first: the next is the one that looks least like any before it, by colors of the
     object and of its surroundings, times its confidence (what is tracked wrongly looks unlike,
     too). A shot gets a second view only when all have one, and only one that looks new at all;
     the first is where the shot is entered from, however it looks. What is `confirmed` last, since
     that costs something, is whether the view shows the object at all.
     """
-    added: list[View] = []
+    added: list[KeyframeCandidate] = []
     left = [(min((_gain(v, one) for one in shown), default=v.score), v) for v in candidates]
     with_one = {view.shot for view in shown}
     while len(shown) + len(added) < at_most:
@@ -119,11 +119,11 @@ def choose_keyframes(
     return added
 
 
-def _gain(view: View, known: View) -> float:
+def _gain(view: KeyframeCandidate, known: KeyframeCandidate) -> float:
     return view.score * appearance_distance(view.looks, known.looks)
 
 
-def asked_at(tracker: VideoTracker, starts: frozenset[int]) -> VideoTracker:
+def with_queries_at(tracker: VideoTracker, starts: frozenset[int]) -> VideoTracker:
     """The tracker that asks its concept encoder where shots begin too; others stay as they are.
 
     Played backwards, a shot is entered by its last frame, and asked about there.
@@ -135,7 +135,7 @@ def asked_at(tracker: VideoTracker, starts: frozenset[int]) -> VideoTracker:
     return replace(tracker, trigger=at if isinstance(own, Never) else AnyOf((own, at)))
 
 
-def recognising(tracker: VideoTracker) -> VideoTracker:
+def with_fixed_keyframes(tracker: VideoTracker) -> VideoTracker:
     """The tracker whose concept comes of the keyframes that it is shown, and of no others.
 
     Nothing that is found on the way pushes them out. As they never change, what the encoder made

@@ -34,9 +34,9 @@ class Proposals:
     pointers: Tensor  # (O, M, C)
     presence: Tensor  # (O,) logits
 
-    def silenced(self, visible_above: Sequence[float]) -> "Proposals":
+    def suppress_absent(self, presence_threshold: Sequence[float]) -> "Proposals":
         """Every mask of an object that is not visible becomes empty, as SAM 2 does."""
-        above = torch.tensor(visible_above, device=self.presence.device)
+        above = torch.tensor(presence_threshold, device=self.presence.device)
         hidden_O = self.presence <= above.to(self.presence.dtype)
         return replace(
             self, logits=self.logits.masked_fill(hidden_O[:, None, None, None], NO_OBJECT_LOGIT)
@@ -44,7 +44,7 @@ class Proposals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Segmented:
+class SelectedMasks:
     """O masks that were believed, ready to be remembered."""
 
     logits: Tensor  # (O, h, w)
@@ -90,7 +90,7 @@ class Segmenter(Protocol):
         ...
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """(O, ...) memory features, and for every object what it shares with its whole image."""
         ...

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from segment_concept.data.synthetic.pixels import chance
 from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.marks import Marked, marked
-from segment_concept.models.compact.picture import Picture
+from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.models.compact.verifier import KeyframeDescriptor, describe_keyframe
+from segment_concept.synthetic.pixels import chance
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, dice
-from segment_concept.train.samples import Sample
-from segment_concept.train.unroll import VISIBLE, Batch, Clips, Lesson, unroll
+from segment_concept.train.unroll import VISIBLE, Batch, Clips, TrainingTask, unroll
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Keyframes:
 
 
 @dataclass(frozen=True, slots=True)
-class RecognitionLesson:
+class RecognitionTask:
     """The concept network alone: is the object in the query, and where?
 
     Nothing of the tracker is needed, so that a question costs about a quarter of one asked in
@@ -96,11 +96,11 @@ class RecognitionLesson:
                     if s != t and areas[s] >= VISIBLE and not (strict and shot == shots[t - 1])
                 ]
                 chosen = self.keyframes.draw(seen, rng)
-                marks = [marked(raw[s], (h16, w16), truth[s]) for s in chosen]
+                marks = [describe_keyframe(raw[s], (h16, w16), truth[s]) for s in chosen]
                 others = np.setdiff1d(np.unique(sample.labels[chosen[-1]]), (0, label))
                 if len(chosen) > 1 and len(others) and chance(rng, self.keyframes.distracted):
                     wrong = torch.from_numpy(sample.labels[chosen[-1]] == rng.choice(others))
-                    marks[-1] = marked(raw[chosen[-1]], (h16, w16), wrong.to(raw.device))
+                    marks[-1] = describe_keyframe(raw[chosen[-1]], (h16, w16), wrong.to(raw.device))
                 share = F.adaptive_avg_pool2d(truth[t][None].float(), (h16, w16))[0]
                 yield _Question(marks, raw[t], (h16, w16), share, bool(areas[t] >= VISIBLE))
 
@@ -114,7 +114,7 @@ class RecognitionLesson:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Question:
-    marks: list[Marked]
+    marks: list[KeyframeDescriptor]
     raw: Tensor  # (L, raw) of the query
     grid: tuple[int, int]
     share: Tensor  # (h16, w16) how much of every token is the object
@@ -122,15 +122,17 @@ class _Question:
 
 
 @dataclass(frozen=True, slots=True)
-class ConceptLesson:
+class ConceptTask:
     """What tracking makes of a concept. Everything else is frozen, the concept itself too.
 
     Trained on with the few questions of clips that are tracked, the concept network forgot what
     it had learnt of many (docs/LOG.md).
     """
 
-    tracking: Lesson = field(
-        default_factory=lambda: Lesson(LossWeights(presence=2.0), corrections=0.0, told=0.7)
+    tracking: TrainingTask = field(
+        default_factory=lambda: TrainingTask(
+            LossWeights(presence=2.0), corrections=0.0, teacher_forcing=0.7
+        )
     )
     keyframes: Keyframes = field(default_factory=Keyframes)
     elsewhere: float = 0.25  # how often it is asked on frames that begin no shot
@@ -156,7 +158,7 @@ class ConceptTeacher:
     """Asks the concept path where shots begin, and on some other frames."""
 
     path: ConceptPath
-    lesson: ConceptLesson
+    task: ConceptTask
 
     def concepts(self, batch: Batch, t: int) -> list[Tensor | None]:
         """A concept for every object that is asked about on frame t; all are on the last."""
@@ -164,11 +166,11 @@ class ConceptTeacher:
         asked = [
             o
             for o, image in enumerate(batch.images)
-            if t in batch.cuts[image] or last or batch.rng.random() < self.lesson.elsewhere
+            if t in batch.cuts[image] or last or batch.rng.random() < self.task.elsewhere
         ]
         answers: list[Tensor | None] = [None] * len(batch.images)
         if asked:
-            picture = Picture(*batch.features[t].levels)
+            picture = CompactFeatures(*batch.features[t].levels)
             raw = picture.raw[torch.tensor([batch.images[o] for o in asked])]
             keyframes = [self._keyframes(batch, o, t) for o in asked]
             formed = self.path.form(keyframes, raw, picture.grid, [0.0] * len(asked))
@@ -176,8 +178,8 @@ class ConceptTeacher:
                 answers[o] = concept
         return answers
 
-    def _keyframes(self, batch: Batch, o: int, t: int) -> list[Marked]:
-        keyframes = self.lesson.keyframes
+    def _keyframes(self, batch: Batch, o: int, t: int) -> list[KeyframeDescriptor]:
+        keyframes = self.task.keyframes
         chosen = keyframes.draw([s for s in range(1, t) if batch.truth[s, o].any()], batch.rng)
         marks = [self._mark(batch, o, s) for s in chosen]
         if len(chosen) > 1 and chance(batch.rng, keyframes.distracted):
@@ -186,9 +188,9 @@ class ConceptTeacher:
                 marks[-1] = self._mark(batch, other, chosen[-1])
         return marks
 
-    def _mark(self, batch: Batch, o: int, t: int) -> Marked:
-        picture = Picture(*batch.features[t].levels)
-        return marked(picture.raw[batch.images[o]], picture.grid, batch.truth[t, o])
+    def _mark(self, batch: Batch, o: int, t: int) -> KeyframeDescriptor:
+        picture = CompactFeatures(*batch.features[t].levels)
+        return describe_keyframe(picture.raw[batch.images[o]], picture.grid, batch.truth[t, o])
 
 
 def _another(batch: Batch, o: int, t: int, rng: Generator) -> int | None:

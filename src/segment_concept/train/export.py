@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from segment_concept.checkpoints.compact import save_compact
-from segment_concept.checkpoints.trunk import imagenet_trunk
-from segment_concept.data.synthetic import load
+from segment_concept.checkpoints.efficientnet import imagenet_backbone
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.synthetic import load
 from segment_concept.train.loop import Stage, averaged, read_state, take_over, tracker_of
 from segment_concept.train.validation import Report, validate, validation_clips
 from segment_concept.types import CheckpointError
@@ -86,7 +86,7 @@ def validated(state: Mapping[str, Any], stage: Stage, assets: Path) -> Report:
 def _built(parts: Mapping[str, Any], short_side: int = 256) -> CompactSegmenter:
     network = CompactNetwork()
     path = ConceptPath(network.widths) if "concept" in parts else None
-    segmenter = CompactSegmenter(imagenet_trunk(), network, path, short_side=short_side)
+    segmenter = CompactSegmenter(imagenet_backbone(), network, path, short_side=short_side)
     take_over(segmenter, parts)
     return segmenter
 

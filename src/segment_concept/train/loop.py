@@ -16,17 +16,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from segment_concept.checkpoints.keys import refuse_strangers
-from segment_concept.data.synthetic import ClipSpec, load
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.recipes.track import sec_compact
-from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers import Trigger
-from segment_concept.train.concept import ConceptLesson, RecognitionLesson
-from segment_concept.train.samples import Diet, FreshClips, Stock, portions
-from segment_concept.train.unroll import Lesson
+from segment_concept.recipes.catalog import sec_compact
+from segment_concept.synthetic import ClipSpec, load
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Trigger
+from segment_concept.train.concept import ConceptTask, RecognitionTask
+from segment_concept.train.data import ClipPrefetcher, ReplayBuffer, SamplerConfig, clip_requests
+from segment_concept.train.unroll import TrainingTask
 from segment_concept.train.validation import Report, validate, validation_clips
 from segment_concept.types import CheckpointError
 
@@ -56,9 +57,9 @@ class Stage:
     """A complete, frozen description of one training run."""
 
     name: str
-    diet: Diet
+    sampler: SamplerConfig
     schedule: Schedule
-    lesson: Lesson | RecognitionLesson | ConceptLesson = field(default_factory=Lesson)
+    task: TrainingTask | RecognitionTask | ConceptTask = field(default_factory=TrainingTask)
     policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
     trigger: Trigger = field(default_factory=lambda: sec_compact().trigger)  # of validation
     validation: ClipSpec = field(default_factory=lambda: ClipSpec(frames=8, height=256, width=448))
@@ -112,10 +113,10 @@ class _Run:
         self.assets_file = assets
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
-        lesson = stage.lesson
+        task = stage.task
         for name, parameter in self.trained.named_parameters():
             parameter.requires_grad_(
-                name.startswith(lesson.taught) and not name.startswith(lesson.frozen)
+                name.startswith(task.taught) and not name.startswith(task.frozen)
             )
         self.optimizer = torch.optim.AdamW(
             _decayed(self.trained, stage.schedule.weight_decay),
@@ -124,7 +125,7 @@ class _Run:
         )
         self.average = {k: v.detach().clone() for k, v in self.trained.state_dict().items()}
         self.step, self.best, self.seconds = 0, -math.inf, 0.0
-        self.stock = Stock(load(assets, "train"), stage.diet, segmenter.trunk)
+        self.stock = ReplayBuffer(load(assets, "train"), stage.sampler, segmenter.trunk)
         self.held_out = (
             validation_clips(load(assets, "held_out"), stage.validation, stage.validation_clips)
             if ranks.rank == 0
@@ -147,8 +148,8 @@ class _Run:
         stage, ranks = self.stage, self.ranks
         steps = range(self.step, stage.schedule.steps)
         fresh = DataLoader(
-            FreshClips(
-                str(self.assets_file), stage.diet, stage.seed, steps, ranks.rank, ranks.count
+            ClipPrefetcher(
+                str(self.assets_file), stage.sampler, stage.seed, steps, ranks.rank, ranks.count
             ),
             batch_size=None,
             num_workers=1,
@@ -182,11 +183,13 @@ class _Run:
         self.segmenter.train()
         clips = [
             self.stock.take(portion)
-            for portion in portions(stage.diet, stage.seed, step, self.ranks.rank, self.ranks.count)
+            for portion in clip_requests(
+                stage.sampler, stage.seed, step, self.ranks.rank, self.ranks.count
+            )
         ]
         for group in self.optimizer.param_groups:
             group["lr"] = stage.schedule.rate_at(step)
-        losses = stage.lesson.losses(self.segmenter, stage.policy, clips, stage.diet.targets)
+        losses = stage.task.losses(self.segmenter, stage.policy, clips, stage.sampler.targets)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         if self.ranks.count > 1:
@@ -231,7 +234,7 @@ class _Run:
             self.out / "state.pt",
             {
                 **self._weights(),
-                "part": self.stage.lesson.part,
+                "part": self.stage.task.part,
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
@@ -254,7 +257,7 @@ class _Run:
 def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
     """What a stage trains; the rest is frozen."""
     parts = {"network": segmenter.network, "concept": segmenter.concept}
-    part = parts[stage.lesson.part]
+    part = parts[stage.task.part]
     if part is None:
         raise ValueError(f"stage {stage.name} trains a concept path: give the model one")
     return part
@@ -262,7 +265,7 @@ def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
 
 def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
     """What is validated: with concepts where they are trained."""
-    if stage.lesson.part != "concept":
+    if stage.task.part != "concept":
         return Tracker(segmenter, stage.policy)
     encoder = CompactConceptEncoder(segmenter)
     return Tracker(segmenter, stage.policy, trigger=stage.trigger, concept=encoder)
@@ -307,7 +310,7 @@ def take_over(segmenter: CompactSegmenter, parts: Mapping[str, Any]) -> None:
         if module is None or part not in parts:
             continue
         expected, given = set(module.state_dict()), set(parts[part])
-        refuse_strangers(
+        refuse_unknown_keys(
             unknown=given - expected,
             missing=expected - given,
             network=f"the {part} of this version's compact model",

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from segment_concept.checkpoints.compact import load_compact
-from segment_concept.checkpoints.trunk import imagenet_trunk
-from segment_concept.data.synthetic import ClipSpec, load, render_clip
+from segment_concept.checkpoints.efficientnet import imagenet_backbone
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.policies import ReliableMemory
-from segment_concept.train.concept import ConceptLesson, RecognitionLesson
+from segment_concept.synthetic import ClipSpec, load, render_clip
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.train.concept import ConceptTask, RecognitionTask
+from segment_concept.train.data import SamplerConfig
 from segment_concept.train.loop import (
     Schedule,
     Stage,
@@ -22,8 +23,7 @@ from segment_concept.train.loop import (
     take_over,
 )
 from segment_concept.train.losses import LossWeights
-from segment_concept.train.samples import Diet
-from segment_concept.train.unroll import Lesson, MemoryLesson, PresenceLesson
+from segment_concept.train.unroll import MemoryLesson, PresenceLesson, TrainingTask
 from segment_concept.types import InputError
 
 _CUT_CLIP = ClipSpec(
@@ -36,7 +36,7 @@ def base(steps: int = 3000) -> Stage:
     """From nothing, on small wide frames: cheap steps first."""
     return Stage(
         name="base",
-        diet=Diet(ClipSpec(frames=5, height=192, width=320), fresh=1, replayed=2),
+        sampler=SamplerConfig(ClipSpec(frames=5, height=192, width=320), fresh=1, replayed=2),
         schedule=Schedule(steps=steps),
     )
 
@@ -51,11 +51,11 @@ def longer(steps: int = 1700) -> Stage:
     """Goes on from `fine`, with more absences and cuts, and presence weighing more."""
     clip = ClipSpec(frames=6, height=256, width=448, cut=0.45, absent=0.45, absent_by_cut=0.6)
     stage = _further("longer", clip, Schedule(steps=steps, rate=5e-4, warm_up=50), seed=3)
-    return replace(stage, lesson=Lesson(weights=LossWeights(presence=2.0)))
+    return replace(stage, task=TrainingTask(weights=LossWeights(presence=2.0)))
 
 
 def steady(steps: int = 2400) -> Stage:
-    """Goes on from `longer` at a finer size, with objects in the colours of their place."""
+    """Goes on from `longer` at a finer size, with objects in the colors of their place."""
     size = ClipSpec(frames=8, height=320, width=576, camouflage=0.4)
     clip = replace(size, frames=6, cut=0.35, absent=0.4, least_area=200)
     stage = _further("steady", clip, Schedule(steps=steps, rate=5e-4, warm_up=50), seed=6)
@@ -69,8 +69,8 @@ def finer(steps: int = 1800) -> Stage:
     stage = _further("finer", clip, Schedule(steps=steps, rate=4e-4, warm_up=50), seed=9)
     return replace(
         stage,
-        diet=replace(stage.diet, stock=_FEW),
-        lesson=Lesson(weights=LossWeights(presence=2.0)),
+        sampler=replace(stage.sampler, stock=_FEW),
+        task=TrainingTask(weights=LossWeights(presence=2.0)),
         validation=size,
         validation_clips=48,
         validate_every=900,
@@ -81,11 +81,11 @@ def finer(steps: int = 1800) -> Stage:
 def polish(steps: int = 1700) -> Stage:
     """Goes on from the mean of `steady` and `finer` at a low rate."""
     stage = finer(steps)
-    clip = replace(stage.diet.clip, cut=0.35, absent=0.4)
+    clip = replace(stage.sampler.clip, cut=0.35, absent=0.4)
     return replace(
         stage,
         name="polish",
-        diet=replace(stage.diet, clip=clip),
+        sampler=replace(stage.sampler, clip=clip),
         schedule=Schedule(steps=steps, rate=2.5e-4, warm_up=50, average=0.999),
         validate_every=steps,
         seed=10,
@@ -98,7 +98,7 @@ def turning(steps: int = 2400) -> Stage:
     return replace(
         stage,
         name="turning",
-        diet=replace(stage.diet, clip=replace(stage.diet.clip, solid=0.5)),
+        sampler=replace(stage.sampler, clip=replace(stage.sampler.clip, solid=0.5)),
         schedule=replace(stage.schedule, rate=3e-4),
         seed=11,
     )
@@ -110,11 +110,13 @@ def edited(steps: int = 400) -> Stage:
     Meant for eight processes that share a GPU, so that a step has 48 clips.
     """
     stage = turning(steps)
-    clip = replace(stage.diet.clip, frames=8, solid=0.35, cut=0.5, absent=0.45, absent_by_cut=0.7)
+    clip = replace(
+        stage.sampler.clip, frames=8, solid=0.35, cut=0.5, absent=0.45, absent_by_cut=0.7
+    )
     return replace(
         stage,
         name="edited",
-        diet=replace(stage.diet, clip=_edited(clip), fresh=2, replayed=4),
+        sampler=replace(stage.sampler, clip=_edited(clip), fresh=2, replayed=4),
         schedule=replace(stage.schedule, rate=8e-4, average=0.99),
         validate_every=steps,
         save_every=50,
@@ -125,11 +127,11 @@ def edited(steps: int = 400) -> Stage:
 def settled(steps: int = 2000) -> Stage:
     """Goes on from the mean of `turning` and `edited` at a low rate, with fewer cuts."""
     stage = turning(steps)
-    clip = replace(stage.diet.clip, solid=0.35, cut=0.4, absent=0.45, absent_by_cut=0.7)
+    clip = replace(stage.sampler.clip, solid=0.35, cut=0.4, absent=0.45, absent_by_cut=0.7)
     return replace(
         stage,
         name="settled",
-        diet=replace(stage.diet, clip=_edited(clip)),
+        sampler=replace(stage.sampler, clip=_edited(clip)),
         schedule=replace(stage.schedule, rate=2.5e-4),
         seed=13,
     )
@@ -141,12 +143,12 @@ def at_448(steps: int = 540) -> Stage:
     Meant for eight processes that share a GPU, so that a step has 40 clips.
     """
     stage = settled(steps)
-    clip = replace(stage.diet.clip, height=448, width=768, least_area=400)
+    clip = replace(stage.sampler.clip, height=448, width=768, least_area=400)
     size = replace(stage.validation, height=448, width=768)
     return replace(
         stage,
         name="at_448",
-        diet=replace(stage.diet, clip=clip, fresh=2, replayed=3),
+        sampler=replace(stage.sampler, clip=clip, fresh=2, replayed=3),
         schedule=replace(stage.schedule, rate=6e-4, average=0.99),
         validation=size,
         save_every=50,
@@ -162,7 +164,7 @@ def shots(steps: int = 300) -> Stage:
     schedule = Schedule(steps=steps, rate=2e-4, warm_up=20, average=0.98)
     return replace(
         _further("shots", clip, schedule, seed=7, replayed=0),
-        lesson=MemoryLesson(weights=LossWeights(presence=2.0)),
+        task=MemoryLesson(weights=LossWeights(presence=2.0)),
         policy=ReliableMemory(slots=22, pointers=16),
         validation=size,
         validate_every=100,
@@ -174,13 +176,13 @@ def shots(steps: int = 300) -> Stage:
 def presence(steps: int = 600) -> Stage:
     """The judgement of presence alone, on finer long clips."""
     stage = shots(steps)
-    spec = replace(stage.diet.clip, height=320, width=576, least_area=200)
+    spec = replace(stage.sampler.clip, height=320, width=576, least_area=200)
     return replace(
         stage,
         name="presence",
-        diet=replace(stage.diet, clip=spec),
+        sampler=replace(stage.sampler, clip=spec),
         schedule=Schedule(steps=steps, rate=1e-3, warm_up=20, average=0.99),
-        lesson=PresenceLesson(),
+        task=PresenceLesson(),
         policy=ReliableMemory(slots=12, pointers=12),
         validate_every=steps,
         seed=8,
@@ -193,9 +195,9 @@ def recognise(steps: int = 3000) -> Stage:
     clip = _edited(replace(_CUT_CLIP, absent=0.6, camouflage=0.3, solid=0.3))
     return Stage(
         name="recognise",
-        diet=Diet(clip, fresh=1, replayed=3, stock=_FEW),
+        sampler=SamplerConfig(clip, fresh=1, replayed=3, stock=_FEW),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
-        lesson=RecognitionLesson(),
+        task=RecognitionTask(),
         validate_every=steps,
         seed=4,
         short_side=384,
@@ -206,9 +208,9 @@ def concept(steps: int = 400) -> Stage:
     """What tracking makes of concepts; all else is frozen."""
     return Stage(
         name="concept",
-        diet=Diet(_CUT_CLIP, fresh=1, replayed=1, stock=_FEW),
+        sampler=SamplerConfig(_CUT_CLIP, fresh=1, replayed=1, stock=_FEW),
         schedule=Schedule(steps=steps, rate=1e-3, warm_up=30, average=0.99),
-        lesson=ConceptLesson(),
+        task=ConceptTask(),
         policy=ReliableMemory(slots=7, pointers=8),
         validate_every=steps,
         seed=5,
@@ -244,7 +246,7 @@ def _further(
     name: str, clip: ClipSpec, schedule: Schedule, *, seed: int, replayed: int = 1
 ) -> Stage:
     """A stage that goes on with everything behind the trunk."""
-    return Stage(name, Diet(clip, fresh=1, replayed=replayed), schedule, seed=seed)
+    return Stage(name, SamplerConfig(clip, fresh=1, replayed=replayed), schedule, seed=seed)
 
 
 def find_stage(name: str, steps: int | None = None, seed: int | None = None) -> Stage:
@@ -268,7 +270,7 @@ def begun(stage: Stage, assets: Path, start: Path | None = None) -> CompactSegme
     if start is not None and start.suffix == ".safetensors":
         torch.manual_seed(stage.seed)
         model = load_compact(start, short_side=stage.short_side)
-        if stage.lesson.part == "concept" and model.concept is None:
+        if stage.task.part == "concept" and model.concept is None:
             model.concept = ConceptPath(model.widths)
         return model
     model = fresh_model(assets, stage)
@@ -281,12 +283,12 @@ def fresh_model(assets: Path, stage: Stage) -> CompactSegmenter:
     """An untrained network over the ImageNet trunk, its input levels measured on some clips."""
     torch.manual_seed(stage.seed)
     network = CompactNetwork()
-    path = ConceptPath(network.widths) if stage.lesson.part == "concept" else None
+    path = ConceptPath(network.widths) if stage.task.part == "concept" else None
     segmenter = CompactSegmenter(
-        imagenet_trunk().channels_last(), network, path, short_side=stage.short_side
+        imagenet_backbone().channels_last(), network, path, short_side=stage.short_side
     )
     cutouts = load(assets, "train")
-    clips = [render_clip(cutouts, stage.diet.clip, seed) for seed in range(24)]
+    clips = [render_clip(cutouts, stage.sampler.clip, seed) for seed in range(24)]
     pixels = [torch.from_numpy(clip.rgb).permute(0, 3, 1, 2).float() for clip in clips]
     measure_levels(segmenter, pixels)
     return segmenter

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from segment_concept.models.compact.decoder import CERTAIN
+from segment_concept.models.compact.mask_decoder import CERTAIN
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.tracking.advance import Step, advance, show
-from segment_concept.tracking.memory import Moment, Recall, Track
-from segment_concept.tracking.policies import MemoryPolicy
+from segment_concept.tracking.memory import PlaybackPosition, Recall, Track
+from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.tracking.step import FrameStep, prompt_objects, track_objects
+from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt
-from segment_concept.train.samples import Sample
 from segment_concept.types import Bitmap, Mask, Prompt
 
 VISIBLE = 20  # pixels of an object below which it counts as absent
@@ -27,12 +27,14 @@ Clips: TypeAlias = Sequence[tuple[Sample, Generator]]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingTask:
     """How a clip is taught."""
 
     weights: LossWeights = field(default_factory=LossWeights)
     corrections: float = 0.15  # share of batches in which a later frame gets correction clicks
-    told: float = 0.5  # how often memory is told the truth about presence, not what was believed
+    teacher_forcing: float = (
+        0.5  # how often memory is told the truth about presence, not what was believed
+    )
     visible_pixels: int = VISIBLE  # below, an object counts as absent
 
     part: ClassVar[str] = "network"  # what is trained
@@ -47,20 +49,20 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryLesson(Lesson):
+class MemoryLesson(TrainingTask):
     """What is made of memories; what a picture and a memory are is frozen."""
 
     frozen: ClassVar[tuple[str, ...]] = ("neck.", "memory_encoder.")
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceLesson(Lesson):
+class PresenceLesson(TrainingTask):
     """Whether the object is there, told from what is seen; no mask changes."""
 
     taught: ClassVar[str] = "decoder.presence."
 
 
-class Asker(Protocol):
+class ConceptSupplier(Protocol):
     """Decides for which objects the concept path is asked on a frame, and answers."""
 
     def concepts(self, batch: "Batch", t: int) -> list[Tensor | None]:
@@ -68,11 +70,11 @@ class Asker(Protocol):
         ...
 
 
-class _Told:
+class _TeacherForcing:
     """A segmenter whose memory hears the truth about presence, for some of the objects."""
 
-    def __init__(self, inner: CompactSegmenter, visible: Tensor, told: Tensor) -> None:
-        self._inner, self._visible, self._told = inner, visible, told
+    def __init__(self, inner: CompactSegmenter, visible: Tensor, teacher_forcing: Tensor) -> None:
+        self._inner, self._visible, self._told = inner, visible, teacher_forcing
         self.encode, self.segment, self.memorize = inner.encode, inner.segment, inner.memorize
         self.believed: Proposals | None = None
 
@@ -90,8 +92,8 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Engine:
-    segmenter: "CompactSegmenter | _Told"
+class _Model:
+    segmenter: "CompactSegmenter | _TeacherForcing"
     policy: MemoryPolicy
 
 
@@ -120,32 +122,36 @@ def unroll(
     policy: MemoryPolicy,
     clips: Clips,
     targets: int,
-    lesson: Lesson,
-    asker: Asker | None = None,
+    task: TrainingTask,
+    asker: ConceptSupplier | None = None,
 ) -> Losses:
     """Show the objects of the clips on the first frame, follow them, and sum up what was wrong.
 
     With an `asker` only what it was asked about is judged: everything else is frozen then.
     """
-    batch = _gather(segmenter, clips, targets, lesson)
+    batch = _gather(segmenter, clips, targets, task)
     rng = batch.rng
     prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
-    engine = _Engine(segmenter, policy)
+    engine = _Model(segmenter, policy)
     objects: list[tuple[Track, ...]] = [() for _ in prompts]
-    first = show(engine, batch.features[0], Moment(0), prompts, objects, batch.images)
+    first = prompt_objects(
+        engine, batch.features[0], PlaybackPosition(0), prompts, objects, batch.images
+    )
     objects = [seen.tracks for seen in first.seen]
-    losses = [] if asker else _prompt_losses(batch, 0, first, prompts, lesson)
+    losses = [] if asker else _prompt_losses(batch, 0, first, prompts, task)
     frames = len(batch.features)
-    corrected = int(rng.integers(1, frames)) if rng.random() < lesson.corrections else 0
+    corrected = int(rng.integers(1, frames)) if rng.random() < task.corrections else 0
     for t in range(1, frames):
-        visible = batch.truth[t].flatten(1).sum(1) >= lesson.visible_pixels
-        told = torch.from_numpy(rng.random(len(prompts)) < lesson.told).to(visible.device)
-        teacher = _Told(segmenter, visible, told)
+        visible = batch.truth[t].flatten(1).sum(1) >= task.visible_pixels
+        teacher_forcing = torch.from_numpy(rng.random(len(prompts)) < task.teacher_forcing).to(
+            visible.device
+        )
+        teacher = _TeacherForcing(segmenter, visible, teacher_forcing)
         concepts = asker.concepts(batch, t) if asker is not None else [None] * len(objects)
-        step = advance(
-            _Engine(teacher, policy),
+        step = track_objects(
+            _Model(teacher, policy),
             batch.features[t],
-            Moment(t),
+            PlaybackPosition(t),
             objects,
             concepts,
             batch.images,
@@ -156,9 +162,9 @@ def unroll(
         if asker is not None:
             judged = [o for o, concept in enumerate(concepts) if concept is not None]
         if judged:
-            losses.append(_tracked_losses(batch, t, teacher.believed, visible, lesson, judged))
+            losses.append(_tracked_losses(batch, t, teacher.believed, visible, task, judged))
         if t == corrected:
-            objects, extra = _correct(engine, batch, t, step, objects, lesson)
+            objects, extra = _correct(engine, batch, t, step, objects, task)
             losses += extra
     return _mean(losses)
 
@@ -167,7 +173,7 @@ def _gather(
     segmenter: CompactSegmenter,
     clips: Clips,
     targets: int,
-    lesson: Lesson,
+    task: TrainingTask,
 ) -> Batch:
     frames, size = len(clips[0][0].labels), clips[0][0].labels.shape[1:]
     images, truth = [], []
@@ -191,7 +197,7 @@ def _gather(
 
 
 def _prompt_losses(
-    batch: Batch, t: int, step: Step, prompts: Sequence[Prompt], lesson: Lesson
+    batch: Batch, t: int, step: FrameStep, prompts: Sequence[Prompt], task: TrainingTask
 ) -> list[Losses]:
     """What boxes and clicks were made into; a given mask has nothing to learn."""
     rows = [o for o, prompt in enumerate(prompts) if not isinstance(prompt, Mask)]
@@ -199,7 +205,7 @@ def _prompt_losses(
         return []
     proposals = step.proposals
     truth = batch.shares(t, proposals.logits.shape[-2:])[torch.tensor(rows)]
-    found = proposal_losses(_some(proposals, rows), truth, lesson.weights, judge_presence=False)
+    found = proposal_losses(_some(proposals, rows), truth, task.weights, judge_presence=False)
     return [Losses(found.total, {f"prompt_{k}": v for k, v in found.measured.items()})]
 
 
@@ -208,11 +214,11 @@ def _tracked_losses(
     t: int,
     proposals: Proposals,
     visible: Tensor,
-    lesson: Lesson,
+    task: TrainingTask,
     judged: Sequence[int],
 ) -> Losses:
     truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
-    return proposal_losses(_some(proposals, judged), truth[torch.tensor(judged)], lesson.weights)
+    return proposal_losses(_some(proposals, judged), truth[torch.tensor(judged)], task.weights)
 
 
 def _some(proposals: Proposals, rows: Sequence[int]) -> Proposals:
@@ -226,12 +232,12 @@ def _some(proposals: Proposals, rows: Sequence[int]) -> Proposals:
 
 
 def _correct(
-    engine: _Engine,
+    engine: _Model,
     batch: Batch,
     t: int,
-    step: Step,
+    step: FrameStep,
     objects: list[tuple[Track, ...]],
-    lesson: Lesson,
+    task: TrainingTask,
 ) -> tuple[list[tuple[Track, ...]], list[Losses]]:
     """Correction clicks for the objects that need them."""
     clicks: dict[int, Prompt] = {}
@@ -241,15 +247,15 @@ def _correct(
         click = (
             correction(truth, (mask[0, 0] > 0).cpu().numpy(), batch.rng) if truth.any() else None
         )
-        if click is not None and truth.sum() >= lesson.visible_pixels:
+        if click is not None and truth.sum() >= task.visible_pixels:
             clicks[o] = click
     if not clicks:
         return objects, []
     rows = list(clicks)
-    shown = show(
+    shown = prompt_objects(
         engine,
         batch.features[t],
-        Moment(t),
+        PlaybackPosition(t),
         list(clicks.values()),
         [objects[o] for o in rows],
         [batch.images[o] for o in rows],
@@ -258,7 +264,7 @@ def _correct(
     for o, seen in zip(rows, shown.seen, strict=True):
         objects[o] = seen.tracks
     shares = batch.shares(t, shown.proposals.logits.shape[-2:])[torch.tensor(rows)]
-    found = proposal_losses(shown.proposals, shares, lesson.weights, judge_presence=False)
+    found = proposal_losses(shown.proposals, shares, task.weights, judge_presence=False)
     return objects, [Losses(found.total, {f"click_{k}": v for k, v in found.measured.items()})]
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from segment_concept.data.synthetic import Assets, Clip, ClipSpec, render_clip
 from segment_concept.metrics.boundary import boundary_accuracy
-from segment_concept.tracking.tracker import Tracker
+from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.tracking.session import Tracker
 from segment_concept.train.prompts import inner_point, loose_box
 from segment_concept.types import Bitmap, Frame, Mask, ObjectId, Points, Prompt
 

@@ -1,4 +1,4 @@
-"""Masks made visible: the DAVIS colours and the overlay."""
+"""Masks made visible: the DAVIS colors and the overlay."""
 
 from collections.abc import Iterable
 
@@ -6,30 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_concept.ops.color import color_of
 from segment_concept.types import Bitmap, Image
 
 OPACITY = 0.5
 LINES_PER_CONTOUR_PIXEL = 480  # a contour is 1 px thick up to this height, 2 px up to twice it
-
-
-def davis_palette() -> NDArray[np.uint8]:
-    """(256, 3) RGB. PASCAL VOC's colour map, which DAVIS uses: the bits of an id, three at a time,
-    become the highest, then the next lower, ... bit of red, green and blue."""
-    ids = np.arange(256)
-    palette = np.zeros((256, 3), np.int64)
-    for place in range(8):
-        for channel in range(3):
-            palette[:, channel] |= ((ids >> (3 * place + channel)) & 1) << (7 - place)
-    return palette.astype(np.uint8)
-
-
-PALETTE = davis_palette()
-
-
-def colour_of(object_id: int) -> tuple[int, int, int]:
-    """The object's RGB colour; ids above 255 begin again at 1."""
-    red, green, blue = PALETTE[(object_id - 1) % 255 + 1].tolist()
-    return red, green, blue
 
 
 def overlay(rgb: Image, masks: Iterable[tuple[int, Bitmap]]) -> Image:
@@ -42,23 +23,23 @@ def overlay(rgb: Image, masks: Iterable[tuple[int, Bitmap]]) -> Image:
     picture = rgb.copy()
     thickness = 1 + (picture.shape[0] - 1) // LINES_PER_CONTOUR_PIXEL
     for object_id, mask in masks:
-        _paint(picture, np.ascontiguousarray(mask).view(np.uint8), colour_of(object_id), thickness)
+        _paint(picture, np.ascontiguousarray(mask).view(np.uint8), color_of(object_id), thickness)
     return picture
 
 
 def _paint(
-    picture: Image, mask: NDArray[np.uint8], colour: tuple[int, int, int], thickness: int
+    picture: Image, mask: NDArray[np.uint8], color: tuple[int, int, int], thickness: int
 ) -> None:
     x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return
     region = picture[y : y + height, x : x + width]
     inside = mask[y : y + height, x : x + width]
-    tint = np.full_like(region, colour)
+    tint = np.full_like(region, color)
     blend = cv2.addWeighted(region, 1 - OPACITY, tint, OPACITY, 0)
     cv2.copyTo(blend, inside, region)
     outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, colour, thickness, cv2.LINE_AA, offset=(x, y))
+    cv2.drawContours(picture, outlines, -1, color, thickness, cv2.LINE_AA, offset=(x, y))
 
 
 def to_i420(rgb: Image) -> NDArray[np.uint8]:
@@ -73,6 +54,6 @@ def to_i420(rgb: Image) -> NDArray[np.uint8]:
     return planes
 
 
-def grey_to_i420(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W) grey as planar 4:2:0 video."""
-    return to_i420(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))  # type: ignore[arg-type]
+def gray_to_i420(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) gray as planar 4:2:0 video."""
+    return to_i420(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from segment_concept.types import Frame
+from segment_concept.video.audio import TimedPacket, audio_of
 from segment_concept.video.decode import AnyPacket, opened, video_stream
-from segment_concept.video.sound import TimedPacket, sound_of
 from segment_concept.video.source import VideoInfo
 
 ENCODERS = ("libx264", "h264")
@@ -76,8 +76,8 @@ class PartWriter:
         still = Still(frame.index, self._pts(frame), planes)
         if self.backwards:
             self._held.append(still)
-            held_bytes = len(self._held) * planes.nbytes
-            if len(self._held) >= BACKWARDS_FRAMES or held_bytes >= BACKWARDS_BYTES:
+            session_nbytes = len(self._held) * planes.nbytes
+            if len(self._held) >= BACKWARDS_FRAMES or session_nbytes >= BACKWARDS_BYTES:
                 self.cut()
             return
         self._encode(still)
@@ -184,7 +184,7 @@ def _mux(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> 
         made = out.add_stream_from_template(video_stream(model, parts[0].file))
         made.time_base = base
         video = _renewed(_stored(folder, parts, base), made, info, start)
-        with sound_of(info.sound, out, start * base, end * base) as sound:
+        with audio_of(info.sound, out, start * base, end * base) as sound:
             for _, packet in merge(video, sound, key=lambda timed: timed[0]):
                 out.mux(packet)
 

@@ -1,20 +1,15 @@
 """What a video is to the rest of the package: frames, in order and from anywhere."""
 
-import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Protocol
 
 from segment_concept.types import Frame, InputError
 
-STREAM_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioTrack:
     """Where a video's sound is, and which of its moments belongs to the first frame."""
 
     address: str
@@ -30,7 +25,7 @@ class VideoInfo:
     time_base: Fraction  # all presentation times are multiples of it, in seconds
     frames: int | None = None  # about how many there are
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel over its height
-    sound: Sound | None = None
+    sound: AudioTrack | None = None
     live: bool = False  # frames come once, and when they like
 
 
@@ -71,41 +66,6 @@ class VideoSource(Protocol):
     def frame_name(self, index: int) -> str:
         """What files that belong to this frame are called, without suffix."""
         ...
-
-
-def open_video(address: str | Path, *, rate: Fraction | None = None) -> VideoSource:
-    """A video from a file, a folder of images, a webcam's number or a stream's address.
-
-    `rate` is for folders of images, which know none: frames a second, 24 where it is left out.
-
-    Raises:
-        InputError: there is no such thing, or it holds no picture.
-    """
-    from segment_concept.video.files import VideoFile
-    from segment_concept.video.images import ImageFolder
-    from segment_concept.video.live import LiveVideo
-
-    text = str(address)
-    path = Path(address)
-    if STREAM_ADDRESS.match(text):
-        live = LiveVideo(text)
-        return live if live.endless else VideoFile(text)
-    if path.is_dir():
-        return ImageFolder(path, rate=rate or Fraction(24))
-    if text.isdigit() and not path.exists():
-        return LiveVideo(*webcam(int(text)))
-    return VideoFile(path)
-
-
-def webcam(number: int, platform: str = sys.platform) -> tuple[str, str]:
-    """What FFmpeg calls the n-th camera: its address and its input format."""
-    if platform.startswith("linux"):
-        return f"/dev/video{number}", "v4l2"
-    if platform == "darwin":
-        return f"{number}:none", "avfoundation"
-    if platform == "win32":
-        return str(number), "vfwcap"
-    raise InputError(f"no way to open a webcam on {platform} is known: give a stream's address")
 
 
 def frame_at(seconds: float, rate: Fraction) -> int:

@@ -6,15 +6,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from helpers.fixtures import facts, fixture
-from segment_concept.checkpoints.internvl_load import (
-    Placement,
-    load_concept_network,
-    load_tokenizer,
-)
-from segment_concept.models.concept.conversation import Tokenizer
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import ConceptSize, size_from_config
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.prompt_template import Tokenizer
+from segment_concept.models.internvl.sizes import ConceptSize, size_from_config
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.types import Frame
 
 
@@ -41,7 +37,7 @@ def network(size: ConceptSize, weights: dict[str, Tensor]) -> ConceptNetwork:
 
 @pytest.fixture(scope="session")
 def keyframes() -> list[Keyframe]:
-    """Twelve frames of large random colour fields, each with a rectangle as its mask."""
+    """Twelve frames of large random color fields, each with a rectangle as its mask."""
     generator = np.random.default_rng(3)
     made = []
     for index in range(12):

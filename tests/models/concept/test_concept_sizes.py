@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from helpers.fixtures import facts
-from segment_concept.models.concept.network import ConceptNetwork
-from segment_concept.models.concept.sizes import (
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import (
     INTERNVL2_5_4B,
     SIZES,
+    TINY,
     size_from_config,
     size_named,
 )
@@ -25,7 +26,7 @@ def test_the_4b_network_has_as_many_parameters_as_internvl2_5_4b():
     assert counted == 3_712_637_952  # of OpenGVLab/InternVL2_5-4B
 
 
-@pytest.mark.parametrize("name", ["internvl2.5-1b", "InternVL2_5-4B", "tiny"])
+@pytest.mark.parametrize("name", ["internvl2.5-1b", "InternVL2_5-4B"])
 def test_a_size_is_found_by_its_name_whatever_its_case(name):
     assert size_named(name) in SIZES.values()
 
@@ -37,13 +38,13 @@ def test_the_internlm2_sizes_are_refused_with_the_reason(name):
 
 
 def test_an_unknown_size_is_refused_with_the_names():
-    with pytest.raises(InputError, match=r"internvl2\.5-1b, internvl2\.5-4b"):
+    with pytest.raises(InputError, match=r"there are internvl2\.5-1b, internvl2\.5-4b$"):
         size_named("internvl9")
 
 
 def test_a_published_config_is_read(config):
     size = size_from_config(config, concept_width=128)
-    assert size == SIZES["tiny"]
+    assert size == TINY
 
 
 def test_an_older_config_with_plain_rope_theta_is_read(config):

@@ -1,6 +1,6 @@
 import pytest
 
-from segment_concept.models.concept.conversation import Conversation, full_text
+from segment_concept.models.internvl.prompt_template import Conversation, full_text
 from segment_concept.types import CheckpointError
 
 VOCABULARY = 263

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from segment_concept.checkpoints.internvl_load import Placement, load_concept_network
-from segment_concept.models.concept.internvl import InternVLConceptEncoder
-from segment_concept.tracking.keyframes import ConceptRequest, KeyframeBank
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network
+from segment_concept.models.internvl.encoder import InternVLConceptEncoder
+from segment_concept.tracking.concept import ConceptRequest, KeyframeBank
 from segment_concept.types import Frame, InputError
 
 CLOSE = 1e-3  # float32, the stated exactness of caching and batching

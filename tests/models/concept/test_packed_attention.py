@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segment_concept.models.concept.packed import PackedRows, packed_attention
+from segment_concept.models.internvl.packed_attention import PackedRows, packed_attention
 
 
 def by_hand(query, keys, values, past, scale):

@@ -6,13 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.baselines.blocks import DecoderUpdate, GatedUpdate, SumFusion, Upsample
+from segment_concept.baselines.blocks import (
+    DecoderUpdate,
+    GatedUpdate,
+    KeyProjection,
+    SumFusion,
+    Upsample,
+)
 from segment_concept.baselines.cutie.objects import ObjectSummarizer
 from segment_concept.baselines.cutie.transformer import ObjectTransformer
-from segment_concept.baselines.geometry import Fit
-from segment_concept.baselines.projection import KeyProjection
-from segment_concept.baselines.propagation import Carried, Memorised, Sight
+from segment_concept.baselines.propagation import EncodedMemory, ImageFeatures, RecurrentState
 from segment_concept.baselines.readout import aggregate, others
+from segment_concept.baselines.resize import FrameTransform
 from segment_concept.baselines.resnet import (
     RESNET18,
     RESNET50,
@@ -58,10 +63,10 @@ class MaskEncoder(MaskTrunk):
         self.fuser = SumFusion(size.channels)
         self.sensory_update = GatedUpdate(size.channels, size.channels)
 
-    def forward(self, sight: Sight, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """masks (O, H, W) -> values (O, C, h, w) and the renewed hidden state."""
         around = others(masks).clamp(0, 1)
-        values = self.fuser(sight.features, self.look(sight.image, masks, around))
+        values = self.fuser(sight.features, self.encode_image(sight.image, masks, around))
         return values, self.sensory_update(values, hidden)
 
 
@@ -73,7 +78,7 @@ class PixelFuser(nn.Module):
         self.fuser = SumFusion(channels)
         self.sensory_compress = nn.Conv2d(channels + 2, channels, 1)
 
-    def forward(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+    def forward(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
         """readout (O, C, h, w) -> the same shape."""
         masks = F.interpolate(carried.masks[:, None], sight.grid, mode="area")
         around = others(masks).clamp(0, 1)
@@ -142,16 +147,16 @@ class CutieNetwork(nn.Module):
         """Do its weights make objects see each other?"""
         return self.mask_encoder.sees_others
 
-    def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
+    def prepare(self, picture: Tensor, fit: FrameTransform) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> padded with black, then normalised."""
         return normalized(fit.pad(picture))
 
-    def look(self, image: Tensor) -> Sight:
+    def encode_image(self, image: Tensor) -> ImageFeatures:
         """Everything that does not depend on the objects."""
         pyramid: Pyramid = self.pixel_encoder(image)
         key, shrinkage, selection = self.key_proj(pyramid.at_16)
         features = self.pix_feat_proj(pyramid.at_16)
-        return Sight(image, pyramid, features, key, shrinkage, selection)
+        return ImageFeatures(image, pyramid, features, key, shrinkage, selection)
 
     def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Zeros (O, C, h, w) and (O, S, C + 1)."""
@@ -159,14 +164,14 @@ class CutieNetwork(nn.Module):
         hidden = zeros(objects, size.channels, *grid)
         return hidden, zeros(objects, size.queries, size.channels + 1)
 
-    def interpret(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+    def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
         """Pixels read (O, C, h, w) meet the last masks and what is known of the objects."""
         fused = self.pixel_fuser(sight, readout, carried)
         objects: Tensor = self.object_transformer(fused, carried.summaries)
         return objects
 
     def segment(
-        self, sight: Sight, objects: Tensor, hidden: Tensor, *, update: bool
+        self, sight: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """Probabilities (O + 1, H, W), background first, and the hidden state."""
         logits, hidden = self.mask_decoder(sight.pyramid, objects, hidden, update=update)
@@ -174,7 +179,7 @@ class CutieNetwork(nn.Module):
         large = F.interpolate(competing, scale_factor=4, mode="bilinear", align_corners=False)
         return large[0].softmax(dim=0), hidden
 
-    def memorise(self, sight: Sight, masks: Tensor, hidden: Tensor) -> Memorised:
+    def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
         """Values (O, C, h, w) of objects' masks (O, H, W), hidden state and summaries."""
         values, hidden = self.mask_encoder(sight, masks, hidden)
-        return Memorised(values, hidden, summaries=self.object_summarizer(masks, values))
+        return EncodedMemory(values, hidden, summaries=self.object_summarizer(masks, values))

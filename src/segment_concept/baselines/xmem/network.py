@@ -6,11 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.baselines.blocks import CatFusion, DecoderUpdate, GatedUpdate, Upsample
-from segment_concept.baselines.geometry import Fit
-from segment_concept.baselines.projection import KeyProjection
-from segment_concept.baselines.propagation import Carried, Memorised, Sight
+from segment_concept.baselines.blocks import (
+    CatFusion,
+    DecoderUpdate,
+    GatedUpdate,
+    KeyProjection,
+    Upsample,
+)
+from segment_concept.baselines.propagation import EncodedMemory, ImageFeatures, RecurrentState
 from segment_concept.baselines.readout import aggregate, others
+from segment_concept.baselines.resize import FrameTransform
 from segment_concept.baselines.resnet import (
     RESNET18,
     RESNET50,
@@ -42,9 +47,9 @@ class ValueEncoder(MaskTrunk):
         self.fuser = CatFusion(size.image.channels[2], size.mask.channels[2], size.value)
         self.hidden_reinforce = GatedUpdate(size.value, size.hidden)
 
-    def forward(self, sight: Sight, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """masks (O, H, W) -> values (O, V, h, w) and the renewed hidden state."""
-        values = self.fuser(sight.features, self.look(sight.image, masks, others(masks)))
+        values = self.fuser(sight.features, self.encode_image(sight.image, masks, others(masks)))
         return values, self.hidden_reinforce(values, hidden)
 
 
@@ -108,34 +113,34 @@ class XMemNetwork(nn.Module):
         """Do its weights make objects see each other?"""
         return self.value_encoder.sees_others
 
-    def prepare(self, picture: Tensor, fit: Fit) -> Tensor:
+    def prepare(self, picture: Tensor, fit: FrameTransform) -> Tensor:
         """(1, 3, H', W') in [0, 1] -> normalised, then padded with zeros."""
         return fit.pad(normalized(picture))
 
-    def look(self, image: Tensor) -> Sight:
+    def encode_image(self, image: Tensor) -> ImageFeatures:
         """Everything that does not depend on the objects."""
         pyramid: Pyramid = self.key_encoder(image)
         key, shrinkage, selection = self.key_proj(pyramid.at_16)
-        return Sight(image, pyramid, pyramid.at_16, key, shrinkage, selection)
+        return ImageFeatures(image, pyramid, pyramid.at_16, key, shrinkage, selection)
 
     def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Zeros (O, hidden, h, w); XMem keeps no summaries: (O, 0)."""
         weight = self.decoder.pred.weight
         return weight.new_zeros(objects, self.size.hidden, *grid), weight.new_zeros(objects, 0)
 
-    def interpret(self, sight: Sight, readout: Tensor, carried: Carried) -> Tensor:
+    def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
         """(O, V, h, w) as it was read: XMem decodes it at once."""
         return readout
 
     def segment(
-        self, sight: Sight, objects: Tensor, hidden: Tensor, *, update: bool
+        self, sight: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """Probabilities (O + 1, H, W), background first, and the hidden state."""
         logits, hidden = self.decoder(sight.pyramid, objects, hidden, update=update)
         large = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
         return aggregate(large[:, 0].sigmoid()).softmax(dim=0), hidden
 
-    def memorise(self, sight: Sight, masks: Tensor, hidden: Tensor) -> Memorised:
+    def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
         """Values (O, V, h, w) of objects' masks (O, H, W), and their hidden state renewed."""
         values, hidden = self.value_encoder(sight, masks, hidden)
-        return Memorised(values, hidden, summaries=values.new_zeros(len(values), 0))
+        return EncodedMemory(values, hidden, summaries=values.new_zeros(len(values), 0))

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from segment_concept.data.findings import Finding, listed, warning
-from segment_concept.data.mask_files import Labels, Layer
-from segment_concept.data.videos import Dataset, VideoEntry
-from segment_concept.evaluate.matching import best_matching
-from segment_concept.evaluate.protocols.ranges import only_layer
-from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
-from segment_concept.evaluate.tasks import (
-    Plan,
+from segment_concept.datasets.findings import Finding, listed, warning
+from segment_concept.datasets.masks import Labels, Layer
+from segment_concept.datasets.types import Dataset, VideoEntry
+from segment_concept.evaluate.pairing import (
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
     refuse_missing,
 )
+from segment_concept.evaluate.protocols.matching import best_matching
+from segment_concept.evaluate.protocols.ranges import only_layer
+from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
 from segment_concept.metrics.pairs import BOTH_EMPTY, LabelPair, PairScore, davis_pair, ids_of
 from segment_concept.metrics.statistics import decay, recall
 from segment_concept.types import InputError
@@ -86,7 +86,7 @@ class Davis2016:
     name: str = "davis2016"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _inner_frames)
 
@@ -145,7 +145,7 @@ class Davis2017:
     name: str = "davis2017"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _inner_frames)
 
@@ -225,7 +225,7 @@ class Davis2017Unsupervised:
     name: str = "davis2017-unsupervised"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every frame."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _all_frames)
 

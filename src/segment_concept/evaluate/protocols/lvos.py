@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segment_concept.data.findings import Finding, listed, warning
-from segment_concept.data.mask_files import Layer
-from segment_concept.data.videos import Benchmark, Dataset, Group, ObjectEntry, VideoEntry
-from segment_concept.evaluate.protocols.ranges import ranged_object, score_ranges
-from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
-from segment_concept.evaluate.tasks import (
-    Plan,
+from segment_concept.datasets.findings import Finding, listed, warning
+from segment_concept.datasets.masks import Layer
+from segment_concept.datasets.types import Benchmark, Dataset, Group, ObjectEntry, VideoEntry
+from segment_concept.evaluate.pairing import (
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
     refuse_missing,
 )
+from segment_concept.evaluate.protocols.ranges import ranged_object, score_ranges
+from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
 from segment_concept.metrics.pairs import PairScore
 from segment_concept.types import InputError
 
@@ -65,7 +65,7 @@ class Lvos:
         """Only the first was compared with the official evaluator."""
         return not self.flat
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame.
 
         Raises:
@@ -73,7 +73,7 @@ class Lvos:
         """
         _require_groups(dataset)
         plan = check_frames(refuse_missing(open_predictions(dataset, predictions)), video_frames)
-        return Plan(plan.tasks, plan.findings + tuple(_check_list(dataset)))
+        return ScoringPlan(plan.tasks, plan.findings + tuple(_check_list(dataset)))
 
     def score(self, task: VideoTask) -> VideoScores:
         """Objects of one video.

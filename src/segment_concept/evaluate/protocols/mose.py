@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from segment_concept.data.findings import Finding, error, listed, warning
-from segment_concept.data.layout_tools import folders_in
-from segment_concept.data.mask_files import PngLayer
-from segment_concept.data.videos import Dataset
+from segment_concept.datasets.findings import Finding, error, listed, warning
+from segment_concept.datasets.folders import folders_in
+from segment_concept.datasets.masks import PngLayer
+from segment_concept.datasets.types import Dataset
+from segment_concept.evaluate.pairing import ScoringPlan, VideoTask, open_predictions, read_pairs
 from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean, mean_of
-from segment_concept.evaluate.tasks import (
-    Plan,
-    VideoTask,
-    open_predictions,
-    read_pairs,
-)
 from segment_concept.metrics.mose import MosePair, mose_pair
 from segment_concept.types import InputError
 
@@ -35,7 +30,7 @@ class MoseV2:
     name: str = "mose2"
     official: bool = True
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos whose truth is complete and whose predictions have all scored frames."""
         plan = open_predictions(dataset, _inner_folder(dataset, predictions))
         findings = list(plan.findings)
@@ -44,7 +39,7 @@ class MoseV2:
             found = _check(task)
             findings.extend(found)
             kept.extend([] if found else [task])
-        return Plan(tuple(kept), tuple(findings))
+        return ScoringPlan(tuple(kept), tuple(findings))
 
     def score(self, task: VideoTask) -> VideoScores:
         """Objects of one video."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from segment_concept.data.mask_files import Layer
-from segment_concept.data.videos import Group
+from segment_concept.datasets.masks import Layer
+from segment_concept.datasets.types import Group
+from segment_concept.evaluate.pairing import VideoTask, read_pairs
 from segment_concept.evaluate.scores import ObjectScore, mean
-from segment_concept.evaluate.tasks import VideoTask, read_pairs
 from segment_concept.metrics.pairs import PairScore
 from segment_concept.types import InputError
 

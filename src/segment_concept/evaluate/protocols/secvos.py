@@ -4,24 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segment_concept.data.findings import Finding
-from segment_concept.data.mask_files import SUFFIX, Layer
-from segment_concept.data.videos import Dataset, VideoEntry
-from segment_concept.evaluate.protocols.sights import (
-    layer_objects,
-    region_and_boundary,
-    require_shown,
-)
-from segment_concept.evaluate.scores import OVERALL, ObjectScore, VideoScores
-from segment_concept.evaluate.sightings import Window, record, watch
-from segment_concept.evaluate.tasks import (
-    Plan,
+from segment_concept.datasets.findings import Finding
+from segment_concept.datasets.masks import SUFFIX, Layer
+from segment_concept.datasets.types import Dataset, VideoEntry
+from segment_concept.evaluate.pairing import (
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
     read_pairs,
     refuse_missing,
 )
+from segment_concept.evaluate.protocols.appearance import ScoringWindow, record, watch
+from segment_concept.evaluate.protocols.vos_benchmark import (
+    layer_objects,
+    region_and_boundary,
+    require_shown,
+)
+from segment_concept.evaluate.scores import OVERALL, ObjectScore, VideoScores
 
 # The paper's columns; that they are these segments is read from the evaluator, not stated by it.
 PARTS: Mapping[str, str] = {
@@ -42,7 +42,7 @@ class SeCVos:
     """
 
     referring: bool = False
-    window: Window = Window.SIGHT
+    window: ScoringWindow = ScoringWindow.SIGHT
     drop_unseen: bool = False
     official: bool = True
 
@@ -51,7 +51,7 @@ class SeCVos:
         """As on the command line."""
         return "secvos-referring" if self.referring else "secvos"
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every frame of every object."""
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _all_frames)
 

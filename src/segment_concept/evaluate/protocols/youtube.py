@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segment_concept.data.mask_files import Layer
-from segment_concept.data.videos import Dataset, Group, ObjectEntry, VideoEntry
-from segment_concept.evaluate.protocols.ranges import ranged_object, score_ranges
-from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean_of
-from segment_concept.evaluate.tasks import (
-    Plan,
+from segment_concept.datasets.masks import Layer
+from segment_concept.datasets.types import Dataset, Group, ObjectEntry, VideoEntry
+from segment_concept.evaluate.pairing import (
+    ScoringPlan,
     VideoTask,
     check_frames,
     open_predictions,
     refuse_missing,
 )
+from segment_concept.evaluate.protocols.ranges import ranged_object, score_ranges
+from segment_concept.evaluate.scores import ObjectScore, VideoScores, average, mean_of
 from segment_concept.types import InputError
 
 
@@ -40,7 +40,7 @@ class YouTubeVos:
     name: str = "youtubevos"
     official: bool = False
 
-    def plan(self, dataset: Dataset, predictions: Path) -> Plan:
+    def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame.
 
         Raises:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.evaluate.report.measures import both, overall, row_of
-from segment_concept.evaluate.runs import read_manifest
-from segment_concept.evaluate.score_files import read_scores
-from segment_concept.evaluate.scores import ObjectScore, Scores
+from segment_concept.evaluate.report.breakdowns import both, overall, row_of
+from segment_concept.evaluate.run_folder import read_manifest
+from segment_concept.evaluate.scores import ObjectScore, Scores, read_scores
 from segment_concept.types import InputError
 
 RESAMPLES = 10_000

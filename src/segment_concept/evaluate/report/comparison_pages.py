@@ -5,13 +5,13 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
-from segment_concept.data.findings import listed
+from segment_concept.datasets.findings import listed
 from segment_concept.evaluate.report.comparison import RESAMPLES, Against, Comparison
-from segment_concept.evaluate.report.content import plain
-from segment_concept.evaluate.report.files import write_texts
 from segment_concept.evaluate.report.markdown import percent, table
-from segment_concept.evaluate.report.svg import differences
-from segment_concept.video.page.html import page, section, table_html
+from segment_concept.evaluate.report.summary import plain
+from segment_concept.evaluate.report.write import write_texts
+from segment_concept.html.charts import differences
+from segment_concept.html.page import page, section, table_html
 
 _MOST_BARS = 80  # more videos than this are shown by the largest losses and gains
 
@@ -90,7 +90,7 @@ def write_comparison(folder: Path, found: Comparison) -> None:
     """Write comparison.md, comparison.json and comparison.html.
 
     Raises:
-        RunError: the folder cannot be written to.
+        OutputError: the folder cannot be written.
     """
     content = json.dumps(plain(asdict(found)), indent=1, ensure_ascii=False, allow_nan=False)
     texts = {

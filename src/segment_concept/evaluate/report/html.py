@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from html import escape
 
-from segment_concept.evaluate.report.content import ObjectRow, Report
+from segment_concept.evaluate.report.breakdowns import Row
+from segment_concept.evaluate.report.contact_sheets import Sheet
 from segment_concept.evaluate.report.markdown import cost_rows, percent, provenance_rows
-from segment_concept.evaluate.report.measures import Row
-from segment_concept.evaluate.report.sheets import Sheet
-from segment_concept.evaluate.report.svg import Axes, bars, columns, line
-from segment_concept.video.page.html import facts, page, section, table_html
+from segment_concept.evaluate.report.summary import ObjectRow, Report
+from segment_concept.html.charts import Axes, bars, columns, line
+from segment_concept.html.page import facts, page, section, table_html
 
 _MOST_BARS = 60  # with more videos than this, the curve of the sorted scores says more
 

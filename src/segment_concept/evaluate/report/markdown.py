@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from segment_concept.evaluate.report.content import Report
-from segment_concept.evaluate.report.measures import Row
+from segment_concept.evaluate.report.breakdowns import Row
+from segment_concept.evaluate.report.summary import Report
 
 _WORST = 20  # objects in the table of the weakest
 

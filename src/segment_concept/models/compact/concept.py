@@ -24,9 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
-from segment_concept.models.compact.marks import Marked
-from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.verification import Asked, Verification
+from segment_concept.models.compact.neck import CompactFeatures, Widths
+from segment_concept.models.compact.verifier import KeyframeDescriptor, Verifier, VerifierInput
 
 _LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
 _SOFTNESS = 12.0  # keyframes are told apart before the best match is taken: a soft maximum
@@ -63,7 +62,10 @@ class ConceptNetwork(nn.Module):
         self.out = nn.Sequential(Linear(d, d), nn.ReLU(), Linear(d, concept.concept))
 
     def forward(
-        self, keyframes: Sequence[Sequence[Marked]], query: Tensor, grid: tuple[int, int]
+        self,
+        keyframes: Sequence[Sequence[KeyframeDescriptor]],
+        query: Tensor,
+        grid: tuple[int, int],
     ) -> Tensor:
         """Concepts (O, concept).
 
@@ -82,14 +84,16 @@ class ConceptNetwork(nn.Module):
         concepts: Tensor = self.out(self.norm(x[:, 0]))
         return concepts
 
-    def _sequence(self, marks: Sequence[Marked], raw: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _sequence(
+        self, marks: Sequence[KeyframeDescriptor], raw: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
         """The tokens (1 + l, tokens) of one object: [SEG] and the query's cells at stride 32."""
         asked, seg = self.roles
         likeness = self._likeness(marks, raw).T.reshape(1, _LIKENESS, *grid)
         cells = F.avg_pool2d(likeness, 2, ceil_mode=True).flatten(2)[0].T
         return torch.cat([seg[None], self.likeness(cells) + asked])
 
-    def _likeness(self, marks: Sequence[Marked], raw: Tensor) -> Tensor:
+    def _likeness(self, marks: Sequence[KeyframeDescriptor], raw: Tensor) -> Tensor:
         """(L, 4): how like every token of the query is to the object and to what is around it."""
         maps = []
         for project in (nn.Identity(), self.compare):
@@ -124,14 +128,14 @@ class ConceptPath(nn.Module):
         self.wanted = Linear(self.widths.concept, self.widths.likeness + 1)
         self.place = Linear(1, d)
         self.presence = Linear(self.widths.concept, 1)
-        self.verification = Verification(widths.raw)
+        self.verification = Verifier(widths.raw)
         for layer in (self.out, self.presence):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def form(
         self,
-        keyframes: Sequence[Sequence[Marked]],
+        keyframes: Sequence[Sequence[KeyframeDescriptor]],
         query: Tensor,
         grid: tuple[int, int],
         reserves: Sequence[float],
@@ -146,7 +150,7 @@ class ConceptPath(nn.Module):
         return torch.cat([self.network(keyframes, query, grid), common, held_back], dim=-1)
 
     def present(
-        self, picture: Picture, masks: Tensor, iou: Tensor, presence: Tensor, formed: Tensor
+        self, picture: CompactFeatures, masks: Tensor, iou: Tensor, presence: Tensor, formed: Tensor
     ) -> Tensor:
         """(O,) presence logits of proposals on whose frame the concept was asked.
 
@@ -161,7 +165,7 @@ class ConceptPath(nn.Module):
         overlap, best = iou.max(1)
         chosen = masks[torch.arange(len(masks), device=masks.device), best]
         told = self.presence(concepts)[:, 0]
-        asked = Asked(picture.raw, picture.grid, chosen, common, presence, told, overlap)
+        asked = VerifierInput(picture.raw, picture.grid, chosen, common, presence, told, overlap)
         logits: Tensor = self.verification(asked)
         return logits - reserves
 
@@ -176,7 +180,7 @@ class ConceptPath(nn.Module):
         logits: Tensor = likeness[..., 0] + wanted[:, -1:]
         return logits
 
-    def inject(self, picture: Picture, remembered: Tensor, formed: Tensor) -> Tensor:
+    def inject(self, picture: CompactFeatures, remembered: Tensor, formed: Tensor) -> Tensor:
         """Memory-conditioned tokens (O, L, tokens), averaged with the concept's.
 
         Args:

@@ -7,11 +7,11 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from segment_concept.models.compact.marks import Marked, marked
-from segment_concept.models.compact.picture import Picture
+from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.ops.side_by_side import row_groups, side_by_side
-from segment_concept.tracking.keyframes import ConceptRequest, Keyframe
+from segment_concept.models.compact.verifier import KeyframeDescriptor, describe_keyframe
+from segment_concept.runtime.parallel import row_groups, side_by_side
+from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.segmenter import Features
 from segment_concept.types import Frame, InputError
 
@@ -32,14 +32,14 @@ class CompactConceptEncoder:
     """
 
     def __init__(
-        self, segmenter: CompactSegmenter, *, reserve: float = 0.0, at_most: int = 64
+        self, segmenter: CompactSegmenter, *, presence_margin: float = 0.0, at_most: int = 64
     ) -> None:
         if segmenter.concept is None:
             raise ValueError("this compact model was trained without a concept path")
         self._segmenter, self._path = segmenter, segmenter.concept
-        self._reserve, self._at_most = reserve, at_most
+        self._reserve, self._at_most = presence_margin, at_most
         self._changing = Lock()
-        self._known: OrderedDict[Keyframe, Marked] = OrderedDict()
+        self._known: OrderedDict[Keyframe, KeyframeDescriptor] = OrderedDict()
         self._asked: tuple[Frame, Features] | None = None
 
     @torch.inference_mode()
@@ -57,7 +57,7 @@ class CompactConceptEncoder:
             raise InputError("a concept needs at least one keyframe: prompt the object first")
         reserves = [self._reserve if request.cut else 0.0 for request in requests]
         keyframes = [[self._marked(k) for k in request.keyframes] for request in requests]
-        picture = Picture(*features.levels)
+        picture = CompactFeatures(*features.levels)
 
         def of(rows: slice) -> list[Tensor]:
             marks = keyframes[rows]
@@ -69,7 +69,7 @@ class CompactConceptEncoder:
             self._asked = (query, features)
         return concepts
 
-    def _marked(self, keyframe: Keyframe) -> Marked:
+    def _marked(self, keyframe: Keyframe) -> KeyframeDescriptor:
         with self._changing:
             known = self._known.get(keyframe)
             asked = self._asked
@@ -80,9 +80,9 @@ class CompactConceptEncoder:
             features = asked[1]
         else:
             features = self._segmenter.encode([keyframe.frame])
-        picture = Picture(*features.levels)
+        picture = CompactFeatures(*features.levels)
         mask = torch.from_numpy(keyframe.mask).to(picture.raw.device)
-        read = marked(picture.raw[0], picture.grid, mask)
+        read = describe_keyframe(picture.raw[0], picture.grid, mask)
         with self._changing:
             self._known[keyframe] = read
             while len(self._known) > self._at_most:

@@ -21,27 +21,27 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from segment_concept.models.compact.decoder import MaskDecoder
-from segment_concept.models.compact.memory import (
+from segment_concept.models.compact.mask_decoder import MaskDecoder
+from segment_concept.models.compact.memory_attention import (
     FAR,
-    Again,
     MemoryAttention,
-    MemoryEncoder,
+    MemoryBatch,
+    MemoryReadout,
     Pointers,
-    Read,
-    Remembered,
+    QueryMemory,
     joined,
 )
-from segment_concept.models.compact.picture import Neck, Picture, Widths
-from segment_concept.models.compact.recalled import stacked
-from segment_concept.models.compact.window import Windows, likely, together
-from segment_concept.ops.side_by_side import side_by_side
+from segment_concept.models.compact.memory_batch import stacked
+from segment_concept.models.compact.memory_encoder import MemoryEncoder
+from segment_concept.models.compact.neck import CompactFeatures, Neck, Widths
+from segment_concept.models.compact.roi import Rois, group_rois, propose_rois
+from segment_concept.runtime.parallel import side_by_side
 
 _AT_ONCE = (
     8  # objects whose first attention is one product: 50 MB each, seven memories of 448 lines
 )
 
-Inform: TypeAlias = Callable[[int, Picture, Tensor], Tensor | None]
+Inform: TypeAlias = Callable[[int, CompactFeatures, Tensor], Tensor | None]
 
 
 class CompactNetwork(nn.Module):
@@ -58,7 +58,7 @@ class CompactNetwork(nn.Module):
         self.memory_attention.query.load_state_dict(self.neck.query.state_dict())
 
     def propose(
-        self, picture: Picture, memory: Remembered, inform: Inform | None = None
+        self, picture: CompactFeatures, memory: MemoryBatch, inform: Inform | None = None
     ) -> tuple[Tensor, ...]:
         """See `MaskDecoder.forward`; `picture` has a row per object, and so have the results.
 
@@ -69,12 +69,12 @@ class CompactNetwork(nn.Module):
         if picture.tokens.device.type != "cpu":
             return self.propose_at_once(picture, memory, inform)
         attention = self.memory_attention
-        heard = attention.hear(picture, memory)
+        heard = attention.attend_frames(picture, memory)
 
         def of(o: int) -> tuple[Tensor, ...]:
             row, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
             read = attention.read(row.query[0], heard[o])
-            windows = Windows(tuple(likely(read.prior, row.grid)))
+            windows = Rois(tuple(propose_rois(read.prior, row.grid)))
             again = attention.answers(heard[o], pointers)
             return self._within(windows, (o,), row, read, again, pointers, inform)
 
@@ -82,7 +82,7 @@ class CompactNetwork(nn.Module):
         return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
     def propose_at_once(
-        self, picture: Picture, memory: Remembered, inform: Inform | None = None
+        self, picture: CompactFeatures, memory: MemoryBatch, inform: Inform | None = None
     ) -> tuple[Tensor, ...]:
         """As `propose`, with few large products in place of many small ones.
 
@@ -93,15 +93,17 @@ class CompactNetwork(nn.Module):
         few = count if self.training else _AT_ONCE
         read = joined(
             [
-                attention.read_at_once(picture.query[n : n + few], everything[n : n + few])
+                attention.read_memory_batched(picture.query[n : n + few], everything[n : n + few])
                 for n in range(0, count, few)
             ]
         )
         order, parts = [], []
-        for rows, windows in together(likely(read.prior, picture.grid), alike=self.training):
+        for rows, windows in group_rois(
+            propose_rois(read.prior, picture.grid), alike=self.training
+        ):
             at = torch.tensor(rows, device=picture.tokens.device)
             pointers = memory.pointers[at]
-            again = attention.answers_at_once(near[at], pointers)
+            again = attention.answers_batched(near[at], pointers)
             parts.append(
                 self._within(windows, rows, picture[at], read[at], again, pointers, inform)
             )
@@ -111,11 +113,11 @@ class CompactNetwork(nn.Module):
 
     def _within(
         self,
-        windows: Windows,
+        windows: Rois,
         numbers: Sequence[int],
-        picture: Picture,
-        read: Read,
-        again: Again,
+        picture: CompactFeatures,
+        read: MemoryReadout,
+        again: QueryMemory,
         pointers: Pointers,
         inform: Inform | None,
     ) -> tuple[Tensor, ...]:

@@ -1,5 +1,6 @@
 """The compact network as a `Segmenter`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,19 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.decoder import CERTAIN, MASKS
-from segment_concept.models.compact.memory import PROMPT_CHANNELS
+from segment_concept.models.compact.mask_decoder import CERTAIN, MASKS
+from segment_concept.models.compact.memory_batch import entries_of, remembered, same_frame
+from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
-from segment_concept.models.compact.picture import Picture, Widths
-from segment_concept.models.compact.recalled import entries_of, remembered, same_frame
-from segment_concept.models.compact.trunk import Trunk
+from segment_concept.models.compact.prompts import _discs, _fill, _mask_hints, _shrink
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented
-from segment_concept.types import Bitmap, Box, Frame, Mask, Points, Prompt
+from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
+from segment_concept.types import Box, Frame, Mask, Points, Prompt
 
+_LONGEST = 4  # times the shorter side: the aspect up to which the input's shorter side is fixed
 STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
-CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
 # How often a click is answered, each time with the mask of before: a disc says little of an object.
 # On held-out frames J is 65, 70, 74, 76 with 1, 2, 4 and 8; boxes lose by it (docs/LOG.md).
 _LOOKS = 8
@@ -31,9 +32,17 @@ _DOUBT = 0.01  # that remains about every cell after both looks
 
 
 def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(h, w) of the network's input: multiples of 32 with the video's aspect, about kept."""
-    scale = short_side / min(video_size)
-    h, w = (max(2, round(side * scale / STRIDE)) * STRIDE for side in video_size)
+    """(h, w) of the network's input: multiples of 32 with the video's aspect, about kept.
+
+    A video that is longer than four times its width is made smaller as a whole, so that no input
+    has many more pixels than that of 4:1; beyond 64:1 or so the aspect is given up.
+    """
+    ratio = max(video_size) / min(video_size)
+    scale = short_side / min(video_size) * min(1.0, math.sqrt(_LONGEST / ratio))
+    short = max(2, round(min(video_size) * scale / STRIDE))
+    most = max(2, round(_LONGEST * short_side**2 / STRIDE**2 / short))
+    sides = (max(2, min(most, round(side * scale / STRIDE))) * STRIDE for side in video_size)
+    h, w = sides
     return h, w
 
 
@@ -49,14 +58,14 @@ class CompactSegmenter(nn.Module):
 
     def __init__(
         self,
-        trunk: Trunk | None = None,
+        trunk: Backbone | None = None,
         network: CompactNetwork | None = None,
         concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
     ) -> None:
         super().__init__()
-        self.trunk = trunk or Trunk()
+        self.trunk = trunk or Backbone()
         self.network = network or CompactNetwork()
         self.concept = concept
         self.short_side = short_side
@@ -127,12 +136,12 @@ class CompactSegmenter(nn.Module):
             inform = partial(self._inform, concepts)
         logits, iou, pointers, presence = self.network.propose(picture, memory, inform)
         presence = self._judged(concepts, picture, logits, iou, presence)
-        above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
+        above = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
         return Proposals(logits, iou, pointers, presence)
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         picture = _picture(features, images)
         visible = (believed.presence > 0).to(believed.logits.dtype)
@@ -142,7 +151,7 @@ class CompactSegmenter(nn.Module):
         return values, [keys[i] for i in images]
 
     def _inform(
-        self, concepts: Sequence[Tensor | None], o: int, picture: Picture, tokens: Tensor
+        self, concepts: Sequence[Tensor | None], o: int, picture: CompactFeatures, tokens: Tensor
     ) -> Tensor | None:
         """Memory's tokens of an object, with its concept if it has one."""
         concept = concepts[o]
@@ -154,7 +163,7 @@ class CompactSegmenter(nn.Module):
     def _judged(
         self,
         concepts: Sequence[Tensor | None],
-        picture: Picture,
+        picture: CompactFeatures,
         logits: Tensor,
         iou: Tensor,
         presence: Tensor,
@@ -171,7 +180,11 @@ class CompactSegmenter(nn.Module):
         return presence.index_put((index,), says)
 
     def _take_masks(
-        self, features: Features, picture: Picture, prompts: Sequence[Prompt], rows: Sequence[int]
+        self,
+        features: Features,
+        picture: CompactFeatures,
+        prompts: Sequence[Prompt],
+        rows: Sequence[int],
     ) -> Proposals:
         """A given mask is its own answer; its area on every cell is kept as a probability."""
         size = picture.quarter.shape[-2:]
@@ -192,7 +205,7 @@ class CompactSegmenter(nn.Module):
         features: Features,
         rows: Sequence[int],
         previous: Sequence[Tensor | None],
-        picture: Picture,
+        picture: CompactFeatures,
         prompts: Sequence[Prompt],
         recalls: Sequence[Recall | None],
         images: Sequence[int],
@@ -239,7 +252,7 @@ class CompactSegmenter(nn.Module):
         return replace(seen, logits=best)
 
     def _hints(
-        self, features: Features, prompt: Prompt, previous: Tensor | None, picture: Picture
+        self, features: Features, prompt: Prompt, previous: Tensor | None, picture: CompactFeatures
     ) -> Tensor:
         """(PROMPT_CHANNELS, h4, w4): rough mask, its binary form, clicks on and off, box."""
         h, w = picture.quarter.shape[-2:]
@@ -249,7 +262,7 @@ class CompactSegmenter(nn.Module):
         clicks = prompt if isinstance(prompt, Points) else Points((), (), Box(0, 0, 1, 1))
         on, off = (
             _discs(
-                [p for p, fg in zip(clicks.xy, clicks.foreground, strict=True) if fg is want],
+                [p for p, fg in zip(clicks.xy, clicks.foreground, strict=True) if fg == want],
                 scale,
                 (h, w),
                 like,
@@ -266,11 +279,13 @@ class CompactSegmenter(nn.Module):
         return torch.stack([rough, (rough > 0.5).to(like.dtype), on, off, inside])
 
 
-def _picture(features: Features, images: Sequence[int]) -> Picture:
+def _picture(features: Features, images: Sequence[int]) -> CompactFeatures:
     """The pictures the objects look at; without a copy where all look at the only one."""
     if len(features) == 1:
-        return Picture(*(level.expand(len(images), *level.shape[1:]) for level in features.levels))
-    return Picture(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
+        return CompactFeatures(
+            *(level.expand(len(images), *level.shape[1:]) for level in features.levels)
+        )
+    return CompactFeatures(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
 
 
 def _around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -302,7 +317,7 @@ def _known(concepts: Sequence[Tensor | None]) -> dict[int, Tensor]:
     return {i: concept for i, concept in enumerate(concepts) if concept is not None}
 
 
-def _some(picture: Picture, rows: Sequence[int]) -> Picture:
+def _some(picture: CompactFeatures, rows: Sequence[int]) -> CompactFeatures:
     if len(rows) == len(picture.tokens):
         return picture
     return picture[torch.tensor(rows, device=picture.tokens.device)]
@@ -324,44 +339,3 @@ def _join(parts: Sequence[Proposals]) -> Proposals:
         torch.cat([p.pointers for p in parts]),
         torch.cat([p.presence for p in parts]),
     )
-
-
-def _mask_hints(masks: Tensor) -> Tensor:
-    """(O, PROMPT_CHANNELS, h4, w4) of soft masks (O, h4, w4)."""
-    hints = torch.stack([masks, (masks > 0.5).to(masks.dtype)], dim=1)
-    return F.pad(hints, (0, 0, 0, 0, 0, PROMPT_CHANNELS - 2))
-
-
-def _shrink(bitmap: Bitmap, size: Sequence[int], like: Tensor) -> Tensor:
-    mask = torch.from_numpy(bitmap).to(like.device, like.dtype)
-    return F.adaptive_avg_pool2d(mask[None], (size[0], size[1]))[0]
-
-
-def _fill(box: Box, scale: tuple[float, float], size: tuple[int, int], like: Tensor) -> Tensor:
-    """How much of every cell lies inside the box."""
-    spans = []
-    for low, high, factor, cells in (
-        (box.y0, box.y1, scale[1], size[0]),
-        (box.x0, box.x1, scale[0], size[1]),
-    ):
-        at = torch.arange(cells, device=like.device, dtype=like.dtype)
-        spans.append(
-            ((at + 1).clamp(max=high * factor) - at.clamp(min=low * factor)).clamp(min=0, max=1)
-        )
-    return spans[0][:, None] * spans[1]
-
-
-def _discs(
-    points: Sequence[tuple[float, float]],
-    scale: tuple[float, float],
-    size: tuple[int, int],
-    like: Tensor,
-) -> Tensor:
-    """Soft discs around points; 0 everywhere where there is none."""
-    y = torch.arange(size[0], device=like.device, dtype=like.dtype)[:, None] + 0.5
-    x = torch.arange(size[1], device=like.device, dtype=like.dtype)[None] + 0.5
-    total = torch.zeros(size, device=like.device, dtype=like.dtype)
-    for px, py in points:
-        distance = ((x - px * scale[0]) ** 2 + (y - py * scale[1]) ** 2).sqrt()
-        total = torch.maximum(total, (CLICK_RADIUS + 0.5 - distance).clamp(0, 1))
-    return total

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.sam2.memories import concept_tokens, memory_tokens
+from segment_concept.models.sam2.memory_tokens import concept_tokens, memory_tokens
 from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, Sam2Network
 from segment_concept.models.sam2.prompts import Clicks, clicks
 from segment_concept.ops.resize import mask_square, normalized_square
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, InputError, Mask, Points, Prompt
 
 SHOWN_SCALE, SHOWN_BIAS = 20.0, -10.0  # logits of a mask that was given: +10 inside, -10 outside
@@ -130,13 +130,13 @@ class Sam2Segmenter:
         coarse = self.condition(features, recalls, concepts, images)
         fine = self._fine(features, images)
         decoded = self.network.decode(coarse, fine, self._nothing_asked(), several=True)
-        visible_above = torch.tensor(
-            [r.visible_above for r in recalls], device=decoded.presence.device
+        presence_threshold = torch.tensor(
+            [r.presence_threshold for r in recalls], device=decoded.presence.device
         )
-        return self._with_pointers(decoded, decoded.presence > visible_above)
+        return self._with_pointers(decoded, decoded.presence > presence_threshold)
 
     def memorize(
-        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """(O, M, h, w) memory maps; nothing is shared by the objects of an image."""
         side = self.network.sizes.image_side

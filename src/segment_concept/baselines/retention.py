@@ -1,0 +1,146 @@
+"""What a memory keeps when it grows: the published rules of Cutie and XMem, as classes.
+
+A keeper is a pure function over the parts of one group's memory: permanent tokens are never
+touched; working tokens, newest last, may be dropped or turned into few long-term prototypes.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from segment_concept.baselines.memory_tokens import Tokens
+from segment_concept.baselines.readout import full_affinity, similarity
+from segment_concept.types import InputError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """The memory of one group of objects; they are read in the order long, permanent, working."""
+
+    permanent: Tokens  # of the frame on which the group was first shown
+    working: Tokens
+    long: Tokens  # prototypes that stand for forgotten working tokens
+
+
+class RetentionPolicy(Protocol):
+    """Decides what stays after a frame was added."""
+
+    def keep(self, parts: Parts) -> Parts:
+        """What stays. One frame holds as many tokens as `parts.permanent`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeepEverything:
+    """XMem without long-term memory: as published, working memory grows without bound."""
+
+    def keep(self, parts: Parts) -> Parts:
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class NewestFrames:
+    """Cutie's default: the permanent frame and the newest ones, `frames` in all."""
+
+    frames: int = 5
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise InputError(f"a memory keeps at least 1 frame, got {self.frames}")
+
+    def keep(self, parts: Parts) -> Parts:
+        room = (self.frames - 1) * len(parts.permanent)
+        surplus = len(parts.working) - room
+        if surplus <= 0:
+            return parts
+        return replace(parts, working=parts.working.pick(slice(surplus, None)))
+
+
+class Eviction(Protocol):
+    """Makes room for new prototypes in a full long-term memory."""
+
+    def evict(self, long: Tokens, room: int) -> Tokens:
+        """At most `room` of the tokens, the most used."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MostUsed:
+    """Cutie's eviction: the most used stay, and `spare` places more are freed at once."""
+
+    spare: int = 2000
+
+    def evict(self, long: Tokens, room: int) -> Tokens:
+        kept = max(min(room - self.spare, len(long)), 0)
+        return long.pick(long.usage().topk(kept).indices)
+
+
+@dataclass(frozen=True, slots=True)
+class AboveLeastUsed:
+    """XMem's eviction: those stay that are used more than the last one that has to go.
+
+    As published, tokens tied with that one go too.
+    """
+
+    def evict(self, long: Tokens, room: int) -> Tokens:
+        surplus = len(long) - room
+        if surplus <= 0:
+            return long
+        usage = long.usage()
+        threshold = usage.topk(surplus, largest=False).values[-1]
+        return long.pick(usage > threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class LongTerm:
+    """Working memory of bounded length, consolidated into prototypes of bounded number."""
+
+    eviction: Eviction
+    max_frames: int = 10  # consolidation starts when so many frames are held ...
+    min_frames: int = 5  # ... and leaves so many, the permanent one among them
+    prototypes: int = 128  # made by one consolidation
+    max_tokens: int = 10_000  # of long-term memory
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_frames < self.max_frames:
+            raise InputError(
+                "working memory shrinks from max_frames to min_frames: expected "
+                f"1 <= min_frames < max_frames, got {self.min_frames} and {self.max_frames}"
+            )
+        if not 1 <= self.prototypes <= self.max_tokens:
+            raise InputError(
+                "a consolidation must fit in long-term memory: expected 1 <= prototypes <= "
+                f"max_tokens, got {self.prototypes} and {self.max_tokens}"
+            )
+
+    def keep(self, parts: Parts) -> Parts:
+        frame = len(parts.permanent)
+        if len(parts.working) < (self.max_frames - 1) * frame:
+            return parts
+        old = len(parts.working) - (self.min_frames - 1) * frame
+        long, room = parts.long, self.max_tokens - self.prototypes
+        if len(long) >= room:
+            long = self.eviction.evict(long, room)
+        made = consolidate(parts.working.pick(slice(None, old)), self.prototypes)
+        return Parts(
+            permanent=parts.permanent,
+            working=parts.working.pick(slice(old, None)),
+            long=Tokens.joined([long, made]),
+        )
+
+
+def consolidate(candidates: Tokens, prototypes: int) -> Tokens:
+    """The most used candidates, most used first, each made the mean of what is like it.
+
+    Values and shrinkage are averaged over all candidates by a softmax of their similarity to
+    the prototype (XMem, section 3.3); keys and selections are the prototype's own.
+    """
+    chosen = candidates.usage().topk(min(prototypes, len(candidates))).indices
+    key, selection = candidates.key[:, chosen], candidates.selection[:, chosen]
+    likeness = similarity(candidates.key, candidates.shrinkage, key, selection)
+    affinity_NP = full_affinity(likeness)
+    return Tokens.fresh(
+        key=key,
+        shrinkage=candidates.shrinkage @ affinity_NP,
+        selection=selection,
+        values=candidates.values @ affinity_NP,
+    )

@@ -1,0 +1,220 @@
+"""Recipe -> tracker: the one place where weights are found and a device is chosen."""
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from segment_concept.checkpoints.compact import load_compact
+from segment_concept.checkpoints.files import find_files
+from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
+from segment_concept.models.compact.backbone_onednn import fused
+from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
+from segment_concept.recipes import Recipe, find_recipe
+from segment_concept.recipes.recipe import BUNDLED, DType
+from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
+from segment_concept.tracking.api import VideoTracker
+from segment_concept.tracking.concept import ConceptEncoder
+from segment_concept.tracking.segmenter import Segmenter
+from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.triggers.base import Never
+from segment_concept.types import InputError
+
+if TYPE_CHECKING:  # it loads transformers
+    from segment_concept.checkpoints.memory_estimate import SecPlacement
+
+
+def load(
+    recipe: str | Recipe = "sec_compact",
+    *,
+    device: str = "auto",
+    language_device: str | None = None,
+) -> VideoTracker:
+    """A tracker, ready to use.
+
+    Args:
+        recipe: a name from `segment-concept recipes`, or a recipe of your own.
+        device: `auto` (a GPU where there is one), or what torch calls it: `cpu`, `cuda:1`, `mps`.
+        language_device: where SeC's language model goes, if not to the same device.
+
+    Raises:
+        InputError: there is no such recipe or device, the device is too small, or the recipe is
+            for two passes over a video, which no session can make.
+        CheckpointError: the weights are missing, damaged or another network's.
+    """
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    _check_online(recipe)
+    if recipe.network in NAMES:
+        _check_language(recipe, language_device)
+        _check_trigger(recipe, None)
+        return load_propagation(recipe.network, recipe.weights, _ready(device))
+    return load_tracker(recipe, device=device, language_device=language_device)
+
+
+def load_tracker(
+    recipe: str | Recipe = "sec_compact",
+    *,
+    device: str = "auto",
+    language_device: str | None = None,
+) -> Tracker:
+    """The same for recipes of SAM 2's kind, with everything that their `Tracker` offers.
+
+    Its sessions can be corrected by clicks, and it can be taken apart with `replace`.
+
+    Raises:
+        InputError: as `load`, or the recipe is Cutie's or XMem's.
+        CheckpointError: as `load`.
+    """
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    _check_online(recipe)
+    if recipe.network in NAMES:
+        raise InputError(
+            f"recipe {recipe.name} is {NAMES[recipe.network]}, which has neither SAM 2's memory "
+            "nor its prompts: use load(), or a recipe of another network"
+        )
+    _check_language(recipe, language_device)
+    main = _ready(device)
+    segmenter: Segmenter
+    concept: ConceptEncoder | None
+    if recipe.network == "sec":
+        language = main if language_device is None else find_device(language_device)
+        segmenter, concept = _sec(recipe, main, language)
+    elif recipe.network == "compact":
+        segmenter, concept = _compact(recipe, main)
+        _check_trigger(recipe, concept)
+    else:
+        _check_trigger(recipe, None)  # before weights are fetched
+        segmenter, concept = _sam2(recipe, main), None
+    return Tracker(
+        segmenter,
+        concept=concept,
+        policy=recipe.policy,
+        trigger=recipe.trigger,
+        keyframes=recipe.keyframes,
+        non_overlapping=recipe.non_overlapping,
+    )
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """The torch device of that name; `auto` prefers CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        InputError: torch does not know the name, or this machine has no such device.
+    """
+    if name == "auto":
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"there is no device {name!r} here ({str(error).splitlines()[0]}): try --device cpu"
+        ) from error
+    return device
+
+
+def _ready(name: str) -> torch.device:
+    """A device on which a network is about to run."""
+    device = find_device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+        keep_few_programs()
+    return device
+
+
+def torch_dtype(dtype: DType, device: torch.device) -> torch.dtype:
+    """The torch number type of that name; `auto` is bfloat16 on a GPU, else float32."""
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+def weights_files(recipe: Recipe) -> tuple[Path, ...]:
+    """The files that hold a recipe's weights, fetched from the hub if need be."""
+    if recipe.network in NAMES:
+        return (propagation_file(recipe.network, recipe.weights),)
+    return (bundled_weights(),) if recipe.weights == BUNDLED else find_files(recipe.weights)
+
+
+def bundled_weights() -> Path:
+    """The compact model inside the package."""
+    with as_file(files("segment_concept") / "assets/weights/sec-compact.safetensors") as path:
+        return path
+
+
+@lru_cache(maxsize=8)
+def weights_hash(recipe: Recipe) -> str:
+    """sha256, in hexadecimal, of the files of weights in their order."""
+    digest = hashlib.sha256()
+    for path in weights_files(recipe):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_language(recipe: Recipe, language_device: str | None) -> None:
+    if language_device is not None and recipe.network != "sec":
+        raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
+
+
+def _check_online(recipe: Recipe) -> None:
+    if recipe.offline is not None:
+        raise InputError(
+            f"recipe {recipe.name} plays a video twice, and sessions see it once: use "
+            "`segment-concept track`, or track_offline() and the recipe without its `offline`"
+        )
+
+
+def _check_trigger(recipe: Recipe, concept: ConceptEncoder | None) -> None:
+    if concept is None and not isinstance(recipe.trigger, Never):
+        raise InputError(
+            f"recipe {recipe.name} has no concept encoder that {recipe.trigger} could ask: give it "
+            "the trigger Never()"
+        )
+
+
+def _compact(
+    recipe: Recipe, device: torch.device
+) -> tuple[Segmenter, CompactConceptEncoder | None]:
+    segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
+    segmenter.trunk = fused(segmenter.trunk)
+    if segmenter.concept is None:
+        return segmenter, None
+    return segmenter, CompactConceptEncoder(segmenter, presence_margin=recipe.concept_margin)
+
+
+def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
+    from segment_concept.checkpoints.sam2.load import load_sam2
+
+    return load_sam2(recipe.weights, device=device, dtype=torch_dtype(recipe.dtype, device))
+
+
+def _sec(
+    recipe: Recipe, device: torch.device, language: torch.device
+) -> tuple[Segmenter, ConceptEncoder]:
+    from segment_concept.checkpoints.sec.load import load_sec
+
+    placement = sec_placement(recipe, device, language)
+    model = load_sec(recipe.weights, placement, tokenizer=recipe.tokenizer or None)
+    return model.segmenter, model.concept_encoder()
+
+
+def sec_placement(recipe: Recipe, device: torch.device, language: torch.device) -> "SecPlacement":
+    """Where the parts of a recipe's SeC go, and in what numbers."""
+    from segment_concept.checkpoints.memory_estimate import SecPlacement
+    from segment_concept.checkpoints.sec.internvl import Placement
+
+    dtype = torch_dtype(recipe.concept_numbers, language)
+    concept = Placement(str(device), str(language), dtype, recipe.four_bit)
+    return SecPlacement(str(device), torch_dtype(recipe.dtype, device), concept)

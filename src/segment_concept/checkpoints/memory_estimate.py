@@ -1,0 +1,171 @@
+"""Will a SeC model fit where it is to go? Asked before gigabytes are read.
+
+Weights are counted exactly. What is needed to work with them is an estimate: the largest
+tensors that are alive together, half as much again for the allocator.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import torch
+
+from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.checkpoints.sec.internvl_keys import UNUSED
+from segment_concept.models.internvl.encoder import IMAGES_AT_ONCE
+from segment_concept.models.internvl.sizes import TOKENS_PER_IMAGE, ConceptSize
+from segment_concept.models.sam2.sizes import Sam2Sizes
+from segment_concept.types import InputError
+
+GIB = 1 << 30
+SPARE = 1.5  # what an allocator takes over what is asked of it
+BYTES_IN_4_BIT = 0.5 + 4 / 64  # bitsandbytes' NF4: half a byte, and a scale for every 64
+KEYFRAMES = 7  # of one object, as published
+PATCHES = 4 * TOKENS_PER_IMAGE + 1  # tokens of a picture in the vision network
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SecPlacement:
+    """Where a SeC model lives, and in what numbers, part by part.
+
+    Args:
+        segmenter: device of the segmenter.
+        dtype: of the segmenter's weights.
+        concept: devices and number types of the concept network.
+    """
+
+    segmenter: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    concept: Placement = field(default_factory=Placement)
+
+    @classmethod
+    def on(cls, device: str, dtype: torch.dtype = torch.float32) -> "SecPlacement":
+        """Everything on one device in one number type."""
+        return cls(device, dtype, Placement.on(device, dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class SecSizes:
+    """How large a SeC model is: numbers in each part's weights, and the shapes of its work."""
+
+    segmenter: int
+    vision: int
+    decoder: int  # the decoder's linear layers, which can be kept in 4 bits
+    language: int  # the rest of the language model, and the projection behind it
+    sizes: Sam2Sizes
+    size: ConceptSize
+
+    @classmethod
+    def of(
+        cls, segmenter: Shapes, concept: Shapes, sizes: Sam2Sizes, size: ConceptSize
+    ) -> "SecSizes":
+        """Counted from the shapes of the weights, under published names or ours."""
+        counts = dict.fromkeys(("vision", "decoder", "language"), 0)
+        for name, shape in concept.items():
+            if name not in UNUSED:
+                counts[_part(name)] += prod(shape)
+        whole = sum(prod(shape) for shape in segmenter.values())
+        return cls(segmenter=whole, **counts, sizes=sizes, size=size)
+
+    def bytes_on(self, device: str, placement: SecPlacement) -> int:
+        """What the model occupies on a device, with one object being followed."""
+        concept = placement.concept
+        width, wide = concept.dtype.itemsize, placement.dtype.itemsize
+        decoder = BYTES_IN_4_BIT if concept.four_bit else width
+        parts = (
+            (placement.segmenter, (self.segmenter + segmenting(self.sizes)) * wide),
+            (concept.vision, self.vision * width + self._looking() * width),
+            (
+                concept.language,
+                self.decoder * decoder + self.language * width + self._reading() * width,
+            ),
+        )
+        return int(sum(needed for where, needed in parts if where == device))
+
+    def _looking(self) -> float:
+        """Numbers: one layer of the vision network over all pictures of a pass."""
+        vision = self.size.vision
+        return SPARE * IMAGES_AT_ONCE * PATCHES * (vision.mlp_width + 8 * vision.width)
+
+    def _reading(self) -> float:
+        """Numbers: one layer of the language model over a full bank, and what is kept of it."""
+        language = self.size.language
+        tokens = (KEYFRAMES + 2) * TOKENS_PER_IMAGE
+        layer = tokens * (2 * language.mlp_width + 6 * language.width)
+        return SPARE * (layer + self.size.cache_bytes(KEYFRAMES, 1))
+
+
+def segmenting(sizes: Sam2Sizes, histories: int = 1) -> float:
+    """How many numbers a segmenter works with: an estimate of what its weights leave out.
+
+    The first stage of the image encoder, and the keys and values of one layer of the memory
+    attention, for each of the histories that a policy follows side by side.
+    """
+    encoder = (sizes.image_side // 4) ** 2 * sizes.trunk.width * 16
+    memories = sizes.slots * sizes.grid**2 * (2 * sizes.width + sizes.memory_width)
+    return SPARE * (encoder + histories * memories)
+
+
+def free_bytes(device: str) -> int | None:
+    """What is free on a GPU; None for devices that have no memory of their own, or do not tell."""
+    if torch.device(device).type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(torch.device(device))
+    return free
+
+
+def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
+    """Refuse to load what does not fit.
+
+    Raises:
+        InputError: a GPU has too little free memory; the message says how much is needed and
+            which ways of loading would fit.
+    """
+    concept = placement.concept
+    for device in {placement.segmenter, concept.vision, concept.language}:
+        free, needed = free_bytes(device), bulk.bytes_on(device, placement)
+        if free is None or needed <= free:
+            continue
+        fitting = [
+            f"{how} ({_gib(other)})"
+            for how, way in smaller_placements(placement)
+            if (other := bulk.bytes_on(device, way)) <= free
+        ]
+        raise InputError(
+            f"{device} has {_gib(free)} free, and SeC needs about {_gib(needed)} there. "
+            f"{'Would fit: ' + '; '.join(fitting) if fitting else 'Nothing of it would fit'}. "
+            "Otherwise free that memory, take device 'cpu', or another recipe (sec_compact needs "
+            "next to nothing)"
+        )
+
+
+def smaller_placements(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
+    """Ways to need less, the mildest first."""
+    ways = []
+    half = placement
+    if max(placement.dtype.itemsize, placement.concept.dtype.itemsize) > torch.bfloat16.itemsize:
+        half = SecPlacement(
+            placement.segmenter, torch.bfloat16, replace(placement.concept, dtype=torch.bfloat16)
+        )
+        ways.append(("numbers='bfloat16'", half))
+    in_words = "numbers='bfloat16', " if half is not placement else ""
+    if not placement.concept.four_bit:
+        four = replace(half, concept=replace(half.concept, four_bit=True))
+        ways.append((f"{in_words}four_bit=True", four))
+    if placement.concept.language != "cpu":
+        split = replace(half, concept=replace(half.concept, language="cpu", four_bit=False))
+        ways.append((f"{in_words}language_device='cpu'", split))
+    return ways
+
+
+def _part(name: str) -> str:
+    if "language_model" in name:
+        linear = ".layers." in name and name.endswith("_proj.weight")
+        return "decoder" if linear else "language"
+    return "language" if name.startswith(("head.", "text_hidden_fcs.")) else "vision"
+
+
+def _gib(number: float) -> str:
+    return f"{number / GIB:.1f} GiB"

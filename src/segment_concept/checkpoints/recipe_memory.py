@@ -1,0 +1,97 @@
+"""How much memory a recipe needs, told by the shapes of its network: nothing is fetched.
+
+Weights are counted exactly, what is needed to work with them is an estimate (see `room`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from segment_concept.baselines import PUBLISHED as PROPAGATION
+from segment_concept.checkpoints.load import sec_placement, torch_dtype
+from segment_concept.checkpoints.memory_estimate import (
+    SPARE,
+    SecSizes,
+    Shapes,
+    segmenting,
+    smaller_placements,
+)
+from segment_concept.checkpoints.propagation import NAMES
+from segment_concept.checkpoints.sam2.load import HUB_NAMES
+from segment_concept.checkpoints.sec.files import PUBLISHED
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
+from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.sizes import SEC_4B, SIZES
+from segment_concept.recipes import Recipe
+from segment_concept.tracking.policies.sam2long import TreeMemory
+
+_FRAME = 30 * 54  # memory tokens of a frame of 854x480, the side to which Cutie and XMem resize
+_REMEMBERED = {"cutie": 6 * _FRAME, "xmem": 10 * _FRAME + 10_000}  # tokens; XMem's prototypes too
+_AFFINITIES = 3  # of all tokens to all pixels, alive together: likeness, the best of it, weights
+_ENCODER = 64 * _FRAME * 16 * 16  # numbers: what a ResNet holds at a half and a quarter of 480p
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes that a recipe occupies while one object is followed; `variant` as in Python, or ""."""
+
+    variant: str
+    bytes: int
+
+
+def estimated_needs(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
+    """On one device, the recipe's own first, then what would need less, the mildest first.
+
+    Empty where the shapes are not known before weights are read: those of the bundled model, and
+    weights that are not the published ones.
+    """
+    if recipe.network == "sam2":
+        return _sam2(recipe, device)
+    if recipe.network == "sec":
+        return _sec(recipe, device)
+    if recipe.network in NAMES:
+        return _propagation(recipe)
+    return ()
+
+
+def _sam2(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
+    size = next((size for size, name in HUB_NAMES.items() if name == recipe.weights), None)
+    if size is None:
+        return ()
+    sizes = SIZES[size]
+    histories = recipe.policy.paths if isinstance(recipe.policy, TreeMemory) else 1
+    with torch.device("meta"):
+        weights = sum(t.numel() for t in Sam2Network(sizes).state_dict().values())
+    dtype = weights + segmenting(sizes, histories)
+    return (Need("", int(dtype * torch_dtype(recipe.dtype, device).itemsize)),)
+
+
+def _sec(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
+    if recipe.weights != PUBLISHED:
+        return ()
+    placement = sec_placement(recipe, device, device)
+    bulk = _sec_4b()
+    ways = (("", placement), *smaller_placements(placement))
+    return tuple(Need(how, bulk.bytes_on(str(device), way)) for how, way in ways)
+
+
+def _sec_4b() -> SecSizes:
+    size = with_vocabulary(INTERNVL2_5_4B, INTERNVL2_5_4B.language.vocabulary + 1)  # and [SEG]
+    with torch.device("meta"):
+        segmenter, concept = Sam2Network(SEC_4B), ConceptNetwork(size)
+    return SecSizes.of(_shapes(segmenter), _shapes(concept), SEC_4B, size)
+
+
+def _propagation(recipe: Recipe) -> tuple[Need, ...]:
+    published = PROPAGATION.get(recipe.weights.rsplit("/", 1)[-1])
+    if published is None:
+        return ()
+    affinities = _AFFINITIES * _REMEMBERED[recipe.network] * _FRAME
+    dtype = published.parameters + SPARE * (affinities + _ENCODER)
+    return (Need("", int(dtype * torch.float32.itemsize)),)
+
+
+def _shapes(network: nn.Module) -> Shapes:
+    return {name: tuple(t.shape) for name, t in network.state_dict().items()}

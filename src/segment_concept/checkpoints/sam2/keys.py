@@ -1,0 +1,139 @@
+"""Parameter names: from SAM 2.1's and SeC's published checkpoints to `Sam2Network`.
+
+The network has transformers' names, so `facebook/sam2.1-hiera-*/model.safetensors` passes as it
+is. Strict: a name that is neither known nor known to be of no use is an error.
+"""
+
+import re
+from collections.abc import Iterable
+
+from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
+from segment_concept.types import CheckpointError
+
+SEC_PREFIX = "grounding_encoder."  # of the segmenter within SeC's checkpoint
+UNUSED = frozenset({"no_memory_positional_encoding"})  # SAM 2.1 adds `no_mem_embed` instead
+FREQUENCIES = "prompt_encoder.shared_embedding.positional_embedding"  # of points' positions
+_SECOND_COPY = "shared_image_embedding.positional_embedding"  # transformers' second copy
+
+_POINT = re.compile(r"sam_prompt_encoder\.point_embeddings\.([0-3])\.weight")
+_POINTS = "prompt_encoder.point_embed.weight"  # the four of them, a row each
+
+_HEAD = {"layers.0.": "proj_in.", "layers.1.": "layers.0.", "layers.2.": "proj_out."}
+_BLOCK_MLP = {"mlp.layers.0.": "mlp.proj_in.", "mlp.layers.1.": "mlp.proj_out."}
+_TRANSFORMER = {".out_proj.": ".o_proj.", ".norm": ".layer_norm"}
+_DOWNSAMPLER = {  # four halvings, each a convolution and a norm (and a GELU between them)
+    **{f".{3 * i}.": f".layers.{i}.conv." for i in range(4)},
+    **{f".{3 * i + 1}.": f".layers.{i}.layer_norm." for i in range(4)},
+    ".12.": ".final_conv.",
+}
+
+# Official beginning of a name, ours, and what else is called otherwise in such a name. The first
+# that fits counts; its replacements are made one after another.
+_PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        "image_encoder.trunk.",
+        "vision_encoder.backbone.",
+        {"patch_embed.proj.": "patch_embed.projection.", ".norm": ".layer_norm", **_BLOCK_MLP},
+    ),
+    ("image_encoder.neck.", "vision_encoder.neck.", {".conv.": "."}),
+    (
+        "sam_prompt_encoder.mask_downscaling.",
+        "prompt_encoder.mask_embed.",
+        {
+            "embed.0.": "embed.conv1.",
+            "embed.1.": "embed.layer_norm1.",
+            "embed.3.": "embed.conv2.",
+            "embed.4.": "embed.layer_norm2.",
+            "embed.6.": "embed.conv3.",
+        },
+    ),
+    (
+        "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+        FREQUENCIES,
+        {},
+    ),
+    ("sam_prompt_encoder.", "prompt_encoder.", {}),
+    (
+        "sam_mask_decoder.transformer.",
+        "mask_decoder.transformer.",
+        {"norm_final_attn": "layer_norm_final_attn", **_TRANSFORMER, **_BLOCK_MLP},
+    ),
+    ("sam_mask_decoder.output_upscaling.0.", "mask_decoder.upscale_conv1.", {}),
+    ("sam_mask_decoder.output_upscaling.1.", "mask_decoder.upscale_layer_norm.", {}),
+    ("sam_mask_decoder.output_upscaling.3.", "mask_decoder.upscale_conv2.", {}),
+    ("sam_mask_decoder.", "mask_decoder.", _HEAD),
+    ("memory_attention.", "memory_attention.", _TRANSFORMER),
+    ("token_attn.", "token_attn.", _TRANSFORMER),
+    ("memory_encoder.pix_feat_proj.", "memory_encoder.feature_projection.", {}),
+    ("memory_encoder.out_proj.", "memory_encoder.projection.", {}),
+    (
+        "memory_encoder.mask_downsampler.encoder.",
+        "memory_encoder.mask_downsampler.",
+        {f"downsampler{old}": f"downsampler{new}" for old, new in _DOWNSAMPLER.items()},
+    ),
+    (
+        "memory_encoder.fuser.",
+        "memory_encoder.memory_fuser.",
+        {
+            ".dwconv.": ".depthwise_conv.",
+            ".norm.": ".layer_norm.",
+            ".pwconv": ".pointwise_conv",
+            ".gamma": ".scale",
+            ".g_weight": ".scale",  # as SeC's checkpoint calls it
+        },
+    ),
+    ("obj_ptr_proj.", "object_pointer_proj.", _HEAD),
+    ("obj_ptr_tpos_proj.", "temporal_positional_encoding_projection_layer.", {}),
+    ("maskmem_tpos_enc", "memory_temporal_positional_encoding", {}),
+    ("no_mem_embed", "no_memory_embedding", {}),
+    ("no_mem_pos_enc", "no_memory_positional_encoding", {}),
+    ("no_obj_ptr", "no_object_pointer", {}),
+    ("no_obj_embed_spatial", "occlusion_spatial_embedding_parameter", {}),
+)
+
+
+def our_name(name: str) -> str:
+    """What a published parameter is called here; a name that is ours already stays."""
+    if _POINT.fullmatch(name):
+        return _POINTS
+    for official, ours, renames in _PARTS:
+        if name.startswith(official):
+            renamed = ours + name.removeprefix(official)
+            for old, new in renames.items():
+                renamed = renamed.replace(old, new)
+            return renamed
+    return name
+
+
+def plan(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Our names, each with the published ones that make it, joined along the first dimension.
+
+    Raises:
+        CheckpointError: two published names mean the same parameter.
+    """
+    sources: dict[str, tuple[str, ...]] = {}
+    for name in sorted(names):
+        ours = our_name(name)
+        known = sources.get(ours, ())
+        if known and ours != _POINTS:
+            raise CheckpointError(f"{known[0]} and {name} are the same parameter: {ours}")
+        sources[ours] = (*known, name)
+    copy = sources.pop(_SECOND_COPY, None)
+    if copy:
+        sources.setdefault(FREQUENCIES, copy)
+    return {ours: found for ours, found in sources.items() if ours not in UNUSED}
+
+
+def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
+    """Refuse weights that do not fit the network.
+
+    Raises:
+        CheckpointError: lists what the network does not know and what it did not get.
+    """
+    refuse_unknown_keys(
+        unknown,
+        missing,
+        "SAM 2.1",
+        "SAM 2 (without .1), SAM and SAM 3 are other networks; in the hub look for "
+        "facebook/sam2.1-hiera-*",
+    )

@@ -1,0 +1,134 @@
+"""SAM 2.1's weights, and the segmenter part of SeC's, as a `Sam2Segmenter`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segment_concept.checkpoints.files import Prefixed, Weights, open_weights
+from segment_concept.checkpoints.sam2.keys import FREQUENCIES, SEC_PREFIX, check_keys, plan
+from segment_concept.checkpoints.sam2.sizes import infer_sizes
+from segment_concept.checkpoints.sec.internvl_keys import belongs_to_concept
+from segment_concept.checkpoints.strict_keys import refuse_not_finite
+from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
+from segment_concept.models.sam2.sizes import HieraWiring, Sam2Sizes
+from segment_concept.types import CheckpointError
+
+HUB_NAMES = {
+    size: f"facebook/sam2.1-hiera-{size}" for size in ("tiny", "small", "base-plus", "large")
+}
+
+
+def load_sam2(
+    source: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    options: Sam2Options | None = None,
+    image_side: int = 1024,
+    wiring: HieraWiring | None = None,
+) -> Sam2Segmenter:
+    """A segmenter with published weights.
+
+    Args:
+        source: a file, a folder or a hub name (see `open_weights`, `HUB_NAMES`), with official or
+            transformers' names; SeC's checkpoint as well, of which its segmenter is taken.
+        device: where it computes.
+        dtype: in what it computes; float32, bfloat16 or float16.
+        options: how the weights are used.
+        image_side: pixels of the square on which the network was trained.
+        wiring: of the image encoder, where it is not one of the official four.
+
+    Raises:
+        CheckpointError: nothing there, damaged, or not the weights of SAM 2.1 (what is unknown or
+            missing is listed).
+    """
+    weights = segmenter_part(open_weights(source))
+    network = load_network(
+        weights, torch.device(device), dtype, image_side=image_side, wiring=wiring
+    )
+    return Sam2Segmenter(network, options)
+
+
+def segmenter_part(weights: Weights) -> Weights:
+    """Of SeC's checkpoint the segmenter; weights of a segmenter alone as they are.
+
+    Raises:
+        CheckpointError: names that are neither the segmenter's nor the concept network's.
+    """
+    names = weights.shapes
+    if not any(name.startswith(SEC_PREFIX) for name in names):
+        return weights
+    others = (name for name in names if not name.startswith(SEC_PREFIX))
+    check_keys(unknown=(name for name in others if not belongs_to_concept(name)), missing=())
+    return Prefixed(weights, SEC_PREFIX)
+
+
+def load_network(
+    weights: Weights,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    image_side: int = 1024,
+    wiring: HieraWiring | None = None,
+) -> Sam2Network:
+    """A network with its weights, laid out without memory first so that they exist only once.
+
+    Raises:
+        CheckpointError: names unknown or missing (they are listed), or a shape that differs, or a
+            value that is not finite.
+    """
+    sources = plan(weights.shapes)
+    shapes = {ours: _joined_shape(weights, names) for ours, names in sources.items()}
+    sizes = infer_sizes(shapes, image_side, wiring)
+    network = _laid_out(sizes)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_keys(
+        unknown=(name for ours in sources.keys() - expected.keys() for name in sources[ours]),
+        missing=expected.keys() - sources.keys(),
+    )
+    _check_shapes(shapes, expected)
+    state: dict[str, Tensor] = {}
+    for ours, names in sources.items():
+        # sines are taken of these: they stay exact whatever the others' number type
+        torch_dtype = torch.float32 if ours == FREQUENCIES else dtype
+        # a copy, so that no weight keeps a memory-mapped file alive
+        placed = torch.empty(expected[ours], dtype=torch_dtype, device=device)
+        parts = [weights.read(name) for name in names]
+        state[ours] = placed.copy_(torch.cat(parts) if len(parts) > 1 else parts[0])
+        refuse_not_finite(ours, state[ours])
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _laid_out(sizes: Sam2Sizes) -> Sam2Network:
+    """A network without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            return Sam2Network(sizes)
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"no network has the sizes that the weights tell ({error}): the checkpoint is damaged "
+            "or of another network"
+        ) from error
+
+
+def _check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compare all shapes before any weight is read."""
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise CheckpointError(
+                f"{name} has shape {found[name]} in the checkpoint, {shape} in a network of the "
+                "sizes that its other weights tell"
+            )
+
+
+def _joined_shape(weights: Weights, names: tuple[str, ...]) -> tuple[int, ...]:
+    first = weights.shapes[names[0]]
+    if len(names) == 1:
+        return first
+    return (sum(weights.shapes[name][0] for name in names), *first[1:])

@@ -1,0 +1,139 @@
+"""Where the parts of a SeC checkpoint lie: the weights, what is said of them, the tokenizer."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segment_concept.checkpoints.files import SafetensorsFiles, TorchFile, Weights, find_files
+from segment_concept.runtime.json_files import read_json
+from segment_concept.types import CheckpointError, InputError
+
+PUBLISHED = "OpenIXCLab/SeC-4B"
+CONFIG = "config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_FILES = (
+    TOKENIZER_CONFIG,
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+FORMATS = "segment-concept/sec-"  # how the format of a model that was saved here begins
+_SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})\.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class SecFiles:
+    """Everything that a SeC checkpoint consists of.
+
+    Args:
+        weights: one file, or all shards.
+        config: the `config.json` beside them; None for files that come without one.
+        tokenizer: the folder with the tokenizer's files.
+    """
+
+    weights: tuple[Path, ...]
+    config: Mapping[str, Any] | None
+    tokenizer: Path
+
+    @property
+    def saved_here(self) -> bool:
+        """Was it written by `save_sec`?"""
+        return self.config is not None and str(self.config.get("format")).startswith(FORMATS)
+
+    def open(self) -> Weights:
+        """The weights; none is read yet.
+
+        Raises:
+            CheckpointError: a shard is missing or damaged.
+        """
+        if self.weights[0].suffix == ".safetensors":
+            return SafetensorsFiles.open(self.weights)
+        return TorchFile.open(self.weights[0])
+
+
+def find_sec(source: str | Path, tokenizer: str | Path | None = None) -> SecFiles:
+    """The files of a checkpoint, fetched from the hub where they are not here.
+
+    Args:
+        source: see `load_sec`.
+        tokenizer: a folder, where the tokenizer lies neither beside the weights nor on the hub.
+
+    Raises:
+        CheckpointError: something is missing, and what to do about it.
+    """
+    weights = find_files(source)
+    _refuse_lone_shard(weights)
+    local = Path(source).expanduser().exists()
+    repository = None if local else "/".join(str(source).split("/")[:2])
+    return SecFiles(
+        weights,
+        _config(weights[0].parent, repository),
+        Path(tokenizer).expanduser() if tokenizer else _find_tokenizer(weights[0], repository),
+    )
+
+
+def _refuse_lone_shard(weights: tuple[Path, ...]) -> None:
+    shard = _SHARD.fullmatch(weights[0].name)
+    if len(weights) == 1 and shard and int(shard[2]) > 1:
+        raise CheckpointError(
+            f"{weights[0]} is one of {int(shard[2])} shards: give the folder that holds them all, "
+            f"with {shard[1]}.safetensors.index.json"
+        )
+
+
+def _config(folder: Path, repository: str | None) -> Mapping[str, Any] | None:
+    """What `config.json` says; None where there is none, or that of something else."""
+    if repository is None:
+        path = folder / CONFIG
+        return _ours_or_secs(path) if path.is_file() else None
+    found = _fetched(f"{repository}/{CONFIG}")
+    return _ours_or_secs(found) if found else None
+
+
+def _ours_or_secs(path: Path) -> Mapping[str, Any] | None:
+    try:
+        config = read_json(path)
+    except InputError as error:
+        raise CheckpointError(f"{path} is damaged, fetch it again ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is no configuration: expected a JSON object")
+    return config if "llm_config" in config or "format" in config else None
+
+
+def _find_tokenizer(weights: Path, repository: str | None) -> Path:
+    beside = weights.parent
+    named = (beside, beside / "tokenizer", weights.with_suffix(""), beside / "SeC-4B")
+    if repository is None:
+        found = next((f for f in named if (f / TOKENIZER_CONFIG).is_file()), None)
+        return found or _hub_tokenizer(PUBLISHED, f"beside {weights}")
+    if _fetched(f"{repository}/{TOKENIZER_CONFIG}") and repository != PUBLISHED:
+        return _hub_tokenizer(repository, f"in {repository}")
+    return _hub_tokenizer(PUBLISHED, f"in {repository}")
+
+
+def _hub_tokenizer(repository: str, looked: str) -> Path:
+    """The folder in the hub's cache with the tokenizer of a repository."""
+    try:
+        config = find_files(f"{repository}/{TOKENIZER_CONFIG}")[0]
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"no tokenizer {looked}, and that of {repository} cannot be fetched: put its files "
+            f"({', '.join(TOKENIZER_FILES[2:5])}, {TOKENIZER_CONFIG}) beside the weights or in a "
+            "folder `tokenizer` there, or name their folder (`Recipe.tokenizer` in Python, "
+            f"`segment-concept convert --tokenizer`) ({error})"
+        ) from error
+    for file in TOKENIZER_FILES[1:]:
+        _fetched(f"{repository}/{file}")
+    return config.parent
+
+
+def _fetched(name: str) -> Path | None:
+    """A file on the hub that need not be there; what misses it says so."""
+    try:
+        return find_files(name)[0]
+    except CheckpointError:
+        return None

@@ -1,0 +1,228 @@
+"""SeC: a segmenter with `token_attn`, and the network that says what an object is.
+
+Every layout in which people have SeC-4B is read: the published folder of shards, one file, a hub
+name, and what `save_sec` writes. Nothing that is read can run code.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segment_concept.checkpoints.files import Prefixed, Weights, tensors
+from segment_concept.checkpoints.memory_estimate import SecPlacement, SecSizes, check_room
+from segment_concept.checkpoints.sam2.keys import SEC_PREFIX, our_name
+from segment_concept.checkpoints.sam2.load import load_network, segmenter_part
+from segment_concept.checkpoints.sam2.sizes import infer_sizes
+from segment_concept.checkpoints.sec.config import CONCEPT, SEGMENTER, read_card
+from segment_concept.checkpoints.sec.files import PUBLISHED, SecFiles, find_sec
+from segment_concept.checkpoints.sec.internvl import load_concept_network, load_tokenizer
+from segment_concept.checkpoints.sec.internvl_keys import (
+    belongs_to_concept,
+    convert,
+    size_from_shapes,
+)
+from segment_concept.models.internvl.encoder import InternVLConceptEncoder
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.prompt_template import Conversation
+from segment_concept.models.internvl.sizes import ConceptSize, size_from_config, with_vocabulary
+from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
+from segment_concept.models.sam2.sizes import HieraWiring, Sam2Sizes
+from segment_concept.types import CheckpointError
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+_HEAD = "text_hidden_fcs.2.weight"  # the last layer of the projection to the concept
+_EMBEDDINGS = "language_model.model.embed_tokens.weight"
+_SAM2 = ("image_encoder.trunk.", "vision_encoder.backbone.")  # official names and transformers'
+_PROBE = ("text_hidden_fcs.0.bias", "head.0.bias")  # a small weight, as published and as ours
+
+
+@dataclass(frozen=True, slots=True)
+class UnstoredOptions:
+    """What published weights do not tell of their segmenter; the defaults are SeC-4B's.
+
+    Args:
+        image_side: pixels of the square on which it was trained.
+        wiring: of the image encoder, where it is not one of SAM 2.1's four.
+    """
+
+    image_side: int = 1024
+    wiring: HieraWiring | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecModel:
+    """The two networks of SeC, and the folder with the tokenizer that belongs to them."""
+
+    segmenter: Sam2Segmenter
+    network: ConceptNetwork
+    tokenizer: Path
+
+    def concept_encoder(self, remember: int = 16) -> InternVLConceptEncoder:
+        """The concept network as a tracker's encoder; see there for `remember`.
+
+        Raises:
+            CheckpointError: the tokenizer does not belong to the weights.
+        """
+        return InternVLConceptEncoder(self.network, load_tokenizer(self.tokenizer), remember)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecCheckpoint:
+    """A checkpoint that was found and looked at; no weight is read yet."""
+
+    files: SecFiles
+    segmenter: Weights
+    concept: Weights
+    sizes: Sam2Sizes
+    size: ConceptSize
+
+    def stored_dtype(self) -> torch.dtype:
+        """In what numbers the concept network is stored."""
+        return self.concept.read(next(n for n in _PROBE if n in self.concept.shapes)).dtype
+
+    def rename(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
+        """A stored tensor of the concept network under our names. Raises KeyError."""
+        return {name: tensor} if self.files.saved_here else convert(name, tensor)
+
+
+def open_sec(
+    source: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    untold: UnstoredOptions | None = None,
+) -> SecCheckpoint:
+    """Find a checkpoint and see what it is. The parameters are those of `load_sec`.
+
+    Raises:
+        CheckpointError: something is missing or damaged, or the weights are another model's.
+    """
+    files = find_sec(source, tokenizer)
+    if files.saved_here:
+        return _saved(files)
+    weights = files.open()
+    _refuse_other_models(source, weights.shapes)
+    untold = untold or UnstoredOptions()
+    segmenter = segmenter_part(_DequantizedWeights(weights, frozenset(weights.shapes)))
+    shapes = {our_name(name): shape for name, shape in segmenter.shapes.items()}
+    concept = _DequantizedWeights(weights, frozenset(filter(belongs_to_concept, weights.shapes)))
+    return SecCheckpoint(
+        files,
+        segmenter,
+        concept,
+        infer_sizes(shapes, untold.image_side, untold.wiring),
+        _concept_size(files, concept.shapes),
+    )
+
+
+def load_sec(
+    source: str | Path | SecCheckpoint = PUBLISHED,
+    placement: SecPlacement | None = None,
+    *,
+    tokenizer: str | Path | None = None,
+    untold: UnstoredOptions | None = None,
+    options: Sam2Options | None = None,
+) -> SecModel:
+    """SeC with its weights. Every tensor goes, as it is read, straight to where it will be used.
+
+    Args:
+        source: a folder in the layout of OpenIXCLab/SeC-4B, or one that `save_sec` wrote; a
+            single `.safetensors` file in 16 or 32 bits with the published names; a hub name, or a
+            file in a hub repository; or what `open_sec` found.
+        placement: devices and number types; everything in float32 on the CPU if left out.
+        tokenizer: the tokenizer's folder, where it lies neither beside the weights, nor in a
+            folder `tokenizer` there, nor on the hub.
+        untold: for weights that are not SeC-4B's.
+        options: how the segmenter's weights are used.
+
+    Raises:
+        CheckpointError: something is missing or damaged, or the weights are another model's.
+        InputError: a GPU is too small for it.
+    """
+    placement = placement or SecPlacement()
+    if not isinstance(source, SecCheckpoint):
+        source = open_sec(source, tokenizer=tokenizer, untold=untold)
+    # before gigabytes are read: do the words fit the weights, and the weights the devices?
+    Conversation(load_tokenizer(source.files.tokenizer), source.size.language.vocabulary)
+    segmenter, concept = source.segmenter, source.concept
+    check_room(SecSizes.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement)
+    network = load_network(
+        segmenter,
+        torch.device(placement.segmenter),
+        placement.dtype,
+        image_side=source.sizes.image_side,
+        wiring=source.sizes.trunk.wiring,
+    )
+    return SecModel(
+        Sam2Segmenter(network, options),
+        load_concept_network(source.size, tensors(concept), placement.concept, source.rename),
+        source.files.tokenizer,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _DequantizedWeights:
+    """Some of the weights, in numbers that can be computed with."""
+
+    weights: Weights
+    names: frozenset[str]
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of those weights."""
+        return {name: s for name, s in self.weights.shapes.items() if name in self.names}
+
+    def read(self, name: str) -> Tensor:
+        """One tensor. Raises KeyError, CheckpointError."""
+        tensor = self.weights.read(name)
+        if tensor.dtype not in FLOATS:
+            raise CheckpointError(
+                f"{name} is stored as {str(tensor.dtype).removeprefix('torch.')}: SeC's language "
+                "model gives numbers that are not finite with 8-bit weights. Take the file in "
+                "fp16, bf16 or fp32; where memory is short, load it with four_bit=True"
+            )
+        return tensor
+
+
+def _saved(files: SecFiles) -> SecCheckpoint:
+    assert files.config is not None, "`saved_here` was read off it"
+    card, weights = read_card(files.config), files.open()
+    strangers = [n for n in weights.shapes if not n.startswith((SEGMENTER, CONCEPT))]
+    if strangers:
+        raise CheckpointError(
+            f"{files.weights[0]} holds weights that the config.json beside it knows nothing of, "
+            f"such as {strangers[0]}: one of the two belongs to another model"
+        )
+    segmenter, concept = Prefixed(weights, SEGMENTER), Prefixed(weights, CONCEPT)
+    return SecCheckpoint(files, segmenter, concept, card.segmenter, card.concept)
+
+
+def _concept_size(files: SecFiles, shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
+    if files.config is None:
+        return size_from_shapes(shapes)
+    size = size_from_config(files.config, shapes[_HEAD][0])
+    # SeC adds [SEG] to the vocabulary: the weights know, whatever the configuration says
+    return with_vocabulary(size, shapes[_EMBEDDINGS][0])
+
+
+def _refuse_other_models(source: str | Path, names: Iterable[str]) -> None:
+    """Say what the weights are, where they are not SeC's."""
+    names = set(names)
+    segmenter = any(name.startswith(SEC_PREFIX) for name in names)
+    if segmenter and names >= {_HEAD, _EMBEDDINGS}:
+        return
+    if segmenter:
+        what = "only a part of SeC: its concept network is missing. Is this one shard alone?"
+    elif any(name.startswith(_SAM2) for name in names):
+        what = "SAM 2.1 without a concept network: use a recipe sam2_* with these weights"
+    elif _EMBEDDINGS in names:
+        what = (
+            "a language model without SeC's segmenter (its base, InternVL2.5, perhaps, or one "
+            f"shard alone): SeC is {PUBLISHED}"
+        )
+    else:
+        first = ", ".join(sorted(names)[:3])
+        what = f"another model (its weights are called {first}, ...): SeC is {PUBLISHED}"
+    raise CheckpointError(f"the weights at {source} are {what}")

@@ -1,0 +1,97 @@
+"""dataset."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from segment_concept.cli.app import COMMANDS
+from segment_concept.cli.console import plain_errors
+from segment_concept.cli.dataset_options import (
+    INCOMPLETE,
+    DataFolder,
+    Kind,
+    Split,
+    Truth,
+    Unseen,
+    _percent,
+    _show_findings,
+)
+from segment_concept.cli.make_multishot import make_multishot_clips
+from segment_concept.datasets.check import check_dataset, survey_dataset
+from segment_concept.datasets.open import open_dataset, recognize_dataset
+from segment_concept.datasets.stats import DatasetStats, dataset_stats, scenes_by_shots
+from segment_concept.datasets.types import Benchmark, Source
+
+
+def check(
+    data: DataFolder,
+    benchmark: Kind = None,
+    split: Split = "val",
+    truth: Truth = None,
+    unseen: Unseen = None,
+) -> None:
+    """Say what a dataset's folder holds and what is wrong with it.
+
+    Exit code 0: sound. 1: something is wrong. 2: no dataset was found.
+    """
+    with plain_errors():
+        kind = benchmark or recognize_dataset(data)
+        dataset = open_dataset(kind, Source(data, split, truth, unseen))
+        report = check_dataset(dataset, survey_dataset(dataset))
+    typer.echo(
+        f"{kind.value}, split {split}: {len(dataset.videos)} videos, {report.pictures} pictures, "
+        f"{report.masks} masks, {report.objects} objects ({report.late_objects} appear late)"
+    )
+    _show_findings(report.findings)
+    typer.echo("sound" if report.is_sound else "something is wrong: see the errors above")
+    if not report.is_sound:
+        raise typer.Exit(INCOMPLETE)
+
+
+def stats(
+    data: DataFolder,
+    benchmark: Kind = None,
+    split: Split = "val",
+    truth: Truth = None,
+    scenes: Annotated[
+        bool, typer.Option(help="Count scenes with the shot detector; reads every picture.")
+    ] = True,
+) -> None:
+    """Print the figures by which papers compare datasets."""
+    with plain_errors():
+        kind = benchmark or recognize_dataset(data)
+        dataset = open_dataset(kind, Source(data, split, truth))
+        found = dataset_stats(dataset, survey_dataset(dataset), scenes_by_shots if scenes else None)
+    Console().print(_stats_table(kind, split, found))
+
+
+def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
+    table = Table(title=f"{kind.value}, split {split}")
+    row = {
+        "videos": f"{found.videos}",
+        "objects": f"{found.objects}",
+        "masks": f"{found.masks}",
+        "seconds a video": _number(found.seconds),
+        "disappear %": _percent(found.disappear),
+        "and reappear %": _percent(found.reappear),
+        "scenes a video": _number(found.scenes),
+    }
+    for column in row:
+        table.add_column(column, justify="right")
+    table.add_row(*row.values())
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `dataset` to the command line."""
+    group = typer.Typer(help=COMMANDS["dataset"][1], no_args_is_help=True)
+    group.command("check")(check)
+    group.command("stats")(stats)
+    group.command("make-multishot")(make_multishot_clips)
+    app.add_typer(group, name="dataset")

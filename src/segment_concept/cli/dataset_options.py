@@ -1,0 +1,41 @@
+"""dataset_options."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segment_concept.datasets.findings import Finding, Severity
+from segment_concept.datasets.types import Benchmark
+
+INCOMPLETE = 1  # exit code
+_SHOWN_WARNINGS = 20
+DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
+Split = Annotated[str, typer.Option(help="The split: val, test, train, test-dev, ...")]
+Kind = Annotated[
+    Benchmark | None,
+    typer.Option("--benchmark", "-b", help="Which dataset it is; recognised where left out."),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(help="The folder of full annotations, where they do not lie in the dataset."),
+]
+Unseen = Annotated[
+    Path | None,
+    typer.Option(help="List of unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
+]
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    for severity in (Severity.ERROR, Severity.WARNING):
+        of_kind = [finding for finding in findings if finding.severity is severity]
+        for finding in of_kind[:_SHOWN_WARNINGS]:
+            typer.echo(f"{severity.value}: {finding}", err=True)
+        if len(of_kind) > _SHOWN_WARNINGS:
+            typer.echo(f"{severity.value}: and {len(of_kind) - _SHOWN_WARNINGS} more", err=True)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"

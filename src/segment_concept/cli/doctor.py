@@ -1,0 +1,206 @@
+"""`segment-concept recipes` and `segment-concept doctor`: what there is to work with."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import as_file, files
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from segment_concept.cli.console import plain_errors
+
+if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
+    import torch
+
+    from segment_concept.checkpoints.recipe_memory import Need
+from segment_concept.runtime.memory import gpu_peak, process_peak
+
+PACKAGES = ("torch", "transformers", "numpy", "av", "opencv-python-headless", "Pillow")
+UNSOUND = 1  # exit code of `doctor`
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python, and what it stands on; `missing` where it is not installed."""
+    found = {"segment-concept": _own_version(), "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def recipes() -> None:
+    """List the recipes: which weights, how large, what for."""
+    from segment_concept.recipes import RECIPES
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("recipe", "weights", "size", "licence", "for"):
+        table.add_column(column, overflow="fold")
+    for make in RECIPES.values():
+        recipe = make()
+        table.add_row(recipe.name, recipe.weights, recipe.size, recipe.licence, recipe.about)
+    Console().print(table)
+
+
+def doctor() -> None:
+    """Say what this machine has, what is wrong with the installation, what the recipes need.
+
+    Exit code 0: all is well. 1: something is missing.
+    """
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, text in versions().items():
+        table.add_row(name, text)
+    table.add_row("system", f"{platform.system()} {platform.release()} {platform.machine()}")
+    table.add_row("processor", f"{os.cpu_count()} cores, {_memory()}")
+    with plain_errors():
+        for name, text in _devices():
+            table.add_row(name, text)
+        wrong = list(_faults())
+        Console().print(table)
+        if not wrong:
+            typer.echo()
+            Console().print(_needs())
+    for fault in wrong:
+        typer.echo(f"error: {fault}", err=True)
+    if wrong:
+        raise typer.Exit(UNSOUND)
+    typer.echo("all is well")
+
+
+def _own_version() -> str:
+    import segment_concept
+
+    return segment_concept.__version__
+
+
+def _memory() -> str:
+    there = _physical_memory()
+    return "memory unknown" if there is None else f"{there / GIB:.1f} GiB of memory"
+
+
+def _physical_memory() -> int | None:
+    if sys.platform == "win32" or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _needs() -> Table:
+    """What the recipes need on the default device."""
+    from segment_concept.checkpoints.load import find_device
+    from segment_concept.checkpoints.memory_estimate import free_bytes
+
+    device = find_device()
+    return memory_table(
+        device, _physical_memory() if device.type == "cpu" else free_bytes(str(device))
+    )
+
+
+def _devices() -> Iterator[tuple[str, str]]:
+    import torch
+
+    from segment_concept.checkpoints.load import find_device
+
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        yield f"cuda:{number}", f"{properties.name}, {properties.total_memory / GIB:.1f} GiB"
+    if torch.backends.mps.is_available():
+        yield "mps", "Apple's GPU"
+    yield "default device", f"{find_device()}, {torch.get_num_threads()} threads"
+
+
+def _faults() -> Iterator[str]:
+    import av
+
+    from segment_concept.checkpoints.load import bundled_weights
+    from segment_concept.video.encode import ENCODERS
+
+    for name, text in versions().items():
+        if text == "missing":
+            yield f"{name} is not installed: pip install --upgrade segment-concept"
+    if not any(name in av.codecs_available for name in ENCODERS):
+        yield "PyAV has no H.264 encoder, so no overlay can be written: pip install --upgrade av"
+    if not bundled_weights().exists():
+        yield "the bundled weights are missing: install the package again"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `recipes` and `doctor` to the command line."""
+    app.command("recipes")(recipes)
+    app.command("doctor")(doctor)
+
+
+GIB = 1 << 30
+MEASURED = "sec_compact"
+FRAMES = 12  # of the demo clip: more than its memory holds
+
+
+def memory_table(device: "torch.device", room: int | None) -> Table:
+    """What every recipe needs on a device to follow one object, beside the room that there is.
+
+    Of the bundled model it is measured: this process tracks a few frames of the demo clip. Of the
+    others it is estimated, so that nothing has to be fetched. On a CPU it is that of the whole
+    process.
+
+    Raises:
+        SegmentConceptError: the bundled model cannot be loaded.
+    """
+    bare = _peak_on(device) or 0
+    track_some_frames(device)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("recipe", no_wrap=True)
+    table.add_column(f"peak on {device}", no_wrap=True)
+    table.add_column(overflow="fold")
+    how = f"measured: one object, {FRAMES} frames of the demo"
+    table.add_row(MEASURED, *_words(_peak_on(device), how, room))
+    for needs, names in _alike(device).items():
+        for need in needs:
+            name = f"  with {need.variant}" if need.variant else ", ".join(names)
+            table.add_row(name, *_words(bare + need.bytes, "estimated", room))
+    return table
+
+
+def track_some_frames(device: "torch.device") -> None:
+    """Follow the demo's rabbit for a moment with the bundled model."""
+    from segment_concept.checkpoints.load import load
+    from segment_concept.pipeline.prompts import read_prompts
+    from segment_concept.video.open import open_video
+
+    with as_file(files("segment_concept") / "assets" / "demo") as folder:
+        source = open_video(folder / "demo.mp4")
+        frames = islice(source.frames(), FRAMES)
+        first = next(frames)
+        session = load(MEASURED, device=str(device)).session()
+        shown = read_prompts(folder / "prompts.json")
+        session.prompt(first, {one.object_id: one.prompt for one in shown})
+        for frame in frames:
+            session.step(frame)
+
+
+def _peak_on(device: "torch.device") -> int | None:
+    return process_peak() if device.type == "cpu" else gpu_peak()
+
+
+def _alike(device: "torch.device") -> Mapping[tuple["Need", ...], list[str]]:
+    """The names of the recipes that need the same."""
+    from segment_concept.checkpoints.recipe_memory import estimated_needs
+    from segment_concept.recipes import RECIPES
+
+    names: dict[tuple[Need, ...], list[str]] = {}
+    for name, make in RECIPES.items():
+        needs = estimated_needs(make(), device)
+        if needs:
+            names.setdefault(needs, []).append(name)
+    return names
+
+
+def _words(needed: int | None, how: str, room: int | None) -> Iterator[str]:
+    yield "unknown" if needed is None else f"{needed / GIB:.1f} GiB"
+    too_much = needed is not None and room is not None and needed > room
+    yield f"{how}; more than there is" if too_much else how

@@ -1,0 +1,185 @@
+"""`segment-concept cuts`: clips with cuts and exact truth from a dataset without any."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segment_concept.cli.console import plain_errors, progress_bar
+from segment_concept.cli.dataset_options import Kind, Truth
+from segment_concept.cli.dataset_options import Split as DatasetSplit
+from segment_concept.datasets.multishot import (
+    AppearanceDistractors,
+    Followed,
+    MultishotJob,
+    MultishotPlan,
+    MultishotSpec,
+    RandomDistractors,
+    Span,
+    Split,
+    make_multishot,
+    read_categories,
+    refuse_used,
+    sequences_of,
+)
+from segment_concept.datasets.open import open_dataset, recognize_dataset
+from segment_concept.datasets.types import Source
+from segment_concept.types import InputError
+
+if TYPE_CHECKING:
+    from segment_concept.datasets.multishot.distractors import DistractorSampler
+    from segment_concept.datasets.types import Dataset
+
+_OPTIONS = MultishotSpec()
+_SHOWN = 5  # targets that were left out
+_SHOTS, _PLACE = "Shots", "Cameras and files"
+
+
+class Alike(str, Enum):
+    """How look-alikes are found where no file says it."""
+
+    AUTO = "auto"
+    APPEARANCE = "appearance"
+    RANDOM = "random"
+
+
+def make_multishot_clips(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The annotated dataset's folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the clips.")],
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = _OPTIONS.seed,
+    splits: Annotated[
+        str, typer.Option(help="Between commas, some of: none, single, multi.")
+    ] = "none,single,multi",
+    copies: Annotated[
+        int, typer.Option(help="Clips of each split and sequence.")
+    ] = _OPTIONS.copies,
+    targets: Annotated[
+        int | None, typer.Option(help="Only so many sequences as targets, drawn; all if left out.")
+    ] = None,
+    objects: Annotated[
+        Followed, typer.Option(help="Follow each sequence's main object, or all.")
+    ] = _OPTIONS.objects,
+    benchmark: Kind = None,
+    split: DatasetSplit = "val",
+    truth: Truth = None,
+    categories: Annotated[
+        Path | None,
+        typer.Option(metavar="JSON", help='Look-alikes by category: {"car": ["VIDEO", ...], ...}.'),
+    ] = None,
+    alike_by: Annotated[
+        Alike,
+        typer.Option(
+            help="Look-alikes without such a file; auto: by the dataset's own categories where "
+            "it has any, else by appearance."
+        ),
+    ] = Alike.AUTO,
+    shots: Annotated[
+        str, typer.Option(help="Shots of the target in a multi clip.", rich_help_panel=_SHOTS)
+    ] = "3",
+    shot_frames: Annotated[
+        str, typer.Option(help="Their length, in single and multi.", rich_help_panel=_SHOTS)
+    ] = "12-30",
+    uncut_frames: Annotated[
+        str, typer.Option(help="Length of a none clip.", rich_help_panel=_SHOTS)
+    ] = "20-60",
+    interludes: Annotated[
+        float,
+        typer.Option(
+            help="Share of gaps between shots of a multi clip that show another sequence.",
+            rich_help_panel=_SHOTS,
+        ),
+    ] = _OPTIONS.interludes,
+    interlude_frames: Annotated[
+        str, typer.Option(help="Length of those.", rich_help_panel=_SHOTS)
+    ] = "8-14",
+    alike: Annotated[
+        float,
+        typer.Option(help="Share of interludes with look-alikes.", rich_help_panel=_SHOTS),
+    ] = _OPTIONS.alike,
+    reframed: Annotated[
+        float,
+        typer.Option(help="Share of later shots seen by another camera.", rich_help_panel=_PLACE),
+    ] = _OPTIONS.reframed,
+    mirrored: Annotated[
+        float, typer.Option(help="Share of those that are mirrored.", rich_help_panel=_PLACE)
+    ] = _OPTIONS.mirrored,
+    zoom: Annotated[
+        tuple[float, float],
+        typer.Option(help="A new camera's window, of the sides.", rich_help_panel=_PLACE),
+    ] = _OPTIONS.zoom,
+    short_side: Annotated[
+        int, typer.Option(help="Pixels; smaller videos keep theirs.", rich_help_panel=_PLACE)
+    ] = _OPTIONS.short_side,
+    jpeg_quality: Annotated[int, typer.Option(rich_help_panel=_PLACE)] = _OPTIONS.jpeg_quality,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Make clips with hard cuts and exact truth from annotated single-shot videos.
+
+    Shots of a target are re-framed, mirrored and re-graded; interludes of other sequences, in
+    which it is absent, stand between them. OUT is a dataset for `evaluate` and `score`.
+    """
+    with plain_errors():
+        spec = MultishotSpec(
+            seed=seed,
+            splits=_splits(splits),
+            copies=copies,
+            objects=objects,
+            shots=_span("--shots", shots),
+            shot_frames=_span("--shot-frames", shot_frames),
+            uncut_frames=_span("--uncut-frames", uncut_frames),
+            interludes=interludes,
+            interlude_frames=_span("--interlude-frames", interlude_frames),
+            alike=alike,
+            reframed=reframed,
+            mirrored=mirrored,
+            zoom=zoom,
+            short_side=short_side,
+            jpeg_quality=jpeg_quality,
+        )
+        refuse_used(out)
+        dataset = open_dataset(benchmark or recognize_dataset(data), Source(data, split, truth))
+        likeness = _likeness(dataset, categories, alike_by)
+        job = MultishotJob(dataset, out, spec, likeness, targets)
+        with progress_bar("cutting", quiet=quiet) as on_frame:
+            plan = make_multishot(job, on_frame)
+    _tell(plan, out)
+
+
+def _splits(text: str) -> tuple[Split, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {split.value: split for split in Split}
+    for name in names:
+        if name not in known:
+            raise InputError(f"--splits {name}: expected some of {', '.join(known)}")
+    return tuple(split for split in Split if split.value in names)
+
+
+def _span(option: str, text: str) -> Span:
+    try:
+        return Span.parse(text)
+    except InputError as error:
+        raise InputError(f"{option} {error}") from error
+
+
+def _likeness(dataset: "Dataset", categories: Path | None, by: Alike) -> "DistractorSampler | None":
+    if categories is not None:
+        if by is not Alike.AUTO:
+            raise InputError("--categories and --alike-by both say what looks alike: give one")
+        return read_categories(categories, sequences_of(dataset))
+    made: dict[Alike, DistractorSampler] = {
+        Alike.APPEARANCE: AppearanceDistractors(),
+        Alike.RANDOM: RandomDistractors(),
+    }
+    return made.get(by)
+
+
+def _tell(plan: MultishotPlan, out: Path) -> None:
+    for name, split, why in plan.left_out[:_SHOWN]:
+        typer.echo(f"warning: no {split.value} clip of {name}: {why}", err=True)
+    if len(plan.left_out) > _SHOWN:
+        typer.echo(f"warning: and {len(plan.left_out) - _SHOWN} more", err=True)
+    counts = {split: sum(c.split is split for c in plan.clips) for split in Split}
+    named = ", ".join(f"{n} {split.value}" for split, n in counts.items() if n)
+    frames = sum(clip.frames for clip in plan.clips)
+    typer.echo(f"{len(plan.clips)} clips ({named}) with {frames} frames: {out}")

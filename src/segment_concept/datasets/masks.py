@@ -1,0 +1,175 @@
+"""Masks on disk: PNG files that hold an object id a pixel (a label map) or one object's mask."""
+
+import io
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from PIL import UnidentifiedImageError
+
+from segment_concept.ops.png import is_gray, png_size, quick_pixels
+from segment_concept.ops.rle import MOST_PIXELS
+from segment_concept.runtime.json_files import regular_file
+from segment_concept.types import Image, InputError
+from segment_concept.video.image_folder import read_image
+
+Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
+SUFFIX = ".png"
+_ID_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
+_HEADER_BYTES = 64
+_LARGEST_FILE = 1 << 28  # bytes
+
+
+def read_labels(path: Path) -> Labels:
+    """The (H, W) object ids of a palette, gray (8 or 16 bit) or black-and-white PNG file.
+
+    Raises:
+        InputError: the file is missing, unreadable, cut off, or a color picture.
+    """
+    data = _read(path)
+    try:
+        height, width = png_size(data)  # refuses what is not a PNG file
+        if height * width > MOST_PIXELS:
+            raise InputError(f"its header claims {width}x{height} pixels")
+        quick = quick_pixels(data)
+        if quick is not None:
+            return quick
+        return _decode_gray(data) if is_gray(data) else _decode(data)
+    except (struct.error, OSError, SyntaxError, ValueError) as error:
+        # InputError is a ValueError; Pillow raises SyntaxError for broken PNG chunks.
+        raise InputError(f"{path} cannot be read as a mask: {error}") from error
+
+
+def _decode_gray(data: bytes) -> Labels:
+    """Gray values through OpenCV, which hands over its pixels without a copy, unlike Pillow.
+
+    It is of no use for palettes, whose indices it turns into colors.
+    """
+    labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+        raise InputError("its pixels are damaged or cut off")
+    return cast(Labels, labels)
+
+
+def _decode(data: bytes) -> Labels:
+    try:
+        with Picture.open(io.BytesIO(data)) as image:
+            if image.mode not in _ID_MODES:
+                raise InputError(
+                    f"it is a {image.mode} picture with {len(image.getbands())} channels, where "
+                    "one object id a pixel is expected; write palette or gray PNG files (for a "
+                    "picture of palette colors: map each color back to its id)"
+                )
+            labels: Labels = np.asarray(image.convert("L") if image.mode == "1" else image)
+            if image.mode == "1":
+                labels = np.minimum(labels, 1)
+    except UnidentifiedImageError as error:
+        raise InputError("it is not an image (damaged, or another kind of file)") from error
+    return labels.astype(labels.dtype.newbyteorder("="), copy=False)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return regular_file(path, _LARGEST_FILE).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def mask_size(path: Path) -> tuple[int, int]:
+    """(H, W) from the file's header alone.
+
+    Raises:
+        InputError: the file is missing or not a PNG file.
+    """
+    regular_file(path, _LARGEST_FILE)
+    try:
+        with path.open("rb") as file:
+            return png_size(file.read(_HEADER_BYTES))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except InputError as error:
+        raise InputError(f"{path} cannot be read as a mask: {error}") from error
+
+
+class Layer(Protocol):
+    """A mask a frame: of one object, or a label map of several.
+
+    `object_name` is the object's name as the dataset spells it, or "" for a label map; `frames`
+    are the frame names in the dataset's order, without suffix.
+    """
+
+    @property
+    def object_name(self) -> str: ...
+
+    @property
+    def frames(self) -> tuple[str, ...]: ...
+
+    def read(self, frame: str) -> Labels:
+        """(H, W) ids; the mask of one object has id 1. Raises InputError naming the file."""
+        ...
+
+    def where(self, frame: str) -> str:
+        """The place of a frame's mask, for messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class PngLayer:
+    """A folder with one PNG file a frame; `object_name` "" means a label map.
+
+    Frames are sorted by name, as every evaluator but that of MOSE v2 sorts them.
+    """
+
+    folder: Path
+    object_name: str = ""
+
+    @cached_property
+    def frames(self) -> tuple[str, ...]:
+        """Names without suffix; files that are not PNG files, or hidden, are left out."""
+        return tuple(name[: -len(SUFFIX)] for name in self.listing if not _is_stray(name))
+
+    @cached_property
+    def listing(self) -> tuple[str, ...]:
+        """Every name in the folder, sorted; none where the folder is missing."""
+        if not self.folder.is_dir():
+            return ()
+        return tuple(sorted(entry.name for entry in self.folder.iterdir()))
+
+    @cached_property
+    def extra_files(self) -> tuple[str, ...]:
+        """What does not belong into the folder."""
+        return tuple(name for name in self.listing if _is_stray(name))
+
+    def read(self, frame: str) -> Labels:
+        """(H, W) ids; of one object's layer, 1 wherever the file is not 0."""
+        labels = read_labels(self.folder / (frame + SUFFIX))
+        return (labels != 0).view(np.uint8) if self.object_name else labels
+
+    def where(self, frame: str) -> str:
+        """The file's path."""
+        return str(self.folder / (frame + SUFFIX))
+
+
+def _is_stray(name: str) -> bool:
+    return name.startswith(".") or not name.endswith(SUFFIX)
+
+
+def read_picture(path: Path) -> Image:
+    """(H, W, 3) RGB.
+
+    Raises:
+        InputError: the file is missing, unreadable or damaged; it is named.
+    """
+    try:
+        rgb = read_image(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    if rgb is None:
+        raise InputError(f"{path} cannot be read as an image: it is damaged; replace it")
+    return rgb

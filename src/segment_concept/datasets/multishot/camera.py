@@ -1,0 +1,126 @@
+"""A new camera on a shot: another window on the picture, mirrored, in other colors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_concept.datasets.multishot.spec import MultishotSpec, between, randint
+from segment_concept.types import Bitmap, Image
+
+Size = tuple[int, int]  # (H, W)
+
+# How far a new camera's colors are off, as in the prototype of this tool.
+_GAMMA, _GAIN, _WHITE = (0.7, 1.4), (0.8, 1.2), (0.85, 1.15)
+_MARGIN = 1.1  # of a window around what the object covers during the shot
+_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A camera. Colors of 0 to 1 become `gain` * `white` * color ** `gamma`."""
+
+    window: tuple[int, int, int, int]  # x, y, width, height in the source's pixels
+    mirror: bool = False
+    gamma: float = 1.0
+    gain: float = 1.0
+    white: tuple[float, float, float] = (1.0, 1.0, 1.0)  # R, G, B
+
+    def picture(self, rgb: Image, size: Size) -> Image:
+        """The (H, W, 3) picture that this camera takes, in another size."""
+        seen = _resized(self._cropped(rgb), size)
+        if (self.gamma, self.gain, self.white) == (1.0, 1.0, (1.0, 1.0, 1.0)):
+            return seen
+        # A table of 256 values a channel: the same bits wherever it is computed.
+        shades = (np.arange(256) / 255.0) ** self.gamma * self.gain
+        table = np.clip(shades[:, None] * np.array(self.white), 0, 1) * 255
+        return np.asarray(cv2.LUT(seen, table.round().astype(np.uint8)[None]), np.uint8)
+
+    def labels(self, masks: Sequence[Bitmap], size: Size) -> NDArray[np.uint8]:
+        """(H, W) ids of masks as this camera sees them: the first has id 1, 0 is none of them.
+
+        A pixel belongs to whoever covers most of it, as the picture is resized.
+        """
+        labels = np.zeros(size, np.uint8)
+        nobody = ~np.any(np.stack(masks), axis=0)
+        best = _resized(self._cropped(nobody).astype(np.float32), size).copy()
+        for object_id, mask in enumerate(masks, start=1):
+            share = _resized(self._cropped(mask).astype(np.float32), size)
+            wins = share > best
+            labels[wins] = object_id
+            best[wins] = share[wins]
+        return labels
+
+    def _cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
+        x, y, width, height = self.window
+        inside = picture[y : y + height, x : x + width]
+        return np.ascontiguousarray(inside[:, ::-1] if self.mirror else inside)
+
+
+def _resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
+    height, width = size
+    shrinks = picture.shape[0] >= height
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=way))
+
+
+def clip_size(source: Size, short_side: int) -> Size:
+    """The size of clips of a sequence: its aspect, even sides, never enlarged."""
+    scale = min(1.0, short_side / min(source))
+    height, width = (max(2, 2 * round(side * scale / 2)) for side in source)
+    return height, width
+
+
+def whole_view(source: Size, size: Size) -> View:
+    """The largest window in the middle that has the clip's aspect, and nothing else changed."""
+    height, width = source
+    scale = min(height / size[0], width / size[1])
+    h, w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return View(((width - w) // 2, (height - h) // 2, w, h))
+
+
+def new_view(rng: Random, spec: MultishotSpec, source: Size, size: Size, covered: Bitmap) -> View:
+    """A camera somewhere else that has the object in its picture during the whole shot.
+
+    Args:
+        rng: the draws.
+        spec: how near it may come.
+        source: (H, W) of the sequence.
+        size: (H, W) of the clip.
+        covered: (H, W) where the object is on any frame of the shot.
+    """
+    x, y, width, height = whole_view(source, size).window
+    columns, rows = np.flatnonzero(covered.any(0)), np.flatnonzero(covered.any(1))
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    needed = max(_MARGIN * (right - left) / width, _MARGIN * (bottom - top) / height)
+    zoom = min(1.0, max(between(rng, *spec.zoom), needed))
+    w, h = max(1, int(zoom * width)), max(1, int(zoom * height))
+    at_x = _placed(rng, x, x + width - w, left, right - w)
+    at_y = _placed(rng, y, y + height - h, top, bottom - h)
+    return View(
+        (at_x, at_y, w, h),
+        mirror=rng.random() < spec.mirrored,
+        gamma=round(between(rng, *_GAMMA), _DIGITS),
+        gain=round(between(rng, *_GAIN), _DIGITS),
+        white=(
+            round(between(rng, *_WHITE), _DIGITS),
+            round(between(rng, *_WHITE), _DIGITS),
+            round(between(rng, *_WHITE), _DIGITS),
+        ),
+    )
+
+
+def _placed(rng: Random, least: int, most: int, begins: int, ends: int) -> int:
+    """Where a window starts: within the picture, and around what begins and ends where it must.
+
+    `begins` is the object's first pixel, `ends` the start at which the window just holds its last.
+    """
+    low, high = max(least, min(ends, begins)), min(most, max(ends, begins))
+    if low > high:  # the object reaches out of the widest window
+        return min(max(low, least), most)
+    return randint(rng, low, high)

@@ -1,0 +1,153 @@
+"""Annotated sequences as the material of clips."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from segment_concept.datasets.masks import read_picture
+from segment_concept.datasets.survey import VOID
+from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
+from segment_concept.types import Bitmap, Image, InputError
+from segment_concept.video.open import open_video
+
+_WITH_VOID = (Benchmark.DAVIS2017, Benchmark.DAVIS2017_UNSUPERVISED)
+
+
+@dataclass(frozen=True)
+class SourceSequence:
+    """A sequence: its frames that have a picture and a mask, in order."""
+
+    video: VideoEntry
+    void: int = 0  # an id that marks no object; 0 where there is none
+
+    @property
+    def name(self) -> str:
+        """As the dataset calls it."""
+        return self.video.name
+
+    @cached_property
+    def frames(self) -> tuple[str, ...]:
+        """Names of the frames that all layers of masks have, and that have a picture."""
+        if not self.video.layers:
+            return ()
+        known = set.intersection(*(set(layer.frames) for layer in self.video.layers))
+        if self.video.movie is None:
+            known &= {path.stem for path in self.video.pictures}
+        return tuple(name for name in self.video.layers[0].frames if name in known)
+
+    @cached_property
+    def areas(self) -> Mapping[str, tuple[int, ...]]:
+        """Pixels of every object on every frame. Reads all masks.
+
+        Raises:
+            InputError: a mask cannot be read.
+        """
+        rows: dict[str, list[int]] = {}
+        for place in range(len(self.frames)):
+            for name, mask in self.masks(place).items():
+                row = rows.setdefault(name, [0] * len(self.frames))
+                row[place] = int(np.count_nonzero(mask))
+        return {name: tuple(rows[name]) for name in sorted(rows)}
+
+    @cached_property
+    def main_object(self) -> str | None:
+        """The object that is in sight on the most frames, and of those the largest."""
+
+        def prominence(name: str) -> tuple[int, int]:
+            return int(np.count_nonzero(self.areas[name])), sum(self.areas[name])
+
+        return max(self.areas, key=prominence, default=None)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of its pictures. Raises InputError where the first is damaged."""
+        height, width = next(self._read(0, 1)).shape[:2]
+        return height, width
+
+    def masks(self, place: int) -> dict[str, Bitmap]:
+        """The (H, W) masks of the objects in sight on a frame.
+
+        Raises:
+            InputError: a mask cannot be read.
+        """
+        found: dict[str, Bitmap] = {}
+        for layer in self.video.layers:
+            labels = layer.read(self.frames[place])
+            for object_id in np.flatnonzero(np.bincount(labels.ravel())).tolist():
+                if object_id not in (0, self.void):
+                    mask = np.asarray(labels == object_id, np.bool_)
+                    found[layer.object_name or str(object_id)] = mask
+        return found
+
+    def pictures(self, first: int, end: int) -> Iterator[Image]:
+        """The (H, W, 3) pictures of `frames[first:end]`.
+
+        Raises:
+            InputError: one of them is damaged, or of another size than the first.
+        """
+        for name, rgb in zip(self.frames[first:end], self._read(first, end), strict=True):
+            if rgb.shape[:2] != self.size:
+                (h, w), (h0, w0) = rgb.shape[:2], self.size
+                raise InputError(
+                    f"picture {name} of video {self.name} is {w}x{h} and its first is {w0}x{h0}: "
+                    "the pictures of a video have one size"
+                )
+            yield rgb
+
+    def picture(self, place: int) -> Image:
+        """One of them."""
+        return next(self.pictures(place, place + 1))
+
+    def _read(self, first: int, end: int) -> Iterator[Image]:
+        names = self.frames[first:end]
+        if self.video.movie is None:
+            paths = {path.stem: path for path in self.video.pictures}
+            yield from (read_picture(paths[name]) for name in names)
+        else:
+            yield from self._of_movie([int(name) for name in names])
+
+    def _of_movie(self, wanted: list[int]) -> Iterator[Image]:
+        left = set(wanted)
+        for frame in open_video(str(self.video.movie)).frames(wanted[0]):
+            if frame.index in left:
+                left.remove(frame.index)
+                yield frame.rgb
+            if not left or frame.index >= wanted[-1]:
+                break
+        if left:
+            raise InputError(
+                f"frame {min(left)} of {self.video.movie} is annotated but cannot be read"
+            )
+
+
+def sequences_of(dataset: Dataset) -> tuple[SourceSequence, ...]:
+    """The sequences of a dataset that have pictures, in the order of their names.
+
+    Raises:
+        InputError: there are only pictures, only masks, or only the masks that prompt.
+    """
+    if not dataset.truth_is_complete:
+        raise InputError(
+            f"{dataset.source.root} only has the masks that show each object once, and clips with "
+            "exact truth need a mask on every frame: give another split, or the full masks by "
+            "--truth"
+        )
+    void = VOID if dataset.benchmark in _WITH_VOID else 0
+    found = tuple(
+        SourceSequence(video, void)
+        for video in sorted(dataset.videos, key=lambda video: video.name)
+    )
+    if not any(video.pictures or video.movie for video in dataset.videos):
+        raise InputError(
+            f"{dataset.source.root} holds masks but no pictures: put the dataset's JPEGImages "
+            "beside its annotations"
+        )
+    kept = tuple(footage for footage in found if footage.frames)
+    if not kept:
+        raise InputError(
+            f"no picture of {dataset.source.root} has a mask of the same name: "
+            "JPEGImages/VIDEO/00000.jpg belongs to Annotations/VIDEO/00000.png"
+        )
+    return kept

@@ -1,0 +1,206 @@
+"""What is cut together: decided from a dataset's masks before any picture is written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from random import Random
+
+import numpy as np
+
+from segment_concept.datasets.findings import listed
+from segment_concept.datasets.multishot.distractors import DistractorSampler
+from segment_concept.datasets.multishot.footage import SourceSequence
+from segment_concept.datasets.multishot.spec import (
+    Followed,
+    MultishotSpec,
+    Span,
+    Split,
+    randint,
+    seeded_rng,
+    shuffled,
+)
+from segment_concept.types import InputError
+
+_SHOTS = {Split.NONE: 1, Split.SINGLE: 2}  # of the target
+_SEEN_SHARE = 0.5  # of a shot of the target, at least
+# A clip does not begin with a sliver of its target: shares of its median size, of the picture.
+_PROMPT_OF_USUAL, _PROMPT_OF_PICTURE = 0.25, 0.0005
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """`footage.frames[first:end]`; `reframed` where another camera sees it."""
+
+    footage: SourceSequence
+    first: int
+    end: int
+    absent: bool = False  # the target is: another sequence
+    reframed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipPlan:
+    """One clip; the object at place i of `objects` has id i + 1 in its masks."""
+
+    name: str
+    target: SourceSequence
+    objects: tuple[str, ...]
+    split: Split
+    shots: tuple[Shot, ...]
+
+    @property
+    def cuts(self) -> list[int]:
+        """The frames that begin a new shot."""
+        lengths = [shot.end - shot.first for shot in self.shots]
+        return [int(n) for n in np.cumsum(lengths)[:-1]]
+
+    @property
+    def frames(self) -> int:
+        """How many."""
+        return sum(shot.end - shot.first for shot in self.shots)
+
+
+@dataclass(frozen=True, slots=True)
+class MultishotPlan:
+    """All clips, and why a target has none of a split: (sequence, split, reason)."""
+
+    clips: tuple[ClipPlan, ...]
+    left_out: tuple[tuple[str, Split, str], ...]
+
+
+class _TooShortError(Exception):
+    """A sequence does not give such a clip."""
+
+
+def make_plan(
+    spec: MultishotSpec,
+    footage: Sequence[SourceSequence],
+    targets: Sequence[SourceSequence],
+    likeness: DistractorSampler,
+) -> MultishotPlan:
+    """Plan the clips of all targets; interludes come from all of `footage`.
+
+    Raises:
+        InputError: too few sequences for interludes, or no clip can be made at all.
+    """
+    long_enough = [f for f in footage if len(f.frames) >= spec.interlude_frames.least]
+    clips: list[ClipPlan] = []
+    left_out: list[tuple[str, Split, str]] = []
+    for target in targets:
+        others = [f for f in long_enough if f.name != target.name]
+        if len(others) < spec.most_interludes:
+            raise InputError(_too_few(spec, others, target))
+        for split in spec.splits:
+            try:
+                clips.extend(_clips(spec, target, split, others, likeness))
+            except _TooShortError as reason:
+                left_out.append((target.name, split, str(reason)))
+    if not clips:
+        names = [f"{name} ({split.value}): {why}" for name, split, why in left_out]
+        raise InputError(f"no clip can be made: {listed(names, 3)}. Ask for shorter or fewer shots")
+    return MultishotPlan(tuple(clips), tuple(left_out))
+
+
+def _too_few(spec: MultishotSpec, others: Sequence[SourceSequence], target: SourceSequence) -> str:
+    return (
+        f"a clip of {target.name} may need {spec.most_interludes} interludes of different "
+        f"sequences with at least {spec.interlude_frames.least} frames, and there are "
+        f"{len(others)} others: add sequences, or ask for fewer --shots or --interludes 0"
+    )
+
+
+def _clips(
+    spec: MultishotSpec,
+    target: SourceSequence,
+    split: Split,
+    others: Sequence[SourceSequence],
+    likeness: DistractorSampler,
+) -> Iterator[ClipPlan]:
+    objects, shown = _followed(spec, target)
+    for copy in range(spec.copies):
+        name = f"{target.name}-{split.value}" + (f"-{copy + 1}" if spec.copies > 1 else "")
+        rng = seeded_rng(spec.seed, name, "plan")
+        span = spec.uncut_frames if split is Split.NONE else spec.shot_frames
+        count = _SHOTS.get(split) or randint(rng, spec.shots.least, spec.shots.most)
+        plain, *later = _target_shots(rng, target, shown, count, span)
+        shots = [plain, *(replace(s, reframed=rng.random() < spec.reframed) for s in later)]
+        if split is Split.MULTI:
+            shots = _with_interludes(rng, spec, shots, others, likeness)
+        yield ClipPlan(name, target, objects, split, tuple(shots))
+
+
+def _followed(spec: MultishotSpec, target: SourceSequence) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the objects, and how many of their pixels each frame shows."""
+    main = target.main_object
+    if main is None:
+        raise _TooShortError("its masks show no object")
+    objects = tuple(target.areas) if spec.objects is Followed.ALL else (main,)
+    rows = [target.areas[name] for name in objects]
+    return objects, [sum(column) for column in zip(*rows, strict=True)]
+
+
+def _beginning(target: SourceSequence, shown: Sequence[int]) -> int:
+    """The first frame that shows enough of the target for a prompt."""
+    height, width = target.size
+    usual = float(np.median([pixels for pixels in shown if pixels]))
+    least = max(_PROMPT_OF_USUAL * usual, _PROMPT_OF_PICTURE * height * width)
+    for i, pixels in enumerate(shown):
+        if pixels >= least:
+            return i
+    raise _TooShortError("the target is nowhere large enough to be shown")
+
+
+def _target_shots(
+    rng: Random, target: SourceSequence, shown: Sequence[int], count: int, span: Span
+) -> list[Shot]:
+    """`count` shots from equal stretches of the sequence, in its order; the first begins it."""
+    begin = _beginning(target, shown)
+    bounds = [begin + (len(shown) - begin) * i // count for i in range(count + 1)]
+    shots: list[Shot] = []
+    for low, high in pairwise(bounds):
+        if high - low < span.least:
+            raise _TooShortError(
+                f"{len(shown) - begin} frames with the target are too few for {count} shots of "
+                f"{span.least} or more"
+            )
+        length = randint(rng, span.least, min(span.most, high - low))
+        starts = range(low, high - length + 1) if shots else [low]
+        seen = [s for s in starts if _is_in_sight(shown[s : s + length])]
+        if not seen:
+            raise _TooShortError(f"the target is hardly in sight from frame {low} to {high - 1}")
+        first = seen[randint(rng, 0, len(seen) - 1)]
+        shots.append(Shot(target, first, first + length))
+    return shots
+
+
+def _is_in_sight(shown: Sequence[int]) -> bool:
+    return sum(pixels > 0 for pixels in shown) >= _SEEN_SHARE * len(shown)
+
+
+def _with_interludes(
+    rng: Random,
+    spec: MultishotSpec,
+    shots: Sequence[Shot],
+    others: Sequence[SourceSequence],
+    likeness: DistractorSampler,
+) -> list[Shot]:
+    """Other sequences between the shots; no sequence twice."""
+    target = shots[0].footage
+    alike = list(likeness.lookalikes(rng, target, others))
+    free = shuffled(rng, others)
+    made = [shots[0]]
+    for shot in shots[1:]:
+        if rng.random() < spec.interludes:
+            wanted = alike if alike and rng.random() < spec.alike else free
+            chosen = wanted[0]
+            alike, free = ([f for f in row if f is not chosen] for row in (alike, free))
+            made.append(_interlude(rng, spec.interlude_frames, chosen))
+        made.append(shot)
+    return made
+
+
+def _interlude(rng: Random, span: Span, footage: SourceSequence) -> Shot:
+    count = len(footage.frames)
+    length = randint(rng, span.least, min(span.most, count))
+    first = randint(rng, 0, count - length)
+    return Shot(footage, first, first + length, absent=True)

@@ -1,0 +1,148 @@
+"""Draws that are the same on every version of Python.
+
+Of `random.Random` only the seeding by a text and `random()` are promised to stay; all else is
+made from those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import TypeVar
+
+from segment_concept.types import InputError
+
+T = TypeVar("T")
+
+
+def seeded_rng(seed: int, *names: str) -> Random:
+    """A source of draws of its own for whatever the names name."""
+    return Random("/".join((str(seed), *names)))
+
+
+def randint(rng: Random, least: int, most: int) -> int:
+    """A whole number from `least` to `most`, both included."""
+    return least + int(rng.random() * (most - least + 1))
+
+
+def between(rng: Random, least: float, most: float) -> float:
+    """A number from `least` to `most`."""
+    return least + (most - least) * rng.random()
+
+
+def shuffled(rng: Random, items: Sequence[T]) -> list[T]:
+    """The same items in a random order."""
+    return sorted(items, key=lambda _: rng.random())
+
+
+LARGEST_SHORT_SIDE = 4320  # of 8K
+
+
+class Split(str, Enum):
+    """How many cuts a clip has."""
+
+    NONE = "none"
+    SINGLE = "single"
+    MULTI = "multi"
+
+
+class Followed(str, Enum):
+    """Which objects of the target's sequence the truth of a clip shows."""
+
+    ONE = "one"  # the one that is in sight longest
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A number that is drawn evenly between two, both included."""
+
+    least: int
+    most: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.most:
+            raise InputError(
+                f"{self.least}-{self.most}: expected LEAST-MOST with 1 <= LEAST <= MOST"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "Span":
+        """`12-30`, or `12` for exactly that. Raises InputError."""
+        least, dash, most = text.partition("-")
+        try:
+            return cls(int(least), int(most if dash else least))
+        except ValueError as error:  # InputError among them
+            raise InputError(f"{text!r}: expected LEAST-MOST, such as 12-30") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MultishotSpec:
+    """Everything that decides what clips come out of a dataset: equal specs, equal files.
+
+    Attributes:
+        seed: each clip draws from it and from its own name alone, so that it does not matter which
+            others are made; interludes also depend on which sequences there are.
+        splits: which are made of every target.
+        copies: clips of each split and target.
+        objects: whether one object of a sequence is followed, or all.
+        shots: of the target in a `multi` clip.
+        shot_frames: of a shot of the target in `single` and `multi`.
+        uncut_frames: of a `none` clip.
+        interludes: share of the gaps between two shots of a `multi` clip that are filled with
+            another sequence, in which the target is absent; elsewhere its shots meet.
+        interlude_frames: of those.
+        alike: share of interludes that show look-alikes; the rest is drawn from all sequences.
+        reframed: share of the later shots that are seen by another camera: cropped and re-graded.
+        mirrored: share of the reframed shots that are mirrored.
+        zoom: a new camera's window, as a share of the picture's sides; more where the object
+            needs it.
+        short_side: pixels of the clips' shorter side; a smaller sequence keeps its own.
+        jpeg_quality: 1 to 100.
+    """
+
+    seed: int = 0
+    splits: tuple[Split, ...] = tuple(Split)
+    copies: int = 1
+    objects: Followed = Followed.ONE
+    shots: Span = Span(3, 3)
+    shot_frames: Span = Span(12, 30)
+    uncut_frames: Span = Span(20, 60)
+    interludes: float = 1.0
+    interlude_frames: Span = Span(8, 14)
+    alike: float = 1.0
+    reframed: float = 1.0
+    mirrored: float = 0.6
+    zoom: tuple[float, float] = (0.55, 0.8)
+    short_side: int = 360
+    jpeg_quality: int = 88
+
+    def __post_init__(self) -> None:
+        if not self.splits:
+            raise InputError("no split is asked for: give some of none, single, multi")
+        if self.copies < 1:
+            raise InputError(f"{self.copies} clips of each split and target: expected at least 1")
+        if self.shots.least < 2:
+            raise InputError("a clip with several cuts has at least 2 shots of its target")
+        if Split.MULTI in self.splits and self.shots.least < 3 and self.interludes < 1:
+            raise InputError(
+                "a multi clip has at least 2 cuts: give at least 3 shots, or fill all gaps "
+                "between shots with interludes"
+            )
+        for name in ("interludes", "alike", "reframed", "mirrored"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is a share from 0 to 1, got {getattr(self, name):g}")
+        if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
+            raise InputError(f"zoom {self.zoom}: expected two shares of a side, 0 < LEAST <= MOST")
+        if not 16 <= self.short_side <= LARGEST_SHORT_SIDE:
+            raise InputError(
+                f"a short side of {self.short_side} pixels: expected 16 to {LARGEST_SHORT_SIDE}"
+            )
+        if not 1 <= self.jpeg_quality <= 100:
+            raise InputError(f"JPEG quality {self.jpeg_quality}: expected 1 to 100")
+
+    @property
+    def most_interludes(self) -> int:
+        """In one clip."""
+        wanted = Split.MULTI in self.splits and self.interludes > 0
+        return self.shots.most - 1 if wanted else 0

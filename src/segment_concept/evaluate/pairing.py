@@ -1,0 +1,203 @@
+"""Pairing a dataset's videos with predictions on disk, and refusing what cannot be scored."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segment_concept.datasets.findings import Finding, error, listed, warning
+from segment_concept.datasets.folders import folders_in, missing_numbers
+from segment_concept.datasets.masks import SUFFIX, Layer, PngLayer
+from segment_concept.datasets.types import Dataset, VideoEntry
+from segment_concept.metrics.pairs import LabelPair
+from segment_concept.types import InputError
+
+Chooser = Callable[[VideoEntry, Layer], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTask:
+    """One video to score: the work unit. `predictions[i]` answers `video.layers[i]`.
+
+    `predictions` is None where the video's folder is missing.
+    """
+
+    video: VideoEntry
+    folder: Path
+    predictions: tuple[PngLayer, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """What there is to score, and what is already known to be wrong."""
+
+    tasks: tuple[VideoTask, ...]
+    findings: tuple[Finding, ...]
+
+
+def open_predictions(dataset: Dataset, root: Path) -> ScoringPlan:
+    """Pair every video of the dataset with its folder of predictions, if there is one.
+
+    Raises:
+        InputError: the folder is missing, empty, or holds none of the dataset's videos.
+    """
+    predicted = set(folders_in(root))
+    wanted = [video.name for video in dataset.videos]
+    if not predicted.intersection(wanted):
+        raise InputError(_nothing_in_common(root, wanted, sorted(predicted)))
+    findings: list[Finding] = []
+    extra = sorted(predicted - set(wanted))
+    if extra:
+        findings.append(
+            warning(
+                f"{len(extra)} folders in {root} are not videos of the dataset and are ignored: "
+                f"{listed(extra)}"
+            )
+        )
+    tasks = tuple(_task(video, root / video.name) for video in dataset.videos)
+    return ScoringPlan(tasks, tuple(findings))
+
+
+def refuse_missing(plan: ScoringPlan) -> ScoringPlan:
+    """Drop videos that were not predicted, with an error for each."""
+    kept = tuple(task for task in plan.tasks if task.predictions is not None)
+    missing = tuple(
+        error(
+            f"{task.folder} is missing: predict this video too, or leave it out (--skip-broken)",
+            task.video.name,
+        )
+        for task in plan.tasks
+        if task.predictions is None
+    )
+    return ScoringPlan(kept, plan.findings + missing)
+
+
+def _nothing_in_common(root: Path, wanted: Sequence[str], predicted: Sequence[str]) -> str:
+    if not predicted:
+        return (
+            f"{root} holds no folder: expected one a video, each with PNG masks "
+            f"(such as {root / wanted[0] / ('00000' + SUFFIX)})"
+        )
+    return (
+        f"{root} holds none of the dataset's {len(wanted)} videos. It has {listed(predicted, 3)}; "
+        f"the dataset has {listed(wanted, 3)}. Are these predictions of another dataset or split?"
+    )
+
+
+def _task(video: VideoEntry, folder: Path) -> VideoTask:
+    if not folder.is_dir():
+        return VideoTask(video, folder, None)
+    return VideoTask(video, folder, prediction_layers(video, folder))
+
+
+def prediction_layers(video: VideoEntry, folder: Path) -> tuple[PngLayer, ...]:
+    """Where in a video's folder of predictions the answer to each of its layers lies."""
+    # A single layer with a name but no folder of its own is a video of one object (DAVIS 2016).
+    has_folders = any(
+        layer.object_name and not (isinstance(layer, PngLayer) and layer.folder.name == video.name)
+        for layer in video.layers
+    )
+    return tuple(
+        PngLayer(folder / layer.object_name if has_folders else folder, layer.object_name)
+        for layer in video.layers
+    )
+
+
+def check_frames(plan: ScoringPlan, scored: Chooser) -> ScoringPlan:
+    """Drop videos whose scored frames have no prediction, with an error that names them."""
+    findings = list(plan.findings)
+    kept = []
+    for task in plan.tasks:
+        found = _missing_frames(task, scored)
+        findings.extend(found)
+        findings.extend(_extra_frames(task))
+        findings.extend(_strays(task))
+        if not found:
+            kept.append(task)
+    return ScoringPlan(tuple(kept), tuple(findings))
+
+
+def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
+    findings = []
+    for truth, prediction in zip(task.video.layers, task.predictions or (), strict=False):
+        name = (task.video.name, truth.object_name)
+        if not truth.frames:
+            message = "the truth holds no PNG mask: complete the annotations"
+            findings.append(error(message, *name))
+            continue
+        needed = scored(task.video, truth)
+        there, annotated = set(prediction.frames), set(truth.frames)
+        missing = [frame for frame in needed if frame not in there]
+        if missing:
+            message = _missing_message(prediction, needed, missing)
+            findings.append(error(message, *name, missing[0]))
+        unknown = [frame for frame in needed if frame not in annotated]
+        if unknown:
+            message = (
+                f"{truth.where(unknown[0])} is missing: the metadata promises {len(unknown)} masks "
+                f"that the truth does not have ({listed(unknown)}); complete the annotations"
+            )
+            findings.append(error(message, *name, unknown[0]))
+    return findings
+
+
+def _missing_message(prediction: PngLayer, needed: Sequence[str], missing: Sequence[str]) -> str:
+    there = prediction.frames
+    if not prediction.folder.is_dir():
+        return f"{prediction.folder} is missing: write this object's masks there"
+    if not there:
+        return f"{prediction.folder} holds no PNG file: write one mask a frame"
+    if len(missing) == len(needed):
+        return (
+            f"{prediction.folder} has none of the {len(needed)} scored frames: it has "
+            f"{listed(there, 3)}, expected {listed(missing, 3)}; name masks as the truth does"
+        )
+    return (
+        f"{prediction.folder} lacks {len(missing)} of {len(needed)} scored frames "
+        f"({listed(missing)}); write a mask for every frame, empty where the object is absent"
+    )
+
+
+def _extra_frames(task: VideoTask) -> Iterator[Finding]:
+    """Masks beyond those of a truth that has one for every frame."""
+    for truth, prediction in zip(task.video.layers, task.predictions or (), strict=False):
+        extra = sorted(set(prediction.frames) - set(truth.frames))
+        if extra and not missing_numbers(truth.frames, step=1):
+            yield warning(
+                f"{prediction.folder} has {len(extra)} masks for frames that the truth does not "
+                f"have ({listed(extra)}); they are ignored",
+                task.video.name,
+                truth.object_name,
+                extra[0],
+            )
+
+
+def _strays(task: VideoTask) -> Iterator[Finding]:
+    layers = [*task.video.layers, *(task.predictions or ())]
+    for layer in layers:
+        if isinstance(layer, PngLayer) and layer.extra_files:
+            # A folder beside the masks is somebody's own; a file may shift other tools' counting.
+            yield warning(
+                f"{layer.folder} also holds {listed(layer.extra_files)}, which is no mask and is "
+                "ignored (some evaluators count it as a frame)",
+                task.video.name,
+                layer.object_name,
+            )
+
+
+def read_pairs(
+    truth: Layer, prediction: Layer, frames: Sequence[str]
+) -> Iterator[tuple[str, LabelPair]]:
+    """The label maps of both sides, frame by frame.
+
+    Raises:
+        InputError: naming the files that cannot be read or do not fit each other.
+    """
+    for frame in frames:
+        predicted, true = prediction.read(frame), truth.read(frame)
+        try:
+            pair = LabelPair(predicted, true)
+        except InputError as wrong:
+            raise InputError(
+                f"{prediction.where(frame)} does not fit {truth.where(frame)}: {wrong}"
+            ) from wrong
+        yield frame, pair

@@ -1,0 +1,177 @@
+"""Predicting a video of a benchmark with a tracker."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_concept.datasets.findings import listed
+from segment_concept.datasets.masks import SUFFIX, PngLayer, read_picture
+from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
+from segment_concept.evaluate.first_masks import FirstMask, first_masks
+from segment_concept.evaluate.pairing import prediction_layers
+from segment_concept.ops.png import mask_png, palette_png
+from segment_concept.shots.adaptive import find_cuts
+from segment_concept.tracking.api import TrackingSession, VideoTracker
+from segment_concept.types import Frame, FrameResult, Image, InputError, Mask
+from segment_concept.video.open import open_video
+
+_LARGEST_PALETTE_ID = 255
+
+NamedFrames = Iterable[tuple[str, Frame]]
+Results = Sequence[FrameResult]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """One video to predict.
+
+    `kept` are the names of the frames whose masks are wanted (None: of all). `alone` tracks each
+    object by itself, so that no object can help or hurt another.
+    """
+
+    video: VideoEntry
+    shown: tuple[FirstMask, ...]
+    fps: float | None
+    kept: frozenset[str] | None = None
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What came of a video: the same whenever and wherever it is predicted."""
+
+    frames: int
+    objects: int
+    concept_calls: int  # frames on which the concept encoder was asked, summed over sessions
+    cuts: tuple[str, ...]  # names of the frames that begin a new shot
+
+
+def video_job(dataset: Dataset, video: VideoEntry, *, alone: bool = False) -> VideoJob:
+    """What there is to do for a video; reads the masks that show its objects.
+
+    Of SA-V, whose truth has 6 of 24 frames a second, only the masks of those are kept.
+
+    Raises:
+        InputError: masks or pictures are missing or damaged.
+    """
+    shown = first_masks(video, dataset.benchmark)
+    if not video.pictures and video.movie is None:
+        raise InputError(f"video {video.name} has no pictures: complete the dataset")
+    names = {path.stem for path in video.pictures}
+    missing = sorted({s.frame for s in shown} - names) if names else []
+    if missing:
+        raise InputError(
+            f"video {video.name}: there is no picture for the masks of {listed(missing)}; pictures "
+            "and masks must have the same names"
+        )
+    kept = None
+    if dataset.benchmark is Benchmark.SA_V:
+        kept = frozenset(frame for layer in video.layers for frame in layer.frames)
+    return VideoJob(video, shown, dataset.fps, kept, alone)
+
+
+def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Prediction:
+    """Track a video's objects and write their masks into an empty folder, as a scorer reads them.
+
+    Raises:
+        InputError: a picture cannot be read, or does not fit its mask.
+        OSError: the masks cannot be written.
+    """
+    layers = prediction_layers(job.video, folder)
+    for layer in layers:
+        layer.folder.mkdir(parents=True, exist_ok=True)
+    names: list[str] = []
+    calls = 0
+
+    def pixels() -> Iterator[Image]:
+        nonlocal calls
+        for name, frame, results in track_objects(tracker, read_frames(job), job):
+            names.append(name)
+            calls += sum(result.concept_queried for result in results)
+            if job.kept is None or name in job.kept:
+                _write_masks(layers, job, (name, frame), results)
+            yield frame.rgb
+
+    cuts = find_cuts(pixels())  # looks at each frame as it comes
+    return Prediction(len(names), len(job.shown), calls, tuple(names[i] for i in cuts))
+
+
+def read_frames(job: VideoJob) -> Iterator[tuple[str, Frame]]:
+    """Every frame of a video with its name.
+
+    Raises:
+        InputError: a picture is missing or damaged.
+    """
+    if job.video.movie is not None:
+        for frame in open_video(job.video.movie).frames():
+            yield f"{frame.index:05d}", frame
+        return
+    for index, path in enumerate(job.video.pictures):
+        yield path.stem, Frame(index, read_picture(path), index / job.fps if job.fps else None)
+
+
+def track_objects(
+    tracker: VideoTracker, frames: NamedFrames, job: VideoJob
+) -> Iterator[tuple[str, Frame, list[FrameResult]]]:
+    """Follow a video's objects from the frames on that show them; one session, or one each.
+
+    Before an object is shown nothing is said of it: there may be no result.
+    """
+    waiting: dict[str, list[FirstMask]] = {}
+    for shown in job.shown:
+        waiting.setdefault(shown.frame, []).append(shown)
+    sessions: list[TrackingSession] = []
+    for name, frame in frames:
+        results = [session.step(frame) for session in sessions]
+        new = waiting.pop(name, [])
+        parties = [[shown] for shown in new] if job.alone else [new] if new else []
+        for group in parties:
+            if job.alone or not sessions:
+                sessions.append(tracker.session())
+            prompts = {shown.object_id: Mask(shown.bitmap) for shown in group}
+            results.append(sessions[-1].prompt(frame, prompts))
+        yield name, frame, results
+    if waiting:
+        raise InputError(
+            f"video {job.video.name} ends before frame {min(waiting)}, which shows an object first"
+        )
+
+
+def label_map(results: Results, size: tuple[int, int]) -> NDArray[np.int32]:
+    """(H, W) object ids of all sessions' results; where objects meet, the higher logit wins."""
+    if not results:
+        return np.zeros(size, np.int32)
+    if len(results) == 1:
+        return results[0].label_map()
+    ids = np.array([i for result in results for i in result.object_ids], np.int32)
+    logits_OHW = np.concatenate([result.logits.cpu().numpy() for result in results])
+    labels: NDArray[np.int32] = np.where(
+        logits_OHW.max(axis=0) > 0, ids[logits_OHW.argmax(axis=0)], 0
+    ).astype(np.int32)
+    return labels
+
+
+def _write_masks(
+    layers: Sequence[PngLayer], job: VideoJob, frame: tuple[str, Frame], results: Results
+) -> None:
+    name, size = frame[0] + SUFFIX, frame[1].size
+    if not layers[0].object_name:
+        largest = max(shown.object_id for shown in job.shown)
+        (layers[0].folder / name).write_bytes(_label_png(label_map(results, size), largest))
+        return
+    for shown in job.shown:
+        has = (result for result in results if shown.object_id in result.object_ids)
+        found = next(has, None)
+        mask = np.zeros(size, np.bool_) if found is None else found.mask(shown.object_id)
+        (layers[shown.layer].folder / name).write_bytes(mask_png(mask))
+
+
+def _label_png(labels: NDArray[np.int32], largest: int) -> bytes:
+    if largest <= _LARGEST_PALETTE_ID:
+        return palette_png(labels.astype(np.uint8))
+    _, encoded = cv2.imencode(SUFFIX, labels.astype(np.uint16))  # gray, 16 bits
+    return bytes(encoded)

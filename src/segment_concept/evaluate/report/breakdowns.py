@@ -1,0 +1,186 @@
+"""Looking at scores from several sides: by split, by video, over time, after cuts and returns."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from segment_concept.datasets.survey import VideoSurvey
+from segment_concept.datasets.types import Group
+from segment_concept.evaluate.protocols.secvos import PARTS
+from segment_concept.evaluate.scores import OVERALL, ObjectScore, mean
+
+_BINS = 20  # of a video's length
+_MANY_CUTS = 4  # this many and more are taken together
+_LONGEST_RETURN = 30  # frames after an object's return
+_VIDEOS_BY_CUTS = ("videos without cuts", "videos with one cut", "videos with several cuts")
+
+Curve = Sequence[tuple[float, float]]  # (x, score)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Mean scores of some objects, as shares of 1."""
+
+    name: str
+    objects: int
+    both: float  # J&F, or J&F-dot for MOSE v2
+    region: float
+    boundary: float
+
+
+@dataclass(frozen=True, slots=True)
+class AfterReturn:
+    """How objects are found again: scores before they leave, and after they come back."""
+
+    objects: int
+    before: float
+    after: float
+    curve: Curve  # frames since the return -> mean score
+
+
+def boundary_measure(scored: ObjectScore) -> str:
+    """The F that the headline takes: F-dot where the protocol has it."""
+    return "Fdot" if "Fdot" in scored.values else "F"
+
+
+def both(scored: ObjectScore) -> float:
+    """J&F of one object."""
+    return (scored.values["J"] + scored.values[boundary_measure(scored)]) / 2
+
+
+def both_curve(scored: ObjectScore) -> list[float]:
+    """J&F of one object on every scored frame."""
+    curves = scored.curves
+    return [
+        (j + f) / 2
+        for j, f in zip(curves.get("J", ()), curves.get(boundary_measure(scored), ()), strict=True)
+    ]
+
+
+def overall(objects: Iterable[ObjectScore]) -> list[ObjectScore]:
+    """Each object once, over all of its video."""
+    return [scored for scored in objects if scored.part == OVERALL]
+
+
+def row_of(name: str, objects: Sequence[ObjectScore]) -> Row:
+    """The plain mean over objects."""
+    return Row(
+        name,
+        len(objects),
+        mean([both(o) for o in objects]),
+        mean([o.values["J"] for o in objects]),
+        mean([o.values[boundary_measure(o)] for o in objects]),
+    )
+
+
+def by_split(objects: Sequence[ObjectScore]) -> list[Row]:
+    """All, then seen and unseen, then each part of the videos that was scored by itself."""
+    whole = overall(objects)
+    rows = [row_of("all", whole)]
+    for group in (Group.SEEN, Group.UNSEEN):
+        of_group = [o for o in whole if o.group is group]
+        rows.extend([row_of(group.value, of_group)] if of_group else [])
+    for part in dict.fromkeys(o.part for o in objects if o.part != OVERALL):
+        rows.append(row_of(part.replace("_", " "), [o for o in objects if o.part == part]))
+    return rows + by_cuts_of_video(objects)
+
+
+def by_cuts_of_video(objects: Sequence[ObjectScore]) -> list[Row]:
+    """Whole videos by how many cuts they have, where the parts between cuts were scored apart."""
+    parts: dict[str, set[str]] = {}
+    for scored in objects:
+        if scored.part in PARTS:
+            parts.setdefault(scored.video, set()).add(scored.part)
+    # What a video's last part is called says how many cuts it has.
+    kinds = {video: max(there, key=list(PARTS).index) for video, there in parts.items()}
+    rows = []
+    for part, name in zip(PARTS, _VIDEOS_BY_CUTS, strict=True):
+        of_kind = [o for o in overall(objects) if kinds.get(o.video) == part]
+        rows.extend([row_of(name, of_kind)] if of_kind else [])
+    return rows
+
+
+def by_video(objects: Sequence[ObjectScore]) -> list[Row]:
+    """A row a video, in the order of their names."""
+    whole = overall(objects)
+    names = sorted({o.video for o in whole})
+    return [row_of(name, [o for o in whole if o.video == name]) for name in names]
+
+
+def over_time(objects: Sequence[ObjectScore]) -> Curve:
+    """(share of the object's scored frames in %, mean J&F of that stretch)."""
+    bins: list[list[float]] = [[] for _ in range(_BINS)]
+    for scored in overall(objects):
+        curve = both_curve(scored)
+        for i, score in enumerate(curve):
+            bins[i * _BINS // len(curve)].append(score)
+    return [((i + 0.5) * 100 / _BINS, mean(scores)) for i, scores in enumerate(bins) if scores]
+
+
+def by_cuts(
+    objects: Sequence[ObjectScore], cuts: Mapping[str, Sequence[str]]
+) -> list[tuple[str, int, float]]:
+    """(number of cuts so far, frames, mean J&F of those frames); `cuts` names frames by video."""
+    found: dict[int, list[float]] = {}
+    for scored in overall(objects):
+        begins = sorted(cuts.get(scored.video, ()))
+        for frame, score in zip(scored.frames, both_curve(scored), strict=False):
+            count = min(bisect_right(begins, frame), _MANY_CUTS)
+            found.setdefault(count, []).append(score)
+    names = {_MANY_CUTS: f"{_MANY_CUTS} or more"}
+    return [(names.get(k, str(k)), len(found[k]), mean(found[k])) for k in sorted(found)]
+
+
+def after_return(
+    objects: Sequence[ObjectScore], surveys: Mapping[str, VideoSurvey]
+) -> AfterReturn | None:
+    """Scores around objects' first absences, on frames that show them; None where none returns."""
+    before: list[float] = []
+    after: list[float] = []
+    since: list[list[float]] = [[] for _ in range(_LONGEST_RETURN)]
+    count = 0
+    for scored in overall(objects):
+        stretch = _first_return(scored, surveys.get(scored.video))
+        if stretch is None:
+            continue
+        count += 1
+        before.append(mean(stretch[0]))
+        after.append(mean(stretch[1]))
+        for score, place in zip(stretch[1], since, strict=False):
+            place.append(score)
+    if not count:
+        return None
+    curve = [(float(i), mean(scores)) for i, scores in enumerate(since) if scores]
+    known = [score for score in before if not math.isnan(score)]
+    return AfterReturn(count, mean(known), mean(after), curve)
+
+
+def _first_return(
+    scored: ObjectScore, survey: VideoSurvey | None
+) -> tuple[list[float], list[float]] | None:
+    """Scores on frames that show the object before its first absence, and after it."""
+    shown = _shown_on(scored, survey)
+    visible = [shown(frame) for frame in scored.frames]
+    if True not in visible:
+        return None
+    first = visible.index(True)
+    if False not in visible[first:]:
+        return None
+    gone = first + visible[first:].index(False)
+    if True not in visible[gone:]:
+        return None
+    scores = both_curve(scored)
+    back = [s for s, v in zip(scores[gone:], visible[gone:], strict=True) if v]
+    return scores[first:gone], back
+
+
+def _shown_on(scored: ObjectScore, survey: VideoSurvey | None) -> Callable[[str], bool]:
+    if survey is None:
+        return lambda frame: True
+    for layer in survey.video.layers:
+        if layer.object_name in ("", scored.object_name):
+            row = survey.visible.get(scored.object_name, ())
+            there = dict(zip(layer.frames, row, strict=False))
+            return lambda frame: there.get(frame, False)
+    return lambda frame: True

@@ -1,0 +1,112 @@
+"""Which tracker a `--recipe` names, and what decides its results."""
+
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+
+import segment_concept
+from segment_concept.tracking.api import VideoTracker
+from segment_concept.types import InputError
+
+if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
+    from segment_concept.recipes import Recipe
+
+_COMPUTING = ("torch", "transformers", "numpy", "opencv-python-headless", "av", "Pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSource:
+    """How a worker comes by its tracker.
+
+    `name` is a recipe's, or `package.module:function` for a function of your own that returns a
+    recipe or a tracker.
+    """
+
+    name: str
+    device: str = "auto"
+
+    def made(self) -> "Recipe | VideoTracker":
+        """The recipe, or the tracker itself.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if ":" in self.name:
+            return _own(self.name)
+        from segment_concept.recipes import find_recipe
+
+        return find_recipe(self.name)
+
+    def load(self, worker_index: int) -> VideoTracker:
+        """The tracker, with its weights, for the worker in that place."""
+        made = self.made()
+        if _is_tracker(made):
+            return made
+        from segment_concept.checkpoints.load import load
+
+        return load(cast("Recipe", made), device=device_in_turn(self.device, worker_index))
+
+    def described(self) -> dict[str, Any]:
+        """What decides the tracker's results: its configuration and its weights' sha256."""
+        made = self.made()
+        if _is_tracker(made):
+            return {"tracker": f"{type(made).__module__}.{type(made).__qualname__}"}
+        from segment_concept.checkpoints.load import weights_hash
+
+        recipe = cast("Recipe", made)
+        return {"recipe": repr(recipe), "weights": recipe.weights, "sha256": weights_hash(recipe)}
+
+
+def versions() -> dict[str, str]:
+    """Of the programs that compute."""
+    found = {
+        "segment-concept": segment_concept.__version__,
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+    }
+    for name in _COMPUTING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _is_tracker(made: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
+    return hasattr(made, "session")
+
+
+def _own(name: str) -> "Recipe | VideoTracker":
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise InputError(f"{name!r} does not name a tracker: expected package.module:function")
+    try:
+        maker: Any = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"there is no tracker {name!r} ({error}): expected package.module:function, with the "
+            "module on Python's path"
+        ) from error
+    try:
+        made = maker()
+    except (Exception, SystemExit) as error:  # whatever the user's function does
+        raise InputError(
+            f"{name} could not be called without arguments "
+            f"({type(error).__name__}: {error}): expected a function that returns a recipe or a "
+            "tracker"
+        ) from error
+    if not _is_tracker(made) and type(made).__name__ != "Recipe":
+        raise InputError(f"{name} returned {type(made).__name__}: expected a recipe or a tracker")
+    return cast("Recipe | VideoTracker", made)
+
+
+def device_in_turn(name: str, worker_index: int) -> str:
+    """The device of the process in that place: they take turns among several GPUs."""
+    import torch
+
+    if name not in ("auto", "cuda") or torch.cuda.device_count() <= 1:
+        return name
+    return f"cuda:{worker_index % torch.cuda.device_count()}"

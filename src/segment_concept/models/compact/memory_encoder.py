@@ -1,0 +1,32 @@
+"""memory_encoder."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segment_concept.models.compact.layers import ConvRefine, Linear
+from segment_concept.models.compact.memory_attention import PROMPT_CHANNELS
+from segment_concept.models.compact.neck import CompactFeatures, Widths
+
+
+class MemoryEncoder(nn.Module):
+    """A picture and an object's mask on it -> memory values (O, L, value + CELLS)."""
+
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+        v = widths.value
+        self.mask_in = nn.Conv2d(16 * PROMPT_CHANNELS, 64, 1)
+        self.mask_mix = nn.Sequential(nn.GroupNorm(1, 64), nn.GELU(), nn.Conv2d(64, v, 1))
+        self.image_in = Linear(widths.tokens, v)
+        self.mix = nn.Sequential(ConvRefine(v), nn.GroupNorm(1, v), nn.Conv2d(v, v, 1))
+        self.absent = nn.Parameter(torch.zeros(v))
+
+    def forward(self, picture: CompactFeatures, hints: Tensor, visible: Tensor) -> Tensor:
+        """`hints` (O, PROMPT_CHANNELS, h4, w4) in [0, 1]; `visible` (O,) 0 or 1."""
+        h, w = picture.grid
+        image = self.image_in(picture.tokens).transpose(1, 2).unflatten(-1, (h, w))
+        mask = self.mask_mix(self.mask_in(F.pixel_unshuffle(hints * 2 - 1, 4)))
+        value = self.mix(mask + image).flatten(2).transpose(1, 2)
+        value = value + (1 - visible)[:, None, None] * self.absent
+        cells = F.pixel_unshuffle(F.avg_pool2d(hints[:, :1], 2), 2).flatten(2).transpose(1, 2)
+        return torch.cat([value, cells * 2 - 1], dim=-1)

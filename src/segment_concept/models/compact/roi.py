@@ -1,0 +1,150 @@
+"""The part of a picture in which an object is looked for.
+
+What the first attention reads is made once for all objects; all that follows every object pays for
+itself. It is done in a window around whatever the first attention takes for the object by the
+slightest chance, anywhere in the picture, and nothing is claimed outside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_CHANCE = 0.3  # share of the object in a mask cell from which it is looked at
+_MARGIN = 1  # token around, then to even ones
+_LEAST = 8  # tokens a side, where nothing is likely
+_MOST = 0.75  # of the picture; from there on the whole of it costs hardly more
+_ALIKE = 8  # windows that are made equally large in training
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """Tokens y0 <= y < y1, x0 <= x < x1 of a grid (h, w); all even, as 2x2 tokens are pooled."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+    grid: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def widened(self, size: tuple[int, int]) -> "Roi":
+        """One of that size, no smaller, that holds it."""
+        h, w = size
+        y0 = min(max(0, self.y0 - (h - self.size[0]) // 4 * 2), self.grid[0] - h)
+        x0 = min(max(0, self.x0 - (w - self.size[1]) // 4 * 2), self.grid[1] - w)
+        return Roi(y0, y0 + h, x0, x0 + w, self.grid)
+
+
+@dataclass(frozen=True, slots=True)
+class Rois:
+    """Of O objects each its window, all of the same size (h, w)."""
+
+    each: tuple[Roi, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.each[0].size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.each[0].grid
+
+    @property
+    def whole(self) -> bool:
+        return self.size == self.grid
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Of tokens (O, H * W, C) of the grid those inside, (O, h * w, C)."""
+        if self.whole:
+            return x
+        if len(self.each) == 1:
+            (one,) = self.each
+            on_grid = x.unflatten(-2, self.grid)
+            inside: Tensor = on_grid[..., one.y0 : one.y1, one.x0 : one.x1, :].flatten(-3, -2)
+            return inside
+        return x.gather(1, self._cells(1, x.device)[..., None].expand(-1, -1, x.shape[-1]))
+
+    def cells(self, x: Tensor, per_token: int) -> Tensor:
+        """Of maps (O, C, per_token * H, per_token * W) what is inside."""
+        n, (h, w) = per_token, self.size
+        if self.whole:
+            return x
+        if len(self.each) == 1:
+            (one,) = self.each
+            return x[..., n * one.y0 : n * one.y1, n * one.x0 : n * one.x1]
+        cells = self._cells(n, x.device)[:, None].expand(-1, x.shape[1], -1)
+        inside: Tensor = x.flatten(2).gather(2, cells).unflatten(-1, (n * h, n * w))
+        return inside
+
+    def scatter(self, x: Tensor, per_token: int, outside: float) -> Tensor:
+        """Maps of what is inside, in those of the whole picture that are `outside` elsewhere."""
+        n, (h, w) = per_token, self.grid
+        if len(self.each) == 1:
+            (one,) = self.each
+            sides = (one.x0, w - one.x1, one.y0, h - one.y1)
+            return F.pad(x, [n * side for side in sides], value=outside)
+        cells = self._cells(n, x.device)[:, None].expand(-1, x.shape[1], -1)
+        empty = x.new_full((*x.shape[:2], n * n * h * w), outside)
+        filled: Tensor = empty.scatter(2, cells, x.flatten(2)).unflatten(-1, (n * h, n * w))
+        return filled
+
+    def _cells(self, n: int, device: torch.device) -> Tensor:
+        """(O, n * h * n * w) which cells of the flattened picture are inside."""
+        h, w = self.size
+        corners = torch.tensor([(one.y0, one.x0) for one in self.each], device=device)
+        y = n * corners[:, :1] + torch.arange(n * h, device=device)
+        x = n * corners[:, 1:] + torch.arange(n * w, device=device)
+        return (y[:, :, None] * (n * self.grid[1]) + x[:, None]).flatten(1)
+
+
+def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
+    """Around all that may be an object by its prior (O, h * w, CELLS), mask cells in [-1, 1]."""
+    h, w = grid
+    chance = (priors.detach().amax(-1).unflatten(-1, grid) + 1) / 2
+    above = (chance.amax((1, 2)) - 1e-6).clamp(max=_CHANCE)
+    there = (chance > above[:, None, None]).cpu()  # waits for the device once
+    windows = []
+    for rows, columns in zip(there.any(2), there.any(1), strict=True):
+        y0, y1 = _span(rows, h)
+        x0, x1 = _span(columns, w)
+        large = (y1 - y0) * (x1 - x0) > _MOST * h * w
+        windows.append(Roi(0, h, 0, w, grid) if large else Roi(y0, y1, x0, x1, grid))
+    return windows
+
+
+def group_rois(windows: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], Rois]]:
+    """Which windows are worked on together: rows of the same size, and their windows.
+
+    With `alike` windows of about the same area are widened to one size: fewer and larger pieces
+    of work, whose results depend on what else is in the batch.
+    """
+    order = sorted(range(len(windows)), key=lambda o: (prod(windows[o].size), windows[o].size))
+    groups: list[list[int]] = []
+    if alike:
+        groups = [order[i : i + _ALIKE] for i in range(0, len(order), _ALIKE)]
+    else:
+        groups = [list(rows) for _, rows in groupby(order, key=lambda o: windows[o].size)]
+    found = []
+    for rows in groups:
+        sizes = [windows[o].size for o in rows]
+        size = max(h for h, _ in sizes), max(w for _, w in sizes)
+        found.append((rows, Rois(tuple(windows[o].widened(size) for o in rows))))
+    return found
+
+
+def _span(there: Tensor, length: int) -> tuple[int, int]:
+    """An even span of [0, length) from before the first that is `there` to behind the last."""
+    at = torch.nonzero(there)
+    first, last = int(at[0]), int(at[-1])
+    more = max(_MARGIN, (_LEAST - (last + 1 - first) + 1) // 2)
+    low = max(0, first - more) // 2 * 2
+    high = min(length, -(-(last + 1 + more) // 2) * 2)
+    return low, high

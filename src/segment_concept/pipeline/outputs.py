@@ -1,0 +1,290 @@
+"""Writes what was found on every frame, in the forms that were asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_concept.ops.png import gray_png, mask_png, palette_png
+from segment_concept.ops.rle import decode_rle, encode_rle
+from segment_concept.pipeline.journal import FrameRecord, Journal, JournalIndex, ObjectRecord
+from segment_concept.pipeline.timeline.thumbnails import ThumbnailRecorder
+from segment_concept.runtime.files import write_atomic
+from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
+from segment_concept.video.draw import gray_to_i420, overlay, to_i420
+from segment_concept.video.encode import Part, PartWriter
+from segment_concept.video.source import VideoInfo
+
+OVERLAY_CRF = 20
+MATTE_CRF = 12  # edges of a matte must survive
+CERTAIN_LOGIT = 32.0  # stands for a mask of which only the outline is still known
+
+
+class OutputFormat(Enum):
+    """What can be written."""
+
+    OVERLAY = "overlay"  # overlay.mp4: the video with objects tinted and outlined, and its sound
+    PALETTE = "palette"  # palette/00000.png: object ids, as DAVIS writes them
+    OBJECTS = "objects"  # objects/001/00000.png: a mask of each object, as SA-V lays them out
+    RLE = "rle"  # rle.json: COCO run-length masks with times
+    MATTE = "matte"  # matte.mp4: all objects white on black with soft edges
+    MATTE_PNG = "matte-png"  # matte/00000.png: the same as images
+    EXPLAIN = "explain"  # explain.html: why, on a timeline
+
+
+@dataclass(frozen=True)
+class FrameMasks:
+    """A frame and the objects on it. Row i of `logits` (O, H, W) belongs to `ids[i]`."""
+
+    frame: Frame
+    name: str
+    ids: tuple[int, ...]
+    logits: NDArray[np.float32]
+
+    @cached_property
+    def masks(self) -> NDArray[np.bool_]:
+        """(O, H, W)."""
+        found: NDArray[np.bool_] = self.logits > 0
+        return found
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) ids, 0 = background; where objects meet, the higher logit wins."""
+        labels = np.zeros(self.frame.size, np.uint8)
+        best = np.zeros(self.frame.size, np.float32)
+        for object_id, logits in zip(self.ids, self.logits, strict=True):
+            wins = logits > best
+            labels[wins] = object_id
+            if len(self.ids) > 1:
+                np.copyto(best, logits, where=wins)
+        return labels
+
+    @cached_property
+    def alpha(self) -> NDArray[np.uint8]:
+        """(H, W) 0 to 255: how certainly a pixel belongs to any object."""
+        logits = self.logits.max(axis=0, initial=-CERTAIN_LOGIT)
+        scores = 1 / (1 + np.exp(-logits.clip(-CERTAIN_LOGIT, CERTAIN_LOGIT)))
+        return np.asarray(255 * scores + 0.5, np.uint8)
+
+
+class FrameWriter(Protocol):
+    """One form of output."""
+
+    def write(self, found: FrameMasks) -> None:
+        """One more frame. Raises OSError where the disk is full."""
+        ...
+
+
+class _Palette:
+    def __init__(self, folder: Path) -> None:
+        self._folder = _made(folder)
+
+    def write(self, found: FrameMasks) -> None:
+        write_atomic(self._folder / f"{found.name}.png", palette_png(found.labels))
+
+
+class _Objects:
+    def __init__(self, folder: Path) -> None:
+        self._folder = _made(folder)
+
+    def write(self, found: FrameMasks) -> None:
+        for object_id, mask in zip(found.ids, found.masks, strict=True):
+            folder = _made(self._folder / f"{object_id:03d}")
+            write_atomic(folder / f"{found.name}.png", mask_png(mask))
+
+
+class _MattePng:
+    def __init__(self, folder: Path) -> None:
+        self._folder = _made(folder)
+
+    def write(self, found: FrameMasks) -> None:
+        write_atomic(self._folder / f"{found.name}.png", gray_png(found.alpha))
+
+
+class _Overlay:
+    def __init__(self, parts: PartWriter) -> None:
+        self._parts = parts
+
+    def write(self, found: FrameMasks) -> None:
+        picture = overlay(found.frame.rgb, zip(found.ids, found.masks, strict=True))
+        self._parts.write(found.frame, to_i420(picture))
+
+
+class _Matte:
+    def __init__(self, parts: PartWriter) -> None:
+        self._parts = parts
+
+    def write(self, found: FrameMasks) -> None:
+        self._parts.write(found.frame, gray_to_i420(found.alpha))
+
+
+VIDEOS: dict[OutputFormat, int] = {OutputFormat.OVERLAY: OVERLAY_CRF, OutputFormat.MATTE: MATTE_CRF}
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenState:
+    """How far the files in the state folder have come."""
+
+    journal: int = 0  # bytes
+    parts: Mapping[str, Sequence[Part]] | None = None  # by kind of video
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameOutput:
+    """A result on its way to disk."""
+
+    frame: Frame
+    name: str
+    result: FrameResult
+    wanted: Sequence[ObjectId]  # which of its objects are new
+
+
+class Recorder:
+    """Writes entries to an output folder. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        out: Path,
+        state: Path,
+        info: VideoInfo,
+        save: frozenset[OutputFormat],
+        written: WrittenState,
+    ) -> None:
+        """Go on from what was `written`; anything after that is dropped."""
+        parts = written.parts or {}
+        self._journal = Journal(state / "frames.jsonl", written.journal)
+        self._videos = {
+            kind: PartWriter(state, kind.value, info, crf, parts.get(kind.value, ()))
+            for kind, crf in VIDEOS.items()
+            if kind in save
+        }
+        self._sinks = _sinks(out, save, self._videos)
+        self._witness = ThumbnailRecorder(state) if OutputFormat.EXPLAIN in save else None
+        self._before: JournalIndex | None = None
+        self._backwards = False
+
+    def record(self, entry: FrameOutput) -> None:
+        """One more frame. Raises OSError where the disk is full."""
+        found, sightings = _found(entry)
+        if self._before is not None and entry.frame.index in self._before:
+            before = self._before.record(entry.frame.index).objects
+            found, sightings = _joined(found, sightings, before)
+        result = entry.result
+        change = None
+        if self._witness is not None:
+            change = self._witness.watch(entry.frame, result)
+        self._journal.append(
+            FrameRecord(
+                frame=entry.frame.index,
+                name=entry.name,
+                seconds=entry.frame.seconds,
+                size=entry.frame.size,
+                concept_queried=result.concept_queried,
+                scene_change=result.scene_change,
+                objects=tuple(sightings),
+                color_change=change,
+                cut=result.cut,
+                backwards=self._backwards,
+            )
+        )
+        for sink in self._sinks:
+            sink.write(found)
+
+    def begin(self, *, backwards: bool, again: bool) -> None:
+        """A pass begins; `again` where it may add objects to frames that were recorded before."""
+        self.cut()
+        self._backwards = backwards
+        for video in self._videos.values():
+            video.backwards = backwards
+        self._before = JournalIndex(self._journal.path) if again else None
+        if self._witness is not None:
+            self._witness.begin(backwards=backwards)
+
+    def cut(self) -> WrittenState:
+        """Finish the parts of videos, and hand everything to the system."""
+        for video in self._videos.values():
+            video.cut()
+        if self._witness is not None:
+            self._witness.keep()
+        return WrittenState(self._journal.flush(), self.parts())
+
+    def parts(self) -> dict[str, Sequence[Part]]:
+        """The finished parts of each video."""
+        return {kind.value: tuple(video.parts) for kind, video in self._videos.items()}
+
+    @property
+    def journal(self) -> Path:
+        """Where the records are."""
+        return self._journal.path
+
+    @property
+    def is_empty(self) -> bool:
+        """Was nothing recorded yet?"""
+        return self._journal.flush() == 0
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+
+def _sinks(
+    out: Path, save: frozenset[OutputFormat], videos: Mapping[OutputFormat, PartWriter]
+) -> list[FrameWriter]:
+    sinks: list[FrameWriter] = []
+    if OutputFormat.PALETTE in save:
+        sinks.append(_Palette(out / "palette"))
+    if OutputFormat.OBJECTS in save:
+        sinks.append(_Objects(out / "objects"))
+    if OutputFormat.MATTE_PNG in save:
+        sinks.append(_MattePng(out / "matte"))
+    if OutputFormat.OVERLAY in save:
+        sinks.append(_Overlay(videos[OutputFormat.OVERLAY]))
+    if OutputFormat.MATTE in save:
+        sinks.append(_Matte(videos[OutputFormat.MATTE]))
+    return sinks
+
+
+def _found(entry: FrameOutput) -> tuple[FrameMasks, list[ObjectRecord]]:
+    result = entry.result
+    rows = [result.object_ids.index(i) for i in entry.wanted]
+    logits = result.logits.float().cpu().numpy()
+    if len(rows) != len(logits):
+        logits = logits[rows]
+    found = FrameMasks(entry.frame, entry.name, tuple(int(i) for i in entry.wanted), logits)
+    presence, quality = result.presence.tolist(), result.quality.tolist()
+    banks = result.keyframes or ((),) * len(presence)
+    sightings = [
+        ObjectRecord(
+            id=i,
+            presence=presence[row],
+            quality=quality[row],
+            area=int(np.count_nonzero(mask)),
+            counts=encode_rle(mask),
+            keyframes=banks[row],
+        )
+        for i, row, mask in zip(found.ids, rows, found.masks, strict=True)
+    ]
+    return found, sightings
+
+
+def _joined(
+    found: FrameMasks, sightings: list[ObjectRecord], before: Sequence[ObjectRecord]
+) -> tuple[FrameMasks, list[ObjectRecord]]:
+    """Add what was found on the same frame in an earlier pass: of that only masks are left."""
+    if not before:
+        return found, sightings
+    masks: list[Bitmap] = [decode_rle(s.counts, found.frame.size) for s in before]
+    certain = np.where(np.stack(masks), CERTAIN_LOGIT, -CERTAIN_LOGIT).astype(np.float32)
+    ids = (*(s.id for s in before), *found.ids)
+    logits = np.concatenate((certain, found.logits))
+    return FrameMasks(found.frame, found.name, ids, logits), [*before, *sightings]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

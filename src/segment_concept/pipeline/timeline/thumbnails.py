@@ -1,0 +1,90 @@
+"""What only the pixels can tell later, noted while they are there."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_concept.ops.color import hue_saturation_distance, hue_saturation_histogram
+from segment_concept.runtime.files import write_atomic
+from segment_concept.types import Bitmap, Frame, FrameResult, Image
+from segment_concept.video.draw import overlay
+
+SIDE = 256  # pixels to which frames are resized to compare colors, as `fast_hsv`
+_LOOK = "explain-look.npz"
+_WIDTH = 192  # of a keyframe's picture
+_QUALITY = 82
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """The colors of a frame, and which way the video was played."""
+
+    frame: int
+    histogram: NDArray[np.float32]
+    backwards: bool
+
+    def precedes(self, frame: int, *, backwards: bool) -> bool:
+        """Was it played before that frame, on the same way?"""
+        is_before = self.frame > frame if backwards else self.frame < frame
+        return is_before and self.backwards == backwards
+
+
+class ThumbnailRecorder:
+    """Keeps pictures of keyframes, and measures cuts where the trigger does not.
+
+    What it keeps is in the folder of the run's state, so that a resumed run goes on with it.
+    """
+
+    def __init__(self, state: Path) -> None:
+        """Go on after the frame that was watched last, if there is one."""
+        self._state = state
+        self._last: _Look | None = None
+        self._backwards = False
+        if (state / _LOOK).exists():
+            with np.load(state / _LOOK) as kept:
+                histogram, backwards = kept["histogram"], bool(kept["backwards"])
+                self._last = _Look(int(kept["frame"]), histogram, backwards)
+
+    def begin(self, *, backwards: bool) -> None:
+        """The video is played this way from now on."""
+        self._backwards = backwards
+
+    def watch(self, frame: Frame, result: FrameResult) -> float | None:
+        """Look at the next frame; how its colors changed, where the result does not say it."""
+        for object_id, keyframes in zip(result.object_ids, result.keyframes, strict=False):
+            if frame.index in keyframes:
+                picture = thumbnail(frame.rgb, object_id, result.mask(object_id))
+                write_atomic(thumbnail_path(self._state, object_id, frame.index), picture)
+        if result.scene_change is not None:
+            return None
+        before = self._last
+        now = _Look(frame.index, hue_saturation_histogram(frame.rgb, SIDE), self._backwards)
+        self._last = now
+        if before is None or not before.precedes(frame.index, backwards=self._backwards):
+            return None
+        return hue_saturation_distance(before.histogram, now.histogram)
+
+    def keep(self) -> None:
+        """Be ready to go on in another run."""
+        if self._last is not None:
+            values = {f.name: getattr(self._last, f.name) for f in fields(self._last)}
+            np.savez(self._state / _LOOK, **values)
+
+
+def thumbnail_path(state: Path, object_id: int, frame: int) -> Path:
+    """Where a keyframe's picture is kept during the run."""
+    return state / f"keyframe-{object_id:03d}-{frame:06d}.jpg"
+
+
+def thumbnail(rgb: Image, object_id: int, mask: Bitmap) -> bytes:
+    """A small JPEG of a (H, W, 3) frame, the object tinted and outlined."""
+    height = max(1, round(rgb.shape[0] * _WIDTH / rgb.shape[1]))
+    small = np.asarray(cv2.resize(rgb, (_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+    shrunk = cv2.resize(mask.view(np.uint8), (_WIDTH, height), interpolation=cv2.INTER_NEAREST)
+    picture = overlay(small, [(object_id, np.asarray(shrunk > 0, np.bool_))])
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return jpeg.tobytes()

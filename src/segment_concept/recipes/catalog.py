@@ -1,0 +1,173 @@
+"""How to track, by name."""
+
+from dataclasses import replace
+
+from segment_concept.recipes.recipe import BUNDLED, SAM2_FILES, Recipe, Sam2Size
+from segment_concept.tracking.offline import Offline
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.triggers.base import AnyOf
+from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
+from segment_concept.tracking.triggers.uncertainty import uncertain
+
+# The weight of the forecast in SAMURAI's configurations: for Hiera-large, and for all others.
+SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
+
+
+def sec_compact() -> Recipe:
+    """The default: the bundled model with a memory of what was segmented well, and concepts.
+
+    Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another
+    place and to another view of the same, and now and then while an object is in doubt. Of SeC's 22
+    memories it has 7: on a CPU a finer input is worth more than the others, on held-out synthetic
+    clips. What a concept has to outweigh at a cut was chosen on real video that nothing is reported
+    on (`benchmarks/held_out_video.py`; docs/LOG.md for both).
+    """
+    return replace(
+        _bundled("sec_compact"),
+        policy=ReliableMemory(slots=7, pointers=8),
+        trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
+        concept_margin=1.5,
+        about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
+    )
+
+
+def sec_compact_offline() -> Recipe:
+    """The default in two passes: recognised from the most diverse keyframes of the whole video."""
+    return replace(
+        sec_compact(),
+        name="sec_compact_offline",
+        offline=Offline(),
+        about="bundled; two passes over the whole video, both directions, for `track`",
+    )
+
+
+def sam2_compact() -> Recipe:
+    """The bundled model with SAM 2's memory: the last frames, however good they were."""
+    return replace(
+        _bundled("sam2_compact"),
+        policy=RecentMemory(slots=7, pointers=8),
+        about="bundled; SAM 2's memory of the latest frames, for comparison",
+    )
+
+
+def samurai_compact() -> Recipe:
+    """The bundled model with SAMURAI's memory, with its constants for small networks."""
+    return replace(
+        _bundled("samurai_compact"),
+        policy=MotionMemory(slots=7, pointers=8, motion_weight=SAMURAI_SMALLER),
+        about="bundled; SAMURAI's choice and memory by motion, for comparison",
+    )
+
+
+def sam2long_compact() -> Recipe:
+    """The bundled model with SAM2Long's tree of three hypotheses, streaming."""
+    return replace(
+        _bundled("sam2long_compact"),
+        policy=TreeMemory(slots=7, pointers=8),
+        about="bundled; SAM2Long's three hypotheses, the best so far is shown, for comparison",
+    )
+
+
+def _bundled(name: str) -> Recipe:
+    """The model inside the package, tracking by memory alone."""
+    return Recipe(
+        name=name,
+        network="compact",
+        weights=BUNDLED,
+        size="10 MB",
+    )
+
+
+def sam2(size: Sam2Size) -> Recipe:
+    """SAM 2.1 as published."""
+    words = size.replace("_", " ")
+    return Recipe(
+        name=f"sam2_{size}",
+        network="sam2",
+        weights=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
+        about=f"SAM 2.1 {words} as published; fetched from the hub, wants a GPU",
+        size=SAM2_FILES[size],
+    )
+
+
+def samurai(size: Sam2Size) -> Recipe:
+    """SAMURAI on SAM 2.1 as published."""
+    weight = SAMURAI_LARGE if size == "large" else SAMURAI_SMALLER
+    return replace(
+        sam2(size),
+        name=f"samurai_{size}",
+        policy=MotionMemory(motion_weight=weight),
+        about="SAMURAI: SAM 2.1's weights, masks chosen and remembered by motion too; wants a GPU",
+    )
+
+
+def sam2long(size: Sam2Size) -> Recipe:
+    """SAM2Long on SAM 2.1; streaming, see `TreeMemory`."""
+    return replace(
+        sam2(size),
+        name=f"sam2long_{size}",
+        policy=TreeMemory(),
+        about="SAM2Long: SAM 2.1's weights, three hypotheses, the best so far is shown; a GPU",
+    )
+
+
+def sec_4b() -> Recipe:
+    """SeC-4B as published: SAM 2.1's large segmenter, and InternVL2.5-4B asked at scene changes.
+
+    SeC's own knobs, by the names that they have in its release and its ports:
+
+    - `mllm_memory_size` (7) is `keyframes`: the first keyframe and the newest six others;
+    - the scene-change threshold (0.35) is `above` of the trigger: `HistogramShift(above=0.35)`;
+    - `num_maskmem` (22), the mask memories attended to, is `slots` of `ReliableMemory`, and its
+      filter, predicted IoU > 0.3 with the object visible, is `min_iou`;
+    - the object score above which a frame becomes a keyframe (1) is `keyframe_presence` of
+      `Tracker`.
+    """
+    return Recipe(
+        name="sec_4b",
+        network="sec",
+        weights="OpenIXCLab/SeC-4B",
+        policy=ReliableMemory(slots=22),
+        trigger=published_hsv(),
+        keyframes=7,
+        dtype="auto",
+        about="SeC as published: a vision-language model recognises the object after cuts; a GPU",
+        size="14 GB",
+    )
+
+
+def sec_4b_offline() -> Recipe:
+    """SeC-4B in two passes: the concept comes of the most diverse keyframes of the whole video."""
+    return replace(
+        sec_4b(),
+        name="sec_4b_offline",
+        offline=Offline(),
+        about="SeC in two passes over the whole video, both directions, for `track`; a GPU",
+    )
+
+
+def cutie_base() -> Recipe:
+    """Cutie, base size, trained on MEGA: its default setting, 480 pixels and the newest frames."""
+    return Recipe(
+        name="cutie_base",
+        network="cutie",
+        weights="cutie-base-mega.pth",
+        about="Cutie: masks propagated from pixel and object memory; shown by masks only; a GPU",
+        size="140 MB",
+        licence="MIT",
+    )
+
+
+def xmem() -> Recipe:
+    """XMem in its default setting: 480 pixels with long-term memory."""
+    return Recipe(
+        name="xmem",
+        network="xmem",
+        weights="XMem.pth",
+        about="XMem: masks propagated from three memories; shown by masks only; wants a GPU",
+        size="249 MB",
+        licence="MIT",
+    )

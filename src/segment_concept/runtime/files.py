@@ -1,0 +1,118 @@
+"""Write files atomically, lock folders, and explain disk errors.
+
+JSON is read by `json_files`.
+"""
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from segment_concept.types import InputError, OutputError
+
+HIDDEN = "."  # names of unfinished files and folders begin with it
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full. Finished results are kept: free some space and {resume}",
+    errno.EDQUOT: "your disk quota is used up. Finished results are kept: free some space and "
+    "{resume}",
+    errno.EROFS: "the disk is read-only: choose another folder with --out",
+    errno.EACCES: "permission denied: choose another folder with --out",
+    errno.EPERM: "permission denied: choose another folder with --out",
+}
+
+
+def unfinished_name(name: str) -> str:
+    """A hidden name for the unfinished file or folder `name`, different on every call."""
+    return f"{HIDDEN}{name}{HIDDEN}{secrets.token_hex(4)}"
+
+
+def write_atomic(path: Path, data: bytes | str | Iterable[bytes], *, durable: bool = False) -> None:
+    """Write a file completely or not at all.
+
+    The data goes to a hidden file beside `path`, which then replaces `path`. If several processes
+    write the same path, the last one wins.
+
+    Args:
+        path: the file.
+        data: its content. Text is encoded as UTF-8; an iterable is written piece by piece.
+        durable: return only when the content is on the disk (fsync).
+
+    Raises:
+        OSError: the disk is full or refuses the file; an earlier version of it is unchanged.
+    """
+    if isinstance(data, str):
+        data = data.encode()
+    partial = path.with_name(unfinished_name(path.name))
+    try:
+        with partial.open("xb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically, with sorted keys; it is on the disk on return.
+
+    Raises:
+        OSError: the disk is full or refuses the file.
+        ValueError: the content has NaN or infinite numbers.
+    """
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    write_atomic(path, text, durable=True)
+
+
+@contextmanager
+def disk_errors(path: Path, resume: str = "run the same command again") -> Iterator[None]:
+    """Turn errors of the disk into an `OutputError` with a plain message.
+
+    Args:
+        path: the file or folder that is written, named in the message.
+        resume: how to continue once there is space again.
+
+    Raises:
+        OutputError: the disk is full or read-only, or permission is denied.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        reason = _DISK_ERRORS[error.errno].format(resume=resume)
+        raise OutputError(f"{path} cannot be written: {reason}") from error
+
+
+@contextmanager
+def locked(file: Path, folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold an exclusive lock on `file`; the operating system releases it if the process dies.
+
+    Args:
+        file: the lock file; it is created if needed and may stay behind.
+        folder: the folder that the lock protects, named in the message.
+        wait: for how many seconds to try.
+
+    Raises:
+        InputError: another run holds the lock.
+    """
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout as error:
+        raise InputError(
+            f"another run is writing to {folder}: wait for it, or choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,150 @@
+"""Cut lists that people have: an editor's EDL, or frames and moments in a text file."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from segment_concept.types import InputError
+from segment_concept.video.source import VideoSource
+from segment_concept.video.timecode import Seconds, parse_at
+
+_CODE = r"\d{1,2}:\d\d:\d\d[:;.]\d{2,3}"
+_EVENT = re.compile(
+    # number, reel, tracks, transition and its length, source in and out, record in and out
+    rf"^\s*\d+\s+(?P<reel>\S.*?)\s+(?P<tracks>\S+)\s+(?:C|D|W\d+|K\s*[BO]?)(?:\s+(?P<long>\d+))?"
+    rf"\s+{_CODE}\s+{_CODE}\s+(?P<start>{_CODE})\s+(?P<end>{_CODE})\s*$"
+)
+_LOOKS_LIKE_EDL = re.compile(rf"^\s*TITLE:|^\s*FCM:|{_CODE}\s+{_CODE}\s+{_CODE}\s+{_CODE}", re.M)
+_LOOKS_LIKE_EVENT = re.compile(rf"^\s*\d+\s.*{_CODE}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A piece of picture on the timeline, in frames of its timecode."""
+
+    start: int
+    shown: int  # from here on it is alone: after a dissolve or wipe from what was before
+    end: int  # the first frame after it
+
+
+def read_cuts(path: Path, source: VideoSource) -> frozenset[int]:
+    """Frames of a video that begin a shot, by a file: a CMX 3600 EDL or a plain list.
+
+    Of an EDL the record times of picture events count, from the earliest of them, which is the
+    video's first frame; after a dissolve or a wipe the shot begins when that is over, and the
+    black between two events is a shot too. Timecodes are read at the video's rate, rounded to
+    whole frames (23.976 as 24), with drop-frame numbers where `;` or `FCM: DROP FRAME` say so.
+
+    A plain list holds frames such as 120 and moments such as 4.8s, apart by spaces, commas or
+    lines; what follows a # is left out.
+
+    Raises:
+        InputError: the file is missing or no text, a line is of no such form, no cut is listed, or
+            none lies within the video.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"there is no cut list {path}: check the name") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from error
+    try:
+        if _LOOKS_LIKE_EDL.search(text):
+            cuts = cuts_of_edl(text, source.info.rate)
+        else:
+            cuts = frozenset(_listed(text, source))
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from error
+    return _within(cuts, path, source)
+
+
+def _within(cuts: frozenset[int], path: Path, source: VideoSource) -> frozenset[int]:
+    if not cuts:
+        raise InputError(f"{path} lists no cut: expected frames, moments such as 4.8s, or an EDL")
+    length = source.info.frames
+    if length is not None and min(cuts) >= length:
+        raise InputError(
+            f"{path}: the first cut is on frame {min(cuts)} and {source.name} has about {length} "
+            "frames: is it the list of another video?"
+        )
+    return cuts
+
+
+def _listed(text: str, source: VideoSource) -> Iterator[int]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        for word in line.partition("#")[0].replace(",", " ").split():
+            try:
+                at = parse_at(word)
+                index = source.index_at(at.value) if isinstance(at, Seconds) else at
+            except InputError as error:
+                raise InputError(f"line {number}: {error}") from error
+            if index < 0:
+                raise InputError(f"line {number}: frame {index}: frames count from 0")
+            if index > 0:  # the first shot begins there anyway
+                yield index
+
+
+def cuts_of_edl(text: str, rate: Fraction) -> frozenset[int]:
+    """Frames that begin a shot, by the text of a CMX 3600 EDL at `rate` frames a second.
+
+    Raises:
+        InputError: an event cannot be read, or a timecode does not exist at that rate.
+    """
+    events = list(_events(text, rate))
+    if not events:
+        raise InputError("no event with picture: expected lines of a CMX 3600 EDL on track V")
+    first, last = min(e.start for e in events), max(e.end for e in events)
+    edges = {e.shown for e in events} | {e.end for e in events}
+    # Where one event dissolves into the next, the end of the first lies in the transition.
+    inside = {t for e in events for t in edges if e.start <= t < e.shown}
+    return frozenset(t - first for t in edges - inside if first < t < last)
+
+
+def _events(text: str, rate: Fraction) -> Iterator[_Event]:
+    drops = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip().upper().startswith("FCM:"):
+            drops = "NON" not in line.upper()
+        match = _EVENT.match(line)
+        if match is None:
+            if _LOOKS_LIKE_EVENT.match(line):
+                raise InputError(
+                    f"line {number}: {line.strip()!r} is no event of a CMX 3600 EDL: expected "
+                    "number, reel, track, transition, and four timecodes"
+                )
+            continue
+        if not _has_picture(match["tracks"]):
+            continue
+        try:
+            start, end = (frame_of_timecode(match[n], rate, drops=drops) for n in ("start", "end"))
+        except InputError as error:
+            raise InputError(f"line {number}: {error}") from error
+        if end < start:
+            raise InputError(f"line {number}: it ends ({match['end']}) before it begins")
+        if end > start:  # the first line of a transition has no length
+            yield _Event(start, min(end, start + int(match["long"] or 0)), end)
+
+
+def _has_picture(tracks: str) -> bool:
+    """V, V2, AA/V, B (both) and such; A, A2, AA are sound alone."""
+    return "V" in tracks.upper() or tracks.upper() == "B"
+
+
+def frame_of_timecode(code: str, rate: Fraction, *, drops: bool = False) -> int:
+    """`01:02:03:04` as a number of frames; `;` before the frames says that numbers are dropped.
+
+    Raises:
+        InputError: there is no such timecode at that rate.
+    """
+    a_second = max(1, round(rate))
+    hours, minutes, seconds, frames = (int(part) for part in re.split("[:;.]", code))
+    if minutes > 59 or seconds > 59 or frames >= a_second:
+        raise InputError(f"there is no timecode {code} at {a_second} frames a second")
+    count = ((hours * 60 + minutes) * 60 + seconds) * a_second + frames
+    if not (drops or ";" in code) or a_second % 30:
+        return count
+    # Two numbers of 30 are left out every minute, but not every tenth.
+    passed = hours * 60 + minutes
+    return count - a_second // 15 * (passed - passed // 10)

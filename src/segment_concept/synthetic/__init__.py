@@ -1,0 +1,10 @@
+"""The synthetic world: clips of moving objects with exact masks, made of free pictures.
+
+`assets.prepare` turns unpacked picture packages into one cache file, `load` reads it, and
+`render_clip` makes a clip from a seed.
+"""
+
+from segment_concept.synthetic.assets import Assets, Background, Cutout, load, prepare
+from segment_concept.synthetic.clip import Clip, ClipSpec, render_clip
+
+__all__ = ["Assets", "Background", "Clip", "ClipSpec", "Cutout", "load", "prepare", "render_clip"]

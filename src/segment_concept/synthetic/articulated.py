@@ -1,0 +1,183 @@
+"""Puppets: objects of one or many jointed parts, drawn in any phase of their movement.
+
+A still object is a puppet of one part, and the parts of a solid one are its views, of which one is
+drawn at a time. Lengths are in *units*: a puppet is about one unit long.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_concept.synthetic.pixels import Image, as_image, lay, premultiply
+
+Matrix = NDArray[np.float64]  # (3, 3), acts on columns (x, y, 1)
+
+SOLID = "solid"  # the kind of puppets that turn
+_PHASES = 8  # phases in which the extent of a puppet is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A picture that hangs on its parent at a joint and turns about it."""
+
+    image: Image  # (h, w, 4), straight alpha
+    density: float  # pixels of the image per unit
+    pivot: tuple[float, float]  # the joint, in pixels (x, y) of the image
+    parent: int = -1  # index of an earlier part; -1: none
+    anchor: tuple[float, float] = (0.0, 0.0)  # the joint in units from the parent's joint
+    angle: float = 0.0  # radians at rest
+    swing: float = 0.0  # radians to either side
+    offset: float = 0.0  # of the swing, in cycles
+    turns: int = 0  # full turns a cycle (wheels)
+    depth: float = 0.0  # larger is nearer
+
+
+@dataclass(frozen=True, slots=True)
+class ArticulatedObject:
+    """An object's identity: what it is and what it looks like."""
+
+    kind: str  # "cutout", "person", "bike", ...: which builder makes another one like it
+    category: str  # look-alikes share it
+    parts: tuple[Part, ...]
+    source: int = -1  # the cut-out it was made from, if there is one
+    otherwise: tuple[tuple[Part, ...], ...] = ()  # a solid one's views in its other movements
+
+    @property
+    def solid(self) -> bool:
+        """Are its parts views of the whole, one after another, all of one size?"""
+        return self.kind == SOLID
+
+    def repainted(self, paint: Callable[[Image], Image]) -> "ArticulatedObject":
+        """The same puppet with `paint` applied to every part's RGBA picture."""
+
+        def painted(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+            return tuple(replace(p, image=paint(p.image)) for p in parts)
+
+        return replace(
+            self,
+            parts=painted(self.parts),
+            otherwise=tuple(painted(parts) for parts in self.otherwise),
+        )
+
+
+class Actor:
+    """A puppet made ready to be drawn fast: premultiplied pictures in a pyramid of sizes."""
+
+    def __init__(self, puppet: ArticulatedObject) -> None:
+        self.puppet = puppet
+        self._pyramids = [_pyramid(premultiply(p.image)) for p in puppet.parts]
+        if puppet.solid:
+            return
+        self._order = sorted(range(len(puppet.parts)), key=lambda i: puppet.parts[i].depth)
+        corners = np.concatenate([self._corners(i / _PHASES) for i in range(_PHASES)], axis=1)
+        self._low = corners.min(axis=1)
+        self._extent = corners.max(axis=1) - self._low
+
+    def sprite(self, phase: float, size: float) -> Image:
+        """Premultiplied RGBA (h, w, 4), its longer side `size` pixels or somewhat more.
+
+        The picture's box is the same in every phase (cycles), so it does not jump about.
+        """
+        if self.puppet.solid:
+            shown = _there_and_back(phase, len(self._pyramids))
+            return _level(self._pyramids[shown], size / max(self.puppet.parts[0].image.shape[:2]))
+        if len(self.puppet.parts) == 1 and not self.puppet.parts[0].swing:
+            return _level(self._pyramids[0], size / max(self.puppet.parts[0].image.shape[:2]))
+        scale = min(max(size, 24.0), 360.0) / float(self._extent.max())
+        width, height = (math.ceil(float(e) * scale) + 2 for e in self._extent)
+        canvas = np.zeros((height, width, 4), np.uint8)
+        view = np.array(
+            [
+                [scale, 0, 1 - scale * self._low[0]],
+                [0, scale, 1 - scale * self._low[1]],
+                [0, 0, 1],
+            ]
+        )
+        places = self._places(phase)
+        for i in self._order:
+            self._draw(canvas, view @ places[i], i, scale)
+        return canvas
+
+    def _draw(self, canvas: Image, place: Matrix, index: int, scale: float) -> None:
+        part = self.puppet.parts[index]
+        picture = _level(self._pyramids[index], scale / part.density)
+        ratio = part.image.shape[1] / picture.shape[1]
+        matrix = place @ _image_to_units(part) @ np.diag([ratio, ratio, 1.0])
+        height, width = picture.shape[:2]
+        box = matrix[:2] @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
+        x0, y0 = np.floor(box.min(axis=1)).astype(int).clip(0)
+        x1, y1 = np.ceil(box.max(axis=1)).astype(int) + 1
+        x1, y1 = min(int(x1), canvas.shape[1]), min(int(y1), canvas.shape[0])
+        if x1 <= x0 or y1 <= y0:
+            return
+        matrix[:2, 2] -= (x0, y0)
+        drawn = cv2.warpAffine(picture, matrix[:2], (int(x1 - x0), int(y1 - y0)))
+        lay(canvas[y0:y1, x0:x1], as_image(drawn))
+
+    def _places(self, phase: float) -> list[Matrix]:
+        places: list[Matrix] = []
+        for part in self.puppet.parts:
+            sway = math.sin(2 * math.pi * (phase + part.offset))
+            angle = part.angle + part.swing * sway + 2 * math.pi * part.turns * phase
+            cos, sin = math.cos(angle), math.sin(angle)
+            local = np.array([[cos, -sin, part.anchor[0]], [sin, cos, part.anchor[1]], [0, 0, 1]])
+            places.append(local if part.parent < 0 else places[part.parent] @ local)
+        return places
+
+    def _corners(self, phase: float) -> Matrix:
+        boxes = []
+        for part, place in zip(self.puppet.parts, self._places(phase), strict=True):
+            height, width = part.image.shape[:2]
+            corners = np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
+            boxes.append((place @ _image_to_units(part) @ corners)[:2])
+        return np.concatenate(boxes, axis=1)
+
+
+def still(image: Image, kind: str, category: str, source: int = -1) -> ArticulatedObject:
+    """A puppet of one part, from a picture (h, w, 4)."""
+    height, width = image.shape[:2]
+    part = Part(image, float(max(height, width)), (width / 2, height / 2))
+    return ArticulatedObject(kind, category, (part,), source)
+
+
+def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> ArticulatedObject:
+    """A puppet from views (N, h, w, 4) of one thing, in the first movement of those given."""
+    first, *rest = [
+        tuple(
+            Part(as_image(view), float(max(views.shape[1:3])), (views.shape[2] / 2, 0.0))
+            for view in views
+        )
+        for views in movements
+    ]
+    return ArticulatedObject(SOLID, category, first, otherwise=tuple(rest))
+
+
+def _there_and_back(phase: float, count: int) -> int:
+    """Which of `count` views is shown: a cycle goes through all and back again."""
+    at = round((phase % 1) * 2 * (count - 1))
+    return min(at, 2 * (count - 1) - at)
+
+
+def _image_to_units(part: Part) -> Matrix:
+    k = 1 / part.density
+    return np.array([[k, 0, -k * part.pivot[0]], [0, k, -k * part.pivot[1]], [0, 0, 1]])
+
+
+def _pyramid(image: Image) -> list[Image]:
+    levels = [image]
+    while min(levels[-1].shape[:2]) >= 8:
+        height, width = levels[-1].shape[:2]
+        # Same ratio both ways (round up): a level is the picture at one scale, not stretched.
+        size = ((width + 1) // 2, (height + 1) // 2)
+        levels.append(as_image(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA)))
+    return levels
+
+
+def _level(pyramid: list[Image], scale: float) -> Image:
+    """The smallest picture that is at least as large as `scale` times the first one."""
+    steps = 0 if scale >= 1 else int(math.log2(1 / max(scale, 1e-6)) + 0.15)
+    return pyramid[min(steps, len(pyramid) - 1)]

@@ -1,0 +1,275 @@
+"""Clips of the synthetic world: what happens, shot by shot, and the finished pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from segment_concept.synthetic.articulated import ArticulatedObject
+from segment_concept.synthetic.assets import Assets
+from segment_concept.synthetic.objects import (
+    disguised,
+    draw_kin,
+    draw_lookalike,
+    draw_object,
+    draw_sibling,
+    seen_otherwise,
+)
+from segment_concept.synthetic.pixels import chance, log_uniform, pick, uniform
+from segment_concept.synthetic.scene import Layer
+from segment_concept.synthetic.shot_layout import (
+    Role,
+    ShotLayout,
+    draw_place,
+    draw_shot,
+    seen_again,
+)
+
+_TRIES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """What to render. Probabilities are per clip."""
+
+    frames: int = 5
+    height: int = 256
+    width: int = 256
+    cut: float = 0.35  # at least one hard cut
+    absent: float = 0.33  # object 1 is wholly out of sight in some later frames
+    absent_by_cut: float = 0.5  # of these: in a shot without it, rather than in the same shot
+    stand_in: float = 0.6  # of shots without it: another of its kind has its part
+    interlude: float = 0.0  # of shots without it: another place, with nothing of the clip in it
+    same_place: float = 0.4  # of later shots: an earlier shot's place, seen by another camera
+    lookalike: float = 0.5  # something easily taken for object 1 is about
+    composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
+    solid: float = 0.0  # an object turns and moves in all three dimensions
+    camouflage: float = 0.0  # objects wear the colors of the place where they are first seen
+    occluders: float = 0.35  # of a shot: things pass in front
+    most_objects: int = 4
+    least_area: int = 150  # pixels of object 1 on frame 0, and of every target
+    speed: float = 1.0  # multiplies all movement
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or min(self.height, self.width) < 64:
+            raise ValueError(
+                f"a clip needs at least 1 frame of 64 pixels a side, got {self.frames} of "
+                f"{self.height} x {self.width}"
+            )
+        shares = (self.cut, self.absent, self.absent_by_cut, self.stand_in, self.same_place)
+        looks = (self.lookalike, self.composite, self.solid, self.camouflage)
+        if not all(0 <= p <= 1 for p in (*shares, *looks, self.interlude, self.occluders)):
+            raise ValueError(f"probabilities must be in [0, 1]: {self}")
+        if self.frames < 2 and (self.cut > 0 or self.absent > 0):
+            raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
+        if not 1 <= self.most_objects <= 254 or self.speed < 0:
+            raise ValueError(f"most_objects must be in 1..254 and speed not negative: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A rendered clip and what is known about it."""
+
+    rgb: NDArray[np.uint8]  # (T, H, W, 3)
+    labels: NDArray[np.uint8]  # (T, H, W): object ids from 1, 0 where there is none
+    targets: tuple[int, ...]  # ids with at least `least_area` pixels on frame 0; always has 1
+    cuts: tuple[int, ...]  # first frame of every shot but the first
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """When the shots begin and where object 1 is not."""
+
+    frames: int
+    starts: tuple[int, ...]  # first frame of every shot
+    without: frozenset[int]  # shots that do not have object 1
+    gone: range | None = None  # frames of the first shot in which it is out of sight
+
+    def length(self, shot: int) -> int:
+        """Frames in a shot."""
+        return (*self.starts, self.frames)[shot + 1] - self.starts[shot]
+
+
+def render_clip(assets: Assets, spec: ClipSpec, seed: int) -> Clip:
+    """Render one clip; the same arguments give the same clip, bit for bit.
+
+    Raises:
+        RuntimeError: the wanted clip did not come about in many tries (`least_area` too large
+            for the frame, or assets that are all but transparent).
+    """
+    plan = _draw_plan(np.random.default_rng([seed, 0]), spec)
+    for attempt in range(1, _TRIES + 1):
+        clip = _try_clip(assets, spec, plan, np.random.default_rng([seed, attempt]))
+        if clip is not None:
+            return clip
+    raise RuntimeError(
+        f"no clip with object 1 on {spec.least_area} pixels of frame 0 in {_TRIES} tries "
+        f"(seed {seed}): lower least_area or make the frames larger"
+    )
+
+
+def _draw_plan(rng: Generator, spec: ClipSpec) -> _Plan:
+    """Whether and when there are cuts and absences; not changed by failed tries."""
+    absent = chance(rng, spec.absent)
+    # Cuts away from object 1 are part of the share of clips with cuts.
+    away = absent and spec.cut > 0 and chance(rng, spec.absent_by_cut)
+    away_share = spec.absent * spec.absent_by_cut if spec.cut > 0 else 0.0
+    rest = (spec.cut - away_share) / max(1e-9, 1 - away_share)
+    if not away and not chance(rng, max(rest, 0.0)):
+        starts: tuple[int, ...] = (0,)
+    else:
+        starts = _draw_starts(rng, spec.frames, at_least_two=away and chance(rng, 0.5))
+    if away:
+        first = int(rng.integers(1, len(starts)))
+        more = {s for s in range(1, len(starts) - 1) if chance(rng, 0.25)}
+        return _Plan(spec.frames, starts, frozenset({first} | more))
+    end = starts[1] if len(starts) > 1 else spec.frames
+    if not absent:
+        return _Plan(spec.frames, starts, frozenset())
+    if end < 2:  # no room before the cut: go away after it instead
+        return _Plan(spec.frames, starts, frozenset({1}))
+    begin = int(rng.integers(1, end))
+    length = end - begin if chance(rng, 0.5) else int(rng.integers(1, end - begin + 1))
+    return _Plan(spec.frames, starts, frozenset(), range(begin, begin + length))
+
+
+def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, ...]:
+    """First frames of the shots: one cut, or more in long clips."""
+    count = 1 + int(at_least_two)
+    if frames > 8:
+        count += int(rng.integers(0, max(1, frames // 8)))
+    count = min(count, frames - 1)
+    cuts = 1 + rng.permutation(frames - 1)[:count]
+    return 0, *sorted(int(c) for c in cuts)
+
+
+def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Clip | None:
+    speed = spec.speed * log_uniform(rng, 0.3, 2.8)
+    stage = ShotLayout(
+        assets=assets,
+        height=spec.height,
+        width=spec.width,
+        speed=speed,
+        composite=spec.composite,
+        solid=spec.solid,
+        occluders=spec.occluders,
+    )
+    objects, extras = _draw_cast(assets, rng, spec)
+    first_place, objects = _draw_disguise(stage, rng, objects, spec.camouflage)
+    places: list[list[Layer]] = []
+    rgb = np.empty((spec.frames, spec.height, spec.width, 3), np.uint8)
+    labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
+    for index, start in enumerate(plan.starts):
+        length = plan.length(index)
+        if index > 0:
+            objects = [seen_otherwise(rng, each) for each in objects]
+        place = first_place if index == 0 else None
+        elsewhere = index in plan.without and spec.interlude > 0 and chance(rng, spec.interlude)
+        if elsewhere:
+            roles = _others(stage, rng, objects[0], spec.stand_in)
+        else:
+            roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
+            if places and chance(rng, spec.same_place):
+                place = seen_again(rng, places[int(rng.integers(len(places)))])
+        shot = draw_shot(stage, rng, roles, length, place)
+        if not elsewhere:
+            places.append(shot.layers)
+        for t in range(start, start + length):
+            rgb[t], labels[t] = shot.frame(t - start, rng)
+            if t == 0 and int((labels[0] == 1).sum()) < spec.least_area:
+                return None
+    if plan.gone is not None and (labels[plan.gone.start : plan.gone.stop] == 1).any():
+        return None
+    areas = np.bincount(labels[0].ravel(), minlength=len(objects) + 1)
+    targets = tuple(i for i in range(1, len(objects) + 1) if areas[i] >= spec.least_area)
+    return Clip(rgb, labels, targets, plan.starts[1:])
+
+
+def _draw_cast(
+    assets: Assets, rng: Generator, spec: ClipSpec
+) -> tuple[list[ArticulatedObject], list[ArticulatedObject]]:
+    """The objects of the clip, the first is object 1, and extras without a label."""
+    weights = [0.22, 0.33, 0.27, 0.18, *([0.1] * 250)][: spec.most_objects]
+    count = 1 + pick(rng, weights)
+    objects = [draw_object(assets, rng, spec.composite, spec.solid)]
+    extras = []
+    similar = chance(rng, spec.lookalike)
+    for i in range(1, count):
+        alike = similar and (i == 1 or chance(rng, 0.5))
+        objects.append(
+            draw_lookalike(assets, rng, objects[0])
+            if alike
+            else draw_object(assets, rng, spec.composite, spec.solid)
+        )
+    if similar and (count == 1 or chance(rng, 0.25)):
+        extras.append(draw_lookalike(assets, rng, objects[0]))
+    if chance(rng, 0.2):
+        extras.append(draw_object(assets, rng, spec.composite, spec.solid))
+    return objects, extras
+
+
+def _draw_disguise(
+    stage: ShotLayout, rng: Generator, objects: list[ArticulatedObject], share: float
+) -> tuple[list[Layer] | None, list[ArticulatedObject]]:
+    """The first place and the objects in its colors, or no place and the objects as they are.
+
+    What is cut out and laid elsewhere differs from its ground as real things seldom do.
+    """
+    if share == 0 or not chance(rng, share):
+        return None, objects
+    place = draw_place(stage, rng)
+    ground = place[0].image  # the farthest layer: of nearer ones parts are cut away
+    h, w = (side // 2 for side in ground.shape[:2])
+    top, left = int(rng.integers(0, h + 1)), int(rng.integers(0, w + 1))
+    patch = ground[top : top + h, left : left + w]
+    return place, [disguised(each, patch, uniform(rng, 0.3, 0.9)) for each in objects]
+
+
+def _roles(
+    stage: ShotLayout,
+    rng: Generator,
+    plan: _Plan,
+    shot: int,
+    cast: tuple[list[ArticulatedObject], list[ArticulatedObject]],
+    stand_in: float,
+) -> list[Role]:
+    """Who is in a shot. The others come and go by chance; object 1 follows the plan."""
+    objects, extras = cast
+    away = shot in plan.without
+    length = plan.length(shot)
+    roles = [] if away else [_main_role(rng, plan, shot, objects[0])]
+    for label, puppet in enumerate(objects[1:], start=2):
+        if shot > 0 and not chance(rng, 0.65):
+            continue
+        roles.append(Role(puppet, label, _comes_or_goes(rng, length)))
+    roles += [Role(puppet, 0) for puppet in extras if shot == 0 or chance(rng, 0.6)]
+    if away:
+        double = draw_sibling(stage.assets, rng, objects[0]) if chance(rng, stand_in) else None
+        someone = double or draw_object(stage.assets, rng, stage.composite, stage.solid)
+        roles.append(Role(someone, 0, main=True))
+    return roles
+
+
+def _others(
+    stage: ShotLayout, rng: Generator, absent: ArticulatedObject, stand_in: float
+) -> list[Role]:
+    """Who is in an interlude: by chance of the kind of who is `absent`, in their own colors."""
+    kin = draw_kin(stage.assets, rng, absent) if chance(rng, stand_in) else None
+    count = 1 + pick(rng, [0.5, 0.3, 0.2])
+    others = [draw_object(stage.assets, rng, stage.composite, stage.solid) for _ in range(count)]
+    first, *rest = others if kin is None else [kin, *others[1:]]
+    return [Role(first, 0, main=True), *(Role(other, 0) for other in rest)]
+
+
+def _comes_or_goes(rng: Generator, length: int) -> range | None:
+    """Frames of a shot of `length` before an object comes in, or after it has gone out."""
+    if length < 2 or not chance(rng, 0.25):
+        return None
+    turn = int(rng.integers(1, length))
+    return range(turn) if chance(rng, 0.5) else range(turn, length)
+
+
+def _main_role(rng: Generator, plan: _Plan, shot: int, puppet: ArticulatedObject) -> Role:
+    gone = plan.gone if shot == 0 else None
+    return Role(puppet, 1, gone, covered=chance(rng, 0.45), main=True)

@@ -1,0 +1,78 @@
+"""sam2."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from segment_concept.tracking.memory import (
+    MemoryBank,
+    PlaybackPosition,
+    Recall,
+    RecalledMap,
+    RecalledPointer,
+    Track,
+)
+from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
+    Candidate,
+    _check_slots,
+    _horizon,
+    _pointer_reach,
+    _prompted_maps,
+    _prompted_pointers,
+    best_iou,
+    drop_far_prompts,
+    nearest_prompted,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecentMemory:
+    """SAM 2: the prompted frames and the last few, however good they were.
+
+    `slots` is `num_maskmem` (the prompted frame included), `pointers` is `max_obj_ptrs_in_encoder`.
+    `prompted` is how many prompted memories a frame attends to, the nearest ones
+    (`max_cond_frames_in_attn`); None, SAM 2's own default, recalls and keeps all of them.
+    `video_length`, where it is known, reproduces the official normalisation of pointer distances
+    in videos shorter than `pointers` frames; a stream has none.
+    """
+
+    slots: int = 7
+    pointers: int = 16
+    video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
+
+    def __post_init__(self) -> None:
+        _check_slots(self.slots, self.pointers, self.prompted)
+
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
+        past = [(moment.since(m.frame_index), m) for m in bank.tracked]
+        ahead_of = sorted((p for p in past if p[0] > 0), key=lambda p: p[0])
+        reach = _pointer_reach(self.pointers, self.video_length)
+        recent = [(age, m) for age, m in ahead_of if age < self.slots]
+        prompted = nearest_prompted(bank, moment, self.prompted)
+        return Recall(
+            maps=(
+                *_prompted_maps(prompted, self.slots),
+                *(RecalledMap(age - 1, m) for age, m in reversed(recent)),
+            ),
+            pointers=(
+                *_prompted_pointers(prompted, moment),
+                *(RecalledPointer(age, m) for age, m in ahead_of if age < reach),
+            ),
+            horizon=_horizon(reach),
+        )
+
+    def choose(
+        self, tracks: Sequence[Track], candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        return [best_iou(candidates)]
+
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
+        reach = max(self.slots, self.pointers)
+        now = moment.frame_index
+        anchors = [now, *(m.frame_index for m in bank.prompted)]
+        # The previous frame too, however short the reach: a correction of this one recalls it.
+        kept = (
+            m for m in bank.tracked if m.age(now) <= 1 or any(m.age(a) < reach for a in anchors)
+        )
+        return drop_far_prompts(replace(bank, tracked=tuple(kept)), moment, self.prompted)

@@ -1,0 +1,111 @@
+"""SAM2Long: several hypotheses about an object, until one of them explains the video best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
+from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
+    Candidate,
+    MemoryPolicy,
+    best_iou,
+    grown_score,
+)
+from segment_concept.tracking.policies.sec import ReliableMemory
+
+PROMPTED_SCORE = 10.0  # what a prompted memory's presence logit counts as
+FAINTEST, STRONGEST = 0.95, 1.05  # factors on the keys of the least and the most certain memory
+
+
+@dataclass(frozen=True, slots=True)
+class TreeMemory:
+    """SAM2Long (arXiv:2410.16268): the `paths` hypotheses of highest cumulative score live on.
+
+    Each remembers on its own, as SeC does with fewer slots; the keys of memories in which the
+    object was seen more clearly are made a little longer. On every frame each hypothesis proposes
+    three masks. If one of them is certain whether the object is there, the best of all go on;
+    otherwise the best ones that differ in predicted IoU do, so that the hypotheses stay diverse.
+
+    The first frame after a prompt, or after the video turned, is an ordinary step that all
+    hypotheses share. The first hypothesis is the best so far and what a session shows: this is
+    the streaming form. In the published form the best of the end decides about all frames, see
+    `tracking.hindsight`.
+
+    Args:
+        slots, pointers, video_length, prompted: as in `RecentMemory`.
+        min_iou: predicted IoU above which a frame is recalled. As in all commands of the release;
+            the default of its command line is 0.3, with `certain_above` 1.
+        paths: hypotheses.
+        certain_above: a presence logit of this size, of whichever sign, is certain.
+    """
+
+    slots: int = 7
+    pointers: int = 16
+    video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
+    min_iou: float = 0.1
+    paths: int = 3
+    certain_above: float = 2.0
+
+    def __post_init__(self) -> None:
+        self._own()
+        if self.paths < 1:
+            raise ValueError(f"there is at least 1 path, got {self.paths}")
+
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
+        plain = self._own().recall(bank, moment)
+        if len(plain.maps) < 2:
+            return plain
+        shown = {id(m) for m in bank.prompted}
+        maps = _key_scales([m.memory for m in plain.maps], shown)
+        pointers = _key_scales([p.memory for p in plain.pointers], shown)
+        return replace(
+            plain,
+            maps=tuple(replace(m, key_scale=s) for m, s in zip(plain.maps, maps, strict=True)),
+            pointers=tuple(
+                replace(p, key_scale=s) for p, s in zip(plain.pointers, pointers, strict=True)
+            ),
+        )
+
+    def choose(
+        self, tracks: Sequence[Track], candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        if len(tracks) == 1:
+            return [best_iou(candidates)] * self.paths
+        ranked = sorted(candidates, key=lambda c: grown_score(tracks[c.track], c), reverse=True)
+        if max(abs(c.presence) for c in candidates) > self.certain_above:
+            return ranked[: self.paths]
+        return self._diverse(ranked)
+
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
+        return self._own().forget(bank, moment)
+
+    def _own(self) -> MemoryPolicy:
+        """How a single hypothesis remembers."""
+        return ReliableMemory(
+            self.slots, self.min_iou, self.pointers, self.video_length, self.prompted
+        )
+
+    def _diverse(self, ranked: Sequence[Candidate]) -> list[Candidate]:
+        """The best that differ in IoU; too few, and hypotheses without a heir get theirs."""
+        kept: dict[float, Candidate] = {}
+        for c in ranked:
+            kept.setdefault(round(c.iou if c.presence > 0 else -c.iou, 2), c)
+        chosen = list(kept.values())[: self.paths]
+        heirs = {c.track for c in chosen}
+        first: dict[int, Candidate] = {}
+        for c in ranked:
+            first.setdefault(c.track, c)
+        without = [first[track] for track in sorted(first) if track not in heirs]
+        return [*chosen, *without][: self.paths]
+
+
+def _key_scales(memories: Sequence[Memory], prompted: set[int]) -> list[float]:
+    """Evenly spread factors by rank of presence; equals rank in the order of attention."""
+    presence = [PROMPTED_SCORE if id(m) in prompted else m.presence for m in memories]
+    ranked = sorted(range(len(memories)), key=presence.__getitem__)
+    step = (STRONGEST - FAINTEST) / max(1, len(memories) - 1)
+    scales = [FAINTEST] * len(memories)
+    for rank, n in enumerate(ranked):
+        scales[n] += rank * step
+    return scales

@@ -1,0 +1,139 @@
+"""SAMURAI: believe the mask that is where the object was heading, and remember by that too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from segment_concept.ops.boxes import Corners, boxes_around, overlap
+from segment_concept.ops.kalman import KalmanState, initiate, predict, update
+from segment_concept.tracking.memory import (
+    Memory,
+    MemoryBank,
+    Motion,
+    PlaybackPosition,
+    Recall,
+    RecalledMap,
+    Track,
+)
+from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
+    Candidate,
+    best_iou,
+    keep_walked,
+    walk_back,
+)
+from segment_concept.tracking.policies.sam2 import RecentMemory
+
+INPUT_PIXELS = 4  # of the network's input, on a side of a pixel of the mask decoder's grid
+
+
+@dataclass(frozen=True, slots=True)
+class MotionMemory:
+    """SAMURAI (arXiv:2411.11922): SAM 2 with a Kalman filter over the object's box.
+
+    A mask is chosen by predicted IoU until `stable_frames_threshold` consecutive frames had
+    reliable masks, and then by IoU with the predicted box as well. Maps of frames
+    that were segmented badly, or where the forecast failed, are not recalled; pointers are those
+    of SAM 2. The filter begins on the first frame after a prompt, or after the video turned.
+
+    The defaults are SAMURAI's for Hiera-large; for the smaller ones `motion_weight` is 0.25. As
+    published, the first frame after the prompt is recalled only while it is the previous one.
+    A prompted frame is not tracked: what is visible on it is decided as in SAM 2.
+
+    Args:
+        slots, pointers, video_length, prompted: as in `RecentMemory`.
+        motion_weight: of the forecast against the predicted IoU, score (`kf_score_weight`).
+        stable_frames_threshold: frames (`stable_frames_threshold` of the release).
+        stable_iou_threshold: predicted IoU of a mask that updates the filter
+            (`stable_ious_threshold`).
+        min_iou: predicted IoU above which a frame is recalled (`memory_bank_iou_threshold`).
+        min_motion_iou: overlap with the forecast above which a frame is recalled.
+        visible_above: presence logit above which a mask is not emptied (`min_obj_score_logits`).
+    """
+
+    slots: int = 7
+    pointers: int = 16
+    video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
+    motion_weight: float = 0.15
+    stable_frames_threshold: int = 15
+    stable_iou_threshold: float = 0.3
+    min_iou: float = 0.5
+    min_motion_iou: float = 0.0
+    presence_threshold: float = -1.0
+
+    def __post_init__(self) -> None:
+        self._recent()
+        for name in ("motion_weight", "stable_iou_threshold", "min_iou", "min_motion_iou"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} is a score in [0, 1], got {value}")
+        if self.stable_frames_threshold < 1:
+            raise ValueError(
+                f"stable_frames_threshold is at least 1 frame, got {self.stable_frames_threshold}"
+            )
+
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
+        recent = self._recent().recall(bank, moment)
+        shown = self._walk(bank, moment)[: self.slots - 1]
+        return replace(
+            recent,
+            maps=(
+                *(m for m in recent.maps if m.prompted),
+                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(shown)))),
+            ),
+            presence_threshold=self.presence_threshold,
+        )
+
+    def choose(
+        self, tracks: Sequence[Track], candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        motion = tracks[0].motion
+        if motion is None or motion.stable_frames == 0:
+            best = best_iou(candidates)
+            return [replace(best, motion=Motion(initiate(*_boxes([best])), 1))]
+        expected = predict(motion.belief)
+        if motion.stable_frames < self.stable_frames_threshold:
+            best = best_iou(candidates)
+            stable_frames = motion.stable_frames + 1 if best.iou > self.stable_iou_threshold else 0
+        else:
+            best = self._where_expected(candidates, expected)
+            stable_frames = motion.stable_frames if best.iou >= self.stable_iou_threshold else 0
+        belief = update(expected, *_boxes([best])) if stable_frames else expected
+        return [replace(best, motion=Motion(belief, stable_frames))]
+
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
+        walked = keep_walked(bank, moment, self._walk).tracked
+        recent = self._recent().forget(bank, moment)
+        needed = {id(m) for m in (*walked, *recent.tracked)}
+        return replace(recent, tracked=tuple(m for m in bank.tracked if id(m) in needed))
+
+    def _recent(self) -> RecentMemory:
+        return RecentMemory(self.slots, self.pointers, self.video_length, self.prompted)
+
+    def _where_expected(self, candidates: Sequence[Candidate], expected: KalmanState) -> Candidate:
+        """The best by both measures; the first of equals."""
+        overlaps = [overlap(expected.corners, box) for box in _boxes(candidates)]
+        scores = [
+            self.motion_weight * share + (1 - self.motion_weight) * candidate.iou
+            for share, candidate in zip(overlaps, candidates, strict=True)
+        ]
+        best = scores.index(max(scores))
+        return replace(candidates[best], motion_iou=overlaps[best])
+
+    def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
+        return walk_back(bank, moment, self._is_good, self.slots - 1, untested=1)
+
+    def _is_good(self, m: Memory) -> bool:
+        as_expected = m.motion is None or m.motion > self.min_motion_iou
+        return m.iou > self.min_iou and m.presence > 0 and as_expected
+
+
+def _boxes(candidates: Sequence[Candidate]) -> list[Corners]:
+    """Around the masks as they are when enlarged to the network's input, as published."""
+    pixels = [c.logits for c in candidates if c.logits is not None]
+    large = F.interpolate(
+        torch.stack(pixels)[:, None].float(), scale_factor=INPUT_PIXELS, mode="bilinear"
+    )
+    return boxes_around(large[:, 0] > 0)

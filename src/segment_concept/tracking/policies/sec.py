@@ -1,0 +1,90 @@
+"""sec."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segment_concept.tracking.memory import (
+    Memory,
+    MemoryBank,
+    PlaybackPosition,
+    Recall,
+    RecalledMap,
+    RecalledPointer,
+    Track,
+)
+from segment_concept.tracking.policies.base import (
+    PROMPTED_RECALLED,
+    Candidate,
+    _check_slots,
+    _horizon,
+    _pointer_reach,
+    _prompted_maps,
+    _prompted_pointers,
+    best_iou,
+    drop_far_prompts,
+    keep_walked,
+    nearest_prompted,
+    walk_back,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReliableMemory:
+    """SeC: the newest frames that were segmented well, plus the previous frame always.
+
+    Slots and pointer distances go by rank among those frames, not by age. Where the release
+    breaks (played backwards, a second prompted frame, several objects) the walk back is defined
+    as: played frames between the farthest prompt behind and now, prompted ones left out.
+    `prompted` is as in `RecentMemory`.
+    """
+
+    slots: int = 22
+    min_iou: float = 0.3
+    pointers: int = 16
+    video_length: int | None = None
+    prompted: int | None = PROMPTED_RECALLED
+
+    def __post_init__(self) -> None:
+        _check_slots(self.slots, self.pointers, self.prompted)
+        if not 0 <= self.min_iou <= 1:
+            raise ValueError(f"min_iou is a score in [0, 1], got {self.min_iou}")
+
+    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
+        kept = self._walk(bank, moment)
+        reach = _pointer_reach(self.pointers, self.video_length)
+        shown = kept[: self.slots - 1]
+        prompted = nearest_prompted(bank, moment, self.prompted)
+        return Recall(
+            maps=(
+                *_prompted_maps(prompted, self.slots),
+                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(shown)))),
+            ),
+            # As published: the distance is the rank, and the oldest kept frame has no pointer.
+            pointers=(
+                *_prompted_pointers(prompted, moment),
+                *(
+                    RecalledPointer(rank, m)
+                    for rank, m in enumerate(kept[:-1], start=1)
+                    if rank < reach
+                ),
+            ),
+            horizon=_horizon(reach),
+        )
+
+    def choose(
+        self, tracks: Sequence[Track], candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        return [best_iou(candidates)]
+
+    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
+        return drop_far_prompts(keep_walked(bank, moment, self._walk), moment, self.prompted)
+
+    def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
+        return walk_back(bank, moment, self._is_good, self._walk_length())
+
+    def _walk_length(self) -> int:
+        longest = max(self.pointers, self.slots)
+        return min(self.video_length or longest, longest) - 1
+
+    def _is_good(self, m: Memory) -> bool:
+        return m.iou > self.min_iou and m.presence > 0

@@ -1,0 +1,150 @@
+"""What a step trains on, as a function of (seed, step, rank): nothing has to be saved to resume.
+
+Every step takes a few clips never seen before and replays some of the latest with other targets
+and prompts, or played backwards. The trunk is frozen, so its features are kept and replayed.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segment_concept.models.compact.backbone import Backbone
+from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerConfig:
+    """How clips are drawn.
+
+    `fresh` and `replayed` clips a step and rank; replays come from the last `stock` fresh ones.
+    """
+
+    clip: ClipSpec
+    fresh: int = 1
+    replayed: int = 2
+    stock: int = 600
+    targets: int = 2  # objects of a clip that are followed, at most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One clip as the network sees it."""
+
+    levels: tuple[Tensor, ...]  # each (T, C, h, w) float16, trunk features
+    labels: NDArray[np.uint8]  # (T, H, W)
+    targets: tuple[int, ...]  # visible enough on the first frame
+    cuts: tuple[int, ...] = ()  # first frame of every shot but the first
+
+    def reversed(self, least_area: int) -> "Sample | None":
+        """Played backwards, if anything is visible enough on the last frame."""
+        areas = np.bincount(self.labels[-1].ravel(), minlength=2)
+        targets = tuple(i for i in range(1, len(areas)) if areas[i] >= least_area)
+        if not targets:
+            return None
+        return Sample(
+            tuple(level.flip(0) for level in self.levels),
+            self.labels[::-1].copy(),
+            targets,
+            tuple(len(self.labels) - cut for cut in reversed(self.cuts)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """A clip of a step: which one, and the seed of the choices made with it."""
+
+    clip_seed: int
+    choice_seed: int
+    replay: bool
+
+
+def clip_requests(
+    sampler: SamplerConfig, seed: int, step: int, rank: int, ranks: int
+) -> list[ClipRequest]:
+    """The clips of a step."""
+    rng = np.random.default_rng([seed, step, rank])
+    first = step * sampler.fresh
+    fresh = [_clip_seed(seed, rank, ranks, first + i) for i in range(sampler.fresh)]
+    known = range(max(0, first - sampler.stock), first)
+    old = [
+        _clip_seed(seed, rank, ranks, int(rng.integers(known.start, known.stop)))
+        for _ in range(sampler.replayed if len(known) else 0)
+    ]
+    choices = [int(c) for c in rng.integers(0, 2**31, len(fresh) + len(old))]
+    flags = [False] * len(fresh) + [True] * len(old)
+    return [ClipRequest(s, c, r) for s, c, r in zip((*fresh, *old), choices, flags, strict=True)]
+
+
+def _clip_seed(seed: int, rank: int, ranks: int, number: int) -> int:
+    return (seed << 32) + number * ranks + rank
+
+
+class ReplayBuffer:
+    """The latest clips with their trunk features; one that is gone is rendered again."""
+
+    def __init__(self, assets: Assets, sampler: SamplerConfig, trunk: Backbone) -> None:
+        self._assets, self._diet, self._trunk = assets, sampler, trunk
+        self._device = next(trunk.parameters()).device
+        self._kept: OrderedDict[int, Sample] = OrderedDict()
+
+    def add(self, clip_seed: int, clip: Clip) -> None:
+        """Keep a clip that was rendered elsewhere."""
+        pixels = torch.from_numpy(clip.rgb).permute(0, 3, 1, 2).to(self._device).float()
+        with torch.inference_mode():
+            levels = self._trunk(pixels.contiguous(memory_format=torch.channels_last))
+        half = tuple(level.half().contiguous().clone() for level in levels)
+        self._kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts)
+        while len(self._kept) > self._diet.stock + self._diet.fresh:
+            self._kept.popitem(last=False)
+
+    def take(self, portion: ClipRequest) -> tuple[Sample, Generator]:
+        """The clip of a portion, and the generator of the choices to be made with it."""
+        if portion.clip_seed not in self._kept:
+            self.add(
+                portion.clip_seed, render_clip(self._assets, self._diet.clip, portion.clip_seed)
+            )
+        sample = self._kept[portion.clip_seed]
+        rng = np.random.default_rng(portion.choice_seed)
+        if portion.replay and rng.random() < 0.5:
+            sample = sample.reversed(self._diet.clip.least_area) or sample
+        return sample, rng
+
+
+class ClipPrefetcher(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
+    """Renders the fresh clips of each step ahead of it, in a worker process."""
+
+    def __init__(
+        self,
+        cache: str,
+        sampler: SamplerConfig,
+        seed: int,
+        steps: range,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        super().__init__()
+        self._cache, self._diet, self._seed, self._steps = cache, sampler, seed, steps
+        self._rank, self._ranks = rank, ranks
+
+    def __iter__(self) -> Iterator[list[tuple[int, Clip]]]:
+        from pathlib import Path
+
+        import cv2
+
+        from segment_concept.synthetic import load
+
+        cv2.setNumThreads(1)
+        assets = load(Path(self._cache))
+        for step in self._steps:
+            wanted = clip_requests(self._diet, self._seed, step, self._rank, self._ranks)
+            yield [
+                (p.clip_seed, render_clip(assets, self._diet.clip, p.clip_seed))
+                for p in wanted
+                if not p.replay
+            ]

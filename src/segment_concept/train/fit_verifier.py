@@ -1,0 +1,174 @@
+"""Fits what the compact model's verification weighs, on proposals made while tracking."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segment_concept.checkpoints.compact import read_card, save_compact
+from segment_concept.checkpoints.load import load_tracker
+from segment_concept.models.compact.concept import ConceptPath
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import FIGURES, Verifier, VerifierInput
+from segment_concept.recipes import find_recipe
+from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.tracking.session import Tracker
+from segment_concept.types import Bitmap, Frame, InputError, Mask, ObjectId
+
+CLIP = ClipSpec(
+    frames=16,
+    height=480,
+    width=800,
+    cut=1.0,
+    absent=0.55,
+    absent_by_cut=1.0,
+    interlude=0.6,
+    solid=0.35,
+    camouflage=0.4,
+    least_area=470,
+    speed=0.6,
+)
+FIRST_SEED = 800_000_000  # no other clips of training have these
+RIGHT = 0.3  # overlap with the truth from which a proposal is the object
+_MEASURED = 24  # clips whose places set the whitening
+_PLACES = 60  # of a frame
+_RIDGE = 1e-2  # on weights of standardised figures
+_LOG_EVERY = 20  # clips
+_WHO = ObjectId(1)
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposed:
+    """What was proposed where concepts were asked: N questions."""
+
+    figures: Tensor  # (N, FIGURES)
+    right: Tensor  # (N,) bool: the proposal is the object
+
+
+def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict[str, Any]:
+    """Fit an exported model's verification and write the model with it.
+
+    Returns:
+        the weight of every figure, and how many proposals were right and wrong.
+
+    Raises:
+        CheckpointError: `weights` holds no compact model.
+        InputError: the model has no concept path, or the clips left nothing to tell apart.
+    """
+    world = load(assets, "train")
+    out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after ten minutes of tracking
+    # Nothing is held back: what is proposed must not depend on what is fitted to it.
+    recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_margin=0.0)
+    tracker = load_tracker(recipe, device="cpu")  # where masks are compared with the truth
+    segmenter = tracker.segmenter
+    assert isinstance(segmenter, CompactSegmenter), "of the recipe's network"
+    path = segmenter.concept
+    assert path is not None, "load_tracker refuses a trigger for a model without concepts"
+    path.verification = Verifier(segmenter.widths.raw).eval().requires_grad_(False)
+    path.verification.measure(places(segmenter, _rendered(world, _MEASURED)))
+    proposed = proposals(tracker, path, _rendered(world, clips))
+    fit(path.verification, proposed)
+    save_compact(segmenter, out, read_card(weights))
+    right = int(proposed.right.sum())
+    return {
+        "weights": path.verification.weigh.weight[0].tolist(),
+        "bias": path.verification.weigh.bias.item(),
+        "right": right,
+        "wrong": len(proposed.right) - right,
+    }
+
+
+@torch.inference_mode()
+def places(segmenter: CompactSegmenter, clips: Iterable[Clip]) -> Tensor:
+    """(N, raw) frozen features of some places of some clips' frames."""
+    rng = np.random.default_rng(0)
+    found = []
+    for clip in clips:
+        for t in (0, len(clip.rgb) // 2, len(clip.rgb) - 1):
+            raw = segmenter.encode([Frame(t, clip.rgb[t])]).levels[-1][0]
+            found.append(raw[torch.from_numpy(rng.permutation(len(raw))[:_PLACES])])
+    return torch.cat(found).clone()
+
+
+def proposals(tracker: Tracker, path: ConceptPath, clips: Iterable[Clip]) -> Proposed:
+    """Track object 1 of every clip and keep what was proposed wherever its concept was asked."""
+    figures: list[Tensor] = []
+    masks: list[Tensor] = []
+    right: list[bool] = []
+
+    def note(module: Verifier, given: tuple[VerifierInput]) -> None:
+        figures.append(module.figures(given[0])[0])
+        masks.append(given[0].masks[0])
+
+    hook = path.verification.register_forward_pre_hook(note)
+    try:
+        for clip in clips:
+            truth: Bitmap = clip.labels == int(_WHO)
+            session = tracker.session()
+            session.prompt(Frame(0, clip.rgb[0]), {_WHO: Mask(truth[0])})
+            for t in range(1, len(clip.rgb)):
+                session.step(Frame(t, clip.rgb[t]))
+                right.extend(_is_right(mask, truth[t]) for mask in masks)
+                masks.clear()
+    finally:
+        hook.remove()
+    return Proposed(
+        torch.stack(figures).clone() if figures else torch.zeros(0, FIGURES), torch.tensor(right)
+    )
+
+
+def fit(verification: Verifier, proposed: Proposed) -> None:
+    """Logistic regression in which right and wrong proposals count the same in all.
+
+    Raises:
+        InputError: the proposals were all right or all wrong.
+    """
+    right = proposed.right.double()
+    share = float(right.mean()) if len(right) else 0.0
+    if not 0 < share < 1:
+        raise InputError(
+            f"{len(right)} proposals were kept, {int(right.sum())} of them right: "
+            "both kinds are needed, so render more clips"
+        )
+    figures = proposed.figures.double()
+    mean, deviation = figures.mean(0), figures.std(0).clamp(min=1e-6)
+    standard = (figures - mean) / deviation
+    balance = torch.where(proposed.right, 0.5 / share, 0.5 / (1 - share))
+    weights = torch.zeros(FIGURES + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        logits = standard @ weights[:-1] + weights[-1]
+        each = F.binary_cross_entropy_with_logits(logits, right, reduction="none")
+        total: Tensor = (balance * each).mean() + _RIDGE * weights[:-1].square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    found = weights.detach()
+    slopes = found[:-1] / deviation
+    with torch.no_grad():
+        verification.weigh.weight.copy_(slopes[None])
+        verification.weigh.bias.copy_((found[-1] - (slopes * mean).sum())[None])
+
+
+def _rendered(world: Assets, clips: int) -> Iterator[Clip]:
+    for n in range(clips):
+        yield render_clip(world, CLIP, FIRST_SEED + n)
+        if (n + 1) % _LOG_EVERY == 0:
+            _LOG.info("%d of %d clips", n + 1, clips)
+
+
+def _is_right(mask: Tensor, truth: Bitmap) -> bool:
+    """Whether a mask (h, w) of logits overlaps with the truth (H, W) by RIGHT at least."""
+    whole = F.interpolate(mask[None, None].float(), size=truth.shape, mode="bilinear")[0, 0]
+    shown = (whole > 0).numpy()
+    return bool((shown & truth).sum() >= RIGHT * max(1, (shown | truth).sum()))
