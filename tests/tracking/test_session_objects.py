@@ -116,6 +116,16 @@ def test_an_object_is_not_followed_before_it_was_shown():
     assert all(ONE in r.object_ids for r in results.values())
 
 
+@pytest.mark.parametrize("policy", EVERY_POLICY, ids=lambda p: type(p).__name__)
+def test_where_it_is_asked_for_an_object_is_followed_before_it_was_shown(policy):
+    frames = video(C)
+    following = session(policy=policy, track_before_prompt=True)
+    following.prompt(frames[8], {TWO: C.mask(8)})
+    results = play(following, frames, backwards=False)
+    for index, result in results.items():
+        assert np.array_equal(result.mask(TWO), C.on(index))
+
+
 def test_played_backwards_an_object_is_followed_before_the_frame_it_was_shown_on():
     frames = video(A, C)
     following = session()

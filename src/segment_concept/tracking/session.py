@@ -44,7 +44,9 @@ class Tracker:
 
     `keyframes` is the size of an object's keyframe bank (SeC's `mllm_memory_size`); a frame joins
     it when the concept was asked, the mask is not empty and the presence logit exceeds
-    `keyframe_presence`. With `exclusive` no two objects claim the same pixel in the output.
+    `keyframe_presence`. With `non_overlapping` no two objects claim the same pixel in the output.
+    With `track_before_prompt` an object is also looked for on frames that are played before the
+    first one on which it was prompted, as SAM 2 does; else it has no mask there.
     """
 
     segmenter: Segmenter
@@ -54,6 +56,7 @@ class Tracker:
     keyframes: int = 7
     keyframe_presence: float = 1.0
     non_overlapping: bool = False
+    track_before_prompt: bool = False
 
     def __post_init__(self) -> None:
         if self.concept is None and not isinstance(self.trigger, Never):
@@ -223,7 +226,9 @@ class Session:
 
     def _was_shown(self, object_id: ObjectId, moment: PlaybackPosition) -> bool:
         prompted = self.tracks[object_id][0].bank.prompted
-        return any(moment.since(m.frame_index) > 0 for m in prompted)
+        return self.tracker.track_before_prompt or any(
+            moment.since(m.frame_index) > 0 for m in prompted
+        )
 
     def _prompted_on(self, object_id: ObjectId, frame_index: int) -> ObjectState | None:
         tracks = self.tracks[object_id]

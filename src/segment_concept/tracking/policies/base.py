@@ -8,7 +8,7 @@ A policy answers three questions and touches no network:
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import log
+from math import inf, log
 from typing import Protocol
 
 from torch import Tensor
@@ -84,10 +84,11 @@ def walk_back(
 ) -> list[Memory]:
     """The frames played since the farthest prompt behind that are good, newest first.
 
-    The previous frame is there however good it is; prompted ones are left out, and so are the
+    Where no prompt is behind, all frames that were played count. The previous frame is there however good it is; prompted ones are left out, and so are the
     first `untested` frames of the walk.
     """
-    start = max((moment.since(m.frame_index) for m in bank.prompted), default=0)
+    ages = (moment.since(m.frame_index) for m in bank.prompted)
+    start = max((age for age in ages if age > 0), default=inf)
     played = sorted(
         ((moment.since(m.frame_index), m) for m in bank.tracked), key=lambda pair: pair[0]
     )
