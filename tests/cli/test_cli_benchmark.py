@@ -106,9 +106,9 @@ def test_a_broken_video_is_skipped_and_said_of_everywhere(data: Path, tmp_path: 
     (data / "JPEGImages/480p/cats/00003.png").write_bytes(b"no picture")
     code, said = evaluate(data, tmp_path / "run")
     assert code == 1
-    assert "error: video cats is skipped:" in said
+    assert "error: skipped video cats:" in said
     assert "00003.png cannot be read as an image" in said
-    assert "1 of 4 videos have no result: this is not the dataset's score" in said
+    assert "1 of 4 videos have no result: the score does not cover the whole dataset" in said
     assert "| cats |" in (tmp_path / "run/report.md").read_text()
     assert "cannot be read as an image" in (tmp_path / "run/report.html").read_text()
     assert not list((tmp_path / "run/masks").glob("*cats*"))
@@ -190,14 +190,14 @@ def test_a_video_that_kills_every_worker_is_given_up(
     words = ("--workers", 2, "--retries", 1)
     code, said = evaluate(deadly_data(tmp_path), tmp_path / "run", *words, tracker="deadly")
     assert code == 1
-    assert "video trap is skipped: its worker was lost 2 times" in said
+    assert "skipped video trap: its worker was lost 2 times" in said
     assert "SIGKILL" in said
 
 
 def test_shards_fill_one_folder_and_the_last_one_scores(data: Path, tmp_path: Path) -> None:
     code, said = evaluate(data, tmp_path / "run", "--shard", "1/2")
     assert code == 0
-    assert "2 videos are left to other shards" in said
+    assert "2 videos remain for other shards" in said
     assert not (tmp_path / "run/report.md").exists()
     code, said = evaluate(data, tmp_path / "run", "--shard", "2/2")
     assert code == 0
@@ -218,7 +218,7 @@ def test_a_dry_run_says_what_and_how_long_and_writes_nothing(data: Path, tmp_pat
     code, said = evaluate(data, tmp_path / "run", "--dry-run")
     assert code == 0
     assert "4 videos with 22 frames to predict, 0 done; 1 workers (local)" in said
-    assert re.search(r"about \d:\d\d:\d\d, at [\d.]+ frames a second", said)
+    assert re.search(r"estimated time: \d:\d\d:\d\d \([\d.]+ frames/s per worker", said)
     assert not (tmp_path / "run").exists()
 
 
@@ -293,7 +293,7 @@ def test_a_public_split_is_predicted_and_packed_for_the_server(tmp_path: Path) -
     words += ("--recipe", "benchmark_toys:color", "--submission", tmp_path / "out.zip")
     code, said = run("evaluate", *words)
     assert code == 0, said
-    assert "out.zip can be submitted" in said
+    assert "submission archive: " in said
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.namelist() == [f"apples/{i:05d}.png" for i in range(6)]
     text = (tmp_path / "run/report.md").read_text()

@@ -43,7 +43,7 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
     assert (code, said.split(" with ")[0]) == (0, "12 clips (4 none, 4 single, 4 multi)")
     code, said = run(app, "score", out / "Annotations", "--data", out, "-p", 1)
     assert code == 0
-    assert "secvos by secvos: 12 videos" in said
+    assert "secvos, protocol secvos: 12 videos" in said
     for kind in ("without cuts", "with one cut", "with several cuts"):
         assert re.search(rf"videos {kind}: J&F 100.0, J 100.0, F 100.0 \(4 objects\)", said)
 
@@ -51,7 +51,7 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--splits", "none,two"), "--splits two: expected some of none, single, multi"),
+        (("--splits", "none,two"), "--splits two: expected one or more of none, single, multi"),
         (("--shots", "9-3"), "--shots '9-3': expected LEAST-MOST, such as 12-30"),
         (("--targets", "0"), "0 targets: expected at least 1"),
         (("--shot-frames", "20"), "no clip can be made"),

@@ -1,4 +1,4 @@
-"""dataset_options."""
+"""Options that `score`, `evaluate` and `dataset` share, and how findings are printed."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,21 @@ from segment_concept.datasets.types import Benchmark
 
 INCOMPLETE = 1  # exit code
 _SHOWN_WARNINGS = 20
-DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
-Split = Annotated[str, typer.Option(help="The split: val, test, train, test-dev, ...")]
+DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")]
+Split = Annotated[str, typer.Option(help="Dataset split: val, test, train, test-dev, ...")]
 Kind = Annotated[
     Benchmark | None,
-    typer.Option("--benchmark", "-b", help="Which dataset it is; recognised where left out."),
+    typer.Option("--benchmark", "-b", help="Dataset type. Default: detected from the folder."),
 ]
 Truth = Annotated[
     Path | None,
-    typer.Option(help="The folder of full annotations, where they do not lie in the dataset."),
+    typer.Option(
+        help="Folder with the full annotations, if they are not inside the dataset folder."
+    ),
 ]
 Unseen = Annotated[
     Path | None,
-    typer.Option(help="List of unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
+    typer.Option(help="File listing unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
 ]
 
 
