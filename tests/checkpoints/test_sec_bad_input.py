@@ -189,7 +189,7 @@ def test_no_network_and_no_tokenizer_beside_a_single_file(tmp_path):
     path = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
     with pytest.raises(CheckpointError) as error:
         load_sec(path, untold=UNTOLD)
-    for words in ("no tokenizer beside", "vocab.json, merges.txt", "--tokenizer", "cannot be rea"):
+    for words in ("no tokenizer next to", "vocab.json, merges.txt", "--tokenizer", "cannot be rea"):
         assert words in str(error.value)
 
 

@@ -280,7 +280,7 @@ def test_the_unsupervised_task_cannot_be_tracked(data: Path, tmp_path: Path) -> 
     words = ("-d", data, "-o", tmp_path / "run", "--recipe", "benchmark_toys:color")
     code, said = run("evaluate", "-b", "davis2017-unsupervised", *words)
     assert code == 2
-    assert "no object is shown" in said
+    assert "gives no first masks" in said
 
 
 def test_a_public_split_is_predicted_and_packed_for_the_server(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_submission_is_of_one_recipe(data: Path, tmp_path: Path) -> None:
     words = ("--recipe", "benchmark_toys:losing_first", "--submission", tmp_path / "out.zip")
     code, said = evaluate(data, tmp_path / "run", *words)
     assert code == 2
-    assert "--submission is for one --recipe" in said
+    assert "--submission needs exactly one --recipe" in said
 
 
 def test_a_file_in_place_of_the_folder_is_refused(data: Path, tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_what_could_not_be_scored_is_refused_before_it_is_predicted(tmp_path: Pa
     words += ("--split", "mine", "--recipe", "benchmark_toys:color")
     code, said = run("evaluate", *words)
     assert code == 2
-    assert "which categories are unseen is not known" in said
+    assert "the unseen categories are unknown" in said
     assert not (tmp_path / "run").exists()
     (tmp_path / "unseen.txt").write_text("cat\n")
     code, said = run("evaluate", *words, "--unseen", tmp_path / "unseen.txt")
