@@ -303,9 +303,10 @@ def test_the_demo_shows_its_shots_and_where_to_look(tmp_path: Path) -> None:
     assert len(presentation_times(tmp_path / "demo/overlay.mp4")) == 108
 
 
-def test_recipes_are_listed_with_size_and_licence() -> None:
+def test_recipes_are_listed_with_size_and_license() -> None:
     code, said = run("recipes")
     assert code == 0
+    assert "Research" in said
     for word in ("sec_compact", "sam2_large", "facebook/sam2.1-hiera-large", "Apache-2.0", "MB"):
         assert word in said
 
@@ -335,6 +336,7 @@ def test_the_doctor_says_what_every_kind_of_recipe_needs(
         f"sam2_large, samurai_large {amount} estimated",
         f"sec_4b, sec_4b_offline {amount} estimated.*",
         f"with dtype='bfloat16' {amount} estimated.*",
+        r"license of sec_4b.*: .*Qwen Research License.*",
     ):
         assert any(re.fullmatch(line, one) for one in said), line
 

@@ -23,6 +23,7 @@ from segment_concept.runtime.memory import gpu_peak, process_peak
 
 PACKAGES = ("torch", "transformers", "numpy", "av", "opencv-python-headless", "Pillow")
 UNSOUND = 1  # exit code of `doctor`
+FREE_LICENSES = ("Apache-2.0", "MIT")
 
 
 def versions() -> dict[str, str]:
@@ -67,6 +68,8 @@ def doctor() -> None:
         if not wrong:
             typer.echo()
             Console().print(_needs())
+        for line in _license_notes():
+            typer.echo(line)
     for fault in wrong:
         typer.echo(f"error: {fault}", err=True)
     if wrong:
@@ -89,6 +92,19 @@ def _physical_memory() -> int | None:
     if sys.platform == "win32" or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _license_notes() -> Iterator[str]:
+    """One line per license other than Apache-2.0 and MIT, with the recipes it applies to."""
+    from segment_concept.recipes import RECIPES
+
+    names: dict[str, list[str]] = {}
+    for make in RECIPES.values():
+        recipe = make()
+        if recipe.licence not in FREE_LICENSES:
+            names.setdefault(recipe.licence, []).append(recipe.name)
+    for text, recipes_of in names.items():
+        yield f"license of {', '.join(recipes_of)}: {text} (docs/checkpoints.md)"
 
 
 def _needs() -> Table:
