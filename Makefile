@@ -1,12 +1,12 @@
-# `make demo` and `make test` need Python 3.10 or newer and a network to the package index.
+# `make demo` and `make test` need Python 3.10 or newer and access to PyPI.
 PYTHON ?= python3
 VENV ?= .venv
-# Without a GPU the pinned CPU build of torch is enough; with one, say TORCH="torch".
+# The pinned CPU build of torch is the default; for a GPU, set TORCH="torch".
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 OUT ?= demo_output
 
-.PHONY: demo test test-slow lint types clean
+.PHONY: demo test test-slow lint types docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/segment-concept demo --out $(OUT) --overwrite
@@ -24,6 +24,9 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -36,5 +39,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[dev]"
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OUT) site

@@ -243,7 +243,7 @@ def test_a_video_too_short_to_score_is_told() -> None:
 def test_more_than_20_proposals_are_refused(truth: Path, predictions: Path) -> None:
     save(predictions / "bear/00002.png", LABELS * 11)
     message = refusal(ProtocolName.DAVIS2017_UNSUPERVISED, truth, predictions)
-    assert "bear/00002.png has proposal 22; at most 20" in message
+    assert "bear/00002.png has proposal 22: at most 20" in message
 
 
 def test_an_empty_truth_is_no_silent_score() -> None:
