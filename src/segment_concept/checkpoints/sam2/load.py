@@ -123,8 +123,8 @@ def _check_shapes(
     for name, shape in expected.items():
         if found[name] != shape:
             raise CheckpointError(
-                f"{name} has shape {found[name]} in the checkpoint, but the sizes inferred from its "
-                f"other weights give {shape}: the checkpoint is damaged or mixed"
+                f"{name} has shape {found[name]} in the checkpoint, but the sizes inferred from "
+                f"its other weights give {shape}: the checkpoint is damaged or mixed"
             )
 
 

@@ -98,9 +98,7 @@ def _number(name: str) -> int:
     try:
         return int(name)
     except ValueError as wrong:
-        raise InputError(
-            f"mask name {name!r} is not a number: expected 00000.png"
-        ) from wrong
+        raise InputError(f"mask name {name!r} is not a number: expected 00000.png") from wrong
 
 
 def scored_frames(prediction: PngLayer, length: int) -> tuple[str, ...]:
