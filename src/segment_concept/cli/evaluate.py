@@ -17,14 +17,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from segment_concept.batch.shard import Shard
 from segment_concept.cli.console import plain_errors
-from segment_concept.cli.dataset_options import INCOMPLETE, Kind, Split, Truth, Unseen
+from segment_concept.cli.dataset_options import (
+    INCOMPLETE,
+    Kind,
+    ProtocolOption,
+    Split,
+    Truth,
+    Unseen,
+)
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
 from segment_concept.evaluate.first_masks import refuse_unpredictable
 from segment_concept.evaluate.protocols.appearance import ScoringWindow
 from segment_concept.evaluate.protocols.registry import (
-    ProtocolName,
     RuleOptions,
     ScoringProtocol,
     rules_for,
@@ -91,9 +97,7 @@ def evaluate(
     split: Split = "val",
     truth: Truth = None,
     unseen: Unseen = None,
-    protocol: Annotated[
-        ProtocolName | None, typer.Option(help="Scoring protocol. Default: the dataset's own.")
-    ] = None,
+    protocol: ProtocolOption = None,
     window: Annotated[
         ScoringWindow, typer.Option(help="First scored frame of each object; see `score --help`.")
     ] = ScoringWindow.SIGHT,
@@ -132,6 +136,10 @@ def evaluate(
     ] = False,
 ) -> None:
     """Run a recipe on a dataset, score the masks and write a report.
+
+    \b
+    segment-concept evaluate --data DAVIS --out RUN
+    segment-concept evaluate --data DAVIS --out RUN --recipe sec_compact --recipe sam2_compact
 
     Run the same command again to resume an interrupted run.
 

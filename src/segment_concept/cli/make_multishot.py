@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = MultishotSpec()
 _SHOWN = 5  # targets that were left out
-_SHOTS, _PLACE = "Shots", "Cameras and files"
+_SHOTS, _PLACE = "Shots", "Re-framing and files"
 
 
 class Alike(str, Enum):
@@ -134,6 +134,11 @@ def make_multishot_clips(
 
     Shots of a target are re-framed, mirrored and color-changed, with interludes of other sequences,
     in which the target is absent, between them. Use OUT as a dataset with `evaluate` and `score`.
+
+    \b
+    Splits: none    one shot
+            single  two shots with a hard cut between them
+            multi   several shots with interludes between them
 
     Exit codes: 0 done, 2 invalid input, 130 interrupted.
     """

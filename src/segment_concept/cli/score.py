@@ -14,6 +14,7 @@ from segment_concept.cli.console import plain_errors
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     Kind,
+    ProtocolOption,
     Split,
     Truth,
     Unseen,
@@ -24,7 +25,6 @@ from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.evaluate.protocols.appearance import ScoringWindow
 from segment_concept.evaluate.protocols.registry import (
-    ProtocolName,
     RuleOptions,
     ScoringProtocol,
     rules_for,
@@ -42,10 +42,7 @@ def score(
     data: Annotated[Path, typer.Option("--data", "-d", help="Dataset folder.")],
     benchmark: Kind = None,
     split: Split = "val",
-    protocol: Annotated[
-        ProtocolName | None,
-        typer.Option(help="Scoring protocol. Default: the dataset's own."),
-    ] = None,
+    protocol: ProtocolOption = None,
     window: Annotated[
         ScoringWindow,
         typer.Option(
@@ -72,7 +69,8 @@ def score(
     drop_unseen: Annotated[
         bool,
         typer.Option(
-            "--drop-unseen", help="Leave out objects that appear in none of the scored frames."
+            "--drop-unseen",
+            help="Leave out objects that are absent from all scored frames (SA-V, SeCVOS).",
         ),
     ] = False,
     count_strays: Annotated[
@@ -83,6 +81,10 @@ def score(
     ] = False,
 ) -> None:
     """Score masks on disk with a benchmark's own protocol.
+
+    \b
+    segment-concept score MASKS --data DAVIS
+    MASKS has one folder per video, with PNG masks named like the annotations.
 
     Exit codes: 0 all videos scored, 1 some left out (--skip-broken), 2 invalid input, none scored.
     """
