@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import as_file, files
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,21 +19,10 @@ if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
 
     from segment_concept.checkpoints.recipe_memory import Need
 from segment_concept.runtime.memory import gpu_peak, process_peak
+from segment_concept.runtime.versions import versions
 
-PACKAGES = ("torch", "transformers", "numpy", "av", "opencv-python-headless", "Pillow")
 UNSOUND = 1  # exit code of `doctor`
 FREE_LICENSES = ("Apache-2.0", "MIT")
-
-
-def versions() -> dict[str, str]:
-    """Versions of this package, Python and the dependencies; `missing` if not installed."""
-    found = {"segment-concept": _own_version(), "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
 
 
 def recipes() -> None:
@@ -75,12 +63,6 @@ def doctor() -> None:
     if wrong:
         raise typer.Exit(UNSOUND)
     typer.echo("no problems found")
-
-
-def _own_version() -> str:
-    import segment_concept
-
-    return segment_concept.__version__
 
 
 def _memory() -> str:

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import platform
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -52,8 +53,9 @@ from segment_concept.evaluate.runner import (
 from segment_concept.evaluate.scores import Scores, write_scores
 from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_dataset
 from segment_concept.evaluate.submission import write_submission
-from segment_concept.evaluate.tracker_source import TrackerSource, versions
+from segment_concept.evaluate.tracker_source import TrackerSource
 from segment_concept.evaluate.worker import PredictionWorker
+from segment_concept.runtime.versions import versions
 from segment_concept.types import InputError
 
 log = logging.getLogger("segment_concept.evaluate")
@@ -245,7 +247,7 @@ def _manifest(job: Assignment, source: TrackerSource, fingerprint: str) -> Manif
         recipe=source.name,
         tracker=source.described(),
         alone=job.alone,
-        versions=versions(),
+        versions={**versions(), "platform": f"{sys.platform} {platform.machine()}"},
     )
 
 

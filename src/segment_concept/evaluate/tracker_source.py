@@ -1,20 +1,14 @@
 """The tracker that `--recipe` names, and the facts that determine its results."""
 
-import platform
-import sys
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-import segment_concept
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
     from segment_concept.recipes import Recipe
-
-_COMPUTING = ("torch", "transformers", "numpy", "opencv-python-headless", "av", "Pillow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +52,6 @@ class TrackerSource:
 
         recipe = cast("Recipe", made)
         return {"recipe": repr(recipe), "weights": recipe.weights, "sha256": weights_hash(recipe)}
-
-
-def versions() -> dict[str, str]:
-    """Versions of this package, Python, the platform and the numeric dependencies."""
-    found = {
-        "segment-concept": segment_concept.__version__,
-        "python": platform.python_version(),
-        "platform": f"{sys.platform} {platform.machine()}",
-    }
-    for name in _COMPUTING:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _is_tracker(made: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
