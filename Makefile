@@ -1,7 +1,7 @@
-# `make demo` and `make test` need Python 3.10 or newer and a network to the package index.
+# `make demo` and `make test` need Python 3.10 or newer and access to PyPI.
 PYTHON ?= python3
 VENV ?= .venv
-# Without a GPU the pinned CPU build of torch is enough; with one, say TORCH="torch".
+# The pinned CPU build of torch is the default; for a GPU, set TORCH="torch".
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 OUT ?= demo_output
@@ -10,7 +10,7 @@ OUT ?= demo_output
 LOWEST_PYTHON ?= 3.10
 NEWEST_PYTHON ?= 3.13
 
-.PHONY: demo test test-slow test-ranges test-lowest test-newest lint types clean
+.PHONY: demo test test-slow test-ranges test-lowest test-newest lint types docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/segment-concept demo --out $(OUT) --overwrite
@@ -33,6 +33,9 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -59,5 +62,9 @@ $(VENV)-newest/.installed-dev: pyproject.toml | $(BIN)/uv
 $(BIN)/uv: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(OUT)
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(OUT) site

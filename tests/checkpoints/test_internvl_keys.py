@@ -79,7 +79,7 @@ def test_shapes_of_another_model_are_refused():
     shapes = published_shapes(TINY, 263) | {
         "language_model.model.layers.5.input_layernorm.weight": (1,)
     }
-    with pytest.raises(CheckpointError, match="with 6 layers is of no known size"):
+    with pytest.raises(CheckpointError, match="with 6 layers is none of the known sizes"):
         size_from_shapes(shapes)
     with pytest.raises(CheckpointError, match="not a SeC checkpoint"):
         size_from_shapes({"model.diffusion.weight": (1,)})

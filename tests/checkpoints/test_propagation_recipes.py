@@ -80,7 +80,7 @@ def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("notes")
-    with pytest.raises(CheckpointError, match=r"notes\.txt is no weights file"):
+    with pytest.raises(CheckpointError, match=r"notes\.txt is not a weights file"):
         load(replace(find_recipe("xmem"), weights="notes.txt"))
 
 

@@ -167,7 +167,7 @@ def test_saving_into_a_folder_in_use_is_refused_and_leaves_it_alone(tmp_path):
 def test_saving_to_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(InputError, match=r"would take 0\.0 GB.*another one"):
+    with pytest.raises(InputError, match=r"needs 0\.0 GB.*another disk"):
         save_sec(reference(), tmp_path / "saved")
     assert not list(tmp_path.iterdir())
 

@@ -92,7 +92,7 @@ def test_an_empty_folder_says_what_was_expected(tmp_path):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "w.txt").write_text("no weights")
-    with pytest.raises(CheckpointError, match="no weights file"):
+    with pytest.raises(CheckpointError, match="not a weights file"):
         open_weights(tmp_path / "w.txt")
 
 
@@ -123,7 +123,7 @@ def test_code_in_a_weights_file_is_never_run(tmp_path, capsys):
 @pytest.mark.parametrize("content", [[torch.ones(1)], {"a": 3}, torch.ones(1)])
 def test_a_pytorch_file_without_named_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match="no state dict"):
+    with pytest.raises(CheckpointError, match="not a state dict"):
         open_weights(tmp_path / "w.pt")
 
 

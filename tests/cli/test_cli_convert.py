@@ -47,7 +47,7 @@ def test_weights_are_converted_and_all_hashes_told(app, saved, tmp_path):
     for label, folder in (("read", saved), ("wrote", tmp_path / "half")):
         data = (folder / "model.safetensors").read_bytes()
         assert f"{label} {hashlib.sha256(data).hexdigest()}" in said
-    assert "(as stated)" in said
+    assert "(hash verified)" in said
     assert "in bfloat16" in said
     again = load_sec(tmp_path / "half").network.state_dict()
     exact = load_sec(saved).network.state_dict()
@@ -58,7 +58,7 @@ def test_a_hash_that_does_not_fit_ends_with_a_sentence_and_nothing_written(app, 
     code, said = run(app, saved, tmp_path / "out", "--sha256", "0" * 64)
     assert code == 2
     assert said.startswith("error: ")
-    assert f"expected {'0' * 64}: it is damaged or another file; fetch it again" in said
+    assert f"expected {'0' * 64}: it is damaged or a different file; download it again" in said
     assert not (tmp_path / "out").exists()
 
 

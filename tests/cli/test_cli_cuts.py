@@ -40,7 +40,7 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
     assert (code, said.split(" with ")[0]) == (0, "12 clips (4 none, 4 single, 4 multi)")
     code, said = run(app, "score", out / "Annotations", "--data", out, "-p", 1)
     assert code == 0
-    assert "secvos by secvos: 12 videos" in said
+    assert "secvos, protocol secvos: 12 videos" in said
     for kind in ("without cuts", "with one cut", "with several cuts"):
         assert re.search(rf"videos {kind}: J&F 100.0, J 100.0, F 100.0 \(4 objects\)", said)
 
@@ -48,12 +48,12 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--splits", "none,two"), "--splits two: expected some of none, single, multi"),
+        (("--splits", "none,two"), "--splits two: expected one or more of none, single, multi"),
         (("--shots", "9-3"), "--shots '9-3': expected LEAST-MOST, such as 12-30"),
         (("--targets", "0"), "0 targets: expected at least 1"),
         (("--shot-frames", "20"), "no clip can be made"),
         (("--categories", "none.json"), "none.json is missing"),
-        (("--categories", "a.json", "--alike-by", "random"), "both say what looks alike"),
+        (("--categories", "a.json", "--alike-by", "random"), "exclude each other"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(

@@ -35,7 +35,7 @@ def test_score_recognises_the_dataset_and_prints_its_row(app: typer.Typer) -> No
     root = unpacked("davis")
     code, said = run(app, "score", root / "preds", "--data", root, "--processes", 1)
     assert code == 0
-    assert "davis2017 by davis2017: 12 videos, 19 objects" in said
+    assert "davis2017, protocol davis2017: 12 videos, 19 objects" in said
     assert numbers(said)[:3] == ["67.4", "62.6", "72.3"]
     assert "warning: video multi5-tiny" in said
 
@@ -45,7 +45,7 @@ def test_score_by_another_protocol_writes_what_it_found(app: typer.Typer, tmp_pa
     words = ("score", root / "preds", "-d", root, "-p", 1, "--protocol", "secvos-referring")
     code, said = run(app, *words, "--out", tmp_path / "run")
     assert code == 0
-    assert "secvos by secvos-referring" in said
+    assert "secvos, protocol secvos-referring" in said
     content = json.loads((tmp_path / "run/scores.json").read_text())
     assert content["headline"]["J&F"] == pytest.approx(0.7896820709306118)
     assert (tmp_path / "run/scores.csv").is_file()
@@ -76,14 +76,14 @@ def test_skipping_broken_videos_ends_with_exit_code_1(app: typer.Typer, tmp_path
     (predictions / "camel/00003.png").unlink()
     code, said = run(app, "score", predictions, "-d", root / "gt", "-p", 1, "--skip-broken")
     assert code == 1
-    assert "1 of 2 videos were left out: this is not the dataset's score" in said
+    assert "1 of 2 videos were left out: the score does not cover the whole dataset" in said
 
 
 def test_check_describes_a_sound_dataset(app: typer.Typer) -> None:
     code, said = run(app, "dataset", "check", unpacked("mosev2"))
     assert code == 0
-    assert "mose2, split val: 5 videos, 0 pictures, 100 masks, 7 objects" in said
-    assert "sound" in said
+    assert "mose2, split val: 5 videos, 0 images, 100 masks, 7 objects" in said
+    assert "no errors found" in said
 
 
 def test_check_ends_with_exit_code_1_where_something_is_wrong(

@@ -305,9 +305,10 @@ def test_the_demo_shows_its_shots_and_where_to_look(tmp_path: Path) -> None:
     assert len(presentation_times(tmp_path / "demo/overlay.mp4")) == 108
 
 
-def test_recipes_are_listed_with_size_and_licence() -> None:
+def test_recipes_are_listed_with_size_and_license() -> None:
     code, said = run("recipes")
     assert code == 0
+    assert "Research" in said
     for word in ("sec_compact", "sam2_large", "facebook/sam2.1-hiera-large", "Apache-2.0", "MB"):
         assert word in said
 
@@ -320,7 +321,7 @@ def test_the_doctor_names_versions_and_devices(
     monkeypatch.setattr(build, "bundled_weights", lambda: weights)
     code, said = run("doctor")
     assert code == 0
-    for word in (segment_concept.__version__, "torch", "cores", "default device", "all is well"):
+    for word in (segment_concept.__version__, "torch", "cores", "default device", "no problems"):
         assert word in said
 
 
@@ -333,10 +334,11 @@ def test_the_doctor_says_what_every_kind_of_recipe_needs(
     said = [" ".join(line.split()) for line in run("doctor")[1].splitlines()]
     amount = r"\d+\.\d GiB"
     for line in (
-        f"sec_compact {amount} measured: one object, 12 frames of the demo",
+        f"sec_compact {amount} measured with one object on 12 frames of the demo",
         f"sam2_large, samurai_large {amount} estimated",
         f"sec_4b, sec_4b_offline {amount} estimated.*",
-        f"with numbers='bfloat16' {amount} estimated.*",
+        f"with dtype='bfloat16' {amount} estimated.*",
+        r"license of sec_4b.*: .*Qwen Research License.*",
     ):
         assert any(re.fullmatch(line, one) for one in said), line
 
@@ -347,7 +349,7 @@ def test_the_doctor_says_which_recipes_need_more_than_there_is() -> None:
     too_large = {
         name
         for name, how in zip(table.columns[0].cells, last, strict=True)
-        if how == "estimated; more than there is"
+        if how == "estimated; more than available"
     }
     assert "sec_4b, sec_4b_offline" in too_large
     assert not too_large & {"sec_compact", "sam2_large, samurai_large", "cutie_base"}

@@ -99,7 +99,7 @@ def test_a_missing_video_is_named(truth: Path, predictions: Path) -> None:
     shutil.rmtree(predictions / "camel")
     message = refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
     assert "video camel: " in message
-    assert "predict this video too, or leave it out (--skip-broken)" in message
+    assert "predict this video, or leave it out with --skip-broken" in message
 
 
 def test_skipping_broken_videos_scores_the_rest_and_says_so(truth: Path, predictions: Path) -> None:
@@ -129,7 +129,7 @@ def test_predictions_named_in_another_way_are_told(truth: Path, predictions: Pat
         path.rename(path.with_name(f"frame_{path.name}"))
     message = refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
     assert "none of the 4 scored frames: it has frame_00000, frame_00001" in message
-    assert "expected 00001, 00002, 00003 and 1 more; name masks as the truth does" in message
+    assert "expected 00001, 00002, 00003 and 1 more; name the masks like the truth's" in message
 
 
 def test_predictions_of_another_dataset_are_told(truth: Path, predictions: Path) -> None:
@@ -142,7 +142,7 @@ def test_predictions_of_another_dataset_are_told(truth: Path, predictions: Path)
 
 def test_an_empty_folder_of_predictions_is_told(truth: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "holds no folder" in refusal(ProtocolName.VOS_BENCHMARK, truth, tmp_path / "empty")
+    assert "has no subfolders" in refusal(ProtocolName.VOS_BENCHMARK, truth, tmp_path / "empty")
 
 
 def test_a_folder_that_does_not_exist_is_told(truth: Path, tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_a_folder_that_does_not_exist_is_told(truth: Path, tmp_path: Path) -> No
 def test_a_video_without_a_single_mask_is_told(truth: Path, predictions: Path) -> None:
     for path in (predictions / "bear").iterdir():
         path.unlink()
-    assert "bear holds no PNG file" in refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
+    assert "bear has no PNG file" in refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
 
 
 def test_a_truth_without_masks_is_told(truth: Path, predictions: Path) -> None:
     for path in (truth / "bear").iterdir():
         path.unlink()
     message = refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
-    assert "video bear: the truth holds no PNG mask" in message
+    assert "video bear: the truth has no PNG mask" in message
 
 
 @ALL_LABEL_MAPS
@@ -194,14 +194,14 @@ def test_davis_2017_refuses_black_and_white_masks(truth: Path, predictions: Path
     save(predictions / "bear/00002.png", (LABELS > 0) * 255)
     message = refusal(ProtocolName.DAVIS2017, truth, predictions)
     assert "bear/00002.png has object id 255" in message
-    assert "write the object's id instead of 255" in message
+    assert "write the object id instead of 255" in message
 
 
 def test_black_and_white_masks_are_no_silent_zero(tmp_path: Path) -> None:
     root = unpacked("quirks") / "pred-0-255-gt-0-1"
     scores = scored(ProtocolName.VOS_BENCHMARK, Source(root / "gt"), root / "pred")
     assert scores.headline["J"] == 0
-    assert "id 255 where the truth has 1: masks of 0 and 255 are not label maps" in warnings(scores)
+    assert "id 255 and the truth has 1: masks of 0 and 255 are not label maps" in warnings(scores)
 
 
 def test_void_pixels_scored_as_an_object_are_warned_of() -> None:
@@ -213,9 +213,9 @@ def test_void_pixels_scored_as_an_object_are_warned_of() -> None:
 def test_an_id_that_the_truth_does_not_have_is_refused_by_davis_and_warned_of_elsewhere() -> None:
     root = unpacked("quirks") / "extra-pred-id"
     message = refusal(ProtocolName.DAVIS2017, root / "gt", root / "pred")
-    assert "ids up to 1; write only ids that frame 0 of the truth has" in message
+    assert "ids up to 1; write only the ids of frame 0 of the truth" in message
     scores = scored(ProtocolName.VOS_BENCHMARK, Source(root / "gt"), root / "pred")
-    assert "the prediction has ids that the scored truth does not" in warnings(scores)
+    assert "the prediction has ids that are not in the scored truth" in warnings(scores)
 
 
 def test_an_object_that_appears_late_is_explained_to_users_of_davis() -> None:
@@ -244,7 +244,7 @@ def test_a_video_too_short_to_score_is_told() -> None:
 def test_more_than_20_proposals_are_refused(truth: Path, predictions: Path) -> None:
     save(predictions / "bear/00002.png", LABELS * 11)
     message = refusal(ProtocolName.DAVIS2017_UNSUPERVISED, truth, predictions)
-    assert "bear/00002.png has proposal 22; at most 20" in message
+    assert "bear/00002.png has proposal 22: at most 20" in message
 
 
 def test_an_empty_truth_is_no_silent_score() -> None:
@@ -279,7 +279,7 @@ def test_a_missing_video_of_mose_v2_is_a_zero_but_not_a_silent_one() -> None:
     root = unpacked("mosev2")
     scores = scored(ProtocolName.MOSE2, Source(root), root / "preds", benchmark=Benchmark.MOSE2)
     assert "video nopred: " in warnings(scores)
-    assert "score 0, as the official evaluator has it" in warnings(scores)
+    assert "score 0, as in the official evaluator" in warnings(scores)
 
 
 def test_a_folder_around_predictions_of_mose_v2_is_entered(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_youtube_vos_cannot_be_scored_without_its_truth() -> None:
 
 def test_a_layout_that_does_not_suit_the_protocol_is_told() -> None:
     root = unpacked("sav")
-    with pytest.raises(ScoringError, match="has a folder an object"):
+    with pytest.raises(ScoringError, match="has one folder per object"):
         scored(
             ProtocolName.DAVIS2017, Source(root / "gt"), root / "preds", benchmark=Benchmark.SA_V
         )
@@ -376,14 +376,14 @@ class TestWritingScores:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(InputError, match=r"No space left .*make room"):
+        with pytest.raises(InputError, match=r"No space left .*free disk space"):
             write_scores(scores, tmp_path)
         assert (tmp_path / "scores.json").read_text() == before
         assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.csv", "scores.json"]
 
     def test_a_file_of_something_else_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "scores.json").write_text("{}")
-        with pytest.raises(InputError, match="not a file of scores"):
+        with pytest.raises(InputError, match="not a scores file"):
             read_scores(tmp_path)
 
 

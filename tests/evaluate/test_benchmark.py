@@ -189,7 +189,7 @@ def test_masks_without_their_picture_are_refused(tmp_path: Path) -> None:
 def test_a_dataset_without_pictures_is_refused(tmp_path: Path) -> None:
     dataset = folder(tmp_path / "set", LATE)
     videos = tuple(replace(video, pictures=()) for video in dataset.videos)
-    with pytest.raises(InputError, match="holds masks but no pictures"):
+    with pytest.raises(InputError, match="has masks but no images"):
         refuse_unpredictable(replace(dataset, videos=videos))
 
 

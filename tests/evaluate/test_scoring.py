@@ -28,8 +28,8 @@ STRAY = unpacked("quirks") / "late-object-early-fp"
 def test_a_prediction_before_the_object_is_there_opens_its_window_with_a_warning() -> None:
     scores = scored(ProtocolName.VOS_BENCHMARK, Source(STRAY / "gt"), STRAY / "pred")
     (remark,) = (f for f in scores.findings if f.object_name == "2")
-    assert "opens its window early" in remark.message
-    assert "--window truth closes this" in remark.message
+    assert "starts its scoring window early" in remark.message
+    assert "use --window truth" in remark.message
     assert remark.frame == "00002"
 
 

@@ -71,7 +71,7 @@ def test_an_archive_has_a_palette_mask_for_every_picture(
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda m: shutil.rmtree(m / "aa11"), "video aa11 is not predicted"),
+        (lambda m: shutil.rmtree(m / "aa11"), "video aa11 has no predictions"),
         (lambda m: (m / "bb22/00001.png").unlink(), "video bb22 has no masks for 00001"),
         (
             lambda m: (m / "aa11/00001.png").write_bytes(palette_png(np.zeros((3, 4), np.uint8))),
@@ -79,13 +79,13 @@ def test_an_archive_has_a_palette_mask_for_every_picture(
         ),
         (
             lambda m: (m / "aa11/00001.png").write_bytes(gray_png(np.zeros(toys.SIZE, np.uint8))),
-            "is a L picture, where the server takes palette PNG files",
+            "has mode L, but the server needs palette PNG files",
         ),
         (
             lambda m: (m / "aa11/00001.png").write_bytes(
                 palette_png(np.full(toys.SIZE, 7, np.uint8))
             ),
-            "has ids of no object: 7",
+            "has unknown ids: 7",
         ),
         (lambda m: (m / "aa11/00001.png").write_bytes(b"x"), "00001.png cannot be read"),
     ],

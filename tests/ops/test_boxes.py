@@ -1,6 +1,6 @@
 import torch
 
-from segment_concept.ops.boxes import NOWHERE, boxes_around, overlap
+from segment_concept.ops.boxes import NOWHERE, box_iou, boxes_around
 
 
 def test_a_box_goes_from_the_first_to_the_last_pixel_of_its_mask():
@@ -16,12 +16,12 @@ def test_an_empty_mask_is_nowhere():
 
 
 def test_overlap_is_intersection_over_union():
-    assert overlap((0, 0, 4, 2), (2, 0, 6, 2)) == 4 / 12
-    assert overlap((0, 0, 4, 2), (0, 0, 4, 2)) == 1
-    assert overlap((0, 0, 4, 2), (5, 0, 6, 2)) == 0
+    assert box_iou((0, 0, 4, 2), (2, 0, 6, 2)) == 4 / 12
+    assert box_iou((0, 0, 4, 2), (0, 0, 4, 2)) == 1
+    assert box_iou((0, 0, 4, 2), (5, 0, 6, 2)) == 0
 
 
 def test_boxes_without_area_overlap_nothing():
-    assert overlap(NOWHERE, NOWHERE) == 0
-    assert overlap((-2, -2, 2, 2), NOWHERE) == 0
-    assert overlap((3, 1, 3, 5), (3, 1, 3, 5)) == 0
+    assert box_iou(NOWHERE, NOWHERE) == 0
+    assert box_iou((-2, -2, 2, 2), NOWHERE) == 0
+    assert box_iou((3, 1, 3, 5), (3, 1, 3, 5)) == 0

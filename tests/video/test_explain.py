@@ -19,16 +19,14 @@ from helpers.video_toys import (
     truth,
     write_folder,
 )
+from segment_concept.html.charts import FrameAxis, Scale, curves
 from segment_concept.pipeline.journal import FrameRecord, ObjectRecord
 from segment_concept.pipeline.outputs import OutputFormat
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.run_folder import IfExists
 from segment_concept.pipeline.timeline.chart import (
-    Axis,
-    Scale,
     axis_of,
     change_strip,
-    curves,
     in_lanes,
 )
 from segment_concept.pipeline.timeline.page import explain_html
@@ -240,8 +238,8 @@ REQUEST: dict[str, Any] = {"video": {"rate": "25", "name": "film <1>"}, "recipe"
 
 def test_a_keyframe_that_leaves_and_comes_back_stayed_twice() -> None:
     banks = {0: (0,), 1: (0, 1), 2: (0,), 3: (0, 1), 4: (0, 1)}
-    story = read_timeline(records(5, banks), REQUEST)
-    assert story.objects[1].bank == [
+    timeline = read_timeline(records(5, banks), REQUEST)
+    assert timeline.objects[1].bank == [
         KeyframeSpan(0, 0, 4),
         KeyframeSpan(1, 1, 1),
         KeyframeSpan(1, 3, 4),
@@ -249,8 +247,8 @@ def test_a_keyframe_that_leaves_and_comes_back_stayed_twice() -> None:
 
 
 def test_a_cut_that_only_the_trigger_saw_is_a_cut() -> None:
-    story = read_timeline(records(6, cut=lambda i: i == 3, scene_change=lambda i: 0.1), REQUEST)
-    assert story.cuts == [3]
+    timeline = read_timeline(records(6, cut=lambda i: i == 3, scene_change=lambda i: 0.1), REQUEST)
+    assert timeline.cuts == [3]
 
 
 def test_the_threshold_is_that_of_the_trigger_wherever_it_stands_in_it() -> None:
@@ -259,18 +257,18 @@ def test_the_threshold_is_that_of_the_trigger_wherever_it_stands_in_it() -> None
     assert read_timeline(records(1), REQUEST).threshold == 0.35  # as published
 
 
-def test_what_was_asked_and_where_it_cut_is_told_by_frame() -> None:
-    story = read_timeline(
+def test_queries_and_cuts_are_shown_by_frame() -> None:
+    timeline = read_timeline(
         records(
             6, concept_queried=lambda i: i == 4, scene_change=lambda i: 0.9 if i in (2, 4) else 0.1
         ),
         REQUEST,
     )
-    assert (story.cuts, story.asked) == ([2, 4], [4])
-    assert story.seconds[5] == pytest.approx(5 / 25)
-    strip = change_strip(story, axis_of(story))
+    assert (timeline.cuts, timeline.queried) == ([2, 4], [4])
+    assert timeline.seconds[5] == pytest.approx(5 / 25)
+    strip = change_strip(timeline, axis_of(timeline))
     assert strip.count('class="flag"') == 1
-    assert "the concept was asked on frame 4" in strip
+    assert "concept query on frame 4" in strip
 
 
 def test_bars_that_overlap_lie_in_different_lanes() -> None:
@@ -287,26 +285,27 @@ def test_bars_that_overlap_lie_in_different_lanes() -> None:
 def test_a_long_curve_keeps_its_extremes_and_a_gap_parts_it() -> None:
     values = [0.5] * 50_000
     values[7777], values[31_000] = 0.0, 1.0
-    (path,) = curves(range(50_000), values, Axis(0, 49_999), Scale(1.0, 100))
+    axis, scale = FrameAxis(0, 49_999, 1040, 46, 14), Scale(1.0, 100)
+    (path,) = curves(range(50_000), values, axis, scale)
     points = [float(point.split()[1]) for point in path[1:].split("L")]
     assert len(points) < 1300
     assert (min(points), max(points)) == (8, 92)
     values[20_000] = float("nan")
-    assert len(curves(range(50_000), values, Axis(0, 49_999), Scale(1.0, 100))) == 2
+    assert len(curves(range(50_000), values, axis, scale)) == 2
 
 
 def test_a_long_video_stays_a_small_page() -> None:
-    story = read_timeline(records(30_000, scene_change=lambda i: i % 7 / 10), REQUEST)
-    page = explain_html("long", story, lambda object_id, frame: None, "overlay.mp4")
+    timeline = read_timeline(records(30_000, scene_change=lambda i: i % 7 / 10), REQUEST)
+    page = explain_html("long", timeline, lambda object_id, frame: None, "overlay.mp4")
     assert len(page) < 600_000
     assert len(data_of(page)["frames"]) <= 2000
 
 
 def test_names_cannot_break_the_page() -> None:
-    story = TimelineData(0.35)
-    story.frames.append(0)
-    story.seconds.append(0)
-    story.distance.append(float("nan"))
-    story.objects[1] = ObjectSeries()
-    page = explain_html("</title><script>", story, lambda object_id, frame: None, None)
+    timeline = TimelineData(0.35)
+    timeline.frames.append(0)
+    timeline.seconds.append(0)
+    timeline.distance.append(float("nan"))
+    timeline.objects[1] = ObjectSeries()
+    page = explain_html("</title><script>", timeline, lambda object_id, frame: None, None)
     assert "</title><script>" not in page.replace("</title><meta", "")

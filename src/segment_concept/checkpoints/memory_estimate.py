@@ -1,7 +1,7 @@
-"""Will a SeC model fit where it is to go? Asked before gigabytes are read.
+"""Check that a SeC model fits into GPU memory before loading it.
 
-Weights are counted exactly. What is needed to work with them is an estimate: the largest
-tensors that are alive together, half as much again for the allocator.
+The bytes of the weights are exact. The working memory is an estimate: the largest tensors that
+are alive together, times 1.5 for the allocator.
 """
 
 from collections.abc import Mapping
@@ -18,22 +18,22 @@ from segment_concept.models.sam2.sizes import Sam2Sizes
 from segment_concept.types import InputError
 
 GIB = 1 << 30
-SPARE = 1.5  # what an allocator takes over what is asked of it
-BYTES_IN_4_BIT = 0.5 + 4 / 64  # bitsandbytes' NF4: half a byte, and a scale for every 64
-KEYFRAMES = 7  # of one object, as published
-PATCHES = 4 * TOKENS_PER_IMAGE + 1  # tokens of a picture in the vision network
+SPARE = 1.5  # memory the allocator reserves, relative to the memory requested
+BYTES_IN_4_BIT = 0.5 + 4 / 64  # per weight in bitsandbytes' NF4: 4 bits, and a scale for every 64
+KEYFRAMES = 7  # per object, as published
+PATCHES = 4 * TOKENS_PER_IMAGE + 1  # tokens per image in the vision network
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class SecPlacement:
-    """Where a SeC model lives, and in what numbers, part by part.
+    """Devices and data types of the parts of a SeC model.
 
     Args:
         segmenter: device of the segmenter.
         dtype: of the segmenter's weights.
-        concept: devices and number types of the concept network.
+        concept: devices and data types of the concept network.
     """
 
     segmenter: str = "cpu"
@@ -42,18 +42,18 @@ class SecPlacement:
 
     @classmethod
     def on(cls, device: str, dtype: torch.dtype = torch.float32) -> "SecPlacement":
-        """Everything on one device in one number type."""
+        """Place all parts on one device in one data type."""
         return cls(device, dtype, Placement.on(device, dtype))
 
 
 @dataclass(frozen=True, slots=True)
 class SecSizes:
-    """How large a SeC model is: numbers in each part's weights, and the shapes of its work."""
+    """Size of a SeC model: number of weights per part, and the shapes of its activations."""
 
     segmenter: int
     vision: int
-    decoder: int  # the decoder's linear layers, which can be kept in 4 bits
-    language: int  # the rest of the language model, and the projection behind it
+    decoder: int  # the language model's linear layers, which can be quantized to 4 bits
+    language: int  # the rest of the language model, and the projection after it
     sizes: Sam2Sizes
     size: ConceptSize
 
@@ -61,7 +61,7 @@ class SecSizes:
     def of(
         cls, segmenter: Shapes, concept: Shapes, sizes: Sam2Sizes, size: ConceptSize
     ) -> "SecSizes":
-        """Counted from the shapes of the weights, under published names or ours."""
+        """Count the weights from their shapes, under published names or ours."""
         counts = dict.fromkeys(("vision", "decoder", "language"), 0)
         for name, shape in concept.items():
             if name not in UNUSED:
@@ -70,7 +70,7 @@ class SecSizes:
         return cls(segmenter=whole, **counts, sizes=sizes, size=size)
 
     def bytes_on(self, device: str, placement: SecPlacement) -> int:
-        """What the model occupies on a device, with one object being followed."""
+        """Bytes the model occupies on a device while it tracks one object."""
         concept = placement.concept
         width, wide = concept.dtype.itemsize, placement.dtype.itemsize
         decoder = BYTES_IN_4_BIT if concept.four_bit else width
@@ -85,12 +85,12 @@ class SecSizes:
         return int(sum(needed for where, needed in parts if where == device))
 
     def _looking(self) -> float:
-        """Numbers: one layer of the vision network over all pictures of a pass."""
+        """Number of activations in one layer of the vision network over all images of a pass."""
         vision = self.size.vision
         return SPARE * IMAGES_AT_ONCE * PATCHES * (vision.mlp_width + 8 * vision.width)
 
     def _reading(self) -> float:
-        """Numbers: one layer of the language model over a full bank, and what is kept of it."""
+        """Number of activations in one language-model layer over a full bank, plus the cache."""
         language = self.size.language
         tokens = (KEYFRAMES + 2) * TOKENS_PER_IMAGE
         layer = tokens * (2 * language.mlp_width + 6 * language.width)
@@ -98,10 +98,10 @@ class SecSizes:
 
 
 def segmenting(sizes: Sam2Sizes, histories: int = 1) -> float:
-    """How many numbers a segmenter works with: an estimate of what its weights leave out.
+    """Estimate the number of activations of a SAM 2.1 segmenter.
 
-    The first stage of the image encoder, and the keys and values of one layer of the memory
-    attention, for each of the histories that a policy follows side by side.
+    Counts the first stage of the image encoder, and the keys and values of one layer of the memory
+    attention for each hypothesis that the policy keeps (`histories`).
     """
     encoder = (sizes.image_side // 4) ** 2 * sizes.trunk.width * 16
     memories = sizes.slots * sizes.grid**2 * (2 * sizes.width + sizes.memory_width)
@@ -109,7 +109,7 @@ def segmenting(sizes: Sam2Sizes, histories: int = 1) -> float:
 
 
 def free_bytes(device: str) -> int | None:
-    """What is free on a GPU; None for devices that have no memory of their own, or do not tell."""
+    """Free bytes on a GPU; None for devices without memory of their own or without a counter."""
     if torch.device(device).type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(torch.device(device))
@@ -117,11 +117,11 @@ def free_bytes(device: str) -> int | None:
 
 
 def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
-    """Refuse to load what does not fit.
+    """Raise InputError if the model does not fit.
 
     Raises:
-        InputError: a GPU has too little free memory; the message says how much is needed and
-            which ways of loading would fit.
+        InputError: a GPU has too little free memory; the message gives the memory needed and the
+            configurations that would fit.
     """
     concept = placement.concept
     for device in {placement.segmenter, concept.vision, concept.language}:
@@ -135,22 +135,22 @@ def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
         ]
         raise InputError(
             f"{device} has {_gib(free)} free, and SeC needs about {_gib(needed)} there. "
-            f"{'Would fit: ' + '; '.join(fitting) if fitting else 'Nothing of it would fit'}. "
-            "Otherwise free that memory, take device 'cpu', or another recipe (sec_compact needs "
-            "next to nothing)"
+            f"{'These fit: ' + '; '.join(fitting) if fitting else 'No configuration fits'}. "
+            "Otherwise free GPU memory, use --device cpu, or choose a smaller recipe such as "
+            "sec_compact"
         )
 
 
 def smaller_placements(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
-    """Ways to need less, the mildest first."""
+    """Configurations that need less memory, the smallest change first."""
     ways = []
     half = placement
     if max(placement.dtype.itemsize, placement.concept.dtype.itemsize) > torch.bfloat16.itemsize:
         half = SecPlacement(
             placement.segmenter, torch.bfloat16, replace(placement.concept, dtype=torch.bfloat16)
         )
-        ways.append(("numbers='bfloat16'", half))
-    in_words = "numbers='bfloat16', " if half is not placement else ""
+        ways.append(("dtype='bfloat16'", half))
+    in_words = "dtype='bfloat16', " if half is not placement else ""
     if not placement.concept.four_bit:
         four = replace(half, concept=replace(half.concept, four_bit=True))
         ways.append((f"{in_words}four_bit=True", four))

@@ -1,4 +1,4 @@
-"""Cutie and XMem for recipes: where their published files are looked for, and trackers of them."""
+"""Load Cutie and XMem for recipes: find their published files and make trackers."""
 
 from pathlib import Path
 
@@ -16,19 +16,19 @@ from segment_concept.baselines import (
 from segment_concept.checkpoints.files import SUFFIXES, find_files
 from segment_concept.types import CheckpointError
 
-NAMES = {"cutie": "Cutie", "xmem": "XMem"}  # as recipes say it: as their authors do
+NAMES = {"cutie": "Cutie", "xmem": "XMem"}  # the recipe's network -> the authors' spelling
 
 
 def load_propagation(network: str, weights: str, device: torch.device) -> PropagationTracker:
-    """The tracker of a recipe whose network is `cutie` or `xmem`.
+    """Load the tracker of a recipe whose network is `cutie` or `xmem`.
 
     Args:
         network: `cutie` or `xmem`.
         weights: see `propagation_file`.
-        device: where it computes.
+        device: device of the tracker.
 
     Raises:
-        CheckpointError: the file is not on disk, damaged, or another network's.
+        CheckpointError: the file is missing, damaged, or belongs to another network.
     """
     path = propagation_file(network, weights)
     check_published(path)
@@ -38,16 +38,16 @@ def load_propagation(network: str, weights: str, device: torch.device) -> Propag
 
 
 def propagation_file(network: str, weights: str) -> Path:
-    """The file that holds the weights.
+    """Find the file with the weights.
 
     Args:
         network: `cutie` or `xmem`.
-        weights: a file; a folder with a file of a published name, or with a single one; or a
-            published name or address, which is looked for in the folder of the command and where
-            `torch.hub` keeps what it fetched.
+        weights: a file; a folder with a file of a published name, or with a single weights file;
+            or a published file name or URL, which is searched in the current folder and in
+            `torch.hub`'s cache.
 
     Raises:
-        CheckpointError: it is in none of these places; the message says where to get it.
+        CheckpointError: it is in none of these places; the message gives the download URL.
     """
     path = Path(weights).expanduser()
     if path.is_dir():
@@ -65,15 +65,17 @@ def propagation_file(network: str, weights: str) -> Path:
 
 def _with_suffix(path: Path) -> Path:
     if path.suffix not in SUFFIXES:
-        raise CheckpointError(f"{path} is no weights file: expected one of {', '.join(SUFFIXES)}")
+        raise CheckpointError(
+            f"{path} is not a weights file: expected one of {', '.join(SUFFIXES)}"
+        )
     return path
 
 
 def _where_to_get(network: str, weights: str, kept: Path | None) -> str:
     releases = [c.url for c in PUBLISHED.values() if c.network == NAMES[network]]
-    there = "" if kept is None else f", or put it at {kept}"
+    there = "" if kept is None else f", or save it as {kept}"
     return (
         f"the weights of {NAMES[network]} are not on this machine: there is no file or folder "
-        f"{weights}. Get {' or '.join(releases)} and give it with --weights FILE "
+        f"{weights}. Download {' or '.join(releases)} and use --weights FILE "
         f"(in Python: replace(recipe, weights=...)){there}"
     )

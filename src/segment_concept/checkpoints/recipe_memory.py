@@ -1,6 +1,6 @@
-"""How much memory a recipe needs, told by the shapes of its network: nothing is fetched.
+"""Estimate the memory of a recipe from the shapes of its network, without downloading weights.
 
-Weights are counted exactly, what is needed to work with them is an estimate (see `room`).
+The bytes of the weights are exact, the working memory is an estimate (see `memory_estimate`).
 """
 
 from dataclasses import dataclass
@@ -27,25 +27,25 @@ from segment_concept.models.sam2.sizes import SEC_4B, SIZES
 from segment_concept.recipes import Recipe
 from segment_concept.tracking.policies.sam2long import TreeMemory
 
-_FRAME = 30 * 54  # memory tokens of a frame of 854x480, the side to which Cutie and XMem resize
+_FRAME = 30 * 54  # memory tokens of an 854x480 frame, the size to which Cutie and XMem resize
 _REMEMBERED = {"cutie": 6 * _FRAME, "xmem": 10 * _FRAME + 10_000}  # tokens; XMem's prototypes too
-_AFFINITIES = 3  # of all tokens to all pixels, alive together: likeness, the best of it, weights
-_ENCODER = 64 * _FRAME * 16 * 16  # numbers: what a ResNet holds at a half and a quarter of 480p
+_AFFINITIES = 3  # token-pixel matrices alive together: similarity, its top k, softmax weights
+_ENCODER = 64 * _FRAME * 16 * 16  # activations of the ResNet at 1/2 and 1/4 of 480p
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes that a recipe occupies while one object is followed; `variant` as in Python, or ""."""
+    """Bytes a recipe needs to track one object; `variant`: the changed recipe fields, or ""."""
 
     variant: str
     bytes: int
 
 
 def estimated_needs(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
-    """On one device, the recipe's own first, then what would need less, the mildest first.
+    """Estimate the need on one device: the recipe first, then variants that need less.
 
-    Empty where the shapes are not known before weights are read: those of the bundled model, and
-    weights that are not the published ones.
+    Empty if the shapes are unknown before the weights are read: for the bundled model, and for
+    weights other than the published ones.
     """
     if recipe.network == "sam2":
         return _sam2(recipe, device)

@@ -1,4 +1,4 @@
-"""Strict accounting of parameters: every name is known, every number is finite."""
+"""Refuse weights with unknown or missing names, or with values that are not finite."""
 
 from collections.abc import Iterable
 
@@ -13,16 +13,16 @@ _LISTED = 8  # names in an error message; the rest is counted
 def refuse_unknown_keys(
     unknown: Iterable[str], missing: Iterable[str], network: str, hint: str
 ) -> None:
-    """Refuse weights that do not fit a network.
+    """Raise CheckpointError if names are unknown or missing.
 
     Args:
-        unknown: names that the network does not have.
-        missing: names that it did not get.
-        network: what it is called in the message.
-        hint: a sentence on what may have been meant.
+        unknown: names in the weights that the network does not have.
+        missing: names of the network that the weights do not have.
+        network: name of the network, for the message.
+        hint: a sentence that tells what to do.
 
     Raises:
-        CheckpointError: there is an unknown or a missing name; they are listed.
+        CheckpointError: there are unknown or missing names; the message lists them.
     """
     problems = [
         f"{len(names)} {what}: {_listed(names)}"
@@ -36,15 +36,15 @@ def refuse_unknown_keys(
 
 
 def refuse_not_finite(name: str, tensor: Tensor) -> None:
-    """Refuse a weight that makes every result useless.
+    """Raise CheckpointError if a weight has NaN or infinite values.
 
     Raises:
         CheckpointError: a value is NaN or infinite.
     """
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise CheckpointError(
-            f"weight {name} holds values that are not finite (NaN or infinity): the checkpoint is "
-            "damaged or was saved by a training run that diverged; fetch it again"
+            f"weight {name} has values that are not finite (NaN or infinity): the checkpoint is "
+            "damaged or was saved by a training run that diverged; download it again"
         )
 
 

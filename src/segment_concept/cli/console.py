@@ -1,4 +1,4 @@
-"""How commands talk: plain errors, a progress bar, and a Ctrl-C that loses nothing."""
+"""Console output of the commands: errors as one sentence, a progress bar, and Ctrl-C handling."""
 
 import logging
 import signal
@@ -23,12 +23,12 @@ from rich.text import Text
 from segment_concept.types import SegmentConceptError
 
 BAD_INPUT = 2  # exit codes
-STOPPED = 130  # as shells say: 128 and the number of SIGINT
+STOPPED = 130  # shell convention: 128 + the number of SIGINT
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What the user can mend is said in a sentence, with exit code 2."""
+    """Print errors that the user can fix as one sentence and exit with code 2."""
     try:
         yield
     except SegmentConceptError as error:
@@ -43,7 +43,7 @@ def plain_errors() -> Iterator[None]:
 
 
 class _Rate(ProgressColumn):
-    """Frames a second."""
+    """Frames per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f} frames/s" if task.speed else "", style="progress.data.speed")
@@ -51,7 +51,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr, to be told (done, total); warnings appear above it."""
+    """Show a progress bar on stderr; yield its callback (done, total). Warnings print above it."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -85,7 +85,10 @@ def _warnings_on(console: Console) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Was Ctrl-C pressed, or the process asked to end? The second time it ends at once."""
+    """Yield a function that tells whether SIGINT or SIGTERM arrived.
+
+    The first signal lets the command finish its frame; the second raises KeyboardInterrupt.
+    """
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`segment-concept convert`: SeC's published weights into this package's own form."""
+"""`segment-concept convert`: convert SeC's published weights to this package's format."""
 
 from enum import Enum
 from pathlib import Path
@@ -10,7 +10,7 @@ from segment_concept.cli.console import plain_errors
 
 
 class DType(str, Enum):
-    """Number types in which weights are saved."""
+    """Data types in which weights can be saved."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -22,27 +22,31 @@ def convert(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder as on the hub, one .safetensors file, or a hub name "
-            "(OpenIXCLab/SeC-4B).",
+            help="A folder in the published layout, one .safetensors file, or a Hugging Face "
+            "repository (OpenIXCLab/SeC-4B).",
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to be made.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Output folder; must not exist or be empty.")
+    ],
     dtype: Annotated[
         DType | None,
-        typer.Option(help="Number type to save in; that of the source where left out."),
+        typer.Option(help="Data type of the saved weights. Default: as in SOURCE."),
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="The tokenizer's folder, where it does not lie beside the weights."),
+        typer.Option(help="Folder of the tokenizer, if it is not next to the weights."),
     ] = None,
     sha256: Annotated[
-        str | None, typer.Option(help="Hash that a single file of weights must have.")
+        str | None, typer.Option(help="Expected SHA-256 of a single weights file.")
     ] = None,
 ) -> None:
-    """Convert SeC weights: one folder with weights, config.json, tokenizer and hashes.
+    """Convert SeC weights to one folder with weights, config.json, tokenizer and hashes.
 
-    Every file is checked against the hash that is stated for it: by --sha256, by the hub where it
-    came from there, or by the config.json of a model that was converted before.
+    Each file is verified against its stated hash: --sha256, the hash recorded by the Hugging Face
+    hub for downloaded files, or the config.json of a model that was converted before.
+
+    Exit codes: 0 done, 2 invalid input.
     """
     with plain_errors():
         import torch
@@ -52,12 +56,12 @@ def convert(
         chosen = None if dtype is None else getattr(torch, dtype.value)
         done = convert_sec(source, out, dtype=chosen, tokenizer=tokenizer, sha256=sha256)
     for file in done.read:
-        verdict = "as stated" if file.stated else "no hash is stated for it"
+        verdict = "hash verified" if file.stated else "no stated hash to verify against"
         typer.echo(f"read  {file.sha256}  {file.path.name} ({verdict})")
     for file in done.written:
         typer.echo(f"wrote {file.sha256}  {file.path}")
     name = str(done.dtype).removeprefix("torch.")
-    typer.echo(f"{out} holds SeC in {name}: give it where weights are asked for")
+    typer.echo(f"{out} contains SeC in {name}: use it with --weights {out}")
 
 
 def register(app: typer.Typer) -> None:

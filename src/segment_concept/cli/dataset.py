@@ -1,4 +1,4 @@
-"""dataset."""
+"""`segment-concept dataset`: check a dataset, print statistics, make multi-shot clips."""
 
 from typing import Annotated
 
@@ -32,20 +32,20 @@ def check(
     truth: Truth = None,
     unseen: Unseen = None,
 ) -> None:
-    """Say what a dataset's folder holds and what is wrong with it.
+    """Check a dataset folder and list its contents and errors.
 
-    Exit code 0: sound. 1: something is wrong. 2: no dataset was found.
+    Exit codes: 0 no errors, 1 errors found, 2 no dataset found.
     """
     with plain_errors():
         kind = benchmark or recognize_dataset(data)
         dataset = open_dataset(kind, Source(data, split, truth, unseen))
         report = check_dataset(dataset, survey_dataset(dataset))
     typer.echo(
-        f"{kind.value}, split {split}: {len(dataset.videos)} videos, {report.pictures} pictures, "
+        f"{kind.value}, split {split}: {len(dataset.videos)} videos, {report.pictures} images, "
         f"{report.masks} masks, {report.objects} objects ({report.late_objects} appear late)"
     )
     _show_findings(report.findings)
-    typer.echo("sound" if report.is_sound else "something is wrong: see the errors above")
+    typer.echo("no errors found" if report.is_sound else "errors found: see above")
     if not report.is_sound:
         raise typer.Exit(INCOMPLETE)
 
@@ -56,10 +56,13 @@ def stats(
     split: Split = "val",
     truth: Truth = None,
     scenes: Annotated[
-        bool, typer.Option(help="Count scenes with the shot detector; reads every picture.")
+        bool, typer.Option(help="Count scenes with the shot detector; reads every image.")
     ] = True,
 ) -> None:
-    """Print the figures by which papers compare datasets."""
+    """Print dataset statistics: videos, objects, disappearance and reappearance rates, scenes.
+
+    Exit codes: 0 done, 2 no dataset found.
+    """
     with plain_errors():
         kind = benchmark or recognize_dataset(data)
         dataset = open_dataset(kind, Source(data, split, truth))
@@ -73,10 +76,10 @@ def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
         "videos": f"{found.videos}",
         "objects": f"{found.objects}",
         "masks": f"{found.masks}",
-        "seconds a video": _number(found.seconds),
+        "seconds/video": _number(found.seconds),
         "disappear %": _percent(found.disappear),
         "and reappear %": _percent(found.reappear),
-        "scenes a video": _number(found.scenes),
+        "scenes/video": _number(found.scenes),
     }
     for column in row:
         table.add_column(column, justify="right")

@@ -1,4 +1,4 @@
-"""dataset_options."""
+"""Options that `score`, `evaluate` and `dataset` share, and how findings are printed."""
 
 import math
 from collections.abc import Sequence
@@ -9,22 +9,55 @@ import typer
 
 from segment_concept.datasets.findings import Finding, Severity
 from segment_concept.datasets.types import Benchmark
+from segment_concept.evaluate.protocols.registry import ProtocolName
 
 INCOMPLETE = 1  # exit code
+DATASET = "Dataset"  # panel of the help
 _SHOWN_WARNINGS = 20
-DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's folder.")]
-Split = Annotated[str, typer.Option(help="The split: val, test, train, test-dev, ...")]
+ProtocolOption = Annotated[
+    ProtocolName | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="Scoring protocol. Default: the dataset's own. One of "
+        f"{', '.join(each.value for each in ProtocolName)}.",
+    ),
+]
+DataFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Dataset split: val, test, train, test-dev, ...",
+        rich_help_panel=DATASET,
+    ),
+]
 Kind = Annotated[
     Benchmark | None,
-    typer.Option("--benchmark", "-b", help="Which dataset it is; recognised where left out."),
+    typer.Option(
+        "--benchmark",
+        "-b",
+        metavar="NAME",
+        help=f"Dataset type. Default: detected from the folder. One of "
+        f"{', '.join(each.value for each in Benchmark)}.",
+        rich_help_panel=DATASET,
+    ),
 ]
 Truth = Annotated[
     Path | None,
-    typer.Option(help="The folder of full annotations, where they do not lie in the dataset."),
+    typer.Option(
+        metavar="DIR",
+        help="Folder with the full annotations, if they are not inside the dataset folder.",
+        rich_help_panel=DATASET,
+    ),
 ]
 Unseen = Annotated[
     Path | None,
-    typer.Option(help="List of unseen videos (LVOS) or unseen categories (YouTube-VOS)."),
+    typer.Option(
+        metavar="FILE",
+        help="List of the unseen videos (LVOS) or unseen categories (YouTube-VOS), one per line.",
+        rich_help_panel=DATASET,
+    ),
 ]
 
 

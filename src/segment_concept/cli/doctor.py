@@ -1,10 +1,9 @@
-"""`segment-concept recipes` and `segment-concept doctor`: what there is to work with."""
+"""`segment-concept recipes` and `doctor`: the recipes, and a check of this machine."""
 
 import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import as_file, files
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,28 +19,18 @@ if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
 
     from segment_concept.checkpoints.recipe_memory import Need
 from segment_concept.runtime.memory import gpu_peak, process_peak
+from segment_concept.runtime.versions import versions
 
-PACKAGES = ("torch", "transformers", "numpy", "av", "opencv-python-headless", "Pillow")
 UNSOUND = 1  # exit code of `doctor`
-
-
-def versions() -> dict[str, str]:
-    """Of this package, Python, and what it stands on; `missing` where it is not installed."""
-    found = {"segment-concept": _own_version(), "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
+FREE_LICENSES = ("Apache-2.0", "MIT")
 
 
 def recipes() -> None:
-    """List the recipes: which weights, how large, what for."""
+    """List the recipes with their weights, size, license and purpose."""
     from segment_concept.recipes import RECIPES
 
     table = Table(box=None, pad_edge=False)
-    for column in ("recipe", "weights", "size", "licence", "for"):
+    for column in ("recipe", "weights", "size", "license", "description"):
         table.add_column(column, overflow="fold")
     for make in RECIPES.values():
         recipe = make()
@@ -50,9 +39,9 @@ def recipes() -> None:
 
 
 def doctor() -> None:
-    """Say what this machine has, what is wrong with the installation, what the recipes need.
+    """Check the installation and show the hardware and the memory each recipe needs.
 
-    Exit code 0: all is well. 1: something is missing.
+    Exit codes: 0 no problems found, 1 something is missing.
     """
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, text in versions().items():
@@ -67,17 +56,13 @@ def doctor() -> None:
         if not wrong:
             typer.echo()
             Console().print(_needs())
+        for line in _license_notes():
+            typer.echo(line)
     for fault in wrong:
         typer.echo(f"error: {fault}", err=True)
     if wrong:
         raise typer.Exit(UNSOUND)
-    typer.echo("all is well")
-
-
-def _own_version() -> str:
-    import segment_concept
-
-    return segment_concept.__version__
+    typer.echo("no problems found")
 
 
 def _memory() -> str:
@@ -91,8 +76,21 @@ def _physical_memory() -> int | None:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def _license_notes() -> Iterator[str]:
+    """One line per license other than Apache-2.0 and MIT, with the recipes it applies to."""
+    from segment_concept.recipes import RECIPES
+
+    names: dict[str, list[str]] = {}
+    for make in RECIPES.values():
+        recipe = make()
+        if recipe.licence not in FREE_LICENSES:
+            names.setdefault(recipe.licence, []).append(recipe.name)
+    for text, recipes_of in names.items():
+        yield f"license of {', '.join(recipes_of)}: {text} (docs/checkpoints.md)"
+
+
 def _needs() -> Table:
-    """What the recipes need on the default device."""
+    """Table of the memory that each recipe needs on the default device."""
     from segment_concept.checkpoints.load import find_device
     from segment_concept.checkpoints.memory_estimate import free_bytes
 
@@ -127,7 +125,7 @@ def _faults() -> Iterator[str]:
     if not any(name in av.codecs_available for name in ENCODERS):
         yield "PyAV has no H.264 encoder, so no overlay can be written: pip install --upgrade av"
     if not bundled_weights().exists():
-        yield "the bundled weights are missing: install the package again"
+        yield "the bundled weights are missing: reinstall the package"
 
 
 def register(app: typer.Typer) -> None:
@@ -142,11 +140,15 @@ FRAMES = 12  # of the demo clip: more than its memory holds
 
 
 def memory_table(device: "torch.device", room: int | None) -> Table:
-    """What every recipe needs on a device to follow one object, beside the room that there is.
+    """Memory that each recipe needs on a device to track one object.
 
-    Of the bundled model it is measured: this process tracks a few frames of the demo clip. Of the
-    others it is estimated, so that nothing has to be fetched. On a CPU it is that of the whole
-    process.
+    For the bundled model it is measured: this process tracks a few frames of the demo clip. For the
+    others it is estimated from the network's shapes, so nothing is downloaded. On a CPU it is the
+    peak memory of the whole process.
+
+    Args:
+        device: where the recipes would run.
+        room: available memory in bytes, or None if unknown; recipes that need more are marked.
 
     Raises:
         SegmentConceptError: the bundled model cannot be loaded.
@@ -157,7 +159,7 @@ def memory_table(device: "torch.device", room: int | None) -> Table:
     table.add_column("recipe", no_wrap=True)
     table.add_column(f"peak on {device}", no_wrap=True)
     table.add_column(overflow="fold")
-    how = f"measured: one object, {FRAMES} frames of the demo"
+    how = f"measured with one object on {FRAMES} frames of the demo"
     table.add_row(MEASURED, *_words(_peak_on(device), how, room))
     for needs, names in _alike(device).items():
         for need in needs:
@@ -167,7 +169,7 @@ def memory_table(device: "torch.device", room: int | None) -> Table:
 
 
 def track_some_frames(device: "torch.device") -> None:
-    """Follow the demo's rabbit for a moment with the bundled model."""
+    """Track the object of the demo clip for a few frames with the bundled model."""
     from segment_concept.checkpoints.load import load
     from segment_concept.pipeline.prompts import read_prompts
     from segment_concept.video.open import open_video
@@ -188,7 +190,7 @@ def _peak_on(device: "torch.device") -> int | None:
 
 
 def _alike(device: "torch.device") -> Mapping[tuple["Need", ...], list[str]]:
-    """The names of the recipes that need the same."""
+    """Group recipe names by equal memory needs."""
     from segment_concept.checkpoints.recipe_memory import estimated_needs
     from segment_concept.recipes import RECIPES
 
@@ -203,4 +205,4 @@ def _alike(device: "torch.device") -> Mapping[tuple["Need", ...], list[str]]:
 def _words(needed: int | None, how: str, room: int | None) -> Iterator[str]:
     yield "unknown" if needed is None else f"{needed / GIB:.1f} GiB"
     too_much = needed is not None and room is not None and needed > room
-    yield f"{how}; more than there is" if too_much else how
+    yield f"{how}; more than available" if too_much else how

@@ -1,8 +1,9 @@
-"""`segment-concept evaluate`: predict, score and report."""
+"""`segment-concept evaluate`: predict a dataset, score the masks, write a report."""
 
 import logging
 import math
 import os
+import platform
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,14 +18,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from segment_concept.batch.shard import Shard
 from segment_concept.cli.console import plain_errors
-from segment_concept.cli.dataset_options import INCOMPLETE, Kind, Split, Truth, Unseen
+from segment_concept.cli.dataset_options import (
+    INCOMPLETE,
+    Kind,
+    ProtocolOption,
+    Split,
+    Truth,
+    Unseen,
+)
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
 from segment_concept.evaluate.first_masks import refuse_unpredictable
 from segment_concept.evaluate.protocols.appearance import ScoringWindow
 from segment_concept.evaluate.protocols.registry import (
-    ProtocolName,
     RuleOptions,
     ScoringProtocol,
     rules_for,
@@ -46,8 +53,9 @@ from segment_concept.evaluate.runner import (
 from segment_concept.evaluate.scores import Scores, write_scores
 from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_dataset
 from segment_concept.evaluate.submission import write_submission
-from segment_concept.evaluate.tracker_source import TrackerSource, versions
+from segment_concept.evaluate.tracker_source import TrackerSource
 from segment_concept.evaluate.worker import PredictionWorker
+from segment_concept.runtime.versions import versions
 from segment_concept.types import InputError
 
 log = logging.getLogger("segment_concept.evaluate")
@@ -55,7 +63,7 @@ log = logging.getLogger("segment_concept.evaluate")
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What the command line asks for, the same for every recipe."""
+    """Options of the command that are the same for every recipe."""
 
     dataset: Dataset
     rules: ScoringProtocol
@@ -65,7 +73,7 @@ class Assignment:
     command: str
 
     def station(self, recipe: str, folder: Path) -> PredictionWorker:
-        """Where a worker finds all that it needs for this recipe."""
+        """The prediction worker for one recipe and its run folder."""
         return PredictionWorker(
             TrackerSource(recipe, self.device),
             self.dataset.named(set()),
@@ -76,64 +84,72 @@ class Assignment:
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Dataset folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write or resume.")],
     recipe: Annotated[
         list[str] | None,
         typer.Option(
             "--recipe",
             "-r",
-            help="A recipe, or package.module:function that returns one or a tracker; give it "
-            "several times to compare. Default: sec_compact.",
+            help="Recipe name, or package.module:function that returns a recipe or a tracker. "
+            "Repeat to compare several. Default: sec_compact.",
         ),
     ] = None,
     benchmark: Kind = None,
     split: Split = "val",
     truth: Truth = None,
     unseen: Unseen = None,
-    protocol: Annotated[
-        ProtocolName | None, typer.Option(help="Another protocol than the dataset's own.")
-    ] = None,
+    protocol: ProtocolOption = None,
     window: Annotated[
-        ScoringWindow, typer.Option(help="From which frame on an object counts; as for `score`.")
+        ScoringWindow, typer.Option(help="First scored frame of each object; see `score --help`.")
     ] = ScoringWindow.SIGHT,
     objects_alone: Annotated[
-        bool, typer.Option("--objects-alone", help="Track each object of a video by itself.")
+        bool,
+        typer.Option(
+            "--objects-alone", help="Track each object of a video in a session of its own."
+        ),
     ] = False,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; workers take turns among GPUs.")
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps. Workers are spread over the GPUs.")
     ] = "auto",
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="ProcessPool.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, help="Number of worker processes.")
+    ] = 1,
     engine: Annotated[
-        Engine, typer.Option(help="local processes, or Ray (needs the extra `batch`).")
+        Engine, typer.Option(help="Local processes, or Ray (needs the extra `batch`).")
     ] = Engine.LOCAL,
     shard: Annotated[
         str,
         typer.Option(
-            help="Part i/n of the videos, for job arrays: --shard "
-            "$((SLURM_ARRAY_TASK_ID + 1))/$SLURM_ARRAY_TASK_COUNT (array from 0). Every part "
-            "writes to the same folder; the one that ends last scores."
+            help="Process part i/n of the videos (job arrays): --shard "
+            "$((SLURM_ARRAY_TASK_ID + 1))/$SLURM_ARRAY_TASK_COUNT (array from 0). All parts "
+            "write to the same folder; the part that finishes last scores."
         ),
     ] = "1/1",
     retries: Annotated[
-        int, typer.Option(min=0, help="How often to retry a video whose worker was lost.")
+        int, typer.Option(min=0, help="How often to retry a video whose worker died.")
     ] = 2,
     submission: Annotated[
         Path | None,
-        typer.Option(help="Write the archive that the benchmark's server takes here."),
+        typer.Option(help="Also write a ZIP archive for the benchmark's server to this path."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")
+        bool, typer.Option("--dry-run", help="Only print the plan and the estimated time.")
     ] = False,
 ) -> None:
-    """Predict a dataset with a recipe, score it and write a report.
+    """Run a recipe on a dataset, score the masks and write a report.
 
-    Started again, it goes on where it was left off, even by a kill. Exit code 0: all is done.
-    1: some videos have no result. 2: nothing was done.
+    \b
+    segment-concept evaluate --data DAVIS --out RUN
+    segment-concept evaluate --data DAVIS --out RUN --recipe sec_compact --recipe sam2_compact
+
+    Run the same command again to resume an interrupted run.
+
+    Exit codes: 0 done, 1 some videos have no result, 2 invalid input, nothing was done.
     """
     with plain_errors():
         kind = benchmark or recognize_dataset(data)
-        # Workers elsewhere have another current folder.
+        # Workers on other machines have another current folder.
         truth = None if truth is None else truth.absolute()
         dataset = open_dataset(kind, Source(data.absolute(), split, truth, unseen))
         refuse_unpredictable(dataset)
@@ -157,17 +173,17 @@ def evaluate(
         made = [report for report in reports if report is not None]
         if len(made) > 1:
             write_comparison(out, compare(folders))
-            typer.echo(f"the comparison is in {out / 'comparison.md'}")
+            typer.echo(f"comparison: {out / 'comparison.md'}")
         if submission is not None and made:
             write_submission(dataset, RunFolder(folders[0]).masks, submission)
-            typer.echo(f"{submission} can be submitted")
+            typer.echo(f"submission archive: {submission}")
     if any(not report.is_whole for report in made):
         raise typer.Exit(INCOMPLETE)
 
 
 def _folders(recipes: Sequence[str], out: Path) -> list[Path]:
     if len(set(recipes)) != len(recipes):
-        raise InputError("the same --recipe is given twice")
+        raise InputError("a --recipe is given twice: give each recipe once")
     if len(recipes) == 1:
         return [out]
     return [out / name.replace(":", ".").replace(os.sep, "_") for name in recipes]
@@ -175,7 +191,7 @@ def _folders(recipes: Sequence[str], out: Path) -> list[Path]:
 
 def _refuse_options(recipes: Sequence[str], submission: Path | None) -> None:
     if submission is not None and len(recipes) > 1:
-        raise InputError("--submission is for one --recipe: run them one by one")
+        raise InputError("--submission needs exactly one --recipe: run the recipes separately")
 
 
 def _show_plan(job: Assignment, station: PredictionWorker) -> None:
@@ -189,30 +205,30 @@ def _show_plan(job: Assignment, station: PredictionWorker) -> None:
         f"({job.workforce.engine.value})"
     )
     typer.echo(
-        f"then scored by {job.rules.name}"
+        f"then scored with the protocol {job.rules.name}"
         if job.dataset.truth_is_complete
-        else "not scored: the full truth of this split is not here"
+        else "not scored: the full annotations of this split are not available here"
     )
     rate = estimated_rate(job.dataset, station, todo)
     if rate is not None and todo.pending:
         seconds = todo.frames / rate / job.workforce.workers
         typer.echo(
-            f"about {_duration(seconds)}, at {rate:.2f} frames a second and worker (measured here)"
+            f"estimated time: {_duration(seconds)} ({rate:.2f} frames/s per worker, measured now)"
         )
 
 
 def _run(job: Assignment, station: PredictionWorker, fingerprint: str) -> Report | None:
-    """Predict, then score and report if no other shard is still at work."""
+    """Predict; then score and report if no other shard is still running."""
     run = station.run
     run.begin(_manifest(job, station.source, fingerprint))
     with _progress(station.source.name) as tell:
         broken = predict_all(job.dataset, station, job.workforce, tell)
     for record in broken:
-        typer.echo(f"error: video {record.video} is skipped: {record.problem}", err=True)
+        typer.echo(f"error: skipped video {record.video}: {record.problem}", err=True)
     todo = what_to_do(job.dataset, run, job.workforce.shard)
     waiting = [v for v in job.dataset.videos if run.record(v.name) is None]
     if waiting:
-        typer.echo(f"{len(waiting)} videos are left to other shards; {len(todo.done)} are done")
+        typer.echo(f"{len(waiting)} videos remain for other shards; {len(todo.done)} are done")
         if broken:
             raise typer.Exit(INCOMPLETE)
         return None
@@ -231,12 +247,12 @@ def _manifest(job: Assignment, source: TrackerSource, fingerprint: str) -> Manif
         recipe=source.name,
         tracker=source.described(),
         alone=job.alone,
-        versions=versions(),
+        versions={**versions(), "platform": f"{sys.platform} {platform.machine()}"},
     )
 
 
 def _scored(job: Assignment, run: RunFolder) -> Scores | None:
-    """None where there is no truth, or nothing was predicted."""
+    """Score the finished videos; None without full annotations or without predictions."""
     done = {video.name for video in job.dataset.videos if run.is_done(video.name)}
     if not job.dataset.truth_is_complete or not done:
         return None
@@ -255,11 +271,11 @@ def _show(report: Report, run: RunFolder) -> None:
         typer.echo(f"{report.manifest.recipe} on {report.manifest.benchmark} by {rules}: {row}")
     if not report.is_whole:
         typer.echo(
-            f"{len(report.broken)} of {videos} videos have no result: this is not the dataset's "
-            "score",
+            f"{len(report.broken)} of {videos} videos have no result: the score does not cover the "
+            "whole dataset",
             err=True,
         )
-    typer.echo(f"the report is in {run.path / 'report.html'}")
+    typer.echo(f"report: {run.path / 'report.html'}")
 
 
 def _percent(value: float) -> str:
@@ -274,7 +290,7 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _progress(what: str) -> Iterator[ProgressCallback]:
-    """Videos done, frames a second and the time left, on a terminal; the log has it anyway."""
+    """Show finished videos, frames per second and remaining time, on a terminal only."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""`segment-concept cuts`: clips with cuts and exact truth from a dataset without any."""
+"""`segment-concept dataset make-multishot`: make clips with hard cuts and exact truth."""
 
 from enum import Enum
 from pathlib import Path
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 _OPTIONS = MultishotSpec()
 _SHOWN = 5  # targets that were left out
-_SHOTS, _PLACE = "Shots", "Cameras and files"
+_SHOTS, _PLACE = "Shots", "Re-framing and files"
 
 
 class Alike(str, Enum):
-    """How look-alikes are found where no file says it."""
+    """How distractors are chosen without a file of categories."""
 
     AUTO = "auto"
     APPEARANCE = "appearance"
@@ -45,79 +45,102 @@ class Alike(str, Enum):
 
 
 def make_multishot_clips(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The annotated dataset's folder.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the clips.")],
-    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = _OPTIONS.seed,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of an annotated dataset.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the clips.")],
+    seed: Annotated[
+        int, typer.Option(help="Random seed; the same seed gives the same files.")
+    ] = _OPTIONS.seed,
     splits: Annotated[
-        str, typer.Option(help="Between commas, some of: none, single, multi.")
+        str, typer.Option(help="Comma-separated list of splits: none, single, multi.")
     ] = "none,single,multi",
-    copies: Annotated[
-        int, typer.Option(help="Clips of each split and sequence.")
-    ] = _OPTIONS.copies,
+    copies: Annotated[int, typer.Option(help="Clips per split and sequence.")] = _OPTIONS.copies,
     targets: Annotated[
-        int | None, typer.Option(help="Only so many sequences as targets, drawn; all if left out.")
+        int | None, typer.Option(help="Number of randomly chosen target sequences. Default: all.")
     ] = None,
     objects: Annotated[
-        Followed, typer.Option(help="Follow each sequence's main object, or all.")
+        Followed, typer.Option(help="Annotate the main object of each sequence, or all objects.")
     ] = _OPTIONS.objects,
     benchmark: Kind = None,
     split: DatasetSplit = "val",
     truth: Truth = None,
     categories: Annotated[
         Path | None,
-        typer.Option(metavar="JSON", help='Look-alikes by category: {"car": ["VIDEO", ...], ...}.'),
+        typer.Option(metavar="JSON", help='Distractors by category: {"car": ["VIDEO", ...], ...}.'),
     ] = None,
     alike_by: Annotated[
         Alike,
         typer.Option(
-            help="Look-alikes without such a file; auto: by the dataset's own categories where "
-            "it has any, else by appearance."
+            help="How distractors are chosen without --categories. auto: by the dataset's own "
+            "categories if it has any, otherwise by appearance."
         ),
     ] = Alike.AUTO,
     shots: Annotated[
-        str, typer.Option(help="Shots of the target in a multi clip.", rich_help_panel=_SHOTS)
+        str,
+        typer.Option(
+            help="Shots of the target per multi clip: N or MIN-MAX.", rich_help_panel=_SHOTS
+        ),
     ] = "3",
     shot_frames: Annotated[
-        str, typer.Option(help="Their length, in single and multi.", rich_help_panel=_SHOTS)
+        str, typer.Option(help="Length of these shots, in frames.", rich_help_panel=_SHOTS)
     ] = "12-30",
     uncut_frames: Annotated[
-        str, typer.Option(help="Length of a none clip.", rich_help_panel=_SHOTS)
+        str, typer.Option(help="Length of a none clip, in frames.", rich_help_panel=_SHOTS)
     ] = "20-60",
     interludes: Annotated[
         float,
         typer.Option(
-            help="Share of gaps between shots of a multi clip that show another sequence.",
+            help="Share of the gaps between target shots that are filled with another sequence.",
             rich_help_panel=_SHOTS,
         ),
     ] = _OPTIONS.interludes,
     interlude_frames: Annotated[
-        str, typer.Option(help="Length of those.", rich_help_panel=_SHOTS)
+        str, typer.Option(help="Length of interludes, in frames.", rich_help_panel=_SHOTS)
     ] = "8-14",
     alike: Annotated[
         float,
-        typer.Option(help="Share of interludes with look-alikes.", rich_help_panel=_SHOTS),
+        typer.Option(help="Share of interludes that show distractors.", rich_help_panel=_SHOTS),
     ] = _OPTIONS.alike,
     reframed: Annotated[
         float,
-        typer.Option(help="Share of later shots seen by another camera.", rich_help_panel=_PLACE),
+        typer.Option(
+            help="Share of later shots that are re-framed (crop and color change).",
+            rich_help_panel=_PLACE,
+        ),
     ] = _OPTIONS.reframed,
     mirrored: Annotated[
-        float, typer.Option(help="Share of those that are mirrored.", rich_help_panel=_PLACE)
+        float,
+        typer.Option(help="Share of re-framed shots that are mirrored.", rich_help_panel=_PLACE),
     ] = _OPTIONS.mirrored,
     zoom: Annotated[
         tuple[float, float],
-        typer.Option(help="A new camera's window, of the sides.", rich_help_panel=_PLACE),
+        typer.Option(
+            help="Crop size of re-framed shots, as a fraction of each side (min max).",
+            rich_help_panel=_PLACE,
+        ),
     ] = _OPTIONS.zoom,
     short_side: Annotated[
-        int, typer.Option(help="Pixels; smaller videos keep theirs.", rich_help_panel=_PLACE)
+        int,
+        typer.Option(
+            help="Length of the shorter side, in pixels; smaller videos are not enlarged.",
+            rich_help_panel=_PLACE,
+        ),
     ] = _OPTIONS.short_side,
-    jpeg_quality: Annotated[int, typer.Option(rich_help_panel=_PLACE)] = _OPTIONS.jpeg_quality,
+    jpeg_quality: Annotated[
+        int, typer.Option(help="JPEG quality, 1 to 100.", rich_help_panel=_PLACE)
+    ] = _OPTIONS.jpeg_quality,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Make clips with hard cuts and exact truth from annotated single-shot videos.
 
-    Shots of a target are re-framed, mirrored and re-graded; interludes of other sequences, in
-    which it is absent, stand between them. OUT is a dataset for `evaluate` and `score`.
+    Shots of a target are re-framed, mirrored and color-changed, with interludes of other sequences,
+    in which the target is absent, between them. Use OUT as a dataset with `evaluate` and `score`.
+
+    \b
+    Splits: none    one shot
+            single  two shots with a hard cut between them
+            multi   several shots with interludes between them
+
+    Exit codes: 0 done, 2 invalid input, 130 interrupted.
     """
     with plain_errors():
         spec = MultishotSpec(
@@ -151,7 +174,7 @@ def _splits(text: str) -> tuple[Split, ...]:
     known = {split.value: split for split in Split}
     for name in names:
         if name not in known:
-            raise InputError(f"--splits {name}: expected some of {', '.join(known)}")
+            raise InputError(f"--splits {name}: expected one or more of {', '.join(known)}")
     return tuple(split for split in Split if split.value in names)
 
 
@@ -165,7 +188,7 @@ def _span(option: str, text: str) -> Span:
 def _likeness(dataset: "Dataset", categories: Path | None, by: Alike) -> "DistractorSampler | None":
     if categories is not None:
         if by is not Alike.AUTO:
-            raise InputError("--categories and --alike-by both say what looks alike: give one")
+            raise InputError("--categories and --alike-by exclude each other: give one of them")
         return read_categories(categories, sequences_of(dataset))
     made: dict[Alike, DistractorSampler] = {
         Alike.APPEARANCE: AppearanceDistractors(),

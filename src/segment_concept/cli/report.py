@@ -1,4 +1,4 @@
-"""`segment-concept report`: what runs came to, side by side."""
+"""`segment-concept report`: print the report of a run, or compare runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,16 +15,21 @@ REPORT = "report.md"
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `evaluate` wrote.")
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders written by `evaluate`.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write comparison.md, .html and .json into this folder."),
+        typer.Option(
+            "--out", "-o", help="Also write comparison.md, .html and .json to this folder."
+        ),
     ] = None,
 ) -> None:
-    """Print a run's report, or compare several runs with the first.
+    """Print the report of a run, or compare several runs with the first one.
 
-    A comparison has every video's difference and a bootstrap interval of the mean difference.
+    A comparison lists the difference of every video and a 95 % bootstrap interval of the mean
+    difference.
+
+    Exit codes: 0 done, 2 invalid input.
     """
     with plain_errors():
         if len(runs) == 1:

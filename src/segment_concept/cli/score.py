@@ -1,4 +1,4 @@
-"""`segment-concept score`, and `segment-concept dataset check` and `stats`."""
+"""`segment-concept score`: score masks on disk."""
 
 import os
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from segment_concept.cli.console import plain_errors
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     Kind,
+    ProtocolOption,
     Split,
     Truth,
     Unseen,
@@ -24,7 +25,6 @@ from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.evaluate.protocols.appearance import ScoringWindow
 from segment_concept.evaluate.protocols.registry import (
-    ProtocolName,
     RuleOptions,
     ScoringProtocol,
     rules_for,
@@ -36,48 +36,57 @@ from segment_concept.evaluate.scoring import Work, score_dataset
 
 def score(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="A folder of masks a video.")
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="Folder with one subfolder of masks per video."),
     ],
-    data: Annotated[Path, typer.Option("--data", "-d", help="The dataset's folder.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Dataset folder.")],
     benchmark: Kind = None,
     split: Split = "val",
-    protocol: Annotated[
-        ProtocolName | None,
-        typer.Option(help="Another protocol than the dataset's own."),
-    ] = None,
+    protocol: ProtocolOption = None,
     window: Annotated[
         ScoringWindow,
         typer.Option(
-            help="From which frame on an object counts, where the protocol goes by first sight. "
-            "As published (sight) a stray predicted pixel opens it early; truth closes that."
+            help="First scored frame of each object. sight (as published): the first frame where "
+            "truth or prediction has a pixel; truth: the first annotated frame with the object; "
+            "all: every scored frame. Only for protocols that score from first appearance."
         ),
     ] = ScoringWindow.SIGHT,
     truth: Truth = None,
     unseen: Unseen = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write scores.json and scores.csv here.")
+        Path | None,
+        typer.Option("--out", "-o", help="Write scores.json and scores.csv to this folder."),
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, help="ProcessPool to score with.")
+        int, typer.Option("--processes", "-p", min=1, help="Number of scoring processes.")
     ] = max(1, min(os.cpu_count() or 1, 8)),
     skip_broken: Annotated[
         bool,
-        typer.Option("--skip-broken", help="Score without the videos that cannot be scored."),
+        typer.Option(
+            "--skip-broken", help="Leave out videos that cannot be scored instead of stopping."
+        ),
     ] = False,
     drop_unseen: Annotated[
         bool,
-        typer.Option("--drop-unseen", help="Leave out objects that the scored frames never show."),
+        typer.Option(
+            "--drop-unseen",
+            help="Leave out objects that are absent from all scored frames (SA-V, SeCVOS).",
+        ),
     ] = False,
     count_strays: Annotated[
         bool,
         typer.Option(
-            "--count-strays", help="Count files that are no masks as frames, as vos-benchmark does."
+            "--count-strays", help="Count non-mask files as frames, as vos-benchmark does."
         ),
     ] = False,
 ) -> None:
-    """Score masks on disk by a benchmark's own protocol.
+    """Score masks on disk with a benchmark's own protocol.
 
-    Exit code 0: all videos were scored. 1: some were left out (--skip-broken). 2: nothing was.
+    \b
+    segment-concept score MASKS --data DAVIS
+    MASKS has one folder per video, with PNG masks named like the annotations.
+
+    Exit codes: 0 all videos scored, 1 some left out (--skip-broken), 2 invalid input, none scored.
     """
     with plain_errors():
         kind = benchmark or recognize_dataset(data)
@@ -90,8 +99,8 @@ def score(
     _show_scores(scores, kind)
     if scores.broken_videos:
         typer.echo(
-            f"{len(scores.broken_videos)} of {len(dataset.videos)} videos were left out: this is "
-            "not the dataset's score",
+            f"{len(scores.broken_videos)} of {len(dataset.videos)} videos were left out: the score "
+            "does not cover the whole dataset",
             err=True,
         )
         raise typer.Exit(INCOMPLETE)
@@ -117,7 +126,7 @@ def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
     videos = len({scored.video for scored in scores.objects})
     objects = len({(scored.video, scored.object_name) for scored in scores.objects})
     rules = scores.protocol if scores.official else f"{scores.protocol} (not official)"
-    typer.echo(f"{benchmark.value} by {rules}: {videos} videos, {objects} objects, in %")
+    typer.echo(f"{benchmark.value}, protocol {rules}: {videos} videos, {objects} objects, in %")
     Console().print(_headline_table(scores.headline))
     for row in by_cuts_of_video(scores.objects):
         values = ", ".join(
@@ -128,7 +137,7 @@ def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
 
 
 def _headline_table(headline: Mapping[str, float]) -> Table:
-    """A row for each kind of a measure: "J recall" stands in row "recall", column "J"."""
+    """One row per statistic: "J recall" is in row "recall", column "J"."""
     places = {name: (name.partition(" ")[2], name.partition(" ")[0]) for name in headline}
     rows, columns = (list(dict.fromkeys(p[i] for p in places.values())) for i in (0, 1))
     values = {places[name]: _percent(value) for name, value in headline.items()}

@@ -189,8 +189,8 @@ def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
 def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
     """With what the masks were made."""
     from segment_concept.checkpoints.load import weights_hash
-    from segment_concept.cli.doctor import versions
     from segment_concept.pipeline.results import as_json
+    from segment_concept.runtime.versions import versions
 
     return {
         "recipe": as_json(recipe),

@@ -1,4 +1,4 @@
-"""What `track` and `compare` both ask for: a video, objects shown on it, and where to compute."""
+"""Options that `track` and `compare` share: the video, the prompts and the device."""
 
 import inspect
 from collections.abc import Callable
@@ -25,20 +25,19 @@ if TYPE_CHECKING:
     from segment_concept.video.source import VideoSource
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Rate = Annotated[
-    float | None, typer.Option(help="Frames a second of a folder of images; 24 where left out.")
-]
+Rate = Annotated[float | None, typer.Option(help="Frame rate of an image folder. Default: 24.")]
 LanguageDevice = Annotated[
-    str | None, typer.Option(help="Where SeC's language model goes, if not to the same device.")
+    str | None, typer.Option(help="Device of SeC's language model. Default: same as --device.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
 @dataclass(frozen=True, slots=True)
 class VideoOptions:
-    """The options themselves. Those that show objects are here to be known and helped with.
+    """The shared options.
 
-    What they say depends on their order: `prompt_options.given_prompts` reads them.
+    The prompt options are declared here for parsing and for the help; their meaning depends on
+    their order on the command line, which `prompt_options.given_prompts` reads.
     """
 
     video: VideoAddress
@@ -55,14 +54,14 @@ class VideoOptions:
     quiet: Quiet = False
 
     def source(self) -> "VideoSource":
-        """The video. Raises InputError where it cannot be opened."""
+        """Open the video. Raises InputError if that fails."""
         from segment_concept.video.open import open_video
 
         return open_video(self.video, rate=frame_rate(self.fps))
 
 
 def frame_rate(fps: float | None) -> Fraction | None:
-    """Frames a second as a fraction. Raises InputError."""
+    """Convert frames per second to a fraction. Raises InputError if out of range."""
     if fps is None:
         return None
     if not 0 < fps <= 1000:
@@ -71,7 +70,7 @@ def frame_rate(fps: float | None) -> Fraction | None:
 
 
 def takes_video_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameter `given: VideoOptions` becomes all of its fields, in its place."""
+    """Replace the parameter `given: VideoOptions` of a command by one option per field."""
     hints = get_type_hints(VideoOptions, include_extras=True)
     shared = {
         field.name: inspect.Parameter(

@@ -1,1 +1,1 @@
-"""Scoring by each benchmark's own protocol."""
+"""Run a tracker on a dataset, score masks with each benchmark's own protocol, write reports."""

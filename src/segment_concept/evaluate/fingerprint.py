@@ -1,4 +1,4 @@
-"""Telling one dataset from another without reading it all."""
+"""Identify a dataset without reading its files."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from segment_concept.datasets.types import Dataset, VideoEntry
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """sha256, in hexadecimal, of the names and sizes of all pictures and masks.
+    """SHA-256, in hexadecimal, of the names and sizes of all images and masks.
 
-    It changes when a file is added, removed or cut off, not when the dataset is moved.
+    It changes when a file is added, removed or truncated, and not when the dataset is moved.
     """
     digest = hashlib.sha256(f"{dataset.benchmark.value} {dataset.source.split}".encode())
     for video in dataset.videos:

@@ -1,4 +1,4 @@
-"""The masks that show a tracker what to follow: each object's first."""
+"""Prompts of a benchmark: the first mask of each object."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _VOID = 255  # in DAVIS: pixels that belong to nothing in particular
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstMask:
-    """An object, and the mask with which it is shown on the frame that has it first."""
+    """The first mask of an object, and the frame it is on."""
 
     object_id: ObjectId
     layer: int  # position in the video's layers
@@ -24,27 +24,27 @@ class FirstMask:
 
 
 def refuse_unpredictable(dataset: Dataset) -> None:
-    """Raises InputError where a dataset gives nothing to track, or no pictures to track it in."""
+    """Raise InputError if a dataset has no first masks, or no images to track in."""
     if dataset.benchmark is Benchmark.DAVIS2017_UNSUPERVISED:
         raise InputError(
-            "in the unsupervised task of DAVIS 2017 no object is shown, so there is nothing to "
-            "track: score proposals of another program with `segment-concept score`, or track "
-            "with --benchmark davis2017"
+            "the unsupervised task of DAVIS 2017 gives no first masks, so there is nothing to "
+            "track: score proposals of another program with `segment-concept score`, or use "
+            "--benchmark davis2017"
         )
     if not any(video.pictures or video.movie for video in dataset.videos):
         raise InputError(
-            f"{dataset.source.root} holds masks but no pictures to track in: put the dataset's "
-            "JPEGImages beside its annotations"
+            f"{dataset.source.root} has masks but no images to track in: put the dataset's "
+            "JPEGImages next to its annotations"
         )
 
 
 def first_masks(video: VideoEntry, benchmark: Benchmark) -> tuple[FirstMask, ...]:
-    """Every object's first mask, those that appear later included where the benchmark has any.
+    """First mask of every object, including objects that appear later if the benchmark has any.
 
-    An object of a layer of its own is numbered by the layer's place, from 1.
+    An object with a layer of its own gets the layer's position, counted from 1, as its id.
 
     Raises:
-        InputError: a mask cannot be read, or there is none at all.
+        InputError: a mask cannot be read, or no mask has an object.
     """
     found = tuple(
         shown
@@ -54,7 +54,7 @@ def first_masks(video: VideoEntry, benchmark: Benchmark) -> tuple[FirstMask, ...
         )
     )
     if not found:
-        raise InputError(f"video {video.name}: its masks show no object, so nothing can be tracked")
+        raise InputError(f"video {video.name}: no mask has an object, so nothing can be tracked")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pairing a dataset's videos with predictions on disk, and refusing what cannot be scored."""
+"""Pair a dataset's videos with predictions on disk and report what cannot be scored."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ Chooser = Callable[[VideoEntry, Layer], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class VideoTask:
-    """One video to score: the work unit. `predictions[i]` answers `video.layers[i]`.
+    """One video to score, the unit of work. `predictions[i]` belongs to `video.layers[i]`.
 
-    `predictions` is None where the video's folder is missing.
+    `predictions` is None if the video's folder is missing.
     """
 
     video: VideoEntry
@@ -28,7 +28,7 @@ class VideoTask:
 
 @dataclass(frozen=True, slots=True)
 class ScoringPlan:
-    """What there is to score, and what is already known to be wrong."""
+    """The videos to score, and the problems found so far."""
 
     tasks: tuple[VideoTask, ...]
     findings: tuple[Finding, ...]
@@ -38,7 +38,7 @@ def open_predictions(dataset: Dataset, root: Path) -> ScoringPlan:
     """Pair every video of the dataset with its folder of predictions, if there is one.
 
     Raises:
-        InputError: the folder is missing, empty, or holds none of the dataset's videos.
+        InputError: the folder is missing, empty, or has none of the dataset's videos.
     """
     predicted = set(folders_in(root))
     wanted = [video.name for video in dataset.videos]
@@ -58,11 +58,11 @@ def open_predictions(dataset: Dataset, root: Path) -> ScoringPlan:
 
 
 def refuse_missing(plan: ScoringPlan) -> ScoringPlan:
-    """Drop videos that were not predicted, with an error for each."""
+    """Drop videos without predictions, with an error for each."""
     kept = tuple(task for task in plan.tasks if task.predictions is not None)
     missing = tuple(
         error(
-            f"{task.folder} is missing: predict this video too, or leave it out (--skip-broken)",
+            f"{task.folder} is missing: predict this video, or leave it out with --skip-broken",
             task.video.name,
         )
         for task in plan.tasks
@@ -74,11 +74,11 @@ def refuse_missing(plan: ScoringPlan) -> ScoringPlan:
 def _nothing_in_common(root: Path, wanted: Sequence[str], predicted: Sequence[str]) -> str:
     if not predicted:
         return (
-            f"{root} holds no folder: expected one a video, each with PNG masks "
+            f"{root} has no subfolders: expected one per video, with PNG masks "
             f"(such as {root / wanted[0] / ('00000' + SUFFIX)})"
         )
     return (
-        f"{root} holds none of the dataset's {len(wanted)} videos. It has {listed(predicted, 3)}; "
+        f"{root} has none of the dataset's {len(wanted)} videos. It has {listed(predicted, 3)}; "
         f"the dataset has {listed(wanted, 3)}. Are these predictions of another dataset or split?"
     )
 
@@ -90,7 +90,7 @@ def _task(video: VideoEntry, folder: Path) -> VideoTask:
 
 
 def prediction_layers(video: VideoEntry, folder: Path) -> tuple[PngLayer, ...]:
-    """Where in a video's folder of predictions the answer to each of its layers lies."""
+    """The predicted layers of a video, in the order of its annotated layers."""
     # A single layer with a name but no folder of its own is a video of one object (DAVIS 2016).
     has_folders = any(
         layer.object_name and not (isinstance(layer, PngLayer) and layer.folder.name == video.name)
@@ -103,7 +103,7 @@ def prediction_layers(video: VideoEntry, folder: Path) -> tuple[PngLayer, ...]:
 
 
 def check_frames(plan: ScoringPlan, scored: Chooser) -> ScoringPlan:
-    """Drop videos whose scored frames have no prediction, with an error that names them."""
+    """Drop videos with scored frames that have no prediction, with an error for each."""
     findings = list(plan.findings)
     kept = []
     for task in plan.tasks:
@@ -121,7 +121,7 @@ def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
     for truth, prediction in zip(task.video.layers, task.predictions or (), strict=False):
         name = (task.video.name, truth.object_name)
         if not truth.frames:
-            message = "the truth holds no PNG mask: complete the annotations"
+            message = "the truth has no PNG mask: complete the annotations"
             findings.append(error(message, *name))
             continue
         needed = scored(task.video, truth)
@@ -133,7 +133,7 @@ def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
         unknown = [frame for frame in needed if frame not in annotated]
         if unknown:
             message = (
-                f"{truth.where(unknown[0])} is missing: the metadata promises {len(unknown)} masks "
+                f"{truth.where(unknown[0])} is missing: the metadata lists {len(unknown)} masks "
                 f"that the truth does not have ({listed(unknown)}); complete the annotations"
             )
             findings.append(error(message, *name, unknown[0]))
@@ -145,20 +145,20 @@ def _missing_message(prediction: PngLayer, needed: Sequence[str], missing: Seque
     if not prediction.folder.is_dir():
         return f"{prediction.folder} is missing: write this object's masks there"
     if not there:
-        return f"{prediction.folder} holds no PNG file: write one mask a frame"
+        return f"{prediction.folder} has no PNG file: write one mask per frame"
     if len(missing) == len(needed):
         return (
             f"{prediction.folder} has none of the {len(needed)} scored frames: it has "
-            f"{listed(there, 3)}, expected {listed(missing, 3)}; name masks as the truth does"
+            f"{listed(there, 3)}, expected {listed(missing, 3)}; name the masks like the truth's"
         )
     return (
         f"{prediction.folder} lacks {len(missing)} of {len(needed)} scored frames "
-        f"({listed(missing)}); write a mask for every frame, empty where the object is absent"
+        f"({listed(missing)}); write a mask for every frame, empty if the object is absent"
     )
 
 
 def _extra_frames(task: VideoTask) -> Iterator[Finding]:
-    """Masks beyond those of a truth that has one for every frame."""
+    """Warn about predictions without truth, if the truth is annotated on every frame."""
     for truth, prediction in zip(task.video.layers, task.predictions or (), strict=False):
         extra = sorted(set(prediction.frames) - set(truth.frames))
         if extra and not missing_numbers(truth.frames, step=1):
@@ -175,9 +175,9 @@ def _strays(task: VideoTask) -> Iterator[Finding]:
     layers = [*task.video.layers, *(task.predictions or ())]
     for layer in layers:
         if isinstance(layer, PngLayer) and layer.extra_files:
-            # A folder beside the masks is somebody's own; a file may shift other tools' counting.
+            # Other evaluators count files by position, so an extra file shifts their frames.
             yield warning(
-                f"{layer.folder} also holds {listed(layer.extra_files)}, which is no mask and is "
+                f"{layer.folder} also has {listed(layer.extra_files)}, which is not a mask and is "
                 "ignored (some evaluators count it as a frame)",
                 task.video.name,
                 layer.object_name,
@@ -187,10 +187,10 @@ def _strays(task: VideoTask) -> Iterator[Finding]:
 def read_pairs(
     truth: Layer, prediction: Layer, frames: Sequence[str]
 ) -> Iterator[tuple[str, LabelPair]]:
-    """The label maps of both sides, frame by frame.
+    """Read the label maps of truth and prediction, frame by frame.
 
     Raises:
-        InputError: naming the files that cannot be read or do not fit each other.
+        InputError: a file cannot be read, or two files have different sizes; they are named.
     """
     for frame in frames:
         predicted, true = prediction.read(frame), truth.read(frame)
@@ -198,6 +198,6 @@ def read_pairs(
             pair = LabelPair(predicted, true)
         except InputError as wrong:
             raise InputError(
-                f"{prediction.where(frame)} does not fit {truth.where(frame)}: {wrong}"
+                f"{prediction.where(frame)} does not match {truth.where(frame)}: {wrong}"
             ) from wrong
         yield frame, pair

@@ -1,4 +1,4 @@
-"""What scoring produces: numbers an object, a headline, and remarks."""
+"""Results of scoring: values per object, the headline row, and findings."""
 
 import csv
 import io
@@ -22,9 +22,9 @@ OVERALL = "overall"
 class ObjectScore:
     """The measures of one object of one video.
 
-    `values` are scores in [0, 1] by measure (decay and V aside), NaN where undefined; `curves`
-    hold the measures that exist for every frame of `frames`. `part` names the share of the video
-    that was scored, where a protocol scores several.
+    `values` are scores in [0, 1] by measure (except decay and V), NaN if undefined; `curves`
+    are the per-frame measures over `frames`. `part` is the scored part of the video, for protocols
+    that score several parts.
     """
 
     video: str
@@ -38,7 +38,7 @@ class ObjectScore:
 
 @dataclass(frozen=True, slots=True)
 class VideoScores:
-    """One video's objects and what was found on the way; a broken video has errors, no objects."""
+    """Scores of one video's objects, and findings; a broken video has errors and no objects."""
 
     video: str
     objects: tuple[ObjectScore, ...] = ()
@@ -49,8 +49,8 @@ class VideoScores:
 class Scores:
     """The result of scoring a dataset.
 
-    `headline` is the row of a paper's table, in its order, scores in [0, 1]; `official` says
-    whether the protocol is a published evaluator's (or a reading of its description).
+    `headline` is the row of the benchmark's table, in its order, with scores in [0, 1]. `official`
+    tells whether the protocol reproduces a published evaluator, not only its description.
     """
 
     protocol: str
@@ -61,17 +61,17 @@ class Scores:
 
     @property
     def broken_videos(self) -> tuple[str, ...]:
-        """The videos that could not be scored and are missing from the headline."""
+        """Names of the videos that could not be scored and are not in the headline."""
         return tuple(sorted({finding.video for finding in errors_of(self.findings)}))
 
 
 def mean(values: Sequence[float]) -> float:
-    """The plain mean; NaN of nothing."""
+    """The arithmetic mean; NaN of an empty sequence."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def mean_of(objects: Sequence[ObjectScore], measure: str) -> float:
-    """The plain mean of one measure over objects, as every protocol averages: not by video."""
+    """The mean of one measure over objects (not over videos), as every protocol averages."""
     return mean([scored.values[measure] for scored in objects])
 
 
@@ -85,7 +85,7 @@ CSV_NAME = "scores.csv"
 
 
 def to_json(scores: Scores) -> dict[str, Any]:
-    """Plain values; NaN becomes null."""
+    """Convert to plain values; NaN becomes null."""
     return {
         "protocol": scores.protocol,
         "official": scores.official,
@@ -108,7 +108,7 @@ def from_json(content: Mapping[str, Any]) -> Scores:
     """The inverse of `to_json`.
 
     Raises:
-        InputError: it is not what `to_json` makes.
+        InputError: the content does not have this format.
     """
     try:
         return Scores(
@@ -119,7 +119,7 @@ def from_json(content: Mapping[str, Any]) -> Scores:
             tuple(_finding(entry) for entry in content["findings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"not a file of scores: {error}") from error
+        raise InputError(f"not a scores file: {error}") from error
 
 
 def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
@@ -144,7 +144,7 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
 
 
 def to_csv(scores: Scores) -> str:
-    """A header and a row an object: video, object, part, group, then scores in percent."""
+    """A header and one row per object: video, object, part, group, then scores in percent."""
     measures = list(dict.fromkeys(m for scored in scores.objects for m in scored.values))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -162,7 +162,7 @@ def _cell(measure: str, value: float) -> str:
 
 
 def write_scores(scores: Scores, folder: Path) -> None:
-    """Write scores.json and scores.csv, each whole or not at all.
+    """Write scores.json and scores.csv atomically.
 
     Raises:
         InputError: the folder cannot be written to, or the disk is full.
@@ -175,15 +175,15 @@ def write_scores(scores: Scores, folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"the scores cannot be written to {folder}: {error.strerror or error}; "
-            "choose another folder or make room"
+            "choose another folder or free disk space"
         ) from error
 
 
 def read_scores(folder: Path) -> Scores:
-    """Read scores.json back.
+    """Read scores.json.
 
     Raises:
-        InputError: the file is missing or not one of ours.
+        InputError: the file is missing or has another format.
     """
     path = folder / JSON_NAME
     content = read_json(path, "score the run first")

@@ -1,4 +1,4 @@
-"""Scoring a dataset: plan, score video by video on one or more processes, sum up."""
+"""Score a dataset: plan, score the videos on one or more processes, average."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]  # videos done, videos in all
 
 
 class ScoringError(InputError):
-    """Some videos cannot be scored; `findings` has every reason."""
+    """Some videos cannot be scored; `findings` has the reasons."""
 
     def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
         super().__init__(message)
@@ -33,9 +33,9 @@ class ScoringError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How to go about scoring.
+    """Options of scoring.
 
-    `skip_broken` scores without the videos that cannot be scored; they stay in the findings.
+    `skip_broken` leaves out videos that cannot be scored; they stay in the findings.
     """
 
     processes: int = 1
@@ -50,7 +50,7 @@ def score_dataset(
 
     Raises:
         ScoringError: some videos cannot be scored and `skip_broken` is off, or none can.
-        InputError: nothing can be scored at all, such as predictions of another dataset.
+        InputError: nothing can be scored, for example predictions of another dataset.
     """
     plan = rules.plan(dataset, predictions)
     if not work.skip_broken:
@@ -64,10 +64,10 @@ def score_dataset(
 
 
 def refuse_unscorable(dataset: Dataset, rules: ScoringProtocol) -> None:
-    """See before hours of predicting that the result can be scored: the truth stands in for it.
+    """Check before predicting that the result can be scored, with the truth as predictions.
 
     Raises:
-        InputError: it cannot, such as where it is not known which videos are unseen.
+        InputError: it cannot be scored, for example because the list of unseen videos is missing.
     """
     video = dataset.videos[0]
     layer = video.layers[0] if video.layers else None
@@ -92,9 +92,9 @@ def _refuse_broken(findings: Sequence[Finding]) -> None:
 def score_tasks(
     tasks: Sequence[VideoTask], rules: ScoringProtocol, work: Work
 ) -> list[VideoScores]:
-    """Score each video; one that cannot be scored comes back with the error as a finding.
+    """Score each video; a video that cannot be scored has the error as a finding.
 
-    The order of the results is that of the tasks, however many processes work on them.
+    The results are in the order of the tasks, for any number of processes.
     """
     if work.processes <= 1 or len(tasks) <= 1:
         return list(_one_by_one(tasks, rules, work.progress))
@@ -114,7 +114,7 @@ def _one_by_one(
 def _in_processes(
     tasks: Sequence[VideoTask], rules: ScoringProtocol, work: Work
 ) -> list[VideoScores]:
-    # Spawned, not forked: the caller may hold threads and a GPU.
+    # Spawn, not fork: the caller may have threads and a GPU context.
     context = multiprocessing.get_context("spawn")
     results: dict[int, VideoScores] = {}
     count = min(work.processes, len(tasks))
@@ -127,13 +127,13 @@ def _in_processes(
                     work.progress(done, len(tasks))
         except BrokenProcessPool as broken:
             raise ScoringError(
-                "a scoring process died, perhaps for lack of memory: use fewer processes"
+                "a scoring process died, possibly out of memory: use fewer --processes"
             ) from broken
     return [results[i] for i in range(len(tasks))]
 
 
 def score_task(task: VideoTask, rules: ScoringProtocol) -> VideoScores:
-    """Score one video, with what is wrong with it as a finding instead of an exception."""
+    """Score one video; bad input becomes a finding instead of an exception."""
     try:
         return rules.score(task)
     except InputError as wrong:
@@ -142,7 +142,7 @@ def score_task(task: VideoTask, rules: ScoringProtocol) -> VideoScores:
 
 @contextmanager
 def _single_threaded_opencv() -> Iterator[None]:
-    """OpenCV's threads cost more than they give on masks; the caller's setting comes back."""
+    """Disable OpenCV's threads, which slow down work on masks; restore the setting after."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

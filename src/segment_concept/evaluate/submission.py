@@ -59,14 +59,14 @@ def write_submission(dataset: Dataset, masks: Path, target: Path) -> None:
         lines = [f"  - {problem}" for problem in problems[:_SHOWN]]
         if len(problems) > _SHOWN:
             lines.append(f"  - and {len(problems) - _SHOWN} more")
-        raise InputError("\n".join(["the server would refuse these predictions:", *lines]))
+        raise InputError("\n".join(["the server would reject these predictions:", *lines]))
     _pack(list(_pages(dataset, masks)), target)
 
 
 def _problems(dataset: Dataset, video: VideoEntry, masks: Path) -> Iterator[str]:
     folder = masks / video.name
     if not folder.is_dir():
-        yield f"video {video.name} is not predicted"
+        yield f"video {video.name} has no predictions"
         return
     missing = [p.stem for p in video.pictures if not (folder / (p.stem + SUFFIX)).is_file()]
     if missing:
@@ -88,13 +88,13 @@ def _problem(path: Path, size: tuple[int, int] | None, known: set[int]) -> str:
     except (InputError, OSError) as error:
         return str(error)
     if mode != "P":
-        return f"{path} is a {mode} picture, where the server takes palette PNG files"
+        return f"{path} has mode {mode}, but the server needs palette PNG files (mode P)"
     if size is not None and labels.shape != size:
         return (
             f"{path} is {labels.shape[1]}x{labels.shape[0]}, but the video is {size[1]}x{size[0]}"
         )
     strange = sorted(set(np.unique(labels).tolist()) - known)
-    return f"{path} has ids of no object: {listed([str(i) for i in strange])}" if strange else ""
+    return f"{path} has unknown ids: {listed([str(i) for i in strange])}" if strange else ""
 
 
 def _pages(dataset: Dataset, masks: Path) -> Iterator[_Page]:

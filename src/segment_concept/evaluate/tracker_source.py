@@ -1,27 +1,21 @@
-"""Which tracker a `--recipe` names, and what decides its results."""
+"""The tracker that `--recipe` names, and the facts that determine its results."""
 
-import platform
-import sys
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-import segment_concept
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
     from segment_concept.recipes import Recipe
 
-_COMPUTING = ("torch", "transformers", "numpy", "opencv-python-headless", "av", "Pillow")
-
 
 @dataclass(frozen=True, slots=True)
 class TrackerSource:
-    """How a worker comes by its tracker.
+    """How a worker loads its tracker.
 
-    `name` is a recipe's, or `package.module:function` for a function of your own that returns a
+    `name` is the name of a recipe, or `package.module:function` for a function that returns a
     recipe or a tracker.
     """
 
@@ -29,10 +23,10 @@ class TrackerSource:
     device: str = "auto"
 
     def made(self) -> "Recipe | VideoTracker":
-        """The recipe, or the tracker itself.
+        """Find the recipe, or the tracker itself.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: there is no recipe or function of that name.
         """
         if ":" in self.name:
             return _own(self.name)
@@ -41,7 +35,7 @@ class TrackerSource:
         return find_recipe(self.name)
 
     def load(self, worker_index: int) -> VideoTracker:
-        """The tracker, with its weights, for the worker in that place."""
+        """Load the tracker with its weights for one worker."""
         made = self.made()
         if _is_tracker(made):
             return made
@@ -50,7 +44,7 @@ class TrackerSource:
         return load(cast("Recipe", made), device=device_in_turn(self.device, worker_index))
 
     def described(self) -> dict[str, Any]:
-        """What decides the tracker's results: its configuration and its weights' sha256."""
+        """What determines the results: the configuration and the SHA-256 of the weights."""
         made = self.made()
         if _is_tracker(made):
             return {"tracker": f"{type(made).__module__}.{type(made).__qualname__}"}
@@ -58,21 +52,6 @@ class TrackerSource:
 
         recipe = cast("Recipe", made)
         return {"recipe": repr(recipe), "weights": recipe.weights, "sha256": weights_hash(recipe)}
-
-
-def versions() -> dict[str, str]:
-    """Of the programs that compute."""
-    found = {
-        "segment-concept": segment_concept.__version__,
-        "python": platform.python_version(),
-        "platform": f"{sys.platform} {platform.machine()}",
-    }
-    for name in _COMPUTING:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _is_tracker(made: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
@@ -88,7 +67,7 @@ def _own(name: str) -> "Recipe | VideoTracker":
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"there is no tracker {name!r} ({error}): expected package.module:function, with the "
-            "module on Python's path"
+            "module importable (set PYTHONPATH)"
         ) from error
     try:
         made = maker()
@@ -104,7 +83,7 @@ def _own(name: str) -> "Recipe | VideoTracker":
 
 
 def device_in_turn(name: str, worker_index: int) -> str:
-    """The device of the process in that place: they take turns among several GPUs."""
+    """The device of a worker; `auto` and `cuda` spread workers over several GPUs."""
     import torch
 
     if name not in ("auto", "cuda") or torch.cuda.device_count() <= 1:

@@ -1,1 +1,1 @@
-"""How the pages that the package writes look."""
+"""Toolkit for the HTML pages that the package writes: templates and charts."""

@@ -1,42 +1,40 @@
-"""Pages of one file, and what they are put together from."""
+"""Render HTML pages from the templates in `assets/html`."""
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from functools import cache
+from importlib.resources import files
 
-from segment_concept.html.style import STYLE
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-_OPEN_ROWS = 40  # longer tables are folded away
+_FOLDER = "assets/html"
 
 
-def page(title: str, body: str, style: str = "") -> str:
-    """A whole page; `style` comes after the style of all pages."""
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
-        '</title><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}{style}</style></head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
+def render(template: str, **values: object) -> str:
+    """A complete page in one file: styles and scripts are inside it.
+
+    Args:
+        template: name of a file in `assets/html`.
+        values: variables of the template. Strings are escaped, `Markup` is inserted as it is.
+    """
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("segment_concept", _FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.globals["asset"] = _asset
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment
 
 
-def section(title: str, body: str) -> str:
-    """A heading and what belongs below it."""
-    return f"<h2>{escape(title)}</h2>{body}"
-
-
-def table_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a long one is folded away on the screen until it is asked for."""
-    cells = [("".join(f"<td>{escape(cell)}</td>" for cell in row)) for row in rows]
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{cell}</tr>" for cell in cells)
-    whole = (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
-    )
-    if len(cells) <= _OPEN_ROWS:
-        return whole
-    return f"<details><summary>all {len(cells)} rows</summary>{whole}</details>"
-
-
-def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values."""
-    cells = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
-    return f'<div class="scroll"><table class="facts">{"".join(cells)}</table></div>'
+def _asset(name: str) -> Markup:
+    """Text of a style or script, which must not be escaped."""
+    path = files("segment_concept").joinpath(_FOLDER, name)
+    return Markup(path.read_text(encoding="utf-8"))

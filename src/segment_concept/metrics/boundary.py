@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.metrics.region import Bits, as_bits, check_sizes
+from segment_concept.metrics.region import check_sizes
+from segment_concept.ops.overlap import Bits, as_bits
 
 TOLERANCE = 0.008  # of the image diagonal (DAVIS 2016, 2017 and all that follow them)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from segment_concept.metrics.boundary import TOLERANCE, boundary_map, boundary_match, disk
 from segment_concept.metrics.pairs import MaskPair, without_partner
-from segment_concept.metrics.region import Overlap
+from segment_concept.ops.overlap import Overlap
 
 _OF_OBJECT_SIDE = 0.1  # the adaptive tolerance, of the square root of the true area
 

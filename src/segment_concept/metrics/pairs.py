@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_concept.metrics.boundary import boundary_map, boundary_match, disk, tolerance_radius
-from segment_concept.metrics.region import Bits, Overlap, as_bits, check_sizes, overlap
+from segment_concept.metrics.region import check_sizes
+from segment_concept.ops.overlap import Bits, Overlap, as_bits, overlap
 
 Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
 

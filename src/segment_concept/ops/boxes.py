@@ -1,4 +1,4 @@
-"""The smallest boxes around masks, and how much two boxes overlap."""
+"""Bounding boxes of masks, and the IoU of two boxes."""
 
 from typing import TypeAlias
 
@@ -24,8 +24,8 @@ def boxes_around(masks: Tensor) -> list[Corners]:
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in corners.tolist()]
 
 
-def overlap(a: Corners, b: Corners) -> float:
-    """Intersection over union; 0 where the union has no area."""
+def box_iou(a: Corners, b: Corners) -> float:
+    """Intersection over union of two boxes; 0 if the union has no area."""
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     both = width * height

@@ -12,6 +12,10 @@ from segment_concept.tracking.triggers.base import AnyOf
 from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain
 
+# SeC's release is Apache-2.0. Its language model derives from Qwen2.5-3B-Instruct, whose license
+# allows research and evaluation only (docs/checkpoints.md has the sources).
+SEC_4B_LICENSE = "Apache-2.0; language model: Qwen Research License, non-commercial"
+
 # The weight of the forecast in SAMURAI's configurations: for Hiera-large, and for all others.
 SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 
@@ -134,8 +138,9 @@ def sec_4b() -> Recipe:
         trigger=published_hsv(),
         keyframes=7,
         dtype="auto",
-        about="SeC as published: a vision-language model recognises the object after cuts; a GPU",
+        about="SeC as published: a vision-language model recognizes the object after cuts; a GPU",
         size="14 GB",
+        licence=SEC_4B_LICENSE,
     )
 
 

@@ -1,7 +1,7 @@
-"""Parameter names: from SAM 2.1's and SeC's published checkpoints to `Sam2Network`.
+"""Map parameter names of SAM 2.1's and SeC's published checkpoints to `Sam2Network`.
 
-The network has transformers' names, so `facebook/sam2.1-hiera-*/model.safetensors` passes as it
-is. Strict: a name that is neither known nor known to be of no use is an error.
+The network uses transformers' names, so `facebook/sam2.1-hiera-*/model.safetensors` needs no
+renaming. Strict: a name that is neither mapped nor listed as unused is an error.
 """
 
 import re
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.types import CheckpointError
 
-SEC_PREFIX = "grounding_encoder."  # of the segmenter within SeC's checkpoint
+SEC_PREFIX = "grounding_encoder."  # prefix of the segmenter in SeC's checkpoint
 UNUSED = frozenset({"no_memory_positional_encoding"})  # SAM 2.1 adds `no_mem_embed` instead
-FREQUENCIES = "prompt_encoder.shared_embedding.positional_embedding"  # of points' positions
+FREQUENCIES = "prompt_encoder.shared_embedding.positional_embedding"  # for point positions
 _SECOND_COPY = "shared_image_embedding.positional_embedding"  # transformers' second copy
 
 _POINT = re.compile(r"sam_prompt_encoder\.point_embeddings\.([0-3])\.weight")
@@ -27,8 +27,8 @@ _DOWNSAMPLER = {  # four halvings, each a convolution and a norm (and a GELU bet
     ".12.": ".final_conv.",
 }
 
-# Official beginning of a name, ours, and what else is called otherwise in such a name. The first
-# that fits counts; its replacements are made one after another.
+# Official prefix, our prefix, and further replacements in names with that prefix. The first
+# matching row applies; its replacements are made in order.
 _PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
         "image_encoder.trunk.",
@@ -79,7 +79,7 @@ _PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
             ".norm.": ".layer_norm.",
             ".pwconv": ".pointwise_conv",
             ".gamma": ".scale",
-            ".g_weight": ".scale",  # as SeC's checkpoint calls it
+            ".g_weight": ".scale",  # in SeC's checkpoint
         },
     ),
     ("obj_ptr_proj.", "object_pointer_proj.", _HEAD),
@@ -93,7 +93,7 @@ _PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
 
 
 def our_name(name: str) -> str:
-    """What a published parameter is called here; a name that is ours already stays."""
+    """Return our name of a published parameter; our own names stay unchanged."""
     if _POINT.fullmatch(name):
         return _POINTS
     for official, ours, renames in _PARTS:
@@ -106,10 +106,10 @@ def our_name(name: str) -> str:
 
 
 def plan(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Our names, each with the published ones that make it, joined along the first dimension.
+    """Map each of our names to the published tensors to concatenate along dimension 0.
 
     Raises:
-        CheckpointError: two published names mean the same parameter.
+        CheckpointError: two published names map to the same parameter.
     """
     sources: dict[str, tuple[str, ...]] = {}
     for name in sorted(names):
@@ -125,15 +125,14 @@ def plan(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
-    """Refuse weights that do not fit the network.
+    """Raise CheckpointError if names are unknown or missing.
 
     Raises:
-        CheckpointError: lists what the network does not know and what it did not get.
+        CheckpointError: there are unknown or missing names; the message lists them.
     """
     refuse_unknown_keys(
         unknown,
         missing,
         "SAM 2.1",
-        "SAM 2 (without .1), SAM and SAM 3 are other networks; in the hub look for "
-        "facebook/sam2.1-hiera-*",
+        "SAM 2 (without .1), SAM and SAM 3 are other networks: use facebook/sam2.1-hiera-*",
     )

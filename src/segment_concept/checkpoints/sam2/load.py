@@ -1,4 +1,4 @@
-"""SAM 2.1's weights, and the segmenter part of SeC's, as a `Sam2Segmenter`."""
+"""Load SAM 2.1's weights, or the segmenter part of SeC's, as a `Sam2Segmenter`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,20 +30,21 @@ def load_sam2(
     image_side: int = 1024,
     wiring: HieraWiring | None = None,
 ) -> Sam2Segmenter:
-    """A segmenter with published weights.
+    """Load a segmenter with published weights.
 
     Args:
-        source: a file, a folder or a hub name (see `open_weights`, `HUB_NAMES`), with official or
-            transformers' names; SeC's checkpoint as well, of which its segmenter is taken.
-        device: where it computes.
-        dtype: in what it computes; float32, bfloat16 or float16.
-        options: how the weights are used.
-        image_side: pixels of the square on which the network was trained.
-        wiring: of the image encoder, where it is not one of the official four.
+        source: a file, a folder or a Hugging Face repository (see `open_weights`, `HUB_NAMES`),
+            with official or transformers' names; or SeC's checkpoint, whose segmenter is used.
+        device: device of the network.
+        dtype: data type of the network: float32, bfloat16 or float16.
+        options: options of the segmenter.
+        image_side: side of the square input on which the network was trained, in pixels.
+        wiring: heads, windows and global blocks of the image encoder, if it is not one of the
+            official four.
 
     Raises:
-        CheckpointError: nothing there, damaged, or not the weights of SAM 2.1 (what is unknown or
-            missing is listed).
+        CheckpointError: nothing found, damaged, or not weights of SAM 2.1 (unknown and missing
+            names are listed).
     """
     weights = segmenter_part(open_weights(source))
     network = load_network(
@@ -53,10 +54,10 @@ def load_sam2(
 
 
 def segmenter_part(weights: Weights) -> Weights:
-    """Of SeC's checkpoint the segmenter; weights of a segmenter alone as they are.
+    """Select the segmenter of SeC's checkpoint; weights of a segmenter alone stay unchanged.
 
     Raises:
-        CheckpointError: names that are neither the segmenter's nor the concept network's.
+        CheckpointError: a name belongs to neither the segmenter nor the concept network.
     """
     names = weights.shapes
     if not any(name.startswith(SEC_PREFIX) for name in names):
@@ -74,10 +75,10 @@ def load_network(
     image_side: int = 1024,
     wiring: HieraWiring | None = None,
 ) -> Sam2Network:
-    """A network with its weights, laid out without memory first so that they exist only once.
+    """Create a network on the meta device and load its weights, so that they exist only once.
 
     Raises:
-        CheckpointError: names unknown or missing (they are listed), or a shape that differs, or a
+        CheckpointError: unknown or missing names (they are listed), a shape that differs, or a
             value that is not finite.
     """
     sources = plan(weights.shapes)
@@ -92,7 +93,7 @@ def load_network(
     _check_shapes(shapes, expected)
     state: dict[str, Tensor] = {}
     for ours, names in sources.items():
-        # sines are taken of these: they stay exact whatever the others' number type
+        # the argument of sine and cosine: keep float32 whatever the other weights' data type
         torch_dtype = torch.float32 if ours == FREQUENCIES else dtype
         # a copy, so that no weight keeps a memory-mapped file alive
         placed = torch.empty(expected[ours], dtype=torch_dtype, device=device)
@@ -110,20 +111,20 @@ def _laid_out(sizes: Sam2Sizes) -> Sam2Network:
             return Sam2Network(sizes)
     except (RuntimeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(
-            f"no network has the sizes that the weights tell ({error}): the checkpoint is damaged "
-            "or of another network"
+            f"the sizes inferred from the weights are not valid ({error}): the checkpoint is "
+            "damaged or belongs to another network"
         ) from error
 
 
 def _check_shapes(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Compare all shapes before any weight is read."""
+    """Compare all shapes before reading weights."""
     for name, shape in expected.items():
         if found[name] != shape:
             raise CheckpointError(
-                f"{name} has shape {found[name]} in the checkpoint, {shape} in a network of the "
-                "sizes that its other weights tell"
+                f"{name} has shape {found[name]} in the checkpoint, but the sizes inferred from "
+                f"its other weights give {shape}: the checkpoint is damaged or mixed"
             )
 
 

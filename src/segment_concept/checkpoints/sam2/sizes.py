@@ -1,4 +1,4 @@
-"""The sizes of a SAM 2.1 network, read off its weights."""
+"""Infer the sizes of a SAM 2.1 network from its weights."""
 
 import re
 from collections.abc import Mapping
@@ -12,15 +12,16 @@ _STAGES = 4
 
 
 def infer_sizes(shapes: Shapes, image_side: int, wiring: HieraWiring | None = None) -> Sam2Sizes:
-    """The sizes of the network to which the weights belong.
+    """Infer the sizes of the network to which the weights belong.
 
     Args:
-        shapes: of the weights, under our names.
-        image_side: on which the network was trained; no shape tells.
-        wiring: of the image encoder, where it is not one of the official four.
+        shapes: shapes of the weights, under our names.
+        image_side: side of the training input in pixels; it cannot be inferred from shapes.
+        wiring: heads, windows and global blocks of the image encoder, if it is not one of the
+            official four.
 
     Raises:
-        CheckpointError: they are not the weights of SAM 2.1, or of an unknown image encoder.
+        CheckpointError: not the weights of SAM 2.1, or an unknown image encoder.
     """
     decoder = "mask_decoder.transformer.layers.0.mlp.proj_in.weight"
     fuser = "memory_encoder.memory_fuser.layers.0.pointwise_conv1.weight"
@@ -42,7 +43,7 @@ def infer_sizes(shapes: Shapes, image_side: int, wiring: HieraWiring | None = No
         )
     except KeyError as missing:
         raise CheckpointError(
-            f"the weights are not those of SAM 2.1: there is no {missing}. In the hub look for "
+            f"the weights are not those of SAM 2.1: {missing} is missing. Use "
             "facebook/sam2.1-hiera-*"
         ) from missing
     except IndexError as error:
@@ -61,13 +62,13 @@ def _trunk(shapes: Shapes, wiring: HieraWiring | None) -> HieraSizes:
     known = wiring or WIRINGS.get((width, blocks))
     if known is None:
         raise CheckpointError(
-            f"an image encoder {width} wide with {blocks} blocks is none of SAM 2.1's four: "
-            "pass its `wiring` (heads, windows and global blocks are not in the weights)"
+            f"an image encoder of width {width} with {blocks} blocks is none of SAM 2.1's four: "
+            "pass its `wiring` (heads, windows and global blocks cannot be inferred from weights)"
         )
     background = shapes["vision_encoder.backbone.pos_embed"][-1]
     return HieraSizes(width, blocks, background, known)
 
 
 def _layers(shapes: Shapes, prefix: str) -> int:
-    """How many numbered layers there are under a prefix."""
+    """Count the numbered layers under a prefix."""
     return len({n.removeprefix(prefix).split(".")[0] for n in shapes if n.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""What stands in the `config.json` of a SeC model that was saved here."""
+"""The `config.json` of a SeC model saved by this package."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,19 +10,19 @@ from segment_concept.models.sam2.sizes import HieraSizes, HieraWiring, Sam2Sizes
 from segment_concept.types import CheckpointError
 
 FORMAT = f"{FORMATS}1"
-SEGMENTER, CONCEPT = "segmenter.", "concept."  # how the names of the two networks' weights begin
+SEGMENTER, CONCEPT = "segmenter.", "concept."  # name prefixes of the two networks
 
 
 @dataclass(frozen=True, slots=True)
 class SecCard:
-    """The shapes of both networks, completely, and the sha256 of every file of weights by name."""
+    """All sizes of both networks, and the SHA-256 of every weights file by name."""
 
     segmenter: Sam2Sizes
     concept: ConceptSize
     sha256: Mapping[str, str]
 
     def as_config(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Convert to plain values for JSON."""
         return {
             "format": FORMAT,
             "segmenter": asdict(self.segmenter),
@@ -32,15 +32,15 @@ class SecCard:
 
 
 def read_card(config: Mapping[str, Any]) -> SecCard:
-    """The card in a `config.json`.
+    """Read the card from a `config.json`.
 
     Raises:
-        CheckpointError: it is of another format, or damaged.
+        CheckpointError: another format, or damaged.
     """
     if config.get("format") != FORMAT:
         raise CheckpointError(
-            f"config.json is of format {config.get('format')!r}, expected {FORMAT!r}: it was "
-            "saved by another version of this package; convert the published checkpoint again"
+            f"config.json has format {config.get('format')!r}, expected {FORMAT!r}: it was written "
+            "by another version of this package; convert the published checkpoint again"
         )
     try:
         segmenter, concept = config["segmenter"], config["concept"]

@@ -1,4 +1,4 @@
-"""Any SeC checkpoint into this package's own form, with every hash checked that is stated."""
+"""Convert a SeC checkpoint to this package's format and verify all stated hashes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from segment_concept.types import InputError
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The files of weights that were read, and those that were written."""
+    """The weights files that were read and written, and the data type written."""
 
     read: tuple[HashedFile, ...]
     written: tuple[HashedFile, ...]
@@ -31,22 +31,22 @@ def convert_sec(
     sha256: str | None = None,
     untold: UnstoredOptions | None = None,
 ) -> Conversion:
-    """Read a checkpoint as `load_sec` does and write it as `save_sec` does.
+    """Read a checkpoint like `load_sec` and write it like `save_sec`.
 
-    It lies in memory once, in the number type in which it is written.
+    The weights are held in memory once, in the data type that is written.
 
     Args:
         source: see `load_sec`.
-        out: the folder to be made.
-        dtype: to write in; that of the source if left out.
+        out: output folder; must not exist or be empty.
+        dtype: data type to write. Default: as in the source.
         tokenizer: see `load_sec`.
-        sha256: what the single file of weights is said to have; else what the hub states of files
-            that came from it, and the `config.json` of a model that was saved here.
+        sha256: expected hash of a single weights file. Default: the hash stated by the Hugging
+            Face hub for downloaded files, or by the `config.json` of a model saved here.
         untold: see `load_sec`.
 
     Raises:
-        CheckpointError: see `load_sec`; or a file has not the hash that is stated for it.
-        InputError: see `save_sec`; or a hash is given for several files.
+        CheckpointError: see `load_sec`; or a file differs from its stated hash.
+        InputError: see `save_sec`; or one hash was given for several files.
     """
     checkpoint = open_sec(source, tokenizer=tokenizer, untold=untold)
     read = _checked(checkpoint.files, sha256)
@@ -58,8 +58,8 @@ def convert_sec(
 def _checked(files: SecFiles, given: str | None) -> tuple[HashedFile, ...]:
     if given is not None and len(files.weights) > 1:
         raise InputError(
-            f"one hash was given for {len(files.weights)} files of weights: leave it out, and "
-            "compare the hashes that are listed"
+            f"one hash was given for {len(files.weights)} files: leave it out and compare the "
+            "printed hashes"
         )
     config = files.config or {}
     saved = config["sha256"] if files.saved_here else {}

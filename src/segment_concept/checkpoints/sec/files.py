@@ -1,4 +1,4 @@
-"""Where the parts of a SeC checkpoint lie: the weights, what is said of them, the tokenizer."""
+"""Find the files of a SeC checkpoint: weights, configuration and tokenizer."""
 
 import re
 from collections.abc import Mapping
@@ -21,18 +21,18 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
-FORMATS = "segment-concept/sec-"  # how the format of a model that was saved here begins
+FORMATS = "segment-concept/sec-"  # prefix of the format name of a model saved here
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})\.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
 class SecFiles:
-    """Everything that a SeC checkpoint consists of.
+    """The files of a SeC checkpoint.
 
     Args:
         weights: one file, or all shards.
-        config: the `config.json` beside them; None for files that come without one.
-        tokenizer: the folder with the tokenizer's files.
+        config: content of the `config.json` next to them; None if there is none.
+        tokenizer: folder with the tokenizer's files.
     """
 
     weights: tuple[Path, ...]
@@ -41,11 +41,11 @@ class SecFiles:
 
     @property
     def saved_here(self) -> bool:
-        """Was it written by `save_sec`?"""
+        """Whether it was written by `save_sec`."""
         return self.config is not None and str(self.config.get("format")).startswith(FORMATS)
 
     def open(self) -> Weights:
-        """The weights; none is read yet.
+        """Open the weights without reading tensors.
 
         Raises:
             CheckpointError: a shard is missing or damaged.
@@ -56,14 +56,14 @@ class SecFiles:
 
 
 def find_sec(source: str | Path, tokenizer: str | Path | None = None) -> SecFiles:
-    """The files of a checkpoint, fetched from the hub where they are not here.
+    """Find the files of a checkpoint, downloading them from the hub if needed.
 
     Args:
         source: see `load_sec`.
-        tokenizer: a folder, where the tokenizer lies neither beside the weights nor on the hub.
+        tokenizer: tokenizer folder, if it is neither next to the weights nor on the hub.
 
     Raises:
-        CheckpointError: something is missing, and what to do about it.
+        CheckpointError: a file is missing; the message says what to do.
     """
     weights = find_files(source)
     _refuse_lone_shard(weights)
@@ -80,13 +80,13 @@ def _refuse_lone_shard(weights: tuple[Path, ...]) -> None:
     shard = _SHARD.fullmatch(weights[0].name)
     if len(weights) == 1 and shard and int(shard[2]) > 1:
         raise CheckpointError(
-            f"{weights[0]} is one of {int(shard[2])} shards: give the folder that holds them all, "
+            f"{weights[0]} is one of {int(shard[2])} shards: give the folder with all of them, "
             f"with {shard[1]}.safetensors.index.json"
         )
 
 
 def _config(folder: Path, repository: str | None) -> Mapping[str, Any] | None:
-    """What `config.json` says; None where there is none, or that of something else."""
+    """Content of `config.json`; None if there is none or it belongs to something else."""
     if repository is None:
         path = folder / CONFIG
         return _ours_or_secs(path) if path.is_file() else None
@@ -98,9 +98,9 @@ def _ours_or_secs(path: Path) -> Mapping[str, Any] | None:
     try:
         config = read_json(path)
     except InputError as error:
-        raise CheckpointError(f"{path} is damaged, fetch it again ({error})") from error
+        raise CheckpointError(f"{path} is damaged: download it again ({error})") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is no configuration: expected a JSON object")
+        raise CheckpointError(f"{path} is not a configuration: expected a JSON object")
     return config if "llm_config" in config or "format" in config else None
 
 
@@ -109,21 +109,21 @@ def _find_tokenizer(weights: Path, repository: str | None) -> Path:
     named = (beside, beside / "tokenizer", weights.with_suffix(""), beside / "SeC-4B")
     if repository is None:
         found = next((f for f in named if (f / TOKENIZER_CONFIG).is_file()), None)
-        return found or _hub_tokenizer(PUBLISHED, f"beside {weights}")
+        return found or _hub_tokenizer(PUBLISHED, f"next to {weights}")
     if _fetched(f"{repository}/{TOKENIZER_CONFIG}") and repository != PUBLISHED:
         return _hub_tokenizer(repository, f"in {repository}")
     return _hub_tokenizer(PUBLISHED, f"in {repository}")
 
 
 def _hub_tokenizer(repository: str, looked: str) -> Path:
-    """The folder in the hub's cache with the tokenizer of a repository."""
+    """Download the tokenizer of a repository and return its folder in the hub's cache."""
     try:
         config = find_files(f"{repository}/{TOKENIZER_CONFIG}")[0]
     except CheckpointError as error:
         raise CheckpointError(
-            f"no tokenizer {looked}, and that of {repository} cannot be fetched: put its files "
-            f"({', '.join(TOKENIZER_FILES[2:5])}, {TOKENIZER_CONFIG}) beside the weights or in a "
-            "folder `tokenizer` there, or name their folder (`Recipe.tokenizer` in Python, "
+            f"no tokenizer {looked}, and {repository}'s cannot be downloaded: put its files "
+            f"({', '.join(TOKENIZER_FILES[2:5])}, {TOKENIZER_CONFIG}) next to the weights or in a "
+            "folder `tokenizer` there, or give their folder (`Recipe.tokenizer` in Python, "
             f"`segment-concept convert --tokenizer`) ({error})"
         ) from error
     for file in TOKENIZER_FILES[1:]:
@@ -132,7 +132,7 @@ def _hub_tokenizer(repository: str, looked: str) -> Path:
 
 
 def _fetched(name: str) -> Path | None:
-    """A file on the hub that need not be there; what misses it says so."""
+    """Download an optional file of a repository; None if that fails."""
     try:
         return find_files(name)[0]
     except CheckpointError:

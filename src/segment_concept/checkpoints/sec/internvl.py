@@ -1,7 +1,7 @@
-"""Puts weights into a concept network, each tensor once: no second copy of the network is made.
+"""Load weights into a concept network without a second copy of the network in memory.
 
-The network is laid out without memory (PyTorch's meta device) and every tensor goes, as it is
-read, straight to its device in its number type.
+The network is created on PyTorch's meta device; each tensor is read and placed directly on its
+device in its data type.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,12 +27,12 @@ from segment_concept.types import CheckpointError
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the concept network lives, and in what numbers.
+    """Devices and data types of the concept network.
 
     Args:
         vision: device of the vision network and its projector.
         language: device of the language model, the projection to the concept, and the caches.
-        dtype: of all weights (with `four_bit`, of all but the language model's).
+        dtype: data type of all weights (with `four_bit`, of all but the language model's).
         four_bit: keep the language model's layers in 4 bits (needs bitsandbytes); embeddings,
             norms, vision network and the projection at [SEG] stay in `dtype`.
     """
@@ -44,7 +44,7 @@ class Placement:
 
     @classmethod
     def on(cls, device: str, dtype: torch.dtype = torch.float32) -> "Placement":
-        """Everything on one device."""
+        """Place all parts on one device."""
         return cls(vision=device, language=device, dtype=dtype)
 
 
@@ -54,19 +54,19 @@ def load_concept_network(
     placement: Placement,
     rename: Callable[[str, Tensor], dict[str, Tensor]] = convert,
 ) -> ConceptNetwork:
-    """A network with its weights, which are read one after another.
+    """Create a network and load its weights one tensor at a time.
 
     Args:
-        size: the shapes, from the checkpoint's `config.json` or from the weights' shapes.
-        weights: names (those of the concept network only) and their tensors.
-        placement: devices and number types.
-        rename: from a name and its tensor to the network's own; published names by default.
-            Raises KeyError for a name it does not know.
+        size: sizes of the network, from the checkpoint's `config.json` or the weights' shapes.
+        weights: names (of the concept network only) and tensors.
+        placement: devices and data types.
+        rename: maps a name and its tensor to the network's names; default: published names.
+            Raises KeyError for an unknown name.
 
     Raises:
-        CheckpointError: names unknown or missing (they are listed), a shape that differs, or a
+        CheckpointError: unknown or missing names (they are listed), a shape that differs, or a
             value that is not finite.
-        InputError: 4 bits are asked for and bitsandbytes is not installed.
+        InputError: 4-bit weights are requested and bitsandbytes is not installed.
     """
     with torch.device("meta"):
         network = ConceptNetwork(size)
@@ -92,10 +92,10 @@ def load_concept_network(
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer that lies in a checkpoint's folder; no code of the checkpoint is run.
+    """Load the tokenizer in a checkpoint's folder without executing code of the checkpoint.
 
     Raises:
-        CheckpointError: there is none, or it cannot be read.
+        CheckpointError: missing or unreadable.
     """
     try:
         tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
@@ -116,7 +116,7 @@ def _place(network: nn.Module, name: str, tensor: Tensor, placement: Placement) 
     if tensor.shape != expected:
         raise CheckpointError(
             f"{name} has shape {tuple(tensor.shape)} in the checkpoint, {tuple(expected)} in the "
-            "network: config.json and weights are of different checkpoints"
+            "network: config.json and weights belong to different checkpoints"
         )
     refuse_not_finite(name, tensor)
     in_vision = "language_model" not in name and not name.startswith("head.")
@@ -130,7 +130,7 @@ def _place(network: nn.Module, name: str, tensor: Tensor, placement: Placement) 
 
 
 def _place_buffers(network: ConceptNetwork, device: str) -> None:
-    """The rotary frequencies are computed, not stored; they stay in float32 at any dtype."""
+    """Compute the rotary frequencies, which are not stored; float32 whatever the data type."""
     language = network.backbone.language_model
     with torch.device(device):
         language.rotary_emb = type(language.rotary_emb)(language.config)

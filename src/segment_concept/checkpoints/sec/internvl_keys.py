@@ -1,7 +1,7 @@
-"""Parameter names: from SeC's and InternVL2.5's published checkpoints to `ConceptNetwork`.
+"""Map parameter names of SeC's and InternVL2.5's published checkpoints to `ConceptNetwork`.
 
-Strict: every published name is either mapped, or known to be of no use here; a name that is
-neither is an error, and so is a parameter that the checkpoint does not give.
+Strict: every published name is either mapped or listed as unused; any other name is an error, and
+so is a parameter that the checkpoint does not have.
 """
 
 import re
@@ -41,17 +41,17 @@ _HEAD = re.compile(r"text_hidden_fcs\.([02])\.(weight|bias)")
 
 
 def belongs_to_concept(name: str) -> bool:
-    """Is this published name one of the concept network (and not of the segmenter)?"""
+    """Whether a published name belongs to the concept network and not to the segmenter."""
     return name.startswith(PREFIXES)
 
 
 def our_names(name: str) -> tuple[str, ...]:
-    """What a published parameter is called here; three names for a fused query-key-value one.
+    """Our name of a published parameter; three names for a fused query-key-value parameter.
 
-    The tensor is split evenly along its first dimension among the names.
+    The tensor is split evenly along dimension 0 among the names.
 
     Raises:
-        KeyError: no such parameter is known.
+        KeyError: unknown name.
     """
     if name.startswith("vision_model.embeddings."):
         ours = _EMBEDDINGS[name.removeprefix("vision_model.embeddings.")]
@@ -72,34 +72,34 @@ def our_names(name: str) -> tuple[str, ...]:
 
 
 def convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """A published parameter under our name(s).
+    """Return a published parameter under our name or names.
 
     Raises:
-        KeyError: no such parameter is known.
+        KeyError: unknown name.
     """
     names = our_names(name)
     return dict(zip(names, tensor.chunk(len(names)), strict=True))
 
 
 def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:
-    """Refuse weights that do not fit the network.
+    """Raise CheckpointError if names are unknown or missing.
 
     Raises:
-        CheckpointError: lists what the network does not know and what it did not get.
+        CheckpointError: there are unknown or missing names; the message lists them.
     """
     refuse_unknown_keys(
         unknown,
         missing,
         "this concept network",
-        "Is this the checkpoint of another model, or one of its shards alone?",
+        "Is this the checkpoint of another model, or a single shard?",
     )
 
 
 def size_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
-    """The known size that published weights have, for files that come without a `config.json`.
+    """Find the known size of published weights, for files without a `config.json`.
 
     Raises:
-        CheckpointError: the names are not SeC's, or the shapes are of no known size.
+        CheckpointError: the names are not SeC's, or no known size has these shapes.
     """
     try:
         vocabulary, width = shapes["language_model.model.embed_tokens.weight"]
@@ -107,7 +107,7 @@ def size_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
         vision_width = shapes["vision_model.embeddings.class_embedding"][-1]
     except KeyError as missing:
         raise CheckpointError(
-            f"no {missing} among the weights: this is not a SeC checkpoint, or a shard is missing"
+            f"the weights have no {missing}: this is not a SeC checkpoint, or a shard is missing"
         ) from missing
     layers = 1 + max(
         int(name.split(".")[3]) for name in shapes if name.startswith("language_model.model.layers")
@@ -117,6 +117,6 @@ def size_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ConceptSize:
         if same == (width, layers, vision_width):
             return replace(with_vocabulary(size, vocabulary), concept_width=concept_width)
     raise CheckpointError(
-        f"a language model {width} wide with {layers} layers is of no known size "
-        f"({', '.join(SIZES)}): give the checkpoint's config.json beside it"
+        f"a language model of width {width} with {layers} layers is none of the known sizes "
+        f"({', '.join(SIZES)}): put the checkpoint's config.json next to the weights"
     )

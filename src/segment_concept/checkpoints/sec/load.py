@@ -1,7 +1,7 @@
-"""SeC: a segmenter with `token_attn`, and the network that says what an object is.
+"""Load SeC: a segmenter with `token_attn`, and the concept network.
 
-Every layout in which people have SeC-4B is read: the published folder of shards, one file, a hub
-name, and what `save_sec` writes. Nothing that is read can run code.
+Reads every common layout of SeC-4B: the published folder of shards, one file, a Hugging Face
+repository, and the output of `save_sec`. Loading cannot execute code.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ from segment_concept.models.sam2.sizes import HieraWiring, Sam2Sizes
 from segment_concept.types import CheckpointError
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
-_HEAD = "text_hidden_fcs.2.weight"  # the last layer of the projection to the concept
+_HEAD = "text_hidden_fcs.2.weight"  # last layer of the projection to the concept embedding
 _EMBEDDINGS = "language_model.model.embed_tokens.weight"
 _SAM2 = ("image_encoder.trunk.", "vision_encoder.backbone.")  # official names and transformers'
 _PROBE = ("text_hidden_fcs.0.bias", "head.0.bias")  # a small weight, as published and as ours
@@ -41,11 +41,12 @@ _PROBE = ("text_hidden_fcs.0.bias", "head.0.bias")  # a small weight, as publish
 
 @dataclass(frozen=True, slots=True)
 class UnstoredOptions:
-    """What published weights do not tell of their segmenter; the defaults are SeC-4B's.
+    """Options of the segmenter that cannot be inferred from weights; defaults: SeC-4B's.
 
     Args:
-        image_side: pixels of the square on which it was trained.
-        wiring: of the image encoder, where it is not one of SAM 2.1's four.
+        image_side: side of the square training input, in pixels.
+        wiring: heads, windows and global blocks of the image encoder, if it is not one of
+            SAM 2.1's four.
     """
 
     image_side: int = 1024
@@ -54,24 +55,24 @@ class UnstoredOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecModel:
-    """The two networks of SeC, and the folder with the tokenizer that belongs to them."""
+    """The two networks of SeC, and the folder of their tokenizer."""
 
     segmenter: Sam2Segmenter
     network: ConceptNetwork
     tokenizer: Path
 
     def concept_encoder(self, remember: int = 16) -> InternVLConceptEncoder:
-        """The concept network as a tracker's encoder; see there for `remember`.
+        """Wrap the concept network as a concept encoder; `remember` as in its class.
 
         Raises:
-            CheckpointError: the tokenizer does not belong to the weights.
+            CheckpointError: the tokenizer does not match the weights.
         """
         return InternVLConceptEncoder(self.network, load_tokenizer(self.tokenizer), remember)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SecCheckpoint:
-    """A checkpoint that was found and looked at; no weight is read yet."""
+    """An opened checkpoint whose weights are not read yet."""
 
     files: SecFiles
     segmenter: Weights
@@ -80,11 +81,11 @@ class SecCheckpoint:
     size: ConceptSize
 
     def stored_dtype(self) -> torch.dtype:
-        """In what numbers the concept network is stored."""
+        """Data type in which the concept network is stored."""
         return self.concept.read(next(n for n in _PROBE if n in self.concept.shapes)).dtype
 
     def rename(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
-        """A stored tensor of the concept network under our names. Raises KeyError."""
+        """Map a stored tensor of the concept network to our names. Raises KeyError."""
         return {name: tensor} if self.files.saved_here else convert(name, tensor)
 
 
@@ -94,10 +95,10 @@ def open_sec(
     tokenizer: str | Path | None = None,
     untold: UnstoredOptions | None = None,
 ) -> SecCheckpoint:
-    """Find a checkpoint and see what it is. The parameters are those of `load_sec`.
+    """Find a checkpoint and infer its sizes. Parameters as in `load_sec`.
 
     Raises:
-        CheckpointError: something is missing or damaged, or the weights are another model's.
+        CheckpointError: a file is missing or damaged, or belongs to another model.
     """
     files = find_sec(source, tokenizer)
     if files.saved_here:
@@ -125,26 +126,26 @@ def load_sec(
     untold: UnstoredOptions | None = None,
     options: Sam2Options | None = None,
 ) -> SecModel:
-    """SeC with its weights. Every tensor goes, as it is read, straight to where it will be used.
+    """Load SeC, placing every tensor directly on its device.
 
     Args:
-        source: a folder in the layout of OpenIXCLab/SeC-4B, or one that `save_sec` wrote; a
-            single `.safetensors` file in 16 or 32 bits with the published names; a hub name, or a
-            file in a hub repository; or what `open_sec` found.
-        placement: devices and number types; everything in float32 on the CPU if left out.
-        tokenizer: the tokenizer's folder, where it lies neither beside the weights, nor in a
-            folder `tokenizer` there, nor on the hub.
-        untold: for weights that are not SeC-4B's.
-        options: how the segmenter's weights are used.
+        source: a folder in the layout of OpenIXCLab/SeC-4B or written by `save_sec`; a single
+            `.safetensors` file in 16 or 32 bits with the published names; a Hugging Face
+            repository or a file in one; or the result of `open_sec`.
+        placement: devices and data types. Default: float32 on the CPU.
+        tokenizer: tokenizer folder, if it is neither next to the weights, nor in a folder
+            `tokenizer` there, nor on the hub.
+        untold: options for weights other than SeC-4B's.
+        options: options of the segmenter.
 
     Raises:
-        CheckpointError: something is missing or damaged, or the weights are another model's.
-        InputError: a GPU is too small for it.
+        CheckpointError: a file is missing or damaged, or belongs to another model.
+        InputError: a GPU has too little memory.
     """
     placement = placement or SecPlacement()
     if not isinstance(source, SecCheckpoint):
         source = open_sec(source, tokenizer=tokenizer, untold=untold)
-    # before gigabytes are read: do the words fit the weights, and the weights the devices?
+    # before reading gigabytes: check that the tokenizer and the devices fit the weights
     Conversation(load_tokenizer(source.files.tokenizer), source.size.language.vocabulary)
     segmenter, concept = source.segmenter, source.concept
     check_room(SecSizes.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement)
@@ -164,36 +165,36 @@ def load_sec(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _DequantizedWeights:
-    """Some of the weights, in numbers that can be computed with."""
+    """A subset of the weights; refuses 8-bit and other quantized tensors."""
 
     weights: Weights
     names: frozenset[str]
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Of those weights."""
+        """Shape of every tensor of the subset, by name."""
         return {name: s for name, s in self.weights.shapes.items() if name in self.names}
 
     def read(self, name: str) -> Tensor:
-        """One tensor. Raises KeyError, CheckpointError."""
+        """Read one tensor. Raises KeyError, CheckpointError."""
         tensor = self.weights.read(name)
         if tensor.dtype not in FLOATS:
             raise CheckpointError(
                 f"{name} is stored as {str(tensor.dtype).removeprefix('torch.')}: SeC's language "
-                "model gives numbers that are not finite with 8-bit weights. Take the file in "
-                "fp16, bf16 or fp32; where memory is short, load it with four_bit=True"
+                "model produces non-finite values with 8-bit weights. Use the fp16, bf16 or fp32 "
+                "file; to save memory, load it with four_bit=True"
             )
         return tensor
 
 
 def _saved(files: SecFiles) -> SecCheckpoint:
-    assert files.config is not None, "`saved_here` was read off it"
+    assert files.config is not None, "`saved_here` is read from it"
     card, weights = read_card(files.config), files.open()
     strangers = [n for n in weights.shapes if not n.startswith((SEGMENTER, CONCEPT))]
     if strangers:
         raise CheckpointError(
-            f"{files.weights[0]} holds weights that the config.json beside it knows nothing of, "
-            f"such as {strangers[0]}: one of the two belongs to another model"
+            f"{files.weights[0]} contains weights that its config.json does not describe, such as "
+            f"{strangers[0]}: one of the two files belongs to another model"
         )
     segmenter, concept = Prefixed(weights, SEGMENTER), Prefixed(weights, CONCEPT)
     return SecCheckpoint(files, segmenter, concept, card.segmenter, card.concept)
@@ -203,26 +204,26 @@ def _concept_size(files: SecFiles, shapes: Mapping[str, tuple[int, ...]]) -> Con
     if files.config is None:
         return size_from_shapes(shapes)
     size = size_from_config(files.config, shapes[_HEAD][0])
-    # SeC adds [SEG] to the vocabulary: the weights know, whatever the configuration says
+    # SeC adds [SEG] to the vocabulary: the weights' shape is right, the configuration may not be
     return with_vocabulary(size, shapes[_EMBEDDINGS][0])
 
 
 def _refuse_other_models(source: str | Path, names: Iterable[str]) -> None:
-    """Say what the weights are, where they are not SeC's."""
+    """Raise CheckpointError naming the model that the weights belong to, if it is not SeC."""
     names = set(names)
     segmenter = any(name.startswith(SEC_PREFIX) for name in names)
     if segmenter and names >= {_HEAD, _EMBEDDINGS}:
         return
     if segmenter:
-        what = "only a part of SeC: its concept network is missing. Is this one shard alone?"
+        what = "only a part of SeC: the concept network is missing. Is this a single shard?"
     elif any(name.startswith(_SAM2) for name in names):
-        what = "SAM 2.1 without a concept network: use a recipe sam2_* with these weights"
+        what = "SAM 2.1 without a concept network: use them with a recipe sam2_*"
     elif _EMBEDDINGS in names:
         what = (
-            "a language model without SeC's segmenter (its base, InternVL2.5, perhaps, or one "
-            f"shard alone): SeC is {PUBLISHED}"
+            "a language model without SeC's segmenter (InternVL2.5, or a single shard): use "
+            f"{PUBLISHED}"
         )
     else:
         first = ", ".join(sorted(names)[:3])
-        what = f"another model (its weights are called {first}, ...): SeC is {PUBLISHED}"
-    raise CheckpointError(f"the weights at {source} are {what}")
+        what = f"another model (its weights are named {first}, ...): use {PUBLISHED}"
+    raise CheckpointError(f"the weights at {source} belong to {what}")

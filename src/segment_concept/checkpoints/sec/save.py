@@ -1,4 +1,4 @@
-"""SeC saved in this package's own form: safetensors, a `config.json`, the tokenizer's files."""
+"""Save SeC in this package's format: safetensors, `config.json` and the tokenizer's files."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from segment_concept.checkpoints.sec.load import SecModel
 from segment_concept.models.internvl.quantization import is_four_bit
 from segment_concept.types import InputError
 
-SHARD_BYTES = 4 << 30  # a file is copied in memory while it is written
+SHARD_BYTES = 4 << 30  # a shard is copied in memory while it is written
 
 
 def save_sec(
@@ -29,25 +29,25 @@ def save_sec(
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> tuple[HashedFile, ...]:
-    """Write a model so that `load_sec` gives it back; nothing is left behind if that fails.
+    """Write a model that `load_sec` can read; leave no partial folder behind on failure.
 
     Args:
-        model: its weights may lie on any devices.
-        folder: to be made; it may exist if it is empty.
-        dtype: to save in; as it is loaded if left out. Frequencies of positions stay exact.
-        shard_bytes: how large a file of weights may become.
+        model: the model; its weights may be on any devices.
+        folder: output folder; must not exist or be empty.
+        dtype: data type to save. Default: as loaded. Position frequencies stay float32.
+        shard_bytes: maximum size of a weights file, in bytes.
 
     Returns:
-        The files of weights and their hashes, which are stated in `config.json` as well.
+        The weights files and their hashes, which are also written to `config.json`.
 
     Raises:
-        InputError: the folder is in use, the disk is full, or the model is loaded in 4 bits.
+        InputError: the folder is not empty, the disk is full, or the model is loaded in 4 bits.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty: name a new folder")
+        raise InputError(f"{folder} exists and is not empty: choose a new folder")
     if any(is_four_bit(module) for module in model.network.modules()):
-        raise InputError("a model that was loaded in 4 bits cannot be saved: load it in 16 bits")
+        raise InputError("a model loaded in 4 bits cannot be saved: load it in 16 bits")
     weights = dict(_weights(model, dtype))
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_disk(folder, sum(_bytes(t, d) for t, d in weights.values()))
@@ -70,7 +70,7 @@ def save_sec(
 def _weights(
     model: SecModel, dtype: torch.dtype | None
 ) -> Iterator[tuple[str, tuple[Tensor, torch.dtype]]]:
-    """Every weight under the name and in the number type in which it is saved."""
+    """Iterate over all weights with the name and data type in which they are saved."""
     for name, tensor in model.segmenter.network.state_dict().items():
         wanted = None if name == FREQUENCIES else dtype
         yield SEGMENTER + name, (tensor, wanted or tensor.dtype)
@@ -81,7 +81,7 @@ def _weights(
 def _write_shards(
     weights: dict[str, tuple[Tensor, torch.dtype]], folder: Path, shard_bytes: int
 ) -> list[str]:
-    """Names of the files, each of at most that many bytes or of a single tensor."""
+    """Write the shards, each at most `shard_bytes` or one tensor; return the file names."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, (tensor, dtype) in weights.items():
@@ -113,6 +113,6 @@ def _check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < needed:
         raise InputError(
-            f"{folder} would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on that "
-            "disk: name a folder on another one, or save in 16 bits (--dtype float16)"
+            f"{folder} needs {needed / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB free: "
+            "choose a folder on another disk, or save in 16 bits (--dtype float16)"
         )

@@ -1,1 +1,1 @@
-"""One module a family of scoring protocols; `evaluate.rules` names them."""
+"""One module per family of scoring protocols; `registry` lists them by name."""

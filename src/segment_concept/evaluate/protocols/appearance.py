@@ -1,8 +1,9 @@
-"""Scoring by first sight: an object counts from the first frame in which it is seen.
+"""Score each object from the first frame in which it appears.
 
-This is how vos-benchmark scores, and after it SA-V and SeCVOS. As published, "seen" includes
-seen by the prediction. One stray predicted pixel therefore opens an object's window early, and
-every frame in which both masks are empty then scores 1. `ScoringWindow` closes that door.
+vos-benchmark, SA-V and SeCVOS score this way. As published, an object appears when truth *or
+prediction* has a pixel of it. A single wrongly predicted pixel can therefore start an object's
+scoring window early, and every frame on which both masks are empty then scores 1. Use
+`ScoringWindow.TRUTH` to start at the first annotated frame instead.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,24 +15,24 @@ from segment_concept.metrics.pairs import BOTH_EMPTY, LabelPair, PairScore
 
 
 class ScoringWindow(str, Enum):
-    """From which frame on an object is scored."""
+    """First scored frame of an object."""
 
-    SIGHT = "sight"  # the first in which truth or prediction shows it (as published)
-    TRUTH = "truth"  # the first in which the truth shows it
-    ALL = "all"  # the first scored frame, as DAVIS 2017 does
+    SIGHT = "sight"  # the first frame with the object in truth or prediction (as published)
+    TRUTH = "truth"  # the first frame with the object in the truth
+    ALL = "all"  # the first scored frame, as in DAVIS 2017
 
 
 @dataclass(slots=True)
 class ObjectScores:
-    """One object's record: frames and scores from its first sight in truth or prediction."""
+    """Frames and scores of one object from its first appearance in truth or prediction."""
 
-    earlier: tuple[str, ...]  # scored frames before, with both masks empty
+    earlier: tuple[str, ...]  # scored frames before that, with both masks empty
     frames: list[str] = field(default_factory=list)
     scores: list[PairScore] = field(default_factory=list)
     shown_by_truth: int | None = None  # position in `frames` of the first true mask
 
     def within(self, window: ScoringWindow) -> tuple[tuple[str, ...], tuple[PairScore, ...]]:
-        """Frames and scores that count. Only for an object that the truth shows."""
+        """Frames and scores inside the window, for an object that the truth contains."""
         if window is ScoringWindow.ALL:
             absent = (BOTH_EMPTY,) * len(self.earlier)
             return self.earlier + tuple(self.frames), absent + tuple(self.scores)
@@ -39,14 +40,14 @@ class ObjectScores:
         return tuple(self.frames[start:]), tuple(self.scores[start:])
 
     def mean_score(self, window: ScoringWindow) -> float:
-        """J&F, to say what a choice of window costs."""
+        """Mean J&F in a window, to report the effect of the choice."""
         _, scores = self.within(window)
         return mean([(score.region + score.boundary) / 2 for score in scores])
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """One frame's scores by object id, of every object in truth or prediction."""
+    """Scores of one frame by object id, for every object in truth or prediction."""
 
     frame: str
     true_ids: frozenset[int]
@@ -54,14 +55,14 @@ class FrameRecord:
 
 
 def record(pairs: Iterable[tuple[str, LabelPair]]) -> Iterator[FrameRecord]:
-    """Score every object that a frame shows."""
+    """Score every object in each frame."""
     for frame, pair in pairs:
         ids = sorted(pair.true_ids | pair.predicted_ids)
         yield FrameRecord(frame, pair.true_ids, {i: pair.score(i) for i in ids})
 
 
 def watch(records: Iterable[FrameRecord]) -> Mapping[int, ObjectScores]:
-    """Every object seen in the frames, by id, in truth or only in the prediction."""
+    """Collect the scores by object id, for every object in truth or prediction."""
     seen: dict[int, ObjectScores] = {}
     past: list[str] = []
     for here in records:

@@ -23,7 +23,7 @@ from segment_concept.metrics.pairs import BOTH_EMPTY, LabelPair, PairScore, davi
 from segment_concept.metrics.statistics import decay, recall
 from segment_concept.types import InputError
 
-VOID = 255  # pixels of the truth that belong to nothing
+VOID = 255  # unlabeled pixels of the truth
 MOST_PROPOSALS = 20
 _EIGHT_BITS = 256
 _MEASURES = ("J", "J recall", "J decay", "F", "F recall", "F decay")
@@ -55,8 +55,8 @@ def _long_video(video: str, objects: Sequence[ObjectScore]) -> list[Finding]:
     meant = mean([decay(o.curves["J"], as_published=False) for o in long])
     return [
         warning(
-            f"has {len(long[0].frames)} scored frames: beyond 256 the official decay counts frames "
-            f"in 8 bits and is meaningless; the J decay that was meant is {meant:.3f}",
+            f"has {len(long[0].frames)} scored frames: the official decay counts frames in 8 bits "
+            f"and is wrong beyond 256 frames; the intended J decay is {meant:.3f}",
             video,
         )
     ]
@@ -74,14 +74,14 @@ def _require_inner(video: str, frames: Sequence[str]) -> None:
     if len(frames) <= 2:
         raise InputError(
             f"video {video} has {len(frames)} annotated frames ({listed(frames)}); the first and "
-            "last are not scored, so none is left: leave the video out, or score every frame with "
-            "the protocol vos-benchmark-every-frame"
+            "last are not scored, so none is left: leave the video out, or use the protocol "
+            "vos-benchmark-every-frame"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Davis2016:
-    """DAVIS 2016: one object, whatever is not 0; first and last frame off."""
+    """DAVIS 2016: one object (every non-zero pixel); the first and last frame are not scored."""
 
     name: str = "davis2016"
     official: bool = True
@@ -114,7 +114,7 @@ def _label_maps(
     """Prediction and truth of each frame, of equal size.
 
     Raises:
-        InputError: naming both files where they differ in size.
+        InputError: the files have different sizes; both are named.
     """
     for frame in frames:
         predicted, true = prediction.read(frame), truth.read(frame)
@@ -137,9 +137,9 @@ def _without_void(labels: Labels) -> Labels:
 class Davis2017:
     """DAVIS 2017, semi-supervised: objects 1 to the highest id of the truth's frame 0.
 
-    As published: every id up to the highest counts, even one that no mask has (its score is 1
-    throughout); an object that frame 0 does not have is not scored, and predicting it is an
-    error; 255 in the truth is background.
+    As published: every id up to the highest counts, even one without a mask (its score is always
+    1); an object that is not on frame 0 is not scored, and predicting it is an error; 255 in the
+    truth is background.
     """
 
     name: str = "davis2017"
@@ -182,14 +182,14 @@ def _refuse_higher(pair: LabelPair, highest: int, place: str) -> None:
         return
     ids = listed([str(i) for i in higher])
     if higher == [VOID]:
-        remedy = "a mask of 0 and 255 is not a label map: write the object's id instead of 255"
+        remedy = "a mask of 0 and 255 is not a label map: write the object id instead of 255"
     elif pair.true_ids & set(higher):
         remedy = (
-            "the object appears after frame 0, which DAVIS 2017 does not know: use the protocol "
+            "the object appears after frame 0, which DAVIS 2017 does not score: use the protocol "
             "vos-benchmark, or leave the object out of the prediction"
         )
     else:
-        remedy = "write only ids that frame 0 of the truth has"
+        remedy = "write only the ids of frame 0 of the truth"
     raise InputError(
         f"{place} has object id {ids}, but frame 0 of the truth has ids up to {highest}; {remedy}"
     )
@@ -199,8 +199,8 @@ def _frame_0(video: str, labels: Labels, frame: str) -> list[Finding]:
     there = {int(i) for i in np.unique(labels) if i}
     if not there:
         message = (
-            "frame 0 of the truth shows no object, so nothing is scored (masks of 0 and 255 are "
-            "all void to DAVIS 2017: use davis2016)"
+            "frame 0 of the truth has no object, so nothing is scored (DAVIS 2017 reads 255 as "
+            "void: use the protocol davis2016 for masks of 0 and 255)"
         )
         return [warning(message, video, frame=frame)]
     invented = sorted(set(range(1, max(there) + 1)) - there)
@@ -209,7 +209,7 @@ def _frame_0(video: str, labels: Labels, frame: str) -> list[Finding]:
     ids = listed([str(i) for i in invented])
     message = (
         f"frame 0 of the truth has no object {ids}, but the official evaluator counts every id up "
-        f"to {max(there)}, with score 1 where none is predicted; vos-benchmark counts those there"
+        f"to {max(there)}, with score 1 if none is predicted; vos-benchmark counts existing ids"
     )
     return [warning(message, video, frame=frame)]
 
@@ -218,8 +218,8 @@ def _frame_0(video: str, labels: Labels, frame: str) -> list[Finding]:
 class Davis2017Unsupervised:
     """DAVIS 2017, unsupervised: up to 20 proposals, matched to objects for the best mean J&F.
 
-    All frames count; pixels that the truth marks void (255) count for nobody. Objects are
-    reported under their own id; "proposal" among the values is the matched one (0: none).
+    All frames are scored; void pixels (255 in the truth) are ignored. Objects are reported under
+    their own id; the value "proposal" is the id of the matched proposal (0: none).
     """
 
     name: str = "davis2017-unsupervised"
@@ -230,7 +230,7 @@ class Davis2017Unsupervised:
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), _all_frames)
 
     def score(self, task: VideoTask) -> VideoScores:
-        """Objects of one video, each with the proposal that fits it.
+        """Objects of one video, each with its matched proposal.
 
         Raises:
             InputError: more than 20 proposals.
@@ -241,7 +241,7 @@ class Davis2017Unsupervised:
         ids = range(1, int(start.max(initial=0)) + 1)
         crossings = list(_crossings(truth, prediction, ids))
         proposals = max((max(here.proposals, default=0) for here in crossings), default=0)
-        # Where there are fewer proposals than objects, empty ones fill up.
+        # Pad with empty proposals if there are fewer proposals than objects.
         rows = range(1, max(proposals, len(ids)) + 1)
         table = np.array([[[c.score(p, i) for c in crossings] for i in ids] for p in rows])
         gain = table.mean(axis=(2, 3)) if table.size else np.zeros((len(rows), len(ids)))
@@ -262,13 +262,13 @@ class Davis2017Unsupervised:
 
 @dataclass(frozen=True, slots=True)
 class _Crossing:
-    """One frame's scores of every proposal there against every object there; id 0 is none."""
+    """Scores of every proposal against every object on one frame; id 0 means none."""
 
     proposals: frozenset[int]
     scores: Mapping[tuple[int, int], PairScore]
 
     def score(self, proposal: int, object_id: int) -> PairScore:
-        """Of any two ids: one that the frame does not show is as good as none."""
+        """Score of two ids; an id that is not on the frame counts as 0 (none)."""
         known = self.scores.get((proposal, object_id))
         if known is not None:
             return known
@@ -282,7 +282,7 @@ def _crossings(truth: Layer, prediction: Layer, ids: Sequence[int]) -> Iterator[
         most = int(predicted.max(initial=0))
         if most > MOST_PROPOSALS:
             raise InputError(
-                f"{prediction.where(frame)} has proposal {most}; at most {MOST_PROPOSALS} are "
+                f"{prediction.where(frame)} has proposal {most}: at most {MOST_PROPOSALS} are "
                 "allowed, numbered from 1"
             )
         there = ids_of(predicted)

@@ -1,4 +1,4 @@
-"""LVOS v1 and v2: J, F and their spread V over seen and unseen videos."""
+"""LVOS v1 and v2: J, F and their standard deviation V over seen and unseen videos."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _SHORT = {Group.SEEN: "s", Group.UNSEEN: "u"}
 
 
 def object_frames(entry: ObjectEntry) -> tuple[str, ...]:
-    """An object's range without its first and last frame."""
+    """The frames of an object without its first and last one."""
     return entry.frames[1:-1]
 
 
@@ -35,9 +35,9 @@ def video_frames(video: VideoEntry, layer: Layer) -> tuple[str, ...]:
 
 
 def spread(scores: Sequence[PairScore]) -> float:
-    """V: the standard deviation of J&F over the frames; lower is steadier.
+    """V: the standard deviation of J&F over the frames; lower is better.
 
-    As published, the variance is rounded to 4 decimals before the root is taken.
+    As published, the variance is rounded to 4 decimals before taking the root.
     """
     both = [(s.region + s.boundary) / 2 for s in scores]
     centre = mean(both)
@@ -46,11 +46,11 @@ def spread(scores: Sequence[PairScore]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Lvos:
-    """LVOS as its evaluator does it: each object in its own range of frames.
+    """LVOS as in its evaluator: each object is scored in its own range of frames.
 
-    J, F and J&F average over seen and over unseen videos, then over the two; masks outside an
-    object's range are not looked at. `flat` averages J&F over all objects instead, as the
-    server's script writes it (read from its code, not run).
+    J, F and J&F are averaged over seen and over unseen videos, then over the two groups; masks
+    outside an object's range are ignored. `flat` averages J&F over all objects instead, as in the
+    server's script (read from its code, not run).
     """
 
     flat: bool = False
@@ -62,14 +62,14 @@ class Lvos:
 
     @property
     def official(self) -> bool:
-        """Only the first was compared with the official evaluator."""
+        """Whether it was compared with the official evaluator; `flat` was not."""
         return not self.flat
 
     def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
         """Videos with predictions for every scored frame.
 
         Raises:
-            InputError: it is not known which videos are unseen.
+            InputError: the list of unseen videos is missing.
         """
         _require_groups(dataset)
         plan = check_frames(refuse_missing(open_predictions(dataset, predictions)), video_frames)
@@ -110,7 +110,7 @@ def _require_groups(dataset: Dataset) -> None:
     if all(video.group is Group.NONE for video in dataset.videos):
         version = "v1" if dataset.benchmark is Benchmark.LVOS1 else "v2"
         raise InputError(
-            f"which videos of LVOS {version} are unseen is not known: put unseen_videos.txt into "
+            f"the list of unseen videos of LVOS {version} is missing: put unseen_videos.txt into "
             f"{dataset.source.root} or give it with --unseen. v1 and v2 have different lists"
         )
 
@@ -122,7 +122,7 @@ def _check_list(dataset: Dataset) -> list[Finding]:
         return []
     return [
         warning(
-            f"the list of unseen videos leaves no {listed(missing)} video, so the average over "
-            "both groups does not exist; is it the list of the other version of LVOS?"
+            f"with this list of unseen videos there is no {listed(missing)} video, so the average "
+            "over both groups is undefined; is it the list of the other version of LVOS?"
         )
     ]

@@ -1,11 +1,11 @@
-"""The best one-to-one matching of proposals to objects (Kuhn 1955, Munkres 1957)."""
+"""Optimal one-to-one matching of proposals to objects (Kuhn 1955, Munkres 1957)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def best_matching(gain: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs (row, column) with the largest sum of `gain` (R, C), sorted by row; min(R, C) pairs.
+    """Find the min(R, C) pairs (row, column) with the largest sum of `gain` (R, C), sorted by row.
 
     Shortest augmenting paths with potentials, O(n^3).
     """
@@ -27,7 +27,7 @@ def _augment(
     row_price: NDArray[np.float64],
     column_price: NDArray[np.float64],
 ) -> None:
-    """Give row `start` a column, moving others along the cheapest alternating path."""
+    """Assign a column to row `start`, moving others along the cheapest alternating path."""
     columns = cost.shape[1]
     distance = np.full(columns, np.inf)
     came_from = np.full(columns, -1)  # the column before on the path, -1 at its start

@@ -1,4 +1,4 @@
-"""MOSE v2: smoothed J, F-dot, and the scores of disappearance and reappearance."""
+"""MOSE v2: smoothed J, F-dot, and scores for disappearance and reappearance."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ _GONE, _BACK = ("Jd", "Fdotd"), ("Jr", "Fdotr")
 
 @dataclass(frozen=True, slots=True)
 class MoseV2:
-    """MOSE v2 as its scorer does it.
+    """MOSE v2 as in its evaluator.
 
-    Frames 1 to length-2 of the *predicted* names, sorted as numbers; objects as meta.json lists
-    them, also before they appear. A video without predictions scores 0, with a warning.
+    Scores frames 1 to length-2 of the *predicted* names, sorted as numbers, and the objects listed
+    in meta.json, also before they appear. A video without predictions scores 0, with a warning.
     """
 
     name: str = "mose2"
@@ -47,8 +47,8 @@ class MoseV2:
         names = [entry.name for entry in task.video.objects]
         if task.predictions is None:
             message = (
-                f"{task.folder} is missing: all its objects ({len(names)}) score 0, as the "
-                "official evaluator has it; predict this video too"
+                f"{task.folder} is missing: all its objects ({len(names)}) score 0, as in the "
+                "official evaluator; predict this video too"
             )
             nothing = {measure: 0.0 for measure in ("J", "F", "Fdot")}
             nothing |= dict.fromkeys((*_GONE, *_BACK), math.nan)
@@ -88,7 +88,7 @@ def _where_defined(objects: Sequence[ObjectScore], measures: tuple[str, str]) ->
 
 
 def _inner_folder(dataset: Dataset, predictions: Path) -> Path:
-    """As published, a folder that holds nothing but one folder stands for that folder."""
+    """As published: if the folder contains only one folder, use that one."""
     inside = folders_in(predictions)
     wanted = {video.name for video in dataset.videos}
     return predictions / inside[0] if len(inside) == 1 and inside[0] not in wanted else predictions
@@ -98,7 +98,7 @@ def _number(name: str) -> int:
     try:
         return int(name)
     except ValueError as wrong:
-        raise InputError(f"mask {name!r} is not named by a number; expected 00000.png") from wrong
+        raise InputError(f"mask name {name!r} is not a number: expected 00000.png") from wrong
 
 
 def scored_frames(prediction: PngLayer, length: int) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def _check(task: VideoTask) -> list[Finding]:
         error(
             f"{prediction.folder} does not have the truth's {length} frames: "
             f"missing {listed(missing) or 'none'}, unknown {listed(unknown) or 'none'}; write one "
-            "mask for every frame, named as the truth's",
+            "mask for every frame, named like the truth's",
             video.name,
             frame=(missing or unknown)[0],
         )
@@ -164,7 +164,7 @@ Runs = list[tuple[int, int]]
 
 
 def _runs(empty: Sequence[bool]) -> list[tuple[bool, int, int]]:
-    """(value, start, end) of the longest stretches of equal values."""
+    """(value, start, end) of the maximal runs of equal values."""
     runs, start = [], 0
     for value, group in groupby(empty):
         end = start + len(list(group))
@@ -174,10 +174,10 @@ def _runs(empty: Sequence[bool]) -> list[tuple[bool, int, int]]:
 
 
 def gone_runs(empty: Sequence[bool]) -> Runs:
-    """Stretches without the object, but for one at the start: it has not disappeared there."""
+    """Runs without the object, except one at the start, before it has appeared."""
     return [(start, end) for value, start, end in _runs(empty) if value and start]
 
 
 def back_runs(empty: Sequence[bool]) -> Runs:
-    """Stretches with the object that follow one without; a late first appearance counts."""
+    """Runs with the object that follow a run without it; a late first appearance counts."""
     return [(start, end) for value, start, end in _runs(empty) if not value and start]

@@ -1,4 +1,4 @@
-"""Scoring each object in a range of frames of its own (LVOS, YouTube-VOS)."""
+"""Score each object in its own range of frames (LVOS, YouTube-VOS)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,17 +13,17 @@ Ranges = Mapping[str, Sequence[str]]  # frames by object name
 
 
 def score_ranges(task: VideoTask, ranges: Ranges) -> Mapping[str, list[PairScore]]:
-    """J and F of every object in its frames, each mask file read once.
+    """J and F of every object in its frames; each mask file is read once.
 
     Raises:
-        InputError: the video has a folder an object, or an object has no frame to be scored in.
+        InputError: the video has one folder per object, or an object has no scored frame.
     """
     truth, prediction = only_layer(task)
     for name, frames in ranges.items():
         if not frames:
             raise InputError(
-                f"video {task.video.name}, object {name}: the metadata leaves no frame to be "
-                "scored between its first and its last; remove the object from the metadata"
+                f"video {task.video.name}, object {name}: there is no frame to score between its "
+                "first and its last in the metadata; remove the object from the metadata"
             )
     wanted = {name: set(frames) for name, frames in ranges.items()}
     scores: dict[str, list[PairScore]] = {name: [] for name in ranges}
@@ -35,15 +35,15 @@ def score_ranges(task: VideoTask, ranges: Ranges) -> Mapping[str, list[PairScore
 
 
 def only_layer(task: VideoTask) -> tuple[Layer, Layer]:
-    """Truth and prediction of a video of label maps.
+    """Truth and prediction of a video with label maps.
 
     Raises:
-        InputError: the video has a folder an object.
+        InputError: the video has one folder per object.
     """
     if task.predictions is None or len(task.video.layers) != 1:
         raise InputError(
-            f"video {task.video.name} has a folder an object, where this protocol expects one "
-            "label map a frame: give another protocol"
+            f"video {task.video.name} has one folder per object, but this protocol needs one "
+            "label map per frame: choose another --protocol"
         )
     return task.video.layers[0], task.predictions[0]
 
@@ -51,7 +51,7 @@ def only_layer(task: VideoTask) -> tuple[Layer, Layer]:
 def ranged_object(
     video: str, name: str, frames: Sequence[str], scores: Sequence[PairScore], group: Group
 ) -> ObjectScore:
-    """J and F of one object: plain means over its frames."""
+    """J and F of one object: arithmetic means over its frames."""
     curves = {"J": tuple(s.region for s in scores), "F": tuple(s.boundary for s in scores)}
     values = {measure: mean(curve) for measure, curve in curves.items()}
     return ObjectScore(video, name, values, tuple(frames), curves, group=group)

@@ -1,4 +1,4 @@
-"""What a scoring protocol is, and which one belongs to which benchmark."""
+"""The interface of scoring protocols, and the protocol of each benchmark."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from segment_concept.evaluate.scores import ObjectScore, VideoScores
 
 
 class ScoringProtocol(Protocol):
-    """A benchmark's scoring protocol, in three steps that can run at different times and places.
+    """A benchmark's scoring protocol, in three independent steps.
 
-    `plan` reads listings and metadata; `score` reads one video's masks and knows no other video,
-    so that videos may be scored in any order by any worker; `headline` only calculates.
+    `plan` reads folder listings and metadata; `score` reads the masks of one video and depends on
+    no other video, so videos can be scored in any order by any worker; `headline` only averages.
     """
 
     @property
@@ -32,27 +32,27 @@ class ScoringProtocol(Protocol):
 
     @property
     def official(self) -> bool:
-        """Whether results equal a published evaluator's."""
+        """Whether the results equal those of a published evaluator."""
         ...
 
     def plan(self, dataset: Dataset, predictions: Path) -> ScoringPlan:
-        """Pair videos with predictions; what cannot be scored becomes an error in the findings.
+        """Pair videos with predictions; videos that cannot be scored become errors in the findings.
 
         Raises:
-            InputError: nothing at all can be scored.
+            InputError: no video can be scored.
         """
         ...
 
     def score(self, task: VideoTask) -> VideoScores:
-        """The scores of one video.
+        """Score one video.
 
         Raises:
-            InputError: a mask cannot be read, does not fit, or breaks the protocol's rules.
+            InputError: a mask cannot be read, has the wrong size, or violates the protocol.
         """
         ...
 
     def headline(self, objects: Sequence[ObjectScore]) -> Mapping[str, float]:
-        """The row of the paper's table; NaN where nothing was scored."""
+        """The row of the benchmark's table; NaN for measures without scores."""
         ...
 
 
@@ -79,7 +79,7 @@ OWN: Mapping[Benchmark, ProtocolName] = {
     Benchmark.DAVIS2017_UNSUPERVISED: ProtocolName.DAVIS2017_UNSUPERVISED,
     Benchmark.YOUTUBE_VOS_2018: ProtocolName.YOUTUBE_VOS,
     Benchmark.YOUTUBE_VOS_2019: ProtocolName.YOUTUBE_VOS,
-    # The server's code is not public; the tool its users score with locally stands in.
+    # The server's code is not public; this is the tool its users score with locally.
     Benchmark.MOSE: ProtocolName.VOS_BENCHMARK,
     Benchmark.MOSE2: ProtocolName.MOSE2,
     Benchmark.LVOS1: ProtocolName.LVOS,
@@ -92,7 +92,7 @@ OWN: Mapping[Benchmark, ProtocolName] = {
 
 @dataclass(frozen=True, slots=True)
 class RuleOptions:
-    """Choices that some protocols leave open; the defaults are as published."""
+    """Options of some protocols; the defaults are as published."""
 
     window: ScoringWindow = ScoringWindow.SIGHT
     drop_unseen: bool = False
@@ -120,9 +120,9 @@ def rules_for(
     protocol: ProtocolName | None = None,
     options: RuleOptions | None = None,
 ) -> ScoringProtocol:
-    """The dataset's own protocol, or the named one.
+    """Make the benchmark's own protocol, or the named one.
 
-    For MOSE v1 none is official: its evaluator is not public.
+    For MOSE v1 no protocol is official, because its evaluator is not public.
     """
     options = options or RuleOptions()
     if benchmark is Benchmark.MOSE and protocol in (None, ProtocolName.VOS_BENCHMARK):

@@ -23,7 +23,7 @@ from segment_concept.evaluate.protocols.vos_benchmark import (
 )
 from segment_concept.evaluate.scores import OVERALL, ObjectScore, VideoScores
 
-# The paper's columns; that they are these segments is read from the evaluator, not stated by it.
+# The paper's columns. This mapping is inferred from the evaluator's code.
 PARTS: Mapping[str, str] = {
     "first_segment": "none",
     "second_segment": "single",
@@ -34,11 +34,11 @@ _WHOLE_VIDEO_IF_UNLISTED = "first_segment"
 
 @dataclass(frozen=True, slots=True)
 class SeCVos:
-    """SeCVOS, as its evaluator does it.
+    """SeCVOS as in its evaluator.
 
-    Overall skips the first and last frame. A segment skips none and, as published, begins with
-    the video's first frame even where that lies outside: the mask that was given counts. In the
-    referring task no mask is given: overall skips nothing and there are no segments.
+    "Overall" skips the first and last frame. A segment skips none and, as published, includes the
+    video's first frame (the prompt) even if that is outside the segment. In the referring task,
+    which has no prompt mask, "overall" skips nothing and there are no segments.
     """
 
     referring: bool = False
@@ -59,7 +59,7 @@ class SeCVos:
         """Objects of one video, overall and in each of its segments.
 
         Raises:
-            InputError: an object is in none of the frames of a part.
+            InputError: an object appears in no frame of a part.
         """
         objects: list[ObjectScore] = []
         findings: list[Finding] = []
@@ -83,7 +83,7 @@ class SeCVos:
         return layer.frames if self.referring else layer.frames[1:-1]
 
     def headline(self, objects: Sequence[ObjectScore]) -> Mapping[str, float]:
-        """J&F, J and F overall, then J&F without, with one and with several scene changes."""
+        """J&F, J and F overall, then for none, single and multi (number of scene changes)."""
         segments = {*PARTS}
         row = dict(region_and_boundary([o for o in objects if o.part not in segments]))
         if self.referring:
@@ -99,12 +99,12 @@ def _all_frames(video: VideoEntry, layer: Layer) -> Sequence[str]:
 
 
 def parts_of(video: VideoEntry) -> list[str]:
-    """The segments of a video; a video that scene_info.json does not list is all first segment."""
+    """The segments of a video; a video not listed in scene_info.json is one first segment."""
     return [p for p in PARTS if p in video.segments or p == _WHOLE_VIDEO_IF_UNLISTED]
 
 
 def frames_of(video: VideoEntry, layer: Layer, part: str) -> tuple[str, ...]:
-    """The frames of a segment, led by the video's first frame."""
+    """The frames of a segment, with the video's first frame in front."""
     if part not in video.segments:
         return layer.frames
     first, last = video.segments[part]

@@ -30,7 +30,7 @@ _VOID = 255
 
 
 def region_and_boundary(objects: Sequence[ObjectScore]) -> Mapping[str, float]:
-    """J&F, J and F as plain means over all objects of all videos."""
+    """J&F, J and F as arithmetic means over all objects of all videos."""
     j, f = mean_of(objects, "J"), mean_of(objects, "F")
     return {"J&F": average(j, f), "J": j, "F": f}
 
@@ -38,7 +38,7 @@ def region_and_boundary(objects: Sequence[ObjectScore]) -> Mapping[str, float]:
 def object_score(
     video: str, object_name: str, sighting: ObjectScores, window: ScoringWindow, part: str = OVERALL
 ) -> ObjectScore:
-    """J and F of one object: plain means over the frames that count."""
+    """J and F of one object: arithmetic means over the frames in the window."""
     frames, scores = sighting.within(window)
     j, f = tuple(s.region for s in scores), tuple(s.boundary for s in scores)
     values = {"J": mean(j), "F": mean(f)}
@@ -46,7 +46,7 @@ def object_score(
 
 
 def early_window(video: str, object_name: str, sighting: ObjectScores) -> list[Finding]:
-    """A warning where a prediction opened the window before the object was there."""
+    """Warn if a prediction started the scoring window before the object appeared."""
     start = sighting.shown_by_truth
     if not start:
         return []
@@ -55,9 +55,9 @@ def early_window(video: str, object_name: str, sighting: ObjectScores) -> list[F
     )
     return [
         warning(
-            f"predicted {start} frames before the truth first shows it, which opens its window "
-            f"early: J&F is {published:.1f} so, {closed:.1f} from its first true mask on "
-            "(--window truth closes this)",
+            f"predicted {start} frames before its first true mask, which starts its scoring window "
+            f"early: J&F is {published:.1f} as published, {closed:.1f} from the first true mask on "
+            "(use --window truth for the latter)",
             video,
             object_name,
             sighting.frames[0],
@@ -72,7 +72,7 @@ def layer_objects(
     window: ScoringWindow,
     part: str = OVERALL,
 ) -> tuple[list[ObjectScore], list[Finding]]:
-    """The scores of the objects that the truth shows, and remarks about all."""
+    """Scores of the objects in the truth, and findings about all objects."""
     objects, findings = [], []
     for object_id, sighting in seen.items():
         if sighting.shown_by_truth is None:
@@ -88,10 +88,10 @@ def layer_objects(
 
 @dataclass(frozen=True, slots=True)
 class VosBenchmark:
-    """vos-benchmark: any label maps, objects from their first sight on, first and last frame off.
+    """vos-benchmark: label maps, objects from their first appearance, first and last frame skipped.
 
-    `count_strays` counts files that are no masks as frames, as published: a `.DS_Store` then
-    takes the place of the skipped first frame.
+    `count_strays` counts non-mask files as frames, as published: a `.DS_Store` is then skipped in
+    place of the first frame.
     """
 
     skip_ends: bool = True
@@ -116,7 +116,7 @@ class VosBenchmark:
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), self.frames)
 
     def score(self, task: VideoTask) -> VideoScores:
-        """Objects of one video; those of a layer of its own are scored by themselves."""
+        """Objects of one video; objects with a layer of their own are scored separately."""
         objects: list[ObjectScore] = []
         findings: list[Finding] = []
         for truth, prediction in zip(task.video.layers, task.predictions or (), strict=True):
@@ -135,31 +135,31 @@ class VosBenchmark:
 
 
 def _odd_ids(video: str, seen: Mapping[int, ObjectScores]) -> list[Finding]:
-    """Warnings about ids that look like a mistake in how masks were written."""
+    """Warn about ids that suggest a mistake in how the masks were written."""
     true = {i for i, sighting in seen.items() if sighting.shown_by_truth is not None}
     extra = sorted(seen.keys() - true)
     findings = []
     if _VOID in extra and len(seen) == len(true) + 1:
         findings.append(
             warning(
-                f"the prediction has id 255 where the truth has {listed(_names(true))}: "
-                "masks of 0 and 255 are not label maps; write the object's id instead of 255",
+                f"the prediction has id 255 and the truth has {listed(_names(true))}: "
+                "masks of 0 and 255 are not label maps; write the object id instead of 255",
                 video,
             )
         )
     elif extra:
         findings.append(
             warning(
-                f"the prediction has ids that the scored truth does not ({listed(_names(extra))}); "
-                "this protocol ignores them",
+                f"the prediction has ids that are not in the scored truth "
+                f"({listed(_names(extra))}); this protocol ignores them",
                 video,
             )
         )
     if _VOID in true and len(true) > 1:
         findings.append(
             warning(
-                "the truth has id 255, which this protocol scores as an object; where it marks "
-                "void pixels, as in DAVIS, use the protocol davis2017",
+                "the truth has id 255, which this protocol scores as an object; if it marks void "
+                "pixels, as in DAVIS, use the protocol davis2017",
                 video,
                 "255",
             )
@@ -172,16 +172,16 @@ def _names(ids: set[int] | list[int]) -> list[str]:
 
 
 def nothing_scored(video: str, truth: Layer, frames: int) -> Finding:
-    """A warning about a layer that adds nothing to the result."""
+    """Warn about a layer without scored objects."""
     if not frames:
         return warning(
-            f"has {len(truth.frames)} annotated frames, so none is left without the first and the "
-            "last: nothing is scored (vos-benchmark-every-frame scores all frames)",
+            f"has {len(truth.frames)} annotated frames, and the first and last are skipped, so "
+            "nothing is scored (the protocol vos-benchmark-every-frame scores all frames)",
             video,
             truth.object_name,
         )
     return warning(
-        f"the truth shows no object in the {frames} scored frames: nothing is scored",
+        f"the truth has no object in the {frames} scored frames, so nothing is scored",
         video,
         truth.object_name,
     )
@@ -189,10 +189,10 @@ def nothing_scored(video: str, truth: Layer, frames: int) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class SaV:
-    """SA-V: a folder an object, scored by first sight on the annotated (6 fps) frames.
+    """SA-V: one folder per object, scored from first appearance on the annotated (6 fps) frames.
 
-    Videos with label maps are scored as vos-benchmark does. An object that the scored frames
-    never show stops the official evaluator; `drop_unseen` leaves it out instead.
+    Videos with label maps are scored as in vos-benchmark. The official evaluator stops at an object
+    that appears in no scored frame; `drop_unseen` leaves it out instead.
     """
 
     skip_ends: bool = True
@@ -209,7 +209,7 @@ class SaV:
         """Objects of one video.
 
         Raises:
-            InputError: an object is in none of its scored frames.
+            InputError: an object appears in none of its scored frames.
         """
         scores = self._generic().score(task)
         if not self.drop_unseen:
@@ -226,17 +226,17 @@ class SaV:
 
 
 def require_shown(video: str, layer: Layer, objects: Sequence[ObjectScore], part: str = "") -> None:
-    """Refuse an object with a layer of its own that none of its scored frames shows.
+    """Raise InputError for an object with its own layer that appears in no scored frame.
 
     Raises:
-        InputError: saying what the official evaluator does, and what to do.
+        InputError: the object never appears; the message says what to do.
     """
     if not layer.object_name or any(o.object_name == layer.object_name for o in objects):
         return
     skipped = "" if part else " (the first and last annotated frames are not scored)"
     first = layer.frames[0] if layer.frames else "none"
     raise InputError(
-        f"video {video}, object {layer.object_name}, from frame {first} on: the truth does not "
-        f"show the object in {part or 'the scored frames'}{skipped}, and the official evaluator "
+        f"video {video}, object {layer.object_name}, from frame {first} on: the truth has no mask "
+        f"of the object in {part or 'the scored frames'}{skipped}, and the official evaluator "
         "stops at this. Remove the object from the truth, or leave it out with --drop-unseen"
     )

@@ -1,4 +1,4 @@
-"""YouTube-VOS 2018 and 2019, read from the published description: the evaluator is not public."""
+"""YouTube-VOS 2018 and 2019, from the published description: the evaluator is not public."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from segment_concept.types import InputError
 
 
 def object_frames(entry: ObjectEntry, layer: Layer) -> tuple[str, ...]:
-    """The annotated frames after the one that shows the object first."""
+    """The annotated frames after the object's first frame."""
     first = entry.frames[0] if entry.frames else layer.frames[0]
     return tuple(frame for frame in layer.frames if frame > first)
 
@@ -32,7 +32,7 @@ def video_frames(video: VideoEntry, layer: Layer) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class YouTubeVos:
-    """J and F of objects of seen and of unseen categories; G is the mean of the four.
+    """J and F of objects of seen and unseen categories; G is the mean of the four values.
 
     Not official: an object is scored on every annotated frame after its first.
     """
@@ -44,18 +44,18 @@ class YouTubeVos:
         """Videos with predictions for every scored frame.
 
         Raises:
-            InputError: the truth is not there, or it is not known which categories are unseen.
+            InputError: the truth or the list of unseen categories is missing.
         """
         source = dataset.source
         if not dataset.truth_is_complete:
             raise InputError(
-                f"the masks of {source.root} only show each object once: the full truth of this "
-                "split is kept by the server. Submit there, or give the truth with --truth"
+                f"{source.root} has only the first mask of each object; the full annotations of "
+                "this split are kept by the server: submit there, or give the truth with --truth"
             )
         if any(entry.group is Group.NONE for video in dataset.videos for entry in video.objects):
             raise InputError(
-                "which categories are unseen is not known: put train/meta.json beside the split, "
-                "or list them with --unseen FILE (one a line)"
+                "the unseen categories are unknown: put train/meta.json next to the split, or list "
+                "them with --unseen FILE (one per line)"
             )
         return check_frames(refuse_missing(open_predictions(dataset, predictions)), video_frames)
 

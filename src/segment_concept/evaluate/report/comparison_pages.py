@@ -1,9 +1,10 @@
-"""A comparison of runs as comparison.md, comparison.html and comparison.json."""
+"""Write a comparison of runs as Markdown, HTML and JSON."""
 
 import json
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
+
+from markupsafe import Markup
 
 from segment_concept.datasets.findings import listed
 from segment_concept.evaluate.report.comparison import RESAMPLES, Against, Comparison
@@ -11,36 +12,36 @@ from segment_concept.evaluate.report.markdown import percent, table
 from segment_concept.evaluate.report.summary import plain
 from segment_concept.evaluate.report.write import write_texts
 from segment_concept.html.charts import differences
-from segment_concept.html.page import page, section, table_html
+from segment_concept.html.page import render
 
-_MOST_BARS = 80  # more videos than this are shown by the largest losses and gains
+_MOST_BARS = 80  # for more videos, only the largest losses and gains are drawn
 
 
 def signed(value: float) -> str:
-    """A difference of shares in points, with its sign."""
+    """A difference of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}"
 
 
 def verdict(against: Against, first: str) -> str:
-    """One sentence on what the interval says."""
+    """One sentence about the mean difference and its interval."""
     text = f"{signed(against.mean)} points [{signed(against.low)}, {signed(against.high)}]"
     if against.low <= 0 <= against.high:
-        return f"{against.name} and {first} cannot be told apart: {text}"
+        return f"no significant difference between {against.name} and {first}: {text}"
     better = "better" if against.mean > 0 else "worse"
     return f"{against.name} is {better} than {first}: {text}"
 
 
 def to_markdown(found: Comparison) -> str:
-    """The comparison as text."""
+    """The comparison as Markdown."""
     kind = "official protocol" if found.official else "not official"
     lines = [f"# {', '.join(found.names)} on {found.benchmark}", ""]
     lines += [f"Protocol: {found.protocol} ({kind}). Scores in %.", ""]
     lines += table(*_headlines(found))
     if found.left_out:
-        lines += [f"Left out, for not every run has them: {listed(found.left_out, 20)}.", ""]
+        lines += [f"Left out because not every run has them: {listed(found.left_out, 20)}.", ""]
     for against in found.against:
-        lines += [f"## {against.name} against {found.names[0]}", ""]
-        lines += [_explained(against, found.names[0]), "", *table(*_videos(against, found))]
+        lines += [f"## {against.name} compared with {found.names[0]}", ""]
+        lines += [_summary(against, found.names[0]), "", *table(*_videos(against, found))]
     return "\n".join(lines)
 
 
@@ -58,7 +59,7 @@ def _videos(against: Against, found: Comparison) -> tuple[list[str], list[list[s
     ]
 
 
-def _explained(against: Against, first: str) -> str:
+def _summary(against: Against, first: str) -> str:
     return (
         f"{verdict(against, first)} (mean over objects; 95 % interval by {RESAMPLES} bootstrap "
         f"resamples of videos). Better on {against.wins} of {len(against.videos)} videos."
@@ -66,24 +67,31 @@ def _explained(against: Against, first: str) -> str:
 
 
 def to_html(found: Comparison) -> str:
-    """The comparison as a page of its own."""
-    kind = "official protocol" if found.official else "not official"
-    parts = [
-        f"<p>Protocol: {escape(found.protocol)} ({kind}). Scores in %.</p>",
-        table_html(*_headlines(found)),
-    ]
-    if found.left_out:
-        names = escape(listed(found.left_out, 20))
-        parts.append(f'<p class="alarm">Left out, for not every run has them: {names}.</p>')
-    for against in found.against:
-        title = f"{against.name} against {found.names[0]}"
-        shown = against.videos
-        if len(shown) > _MOST_BARS:
-            shown = shown[: _MOST_BARS // 2] + shown[-_MOST_BARS // 2 :]
-        plot = differences([(v.video, v.difference) for v in shown], f"{title}, by video")
-        words = f"<p>{escape(_explained(against, found.names[0]))}</p>"
-        parts.append(section(title, words + plot + table_html(*_videos(against, found))))
-    return page(f"{', '.join(found.names)} on {found.benchmark}", "".join(parts))
+    """The comparison as a page."""
+    return render(
+        "comparison.html",
+        title=f"{', '.join(found.names)} on {found.benchmark}",
+        comparison=found,
+        left_out=listed(found.left_out, 20),
+        headlines=_headlines(found),
+        runs=[
+            {
+                "name": run.name,
+                "summary": _summary(run, found.names[0]),
+                "chart": _chart(run, found.names[0]),
+                "table": _videos(run, found),
+            }
+            for run in found.against
+        ],
+    )
+
+
+def _chart(run: Against, first: str) -> Markup:
+    shown = run.videos
+    if len(shown) > _MOST_BARS:
+        shown = shown[: _MOST_BARS // 2] + shown[-_MOST_BARS // 2 :]
+    title = f"{run.name} compared with {first}, by video"
+    return differences([(v.video, v.difference) for v in shown], title)
 
 
 def write_comparison(folder: Path, found: Comparison) -> None:

@@ -1,1 +1,1 @@
-"""Why a track is as it is: a page with a timeline, beside the overlay video."""
+"""explain.html: a timeline of cuts, concept queries, scores and keyframes beside the video."""

@@ -1,14 +1,15 @@
-"""explain.html: the video and below it what happened, on one time axis."""
+"""explain.html: the overlay video above the timeline of a run."""
 
 import base64
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segment_concept.html.page import page, section
+from markupsafe import Markup
+
+from segment_concept.html.page import render
 from segment_concept.ops.color import color_of
 from segment_concept.pipeline.journal import JournalIndex
 from segment_concept.pipeline.timeline.chart import (
@@ -21,189 +22,155 @@ from segment_concept.pipeline.timeline.chart import (
     curve_strip,
     tick_strip,
 )
-from segment_concept.pipeline.timeline.look import LOOK, SCRIPT
 from segment_concept.pipeline.timeline.series import ObjectSeries, TimelineData, read_timeline
 from segment_concept.pipeline.timeline.thumbnails import thumbnail_path
 from segment_concept.runtime.files import write_atomic
 
-_MOST_SAMPLES = 2000  # frames whose values the pointer can read; of more, every n-th
+_MOST_SAMPLES = 2000  # in a longer video the pointer shows the values of every n-th frame
 _DIGITS = 3
 Thumbnails = Callable[[int, int], bytes | None]  # (object, frame) -> JPEG file
 
 
-def explain_html(title: str, story: TimelineData, thumbnails: Thumbnails, video: str | None) -> str:
-    """The page. Nothing outside is loaded but `video`, the name of a file beside it.
+@dataclass(frozen=True, slots=True)
+class _KeyframeCard:
+    """A keyframe's picture (base64), its time in the video, and when it was in the bank."""
 
-    It can be read, and its links followed, without JavaScript.
+    frame: int
+    jpeg: str | None
+    seconds: float | None
+    spans: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ObjectSection:
+    """What the page shows of one object."""
+
+    id: int
+    color: tuple[int, int, int]
+    largest: str  # area, in % of the frame
+    strips: Markup
+    keyframes: Sequence[_KeyframeCard]
+
+
+def explain_html(
+    title: str, timeline: TimelineData, thumbnails: Thumbnails, video: str | None
+) -> str:
+    """The page as one file. It works without JavaScript, and loads nothing but the video.
+
+    Args:
+        title: the heading.
+        timeline: what to show.
+        thumbnails: the picture of an object's keyframe.
+        video: name of the video file beside the page; None if there is none.
     """
-    axis = axis_of(story)
-    parts = [_cards(story), _stage(video)]
-    words = _about_change(story)
-    strips = [_titled("Scene change", words, change_strip(story, axis) + tick_strip(story, axis))]
-    for object_id, strand in story.objects.items():
-        strips.append(_object(story, object_id, strand))
-    parts.append(f'<div class="timeline">{"".join(strips)}</div>')
-    for object_id, strand in story.objects.items():
-        parts.append(_keyframes(story, object_id, strand, thumbnails, video))
-    parts.append(_data(story))
-    return page(title, "".join(parts), LOOK)
-
-
-def _cards(story: TimelineData) -> str:
-    figures = {"frames": len(story.frames), "objects": len(story.objects), "cuts": len(story.cuts)}
-    if story.has_concept:
-        figures["concept asked"] = len(story.asked)
-    cards = "".join(
-        f'<div class="card"><b>{value}</b><span>{name}</span></div>'
-        for name, value in figures.items()
-    )
-    return f'<div class="cards">{cards}</div>'
-
-
-def _stage(video: str | None) -> str:
-    """The video, and a line that the script fills with the values of its frame."""
-    readout = '<p class="readout script" id="readout">&nbsp;</p>'
-    if video is None:
-        return f'<div class="stage">{readout}</div>'
-    player = f'<video src="{escape(video)}" controls muted playsinline preload="auto"></video>'
-    hint = (
-        '<p class="soft hint script">Move along the timeline below, or press the arrow keys, to '
-        "go through the video.</p>"
-    )
-    return f'<div class="stage">{player}{readout}</div>{hint}'
-
-
-def _about_change(story: TimelineData) -> str:
-    words = (
-        "Distance of each frame's colors to those of the frame played before. Above the dashed "
-        f"threshold of {story.threshold:g}, and where the trigger saw one by another sign, it "
-        f'counts as a cut (<i class="key cut"></i>).'
-    )
-    if story.has_concept:
-        return words + ' <i class="key flag"></i> the concept encoder was asked.'
-    return words + " This recipe has no concept encoder, so nothing was asked."
-
-
-def _object(story: TimelineData, object_id: int, strand: ObjectSeries) -> str:
-    axis, name = axis_of(story), f"object {object_id}"
-    largest = 100 * max(strand.share, default=0.0)
-    words = (
-        '<i class="key presence"></i> object score &ensp;<i class="key quality"></i> predicted IoU '
-        f'&ensp;<i class="key area"></i> area (up to {largest:.2g} % of the picture)'
-    )
-    strips = curve_strip(story, strand, axis, name)
-    if story.has_concept and strand.bank:
-        words += ' &ensp;<i class="key stay"></i> keyframes in its bank, below'
-        strips += bank_strip(strand.bank, axis, name)
-    return _titled(_name(object_id), words, strips + tick_strip(story, axis))
-
-
-def _titled(title: str, words: str, strips: str) -> str:
-    return (
-        f'<section><h2>{title}</h2><p class="soft">{words}</p>'
-        f'<div class="scroll"><div class="strips">{strips}</div></div></section>'
+    axis = axis_of(timeline)
+    counts = {
+        "frames": len(timeline.frames),
+        "objects": len(timeline.objects),
+        "cuts": len(timeline.cuts),
+    }
+    if timeline.has_concept:
+        counts["concept queries"] = len(timeline.queried)
+    return render(
+        "timeline.html",
+        title=title,
+        counts=counts,
+        video=video,
+        has_concept=timeline.has_concept,
+        threshold=f"{timeline.threshold:g}",
+        change_strips=change_strip(timeline, axis) + tick_strip(axis),
+        objects=[
+            _section(timeline, i, series, thumbnails) for i, series in timeline.objects.items()
+        ],
+        data=_data(timeline),
     )
 
 
-def _name(object_id: int) -> str:
-    red, green, blue = color_of(object_id)
-    return f'<i class="swatch" style="background:rgb({red} {green} {blue})"></i>Object {object_id}'
+def _section(
+    timeline: TimelineData, object_id: int, series: ObjectSeries, thumbnails: Thumbnails
+) -> _ObjectSection:
+    axis, name = axis_of(timeline), f"object {object_id}"
+    strips = curve_strip(timeline, series, axis, name)
+    keyframes: list[_KeyframeCard] = []
+    if timeline.has_concept and series.bank:
+        strips += bank_strip(series.bank, axis, name)
+        keyframes = list(_keyframes(timeline, object_id, series, thumbnails))
+    largest = f"{100 * max(series.share, default=0.0):.2g}"
+    strips += tick_strip(axis)
+    return _ObjectSection(object_id, color_of(object_id), largest, strips, keyframes)
 
 
 def _keyframes(
-    story: TimelineData,
-    object_id: int,
-    strand: ObjectSeries,
-    thumbnails: Thumbnails,
-    video: str | None,
-) -> str:
-    """Pictures of the frames from which the concept was formed."""
-    stays = strand.bank
-    if not story.has_concept or not stays:
-        return ""
-    frames = list(dict.fromkeys(stay.keyframe for stay in stays))
-    figures = []
-    for frame in frames:
-        own = [stay for stay in stays if stay.keyframe == frame]
-        stayed = ", ".join(f"{stay.first} to {stay.last}" for stay in own)
-        last = " (to the end)" if own[-1].last == strand.frames[-1] else ""
-        picture = _picture(thumbnails(object_id, frame), frame)
-        if video is not None and frame in story.frames:
-            at = _seconds(story)[story.frames.index(frame)]
-            picture = f'<a href="{escape(video)}#t={at:g}" data-frame="{frame}">{picture}</a>'
-        figures.append(
-            f"<figure>{picture}<figcaption><b>frame {frame}</b><br>"
-            f"in the bank {stayed}{last}</figcaption></figure>"
-        )
-    inside = f'<div class="bank">{"".join(figures)}</div>'
-    return section(f"Keyframes of object {object_id}", inside)
+    timeline: TimelineData, object_id: int, series: ObjectSeries, thumbnails: Thumbnails
+) -> Iterator[_KeyframeCard]:
+    seconds = dict(zip(timeline.frames, _seconds(timeline), strict=True))
+    for frame in dict.fromkeys(span.keyframe for span in series.bank):
+        spans = [span for span in series.bank if span.keyframe == frame]
+        words = ", ".join(f"{span.first} to {span.last}" for span in spans)
+        if spans[-1].last == series.frames[-1]:
+            words += " (to the end)"
+        jpeg = thumbnails(object_id, frame)
+        picture = base64.b64encode(jpeg).decode() if jpeg is not None else None
+        yield _KeyframeCard(frame, picture, seconds.get(frame), words)
 
 
-def _picture(jpeg: bytes | None, frame: int) -> str:
-    if jpeg is None:
-        return '<span class="blank">not on the timeline</span>'
-    data = base64.b64encode(jpeg).decode()
-    return f'<img alt="keyframe {frame}" src="data:image/jpeg;base64,{data}">'
+def _seconds(timeline: TimelineData) -> list[float]:
+    """Times of the frames in the overlay video, which begins with the first of them."""
+    start = timeline.seconds[0]
+    return [round(s - start, _DIGITS) for s in timeline.seconds]
 
 
-def _seconds(story: TimelineData) -> list[float]:
-    """When each frame is on screen in the overlay video, which begins with the first of them."""
-    start = story.seconds[0]
-    return [round(s - start, _DIGITS) for s in story.seconds]
-
-
-def _data(story: TimelineData) -> str:
-    """What the script reads; a `<` in it could end the element."""
-    step = math.ceil(len(story.frames) / _MOST_SAMPLES)
-    places = {frame: i for i, frame in enumerate(story.frames) if i % step == 0}
-    objects = {
-        str(object_id): [_values(strand, places, len(places), step, row) for row in _ROWS]
-        for object_id, strand in story.objects.items()
-    }
-    content: Mapping[str, Any] = {
-        "axis": {"width": WIDTH, "left": LEFT, "right": RIGHT, "span": story.span},
+def _data(timeline: TimelineData) -> Mapping[str, Any]:
+    """Values for the script."""
+    step = math.ceil(len(timeline.frames) / _MOST_SAMPLES)
+    places = {frame: i for i, frame in enumerate(timeline.frames[::step])}
+    return {
+        "axis": {"width": WIDTH, "left": LEFT, "right": RIGHT, "span": timeline.span},
         "frames": list(places),
-        "seconds": _seconds(story)[::step],
-        "distance": _plain(story.distance[::step]),
-        "objects": objects,
+        "seconds": _seconds(timeline)[::step],
+        "distance": [
+            None if math.isnan(v) else round(v, _DIGITS) for v in timeline.distance[::step]
+        ],
+        "objects": {
+            str(object_id): [
+                _values(series.frames, row, places)
+                for row in (series.presence, series.quality, series.share)
+            ]
+            for object_id, series in timeline.objects.items()
+        },
     }
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f'<script type="application/json" id="data">{text}</script><script>{SCRIPT}</script>'
 
 
-_ROWS = ("presence", "quality", "share")
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, _DIGITS)
 
 
 def _values(
-    strand: ObjectSeries, places: Mapping[int, int], count: int, step: int, row: str
+    frames: Sequence[int], row: Sequence[float], places: Mapping[int, int]
 ) -> list[float | None]:
-    values: list[float | None] = [None] * count
-    for frame, value in zip(strand.frames, getattr(strand, row), strict=True):
+    values: list[float | None] = [None] * len(places)
+    for frame, value in zip(frames, row, strict=True):
         if frame in places:
-            values[places[frame] // step] = round(value, _DIGITS + 2)
+            values[places[frame]] = round(value, _DIGITS + 2)
     return values
-
-
-def _plain(values: Sequence[float]) -> list[float | None]:
-    return [None if math.isnan(v) else round(v, _DIGITS) for v in values]
 
 
 def write_explanation(
     target: Path, state: Path, journal: JournalIndex, request: Mapping[str, Any]
 ) -> None:
-    """Write the page for the frames that there are; nothing where there is none.
+    """Write the page for the frames that are done; do nothing if there are none.
 
     Args:
-        target: the file; a video that it plays lies beside it as overlay.mp4.
-        state: the folder in which the run kept pictures of its keyframes.
-        journal: what was found.
-        request: what the run was for; of it the recipe's trigger and the video are told.
+        target: the file; the video that it plays is overlay.mp4 in the same folder.
+        state: folder in which the run keeps the pictures of its keyframes.
+        journal: the results.
+        request: what the run was for: its recipe, trigger, video and outputs.
 
     Raises:
-        OSError: the disk is full; what was there before is still there.
+        OSError: the disk is full; an earlier page is unchanged.
     """
-    story = read_timeline(journal, request)
-    if not story.frames:
+    timeline = read_timeline(journal, request)
+    if not timeline.frames:
         return
 
     def picture(object_id: int, frame: int) -> bytes | None:
@@ -213,4 +180,4 @@ def write_explanation(
     video = "overlay.mp4" if "overlay" in request["outputs"] else None
     recipe = (request.get("recipe") or {}).get("name")
     title = request["video"]["name"] + (f", tracked by {recipe}" if recipe else "")
-    write_atomic(target, explain_html(title, story, picture, video).encode())
+    write_atomic(target, explain_html(title, timeline, picture, video))

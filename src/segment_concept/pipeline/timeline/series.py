@@ -1,4 +1,4 @@
-"""What a run's journal tells, gathered once: a few numbers a frame."""
+"""Time series of a run, read from its journal."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from segment_concept.tracking.triggers.scene_change import HistogramShift
 
 @dataclass(frozen=True, slots=True)
 class KeyframeSpan:
-    """A keyframe in an object's bank, and on which frames of the video it was there."""
+    """First and last frame on which a keyframe was in an object's bank."""
 
     keyframe: int
     first: int
@@ -25,39 +25,39 @@ class ObjectSeries:
     frames: "array[int]" = field(default_factory=lambda: array("q"))
     presence: "array[float]" = field(default_factory=lambda: array("f"))
     quality: "array[float]" = field(default_factory=lambda: array("f"))
-    share: "array[float]" = field(default_factory=lambda: array("f"))  # of the picture
-    stays: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # by keyframe
+    share: "array[float]" = field(default_factory=lambda: array("f"))  # of the area of the frame
+    spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # by keyframe
 
-    def add(self, record: FrameRecord, sighting: ObjectRecord) -> None:
-        """What one frame says."""
+    def add(self, record: FrameRecord, found: ObjectRecord) -> None:
+        """Append the values of a frame."""
         height, width = record.size
         self.frames.append(record.frame)
-        self.presence.append(sighting.presence)
-        self.quality.append(sighting.quality)
-        self.share.append(sighting.area / (height * width))
+        self.presence.append(found.presence)
+        self.quality.append(found.quality)
+        self.share.append(found.area / (height * width))
         before = self.frames[-2] if len(self.frames) > 1 else None
-        for keyframe in sighting.keyframes:
-            stays = self.stays.setdefault(keyframe, [])
-            first = stays.pop()[0] if stays and stays[-1][1] == before else record.frame
-            stays.append((first, record.frame))
+        for keyframe in found.keyframes:
+            spans = self.spans.setdefault(keyframe, [])
+            first = spans.pop()[0] if spans and spans[-1][1] == before else record.frame
+            spans.append((first, record.frame))
 
     @property
     def bank(self) -> list[KeyframeSpan]:
-        """In the order of the video."""
-        return [KeyframeSpan(k, *stay) for k, stays in sorted(self.stays.items()) for stay in stays]
+        """All spans, in the order of their keyframes."""
+        return [KeyframeSpan(k, *span) for k, spans in sorted(self.spans.items()) for span in spans]
 
 
 @dataclass(slots=True, eq=False)
 class TimelineData:
-    """Everything that the timeline shows. 40 bytes a frame and object, or so."""
+    """Everything that the timeline shows; about 40 bytes per frame and object."""
 
-    threshold: float  # of the distance, above which frames are called another shot
+    threshold: float  # color difference above which a frame starts a new shot
     has_concept: bool = False
     frames: "array[int]" = field(default_factory=lambda: array("q"))
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
-    distance: "array[float]" = field(default_factory=lambda: array("f"))  # NaN where none is known
+    distance: "array[float]" = field(default_factory=lambda: array("f"))  # NaN if unknown
     cuts: list[int] = field(default_factory=list)  # first frames of shots
-    asked: list[int] = field(default_factory=list)
+    queried: list[int] = field(default_factory=list)
     objects: dict[int, ObjectSeries] = field(default_factory=dict)
 
     @property
@@ -67,27 +67,27 @@ class TimelineData:
 
 
 def read_timeline(journal: Iterable[FrameRecord], request: Mapping[str, Any]) -> TimelineData:
-    """Read a journal once. Of the request only the video's rate and the recipe's trigger count."""
+    """Read a journal; `request` gives the frame rate of the video and the trigger of the recipe."""
     trigger = (request.get("recipe") or {}).get("trigger") or {}
-    story = TimelineData(_threshold(trigger), bool(trigger) and trigger.get("type") != "Never")
+    timeline = TimelineData(_threshold(trigger), bool(trigger) and trigger.get("type") != "Never")
     rate = _rate(request)
     for record in journal:
         distance = record.scene_change if record.scene_change is not None else record.color_change
-        story.frames.append(record.frame)
+        timeline.frames.append(record.frame)
         known = record.seconds is not None
-        story.seconds.append(record.seconds if known else record.frame / rate)  # type: ignore[arg-type]
-        story.distance.append(float("nan") if distance is None else distance)
-        if record.cut or (distance is not None and distance > story.threshold):
-            # Played backwards it was the next frame that it differed from.
-            story.cuts.append(record.frame + record.backwards)
+        timeline.seconds.append(record.seconds if known else record.frame / rate)  # type: ignore[arg-type]
+        timeline.distance.append(float("nan") if distance is None else distance)
+        if record.cut or (distance is not None and distance > timeline.threshold):
+            # Played backwards, the previous frame is the next one of the video.
+            timeline.cuts.append(record.frame + record.backwards)
         if record.concept_queried:
-            story.asked.append(record.frame)
-            story.has_concept = True
-        for sighting in record.objects:
-            story.objects.setdefault(sighting.id, ObjectSeries()).add(record, sighting)
-    story.cuts = sorted({*story.cuts})
-    story.objects = dict(sorted(story.objects.items()))
-    return story
+            timeline.queried.append(record.frame)
+            timeline.has_concept = True
+        for found in record.objects:
+            timeline.objects.setdefault(found.id, ObjectSeries()).add(record, found)
+    timeline.cuts = sorted({*timeline.cuts})
+    timeline.objects = dict(sorted(timeline.objects.items()))
+    return timeline
 
 
 def _rate(request: Mapping[str, Any]) -> float:
@@ -96,7 +96,7 @@ def _rate(request: Mapping[str, Any]) -> float:
 
 
 def _threshold(trigger: object) -> float:
-    """The `above` of the trigger that measures a distance; else the published one."""
+    """The `above` of the trigger that measures a color difference; else the published value."""
     return next(_values_of("above", trigger), HistogramShift().above)
 
 

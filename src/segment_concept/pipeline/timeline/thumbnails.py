@@ -1,4 +1,4 @@
-"""What only the pixels can tell later, noted while they are there."""
+"""Collect keyframe thumbnails and color changes while the frames are in memory."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,48 +12,48 @@ from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Bitmap, Frame, FrameResult, Image
 from segment_concept.video.draw import overlay
 
-SIDE = 256  # pixels to which frames are resized to compare colors, as `fast_hsv`
-_LOOK = "explain-look.npz"
-_WIDTH = 192  # of a keyframe's picture
+SIDE = 256  # side in pixels of the frames whose colors are compared, as in `fast_hsv`
+_STATE_FILE = "explain-look.npz"
+_WIDTH = 192  # of a keyframe's thumbnail, in pixels
 _QUALITY = 82
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """The colors of a frame, and which way the video was played."""
+class _FrameColors:
+    """Histogram of a frame, and the direction in which the video was played."""
 
     frame: int
     histogram: NDArray[np.float32]
     backwards: bool
 
     def precedes(self, frame: int, *, backwards: bool) -> bool:
-        """Was it played before that frame, on the same way?"""
+        """Whether it was played before that frame, in the same direction."""
         is_before = self.frame > frame if backwards else self.frame < frame
         return is_before and self.backwards == backwards
 
 
 class ThumbnailRecorder:
-    """Keeps pictures of keyframes, and measures cuts where the trigger does not.
+    """Saves thumbnails of keyframes, and measures color changes if the trigger does not.
 
-    What it keeps is in the folder of the run's state, so that a resumed run goes on with it.
+    Everything is kept in the folder of the run's state, so that a resumed run can continue.
     """
 
     def __init__(self, state: Path) -> None:
-        """Go on after the frame that was watched last, if there is one."""
+        """Continue after the last recorded frame, if there is one."""
         self._state = state
-        self._last: _Look | None = None
+        self._last: _FrameColors | None = None
         self._backwards = False
-        if (state / _LOOK).exists():
-            with np.load(state / _LOOK) as kept:
+        if (state / _STATE_FILE).exists():
+            with np.load(state / _STATE_FILE) as kept:
                 histogram, backwards = kept["histogram"], bool(kept["backwards"])
-                self._last = _Look(int(kept["frame"]), histogram, backwards)
+                self._last = _FrameColors(int(kept["frame"]), histogram, backwards)
 
     def begin(self, *, backwards: bool) -> None:
-        """The video is played this way from now on."""
+        """Set the direction of the frames that follow."""
         self._backwards = backwards
 
     def watch(self, frame: Frame, result: FrameResult) -> float | None:
-        """Look at the next frame; how its colors changed, where the result does not say it."""
+        """Record a frame; returns its color change if the result has no scene change."""
         for object_id, keyframes in zip(result.object_ids, result.keyframes, strict=False):
             if frame.index in keyframes:
                 picture = thumbnail(frame.rgb, object_id, result.mask(object_id))
@@ -61,26 +61,26 @@ class ThumbnailRecorder:
         if result.scene_change is not None:
             return None
         before = self._last
-        now = _Look(frame.index, hue_saturation_histogram(frame.rgb, SIDE), self._backwards)
+        now = _FrameColors(frame.index, hue_saturation_histogram(frame.rgb, SIDE), self._backwards)
         self._last = now
         if before is None or not before.precedes(frame.index, backwards=self._backwards):
             return None
         return hue_saturation_distance(before.histogram, now.histogram)
 
     def keep(self) -> None:
-        """Be ready to go on in another run."""
+        """Save the state for a resumed run."""
         if self._last is not None:
             values = {f.name: getattr(self._last, f.name) for f in fields(self._last)}
-            np.savez(self._state / _LOOK, **values)
+            np.savez(self._state / _STATE_FILE, **values)
 
 
 def thumbnail_path(state: Path, object_id: int, frame: int) -> Path:
-    """Where a keyframe's picture is kept during the run."""
+    """File of a keyframe's thumbnail during the run."""
     return state / f"keyframe-{object_id:03d}-{frame:06d}.jpg"
 
 
 def thumbnail(rgb: Image, object_id: int, mask: Bitmap) -> bytes:
-    """A small JPEG of a (H, W, 3) frame, the object tinted and outlined."""
+    """A small JPEG of a (H, W, 3) frame with the object tinted and outlined."""
     height = max(1, round(rgb.shape[0] * _WIDTH / rgb.shape[1]))
     small = np.asarray(cv2.resize(rgb, (_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
     shrunk = cv2.resize(mask.view(np.uint8), (_WIDTH, height), interpolation=cv2.INTER_NEAREST)

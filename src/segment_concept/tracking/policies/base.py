@@ -84,8 +84,8 @@ def walk_back(
 ) -> list[Memory]:
     """The frames played since the farthest prompt behind that are good, newest first.
 
-    Where no prompt is behind, all frames that were played count. The previous frame is there however good it is; prompted ones are left out, and so are the
-    first `untested` frames of the walk.
+    Without a prompt behind, all played frames count. The previous frame is included whatever its
+    quality; prompted frames and the first `untested` frames of the walk are left out.
     """
     ages = (moment.since(m.frame_index) for m in bank.prompted)
     start = max((age for age in ages if age > 0), default=inf)

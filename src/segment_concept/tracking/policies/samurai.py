@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from segment_concept.ops.boxes import Corners, boxes_around, overlap
+from segment_concept.ops.boxes import Corners, box_iou, boxes_around
 from segment_concept.ops.kalman import KalmanState, initiate, predict, update
 from segment_concept.tracking.memory import (
     Memory,
@@ -114,7 +114,7 @@ class MotionMemory:
 
     def _where_expected(self, candidates: Sequence[Candidate], expected: KalmanState) -> Candidate:
         """The best by both measures; the first of equals."""
-        overlaps = [overlap(expected.corners, box) for box in _boxes(candidates)]
+        overlaps = [box_iou(expected.corners, box) for box in _boxes(candidates)]
         scores = [
             self.motion_weight * share + (1 - self.motion_weight) * candidate.iou
             for share, candidate in zip(overlaps, candidates, strict=True)
