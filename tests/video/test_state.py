@@ -57,7 +57,7 @@ class Segmenter:
         return Proposals(logits, mean.sigmoid(), mean[..., None], logits.flatten(1).amax(1))
 
 
-class Concept:
+class KeyframeConcepts:
     """A concept made of all keyframes."""
 
     def encode(self, requests: Any, query: Frame, features: Any) -> list[Concept]:
@@ -77,7 +77,7 @@ def tracker() -> Tracker:
         Segmenter(),
         policy=ReliableMemory(slots=4, pointers=5),
         trigger=HistogramShift(above=0.0005, side=64),
-        concept=Concept(),
+        concept=KeyframeConcepts(),
         keyframes=3,
     )
 
