@@ -10,6 +10,7 @@ from torch import Tensor
 from segment_concept.models.sam2.memory_tokens import concept_tokens, memory_tokens
 from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, Sam2Network
 from segment_concept.models.sam2.prompts import Clicks, clicks
+from segment_concept.ops.holes import fill_holes
 from segment_concept.ops.resize import mask_square, normalized_square
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
@@ -38,12 +39,15 @@ class Sam2Options:
             best of three (`dynamic_multimask_via_stability`). It never fires while tracking.
         binary_prompts: on prompted frames the mask is encoded into memory as 0 and 1, and not as
             probabilities (`binarize_mask_from_pts_for_mem_enc`).
+        fill_hole_area: regions of at most so many background pixels of a prompted mask, on the
+            grid of the mask decoder, become foreground; 8 in SAM 2's demos, 0 for none.
         memory_dtype: in which memory maps are kept; bfloat16 as published.
         compiled: compile the image encoder and the memory attention when they are first used.
     """
 
     stability_fallback: bool = True
     binary_prompts: bool = True
+    fill_hole_area: int = 0
     memory_dtype: torch.dtype = torch.bfloat16
     compiled: bool = False
 
@@ -51,7 +55,7 @@ class Sam2Options:
     def benchmark(cls) -> "Sam2Options":
         """As SAM 2's own script for benchmarks runs: `apply_postprocessing=False`.
 
-        The default is the release's otherwise, without its hole filling (a CUDA-only step).
+        The default is the release's otherwise, without its hole filling.
         """
         return cls(stability_fallback=False, binary_prompts=False)
 
@@ -121,11 +125,12 @@ class Sam2Segmenter:
                 coarse,
                 self._fine(features, [images[i] for i in rows]),
                 [asked[i] for i in rows],
-                [previous[i] for i in rows],
+                [None if (p := previous[i]) is None else self._filled(p) for i in rows],
             )
             parts.append(answer)
             order += rows
-        return Proposals.cat(parts)[sorted(range(len(order)), key=order.__getitem__)]
+        whole = Proposals.cat(parts)[sorted(range(len(order)), key=order.__getitem__)]
+        return replace(whole, logits=self._filled(whole.logits))
 
     def propose(
         self,
@@ -262,6 +267,9 @@ class Sam2Segmenter:
             several = network.decode(coarse, fine, (sparse, dense), several=True)
             decoded = _stable(decoded, several)
         return self._with_pointers(decoded, decoded.presence > 0)
+
+    def _filled(self, logits: Tensor) -> Tensor:
+        return fill_holes(logits, self.options.fill_hole_area)
 
     def _with_pointers(self, decoded: Decoded, visible: Tensor) -> Proposals:
         pointers = self.network.point(decoded.tokens, visible)
