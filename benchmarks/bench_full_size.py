@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from random_weights import RandomWeights
-from torch import Tensor, nn
+from torch import nn
 
 from segment_concept import Box
 from segment_concept.checkpoints.load import find_device
@@ -39,7 +39,7 @@ from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.session import Session, Tracker
 from segment_concept.tracking.triggers.base import AnyOf, AtFrames
 from segment_concept.tracking.triggers.scene_change import HistogramShift
@@ -106,8 +106,8 @@ class Watched:
         self._encoder, self._stopwatch = encoder, stopwatch
 
     def encode(
-        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> Sequence[Tensor | None]:
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features[Any]
+    ) -> Sequence[Concept | None]:
         self._stopwatch.start(CONCEPT)
         concepts = self._encoder.encode(requests, query, features)
         self._stopwatch.stop(CONCEPT)

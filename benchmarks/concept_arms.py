@@ -43,31 +43,31 @@ class WithFeatures(ConceptNetwork):
 
     def __init__(self, widths: Widths, concept: ConceptWidths) -> None:
         super().__init__(widths, concept)
-        self.features = Linear(widths.raw, concept.tokens)
+        self.features = Linear(widths.descriptor, concept.tokens)
 
     def _sequence(
-        self, marks: Sequence[KeyframeDescriptor], raw: Tensor, grid: tuple[int, int]
+        self, keyframes: Sequence[KeyframeDescriptor], query: Tensor, grid: tuple[int, int]
     ) -> Tensor:
-        seg, cells = (
-            super()._sequence(marks, raw, grid).split([1, -(-grid[0] // 2) * -(-grid[1] // 2)])
-        )
-        on_grid = raw.T.reshape(1, -1, *grid)
-        query = F.avg_pool2d(on_grid, 2, ceil_mode=True).flatten(2)[0].T
+        cells_32 = -(-grid[0] // 2) * -(-grid[1] // 2)
+        seg, cells = super()._sequence(keyframes, query, grid).split([1, cells_32])
+        on_grid = query.T.reshape(1, -1, *grid)
+        pooled = F.avg_pool2d(on_grid, 2, ceil_mode=True).flatten(2)[0].T
         means = [
-            torch.stack([getattr(m, part) for m in marks]).mean(0) for part in ("inside", "outside")
+            torch.stack([getattr(each, part) for each in keyframes]).mean(0)
+            for part in ("inside", "outside")
         ]
-        return torch.cat([seg, cells + self.features(query), self.features(torch.stack(means))])
+        return torch.cat([seg, cells + self.features(pooled), self.features(torch.stack(means))])
 
 
 class FeaturesAlone(WithFeatures):
-    """It has no likeness maps, and compares by itself."""
+    """Features without similarity maps: the transformer has to compare them itself."""
 
-    def _likeness(self, marks: Sequence[KeyframeDescriptor], raw: Tensor) -> Tensor:
-        return torch.zeros_like(super()._likeness(marks, raw))
+    def _similarities(self, keyframes: Sequence[KeyframeDescriptor], query: Tensor) -> Tensor:
+        return torch.zeros_like(super()._similarities(keyframes, query))
 
 
 class WithoutTransformer(ConceptNetwork):
-    """Of every likeness map its greatest value and its mean, and two layers on these."""
+    """Maximum and mean of every similarity map, and two layers on these."""
 
     def __init__(self, widths: Widths, concept: ConceptWidths) -> None:
         super().__init__(widths, concept)
@@ -79,7 +79,7 @@ class WithoutTransformer(ConceptNetwork):
         query: Tensor,
         grid: tuple[int, int],
     ) -> Tensor:
-        each = [self._likeness(marks, raw) for marks, raw in zip(keyframes, query, strict=True)]
+        each = [self._similarities(*both) for both in zip(keyframes, query, strict=True)]
         read = torch.stack([torch.cat([maps.amax(0), maps.mean(0)]) for maps in each])
         concepts: Tensor = self.out(self.norm(self.read(read)))
         return concepts

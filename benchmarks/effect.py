@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.triggers.base import Never
 from segment_concept.tracking.triggers.scene_change import published_hsv
 from segment_concept.types import Frame
@@ -52,8 +53,8 @@ class Counted:
     asked: int = 0
 
     def encode(
-        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> Sequence[torch.Tensor | None]:
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features[Any]
+    ) -> Sequence[Concept | None]:
         self.asked += 1
         return self.encoder.encode(requests, query, features)
 
@@ -73,12 +74,12 @@ class Choice:
     """What is other than in the recipe."""
 
     weights: str | None = None
-    reserve: float | None = None
+    margin: float | None = None
 
     def made(self, recipe: Recipe) -> Recipe:
         if self.weights is not None:
             recipe = replace(recipe, weights=self.weights)
-        return recipe if self.reserve is None else replace(recipe, concept_margin=self.reserve)
+        return recipe if self.margin is None else replace(recipe, concept_margin=self.margin)
 
 
 def arms(choice: Choice) -> list[Arm]:
@@ -104,12 +105,12 @@ def main() -> None:
     parser.add_argument("--none", type=Path, help="single shots, in the layout of DAVIS")
     parser.add_argument("--cuts", type=Path, nargs="*", default=[], help="folders with clips.json")
     parser.add_argument("--weights", help="other weights for the recipe")
-    parser.add_argument("--reserve", type=float, help="another concept_reserve")
+    parser.add_argument("--margin", type=float, help="another concept_margin")
     parser.add_argument("--arms", help="only those whose name has one of these words, by commas")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
-    choice = Choice(options.weights, options.reserve)
+    choice = Choice(options.weights, options.margin)
     every = arms(choice)
     units = list(all_units(options, every))
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:

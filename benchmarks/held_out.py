@@ -59,8 +59,8 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             named = f"{side} lines, memory of {slots}"
             yield named, replace(without, short_side=side, policy=policy)
     cuts = AnyOf((AdaptiveContent(), fast_hsv()))
-    for reserve in (0.0, 1.0, 1.5, 2.0):
-        yield f"concept, reserve {reserve}", replace(recipe, concept_margin=reserve)
+    for margin in (0.0, 1.0, 1.5, 2.0):
+        yield f"concept, margin {margin}", replace(recipe, concept_margin=margin)
     for name, trigger in {
         "cuts": cuts,
         "cuts, doubt with rests": AnyOf((cuts, uncertain())),

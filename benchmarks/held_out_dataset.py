@@ -2,7 +2,7 @@
 
     python benchmarks/held_out_dataset.py ASSETS OUT [--clips 24] [--frames 60] [--seed N]
     segment-concept cuts OUT CUTS --seed 1 --splits multi --shot-frames 10-18
-    python benchmarks/effect.py --cuts CUTS --arms "memory of SeC,its own" [--reserve 0]
+    python benchmarks/effect.py --cuts CUTS --arms "memory of SeC,its own" [--margin 0]
 
 What is made so has cuts and interludes of the kind of the clips that are reported on, and nothing
 of their pictures: recipes may be chosen by it. ASSETS is the cache that `segment-concept train

@@ -3,7 +3,7 @@
     tools/fetch_held_out_video.sh VIDEOS
     python benchmarks/held_out_video.py VIDEOS OUT
     segment-concept cuts OUT CUTS --seed 1 --splits multi --copies 2 --shot-frames 10-18
-    python benchmarks/effect.py --cuts CUTS --arms "memory of SeC,its own" [--reserve 0]
+    python benchmarks/effect.py --cuts CUTS --arms "memory of SeC,its own" [--margin 0]
 
 Whether an object is there is known exactly of clips that are cut from them: it is in its own
 sequence and in no other. So it can be chosen by real video how sure a tracker has to be of an

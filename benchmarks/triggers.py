@@ -26,7 +26,6 @@ from typing import Any
 import cv2
 import quality
 import torch
-from torch import Tensor
 
 from segment_concept import Frame
 from segment_concept.checkpoints.load import load_tracker
@@ -88,7 +87,7 @@ class FrameAttention:
 class Silent:
     """A concept encoder that knows nothing."""
 
-    def encode(self, requests: Sequence[ConceptRequest], query: Frame) -> list[Tensor | None]:
+    def encode(self, requests: Sequence[ConceptRequest], query: Frame, features: Any) -> list[None]:
         return [None] * len(requests)
 
 

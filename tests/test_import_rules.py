@@ -1,83 +1,53 @@
-"""Arrows go one way. Each folder may import only folders to its left on this line."""
+"""Each folder imports only folders before it (`tools/import_graph.py` has the order)."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "src" / "segment_concept"
-ORDER = ["types", "html", "synthetic", "runtime", "ops", "video", "shots", "tracking", "models"]
-ORDER += ["baselines", "recipes", "checkpoints", "metrics", "datasets", "pipeline", "batch"]
-ORDER += ["train", "compat", "evaluate", "web", "cli"]
-SIBLINGS = {"evaluate", "train", "compat", "web"}
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import import_graph as graph
+
 NO_IO = {"cv2", "PIL", "os", "pathlib", "tqdm", "argparse"}
 FORBIDDEN = {"models": NO_IO | {"hydra", "omegaconf"}, "tracking": NO_IO | {"transformers"}}
 MAY_USE_TRANSFORMERS = {"models", "checkpoints"}
-
-ENTRANCES = {ROOT / "__init__.py", ROOT / "__main__.py"}  # they name what lies anywhere
-MODULES = sorted(p for p in ROOT.rglob("*.py") if p not in ENTRANCES)
-
-
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(("segment_concept", *(p for p in parts if p != "__init__")))
-
-
-def folder_of(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if parts[0] == "segment_concept" and len(parts) > 1 else None
-
-
-def imports(source: str) -> list[str]:
-    """Modules that a source imports, wherever in it; `from package import name` counts as both."""
-    found: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute, so that they can be read and checked"
-            module = node.module or ""
-            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return found
-
-
-def breaks_the_order(module: str, target: str) -> bool:
-    here, there = folder_of(module), folder_of(target)
-    if here is None or there not in ORDER or here == there:
-        return False
-    if here in SIBLINGS and there in SIBLINGS:
-        return True
-    return ORDER.index(there) > ORDER.index(here)
+MODULES = graph.modules()
 
 
 def top_level(source: str) -> set[str]:
-    return {target.split(".")[0] for target in imports(source)}
+    return {target.split(".")[0] for target in graph.imported_modules(source)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_arrow_points_back(path: Path) -> None:
-    module = name_of(path)
-    for target in imports(path.read_text(encoding="utf-8")):
-        assert not breaks_the_order(module, target), f"{module} must not import {target}"
+def test_no_folder_imports_a_later_one() -> None:
+    broken = [each for each in graph.all_imports() if each.breaks_the_order]
+    assert not broken, "\n".join(f"{each.module} must not import {each.target}" for each in broken)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_folders_have_no_cycle() -> None:
+    assert not graph.find_cycle(graph.folder_graph(list(graph.all_imports())))
+
+
+def test_a_cycle_is_found() -> None:
+    found = graph.find_cycle({"a": frozenset("b"), "b": frozenset("a"), "c": frozenset("a")})
+    assert set(found) == {"a", "b"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=graph.module_name)
 def test_every_module_is_in_a_folder_of_the_design(path: Path) -> None:
-    assert folder_of(name_of(path)) in ORDER
+    assert graph.folder_of(graph.module_name(path)) in graph.ORDER
 
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_networks_and_tracking_do_no_io(folder: str) -> None:
-    for path in (ROOT / folder).rglob("*.py"):
+    for path in (graph.ROOT / folder).rglob("*.py"):
         found = top_level(path.read_text(encoding="utf-8")) & FORBIDDEN[folder]
-        assert not found, f"{name_of(path)} imports {found}"
+        assert not found, f"{graph.module_name(path)} imports {found}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", MODULES, ids=graph.module_name)
 def test_transformers_stays_where_its_networks_are(path: Path) -> None:
-    if folder_of(name_of(path)) not in MAY_USE_TRANSFORMERS:
+    if graph.folder_of(graph.module_name(path)) not in MAY_USE_TRANSFORMERS:
         assert "transformers" not in top_level(path.read_text(encoding="utf-8"))
 
 
@@ -97,12 +67,28 @@ def test_transformers_stays_where_its_networks_are(path: Path) -> None:
     ],
 )
 def test_the_rule_tells_right_from_wrong(module: str, target: str, breaks: bool) -> None:
-    assert breaks_the_order(module, target) is breaks
+    assert graph.Import(module, target).breaks_the_order is breaks
 
 
-def test_imports_are_found_wherever_they_stand() -> None:
+def test_imports_are_found_anywhere_in_a_source() -> None:
     source = "import a.b\ndef f():\n    from segment_concept import web\n    import c as d\n"
-    assert imports(source) == ["a.b", "segment_concept", "segment_concept.web", "c"]
+    expected = ["a.b", "segment_concept", "segment_concept.web", "c"]
+    assert graph.imported_modules(source) == expected
+
+
+def test_relative_imports_are_refused() -> None:
+    with pytest.raises(ValueError, match="line 2: use an absolute import"):
+        graph.imported_modules("import a\nfrom . import b\n")
+
+
+def test_the_command_prints_the_graph_and_draws_it(tmp_path: Path) -> None:
+    command = [sys.executable, graph.__file__, "--svg", str(tmp_path / "graph.svg")]
+    command += ["--dot", str(tmp_path / "graph.dot")]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "tracking     -> types" in found.stdout
+    assert '"tracking" -> "types";' in (tmp_path / "graph.dot").read_text()
+    assert ">tracking</text>" in (tmp_path / "graph.svg").read_text()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +109,6 @@ def test_importing_is_quick_because_neither_torch_nor_transformers_is_loaded(cod
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": str(ROOT.parent), "PATH": ""},
+        env={"PYTHONPATH": str(graph.ROOT.parent), "PATH": ""},
     )
     assert found.stdout.strip() == "[]", found.stderr

@@ -29,6 +29,7 @@ from helpers.video_toys import (
 )
 from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import COMMANDS, command, make_app
+from segment_concept.cli.console import printable
 from segment_concept.cli.doctor import memory_table
 from segment_concept.cli.prompt_options import shown_by
 from segment_concept.types import Box, InputError, Points
@@ -154,7 +155,7 @@ def test_quiet_says_nothing(film: Path) -> None:
 def test_bad_input_is_told_in_a_sentence_with_exit_code_2(
     film: Path, tmp_path: Path, words: list[str], why: str
 ) -> None:
-    Image.fromarray(np.ones((10, 10), np.uint8)).save(tmp_path / "small.png")
+    Image.fromarray(np.eye(10, dtype=np.uint8)).save(tmp_path / "small.png")
     Image.fromarray(np.zeros((64, 96), np.uint8)).save(tmp_path / "empty.png")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -204,7 +205,7 @@ def test_a_result_is_replaced_only_where_that_was_asked_for(film: Path) -> None:
         ([("--box", "1,2,3,4"), ("--at", "9")], [(1, 9, Box(1, 2, 3, 4))]),
         ([("--at", "1.5s"), ("--box", "1,2,3,4")], [(1, Seconds(1.5), Box(1, 2, 3, 4))]),
         (
-            [("--point", "1,2"), ("--not", "3,4"), ("--point", "5,6")],
+            [("--point", "1,2"), ("--background-point", "3,4"), ("--point", "5,6")],
             [(1, 0, Points(((1, 2), (5, 6), (3, 4)), (True, True, False)))],
         ),
         (
@@ -239,9 +240,49 @@ def test_the_order_of_options_says_what_belongs_together(
     assert [(s.object_id, s.at, s.prompt) for s in shown_by(given)] == shown
 
 
+def test_what_a_mask_means_is_said_after_it(tmp_path: Path) -> None:
+    labels = np.zeros((64, 96), np.uint8)
+    labels[5:20, 5:20], labels[30:50, 30:60] = 128, 255
+    path = str(tmp_path / "m.png")
+    Image.fromarray(labels).save(path)
+    (one,) = shown_by([("--mask", path), ("--mask-id", "128")])
+    assert one.prompt.bitmap.sum() == 225
+    (one,) = shown_by([("--object", "7"), ("--mask", path), ("--mask-color", "white")])
+    assert (one.object_id, one.prompt.bitmap.sum()) == (7, 600)
+    with pytest.raises(InputError, match="give it after --mask FILE"):
+        shown_by([("--mask-id", "128"), ("--mask", path)])
+    with pytest.raises(InputError, match="give one of them"):
+        shown_by([("--mask", path), ("--mask-id", "128"), ("--invert", "")])
+
+
+@pytest.mark.parametrize("number", ["", "one", "-1", "\u00b2", "9" * 5000])
+def test_an_object_without_a_number_is_refused(number: str) -> None:
+    with pytest.raises(InputError, match="expected a number from 1 to 255"):
+        shown_by([("--object", number), ("--box", "1,2,3,4")])
+
+
+def test_what_a_mask_was_understood_to_show_is_said_before_tracking(
+    film: Path, tmp_path: Path
+) -> None:
+    mask = np.zeros((64, 96), np.uint8)
+    mask[12:28, 4:20] = 255
+    Image.fromarray(255 - mask).save(tmp_path / "m.png")
+    code, said = run("track", film, "--mask", tmp_path / "m.png", "--invert")
+    assert code == 0
+    assert "m.png: 1 object (1), 4 % of the picture" in said
+
+
+def test_what_a_terminal_would_obey_in_a_name_is_shown(tmp_path: Path) -> None:
+    code, said = run("track", "a\x1b[31m[red]\n.mp4", "--box", RED)
+    assert code == 2
+    assert "\x1b[31m" not in said
+    assert "a\\x1b[31m[red]" in said
+    assert printable("b\udce9\u202e") == "b\\udce9\\u202e"
+
+
 def test_points_off_an_object_need_one_on_it() -> None:
     with pytest.raises(InputError, match="background points alone"):
-        shown_by([("--not", "1,2")])
+        shown_by([("--background-point", "1,2")])
 
 
 def test_options_are_understood_with_an_equals_sign(film: Path, tmp_path: Path) -> None:

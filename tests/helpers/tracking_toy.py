@@ -20,7 +20,7 @@ from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
+from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.tracking.session import Session
 from segment_concept.types import Bitmap, Box, Frame, FrameResult, Mask, ObjectId, Points, Prompt
 
@@ -83,7 +83,7 @@ class Call:
     frame_rows: tuple[int, ...]
     previous: tuple[Tensor | None, ...]
     recalls: tuple[Recall | None, ...]
-    concepts: tuple[Tensor | None, ...]
+    concepts: tuple[Concept | None, ...]
 
 
 @dataclass
@@ -101,7 +101,7 @@ class ColorSegmenter:
     def encode(self, frames: Sequence[Frame]) -> Features:
         self.encoded += [frame.index for frame in frames]
         pixels = torch.stack([torch.from_numpy(frame.rgb.copy()) for frame in frames])
-        return Features((pixels.permute(0, 3, 1, 2).float(),), frames[0].size)
+        return Features(pixels.permute(0, 3, 1, 2).float(), frames[0].size)
 
     def segment(
         self,
@@ -114,7 +114,7 @@ class ColorSegmenter:
         self.segmented.append(
             Call(tuple(images), tuple(previous), tuple(recalls), (None,) * len(images))
         )
-        pictures = features.levels[0]
+        pictures = features.maps
         logits = torch.stack(
             [
                 _shown(pictures[image], prompt, before)
@@ -127,7 +127,7 @@ class ColorSegmenter:
         self,
         features: Features,
         recalls: Sequence[Recall],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
         self.proposed.append(
@@ -135,11 +135,11 @@ class ColorSegmenter:
         )
         colors = torch.stack(
             [
-                _recalled_color(recall) if concept is None else concept
+                _recalled_color(recall) if concept is None else concept.embedding
                 for recall, concept in zip(recalls, concepts, strict=True)
             ]
         )
-        distance = (features.levels[0][list(images)] - colors[:, :, None, None]).abs().sum(1)
+        distance = (features.maps[list(images)] - colors[:, :, None, None]).abs().sum(1)
         own = (distance < FAR).float()
         mean = (distance * own).sum((1, 2)) / own.sum((1, 2)).clamp(min=1)
         return _proposals((FAR - distance) / 4, 1 - mean / FAR)
@@ -150,9 +150,9 @@ class ColorSegmenter:
         """(O, 4): mean color, and 1 where the object is visible; the image lends itself."""
         own = (believed.logits > 0).float()
         count = own.sum((1, 2))[:, None]
-        pictures = features.levels[0][list(images)]
+        pictures = features.maps[list(images)]
         colors = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
-        return torch.cat((colors, count.clamp(max=1)), dim=1), [features.levels[0]] * len(images)
+        return torch.cat((colors, count.clamp(max=1)), dim=1), [features.maps] * len(images)
 
 
 class Nothing(list[Any]):
@@ -209,20 +209,18 @@ class RotatingConcept:
 
     unknown: tuple[tuple[int, int, int], ...] = ()
     queried: list[tuple[int, list[list[int]]]] = field(default_factory=list)
-    at_cuts: list[int] = field(default_factory=list)  # of the queries those that begin a shot
 
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> list[Tensor | None]:
+    ) -> list[Concept | None]:
         shown = [[k.frame.index for k in request.keyframes] for request in requests]
         self.queried.append((query.index, shown))
-        self.at_cuts += [query.index for request in requests if request.cut]
         return [self._concept(request) for request in requests]
 
-    def _concept(self, request: ConceptRequest) -> Tensor | None:
+    def _concept(self, request: ConceptRequest) -> Concept | None:
         first = request.keyframes[0]
         color = tuple(first.frame.rgb[first.mask].mean(axis=0).tolist())
-        return None if color in self.unknown else torch.tensor(np.roll(color, -1)).float()
+        return None if color in self.unknown else Concept(torch.tensor(np.roll(color, -1)).float())
 
 
 @dataclass

@@ -12,18 +12,17 @@ from segment_concept.checkpoints.compact import load_compact, save_compact
 from segment_concept.checkpoints.load import load_tracker
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
-from segment_concept.models.compact.neck import Widths
+from segment_concept.models.compact.roi import group_rois
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import describe_keyframe
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.memory import PlaybackPosition
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.triggers.base import Every
 
 A, B = ObjectId(1), ObjectId(2)
 SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)
-FORMED = SMALL.concept + Widths().raw + 1
 
 
 def model(*, lively: bool = True) -> CompactSegmenter:
@@ -62,6 +61,10 @@ def keyframes(frames: Sequence[Frame], x: int) -> ConceptRequest:
     return ConceptRequest(tuple(Keyframe(frame, square(x)) for frame in frames))
 
 
+def random_concept(segmenter) -> Concept:
+    return Concept(torch.randn(SMALL.concept), torch.randn(segmenter.widths.descriptor))
+
+
 def ask(segmenter, requests, query):
     encoder = CompactConceptEncoder(segmenter)
     return encoder.encode(requests, query, segmenter.encode([query]))
@@ -72,13 +75,16 @@ def test_objects_with_banks_of_different_length_are_answered_together_as_alone(s
     together = ask(segmenter, requests, frames[5])
     for request, concept in zip(requests, together, strict=True):
         torch.testing.assert_close(
-            concept, ask(segmenter, [request], frames[5])[0], atol=1e-5, rtol=1e-4
+            concept.embedding,
+            ask(segmenter, [request], frames[5])[0].embedding,
+            atol=1e-5,
+            rtol=1e-4,
         )
 
 
 def test_a_concept_depends_on_which_object_is_marked_and_on_the_query(segmenter):
     # Features of a picture, as a trunk of random weights does not make them.
-    seen, asked, other = torch.randn(3, 4 * 6, segmenter.widths.raw)
+    seen, asked, other = torch.randn(3, 4 * 6, segmenter.widths.descriptor)
     left, right = torch.zeros(2, 64, 96)
     left[:, :48], right[:, 48:] = 1, 1
 
@@ -95,7 +101,7 @@ def test_the_order_of_keyframes_does_not_matter(segmenter, frames):
     request = keyframes(frames[:3], 30)
     turned = ConceptRequest(request.keyframes[::-1])
     (one,), (two,) = ask(segmenter, [request], frames[5]), ask(segmenter, [turned], frames[5])
-    torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(one.embedding, two.embedding, atol=1e-5, rtol=1e-4)
 
 
 def test_a_keyframe_is_read_once_and_the_query_not_at_all(frames, monkeypatch):
@@ -131,9 +137,10 @@ def test_an_untrained_concept_path_changes_nothing(frames):
         torch.testing.assert_close(asked, never, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("way", ["propose", "propose_at_once"])
-def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch, way):
-    monkeypatch.setattr(segmenter.network, "propose", getattr(segmenter.network, way))
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch, grouped):
+    if grouped:
+        monkeypatch.setattr(segmenter.network, "_groups", lambda rois: group_rois(rois, alike=True))
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
@@ -141,7 +148,7 @@ def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch,
         session.tracker.policy.recall(session.tracks[i][0].bank, PlaybackPosition(1))
         for i in (A, B)
     ]
-    concept = torch.randn(FORMED)
+    concept = random_concept(segmenter)
     plain = segmenter.propose(features, recalls, [None, None], [0, 0])
     informed = segmenter.propose(features, recalls, [None, concept], [0, 0])
     assert torch.equal(plain.logits[0], informed.logits[0])
@@ -161,35 +168,10 @@ def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_change
     session.prompt(frames[0], {A: Mask(square(30))})
     recall = session.tracker.policy.recall(session.tracks[A][0].bank, PlaybackPosition(1))
     plain = segmenter.propose(features, [recall], [None], [0])
-    concept = torch.cat([torch.randn(FORMED - 1), torch.zeros(1)])  # of which nothing is held back
+    concept = random_concept(segmenter)
     informed = segmenter.propose(features, [recall], [concept], [0])
     assert not torch.allclose(plain.logits, informed.logits)
     torch.testing.assert_close(plain.presence, informed.presence)
-
-
-def test_at_a_cut_who_is_asked_about_must_be_likelier_by_the_reserve(frames):
-    segmenter = model()
-    features = segmenter.encode([frames[1]])
-    session = Tracker(segmenter).session()
-    session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})
-    recalls = [
-        session.tracker.policy.recall(session.tracks[i][0].bank, PlaybackPosition(1))
-        for i in (A, B)
-    ]
-
-    def proposed(*, cut, presence_margin):
-        encoder = CompactConceptEncoder(segmenter, presence_margin=presence_margin)
-        request = ConceptRequest((Keyframe(frames[0], square(80)),), cut)
-        (concept,) = encoder.encode([request], frames[1], features)
-        return segmenter.propose(features, recalls, [None, concept], [0, 0])
-
-    plain, reserved = (
-        proposed(cut=True, presence_margin=0.0),
-        proposed(cut=True, presence_margin=1.5),
-    )
-    torch.testing.assert_close(plain.presence - reserved.presence, torch.tensor([0.0, 1.5]))
-    assert torch.equal(plain.logits, reserved.logits)
-    assert torch.equal(proposed(cut=False, presence_margin=1.5).presence, plain.presence)
 
 
 def test_weights_with_a_concept_path_come_back_with_it(segmenter, tmp_path):

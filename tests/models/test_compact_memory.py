@@ -9,7 +9,6 @@ from torch import Tensor
 
 from segment_concept.models.compact.memory_attention import (
     CELLS,
-    FAR,
     NEWEST,
     OLDER,
     PROMPTED,
@@ -19,7 +18,6 @@ from segment_concept.models.compact.memory_attention import (
     Pointers,
     RememberedFrame,
 )
-from segment_concept.models.compact.memory_batch import stacked
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.roi import Roi, Rois
 
@@ -36,7 +34,7 @@ def _picture(objects: int) -> CompactFeatures:
         quarter=torch.randn(1, WIDTHS.quarter, 4 * h, 4 * w),
         query=_keys(1, L),
         keys=torch.randn(1, L, 2 * WIDTHS.match),
-        raw=torch.randn(1, L, WIDTHS.raw),
+        descriptor=torch.randn(1, L, WIDTHS.descriptor),
     )
     return one[torch.zeros(objects, dtype=torch.long)]
 
@@ -75,22 +73,12 @@ def _asked(
 ) -> list[list[Tensor]]:
     """Of every object, in a window that is the whole picture: tokens, prior, similarity maps."""
     found = []
-    for o, heard in enumerate(attention.attend_frames(picture, memory)):
-        read = attention.read(picture.query[o], heard)
-        again = attention.answers(heard, memory.pointers[o : o + 1])
-        tokens, prior = attention(picture[o : o + 1], Rois((WHOLE,)), read, again)
-        found.append([tokens[0], prior[0], read.similar[0]])
+    for o, attended in enumerate(attention.attend_frames(picture, memory)):
+        readout = attention.read_memory(picture.query[o], attended)
+        pointers = memory.pointers[o : o + 1]
+        made = attention(picture[o : o + 1], Rois((WHOLE,)), readout, [attended], pointers)
+        found.append([made.tokens[0], made.prior[0], made.similarity[0]])
     return found
-
-
-def _asked_at_once(
-    attention: MemoryAttention, picture: CompactFeatures, memory: MemoryBatch
-) -> list[list[Tensor]]:
-    count = len(picture.tokens)
-    read = attention.read_memory_batched(picture.query, stacked(memory, count))
-    again = attention.answers_batched(stacked(memory, count, without=FAR), memory.pointers)
-    tokens, prior = attention(picture, Rois((WHOLE,) * count), read, again)
-    return [list(each) for each in zip(tokens, prior, read.similar, strict=True)]
 
 
 @pytest.fixture
@@ -132,15 +120,26 @@ def test_objects_with_other_frames_are_what_they_are_alone(attention):
 
 
 @torch.no_grad()
-def test_objects_asked_at_once_are_answered_as_one_after_another(attention):
-    shared = _frame((0, 1), (PROMPTED, SECOND))
-    own = [_frame((0,), (OLDER,)), _frame((0, 1), (NEWEST, NEWEST)), _frame((2,), (PROMPTED,))]
-    picture, memory = _picture(3), MemoryBatch((shared, *own), _pointers(3))
-    one_by_one = _asked(attention, picture, memory)
-    at_once = _asked_at_once(attention, picture, memory)
-    for each, alone in zip(at_once, one_by_one, strict=True):
-        for found, expected in zip(each, alone, strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+def test_a_readout_is_one_softmax_over_all_frames(attention):
+    """Checked against attention to all tokens of all frames at once."""
+    attention.age_bias.normal_()
+    attention.age.normal_()
+    picture, memory = _picture(1), _memory([[PROMPTED, OLDER, NEWEST]])
+    (attended,) = attention.attend_frames(picture, memory)
+    found = attention.read_memory(picture.query[0], attended)
+    k, v = WIDTHS.match, WIDTHS.value
+    cosines = torch.cat([picture.query[0] @ f.keys[:, :k].T for f in memory.frames], dim=1)
+    ages = torch.tensor([f.ages[0] for f in memory.frames]).repeat_interleave(L)
+    logits = cosines * attention.log_sharpness[0].exp() + attention.age_bias[0][ages]
+    values = torch.cat([f.values[0] for f in memory.frames])
+    aged = values + F.pad(attention.age[ages], (0, CELLS))
+    expected = logits.softmax(-1) @ aged
+    torch.testing.assert_close(found.values[0], expected[:, :v], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.prior[0], expected[:, v:], rtol=1e-4, atol=1e-4)
+    inside = values[:, v:].mean(-1) > 0
+    for column, part in enumerate((inside, ~inside)):
+        best = cosines.masked_fill(~part, -1.0).amax(-1)
+        torch.testing.assert_close(found.similarity[0, :, column], best, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
-from segment_concept.models.compact import network as network_module
-from segment_concept.models.compact import segmenter as segmenter_module
+from segment_concept.models.compact.roi import group_rois
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
 from segment_concept.runtime.parallel import shared_cores
 from segment_concept.tracking.memory import PlaybackPosition
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Proposals
 
 A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)
 
@@ -132,8 +130,8 @@ def test_objects_side_by_side_are_what_they_are_one_after_another(segmenter, fra
         torch.testing.assert_close(one.presence, other.presence, atol=1e-4, rtol=1e-4)
 
 
-def test_all_at_once_finds_what_one_after_another_does(segmenter, frames, monkeypatch):
-    """The way of a GPU, which the tests have none of."""
+@pytest.mark.parametrize("alike", [False, True], ids=["as on a GPU", "as in training"])
+def test_objects_decoded_in_groups_are_what_they_are_alone(segmenter, frames, monkeypatch, alike):
     prompts = {A: Mask(square(30)), B: Box(60, 20, 90, 50), C: Points.on((20.0, 30.0))}
 
     def found() -> list[torch.Tensor]:
@@ -141,66 +139,10 @@ def test_all_at_once_finds_what_one_after_another_does(segmenter, frames, monkey
         session.prompt(frames[0], prompts)
         return [result.logits for result in session.track(frames[1:])]
 
-    one_by_one = found()
-    monkeypatch.setattr(network_module, "_AT_ONCE", 2)
-    network = segmenter.network
-    monkeypatch.setattr(network, "propose", network.propose_at_once)
-    for at_once, expected in zip(found(), one_by_one, strict=True):
-        torch.testing.assert_close(at_once, expected, atol=1e-4, rtol=1e-4)
-
-
-def test_a_click_is_answered_again_with_the_mask_of_its_answer(segmenter, frames, monkeypatch):
-    features = segmenter.encode(frames[:1])
-    prompts = [Points.on((20.0, 30.0)), Box(60, 20, 90, 50)]
-
-    def answered(looks: int, previous: torch.Tensor | None = None) -> Proposals:
-        monkeypatch.setattr(segmenter_module, "_LOOKS", looks)
-        return segmenter.segment(features, prompts, [previous, None], [None, None], [0, 0])
-
-    once, twice = answered(1), answered(2)
-    best = once.logits[0, once.iou[0].argmax()]
-    torch.testing.assert_close(twice.logits, answered(1, best).logits)
-    assert not torch.allclose(twice.logits[0], once.logits[0])
-    torch.testing.assert_close(twice.logits[1], once.logits[1])  # a box is not looked at so often
-    torch.testing.assert_close(
-        answered(4, best).logits, answered(1, best).logits
-    )  # corrections too
-
-
-def test_a_box_is_looked_at_again_closer(segmenter, frames, monkeypatch):
-    seen = []
-    encode = segmenter.encode
-    monkeypatch.setattr(segmenter, "encode", lambda f: seen.append(f[0].size) or encode(f))
-    features = segmenter.encode(frames[:1])
-    prompts = [Box(60, 20, 84, 38), Mask(square(30)), Points.on((20.0, 30.0))]
-
-    def answered(features, previous=None):
-        given = [previous, None, None]
-        return segmenter.segment(features, prompts, given, [None] * 3, [0] * 3)
-
-    once = answered(replace(features, frames=()))
-    assert seen == [(72, 120)]
-    twice = answered(features)
-    assert seen == [(72, 120), (27, 36)]  # once and a half the box
-    assert not torch.equal(once.logits[0], twice.logits[0])
-    assert torch.equal(once.logits[1:], twice.logits[1:])
-    assert torch.equal(once.iou, twice.iou)
-    answered(features, previous=once.logits[0, 0])  # a correction is not
-    assert len(seen) == 2
-    segmenter.segment(
-        features, [Box(1, 1, 119, 71)], [None], [None], [0]
-    )  # nor what is all there is
-    assert len(seen) == 2
-
-
-@pytest.mark.parametrize(
-    "box", [(0, 0, 9, 9), (100, 60, 120, 72), (50, 1, 52, 70), (3, 30, 118, 33)]
-)
-def test_what_is_looked_at_again_is_of_the_frame_and_holds_the_box(box):
-    x0, y0, x1, y1 = segmenter_module._around(Box(*box), (72, 120))
-    assert 0 <= x0 <= box[0] < box[2] <= x1 <= 120
-    assert 0 <= y0 <= box[1] < box[3] <= y1 <= 72
-    assert 0.45 < (x1 - x0) / (y1 - y0) < 2.2 or y1 - y0 == 72  # at most twice as long as wide
+    alone = found()
+    monkeypatch.setattr(segmenter.network, "_groups", lambda rois: group_rois(rois, alike=alike))
+    for together, expected in zip(found(), alone, strict=True):
+        torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_gradients_reach_every_part_that_is_trained(segmenter, frames):

@@ -19,7 +19,7 @@ from helpers.sam2_toy import (
 )
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Proposals, SelectedMasks
+from segment_concept.tracking.segmenter import Concept, Proposals, SelectedMasks
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
 
@@ -43,7 +43,7 @@ def test_objects_with_memories_of_different_length_advance_together_as_alone():
     segmenter = toy_segmenter()
     features = segmenter.encode([random_frame(0), random_frame(1)])
     recalls = [recall(1, 1, seed=1), recall(4, 3, seed=2), recall(2, 4, seed=3)]
-    concepts = [None, torch.randn(WIDTH, generator=torch.Generator().manual_seed(4)), None]
+    concepts = [None, Concept(torch.randn(WIDTH, generator=torch.Generator().manual_seed(4))), None]
     images = [0, 1, 0]
     together = segmenter.propose(features, recalls, concepts, images)
     assert together.logits.shape == (3, 3, SIDE // 4, SIDE // 4)
@@ -144,12 +144,12 @@ def test_only_objects_with_a_concept_see_it():
     segmenter = toy_segmenter()
     features = segmenter.encode([random_frame()])
     memories = [recall(2, 1, seed=1), recall(2, 1, seed=2)]
-    concept = torch.ones(WIDTH)
+    concept = Concept(torch.ones(WIDTH))
     with_one = segmenter.condition(features, memories, [None, concept], [0, 0])
     without = segmenter.condition(features, memories, [None, None], [0, 0])
     assert torch.equal(with_one[0], without[0])
     alone = segmenter.condition(features, [None], [concept], [0])
-    plain = segmenter.network.without_memory(features.levels[2])
+    plain = segmenter.network.without_memory(features.maps.coarse)
     recognised = 2 * alone[0] - plain[0]
     expected = (without[1] + recognised) / 2
     torch.testing.assert_close(with_one[1], expected, atol=1e-5, rtol=0)
@@ -160,7 +160,7 @@ def test_a_concept_for_weights_that_cannot_use_it_is_refused():
     segmenter = toy_segmenter(concept=False)
     features = segmenter.encode([random_frame()])
     with pytest.raises(InputError, match="token_attn"):
-        segmenter.propose(features, [recall(1, 1)], [torch.ones(WIDTH)], [0])
+        segmenter.propose(features, [recall(1, 1)], [Concept(torch.ones(WIDTH))], [0])
 
 
 @torch.inference_mode()

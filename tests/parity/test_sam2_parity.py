@@ -68,8 +68,8 @@ def test_pixels_and_mask_prompts_are_prepared_as_officially(single):
 def test_image_features_and_positions_are_the_official_ones(single, index):
     tensors, _ = single
     segmenter = tiny_sam2()
-    levels = segmenter.encode(frames_of(tensors["frames"])[index : index + 1]).levels
-    for level, features in enumerate(levels):
+    maps = segmenter.encode(frames_of(tensors["frames"])[index : index + 1]).maps
+    for level, features in enumerate((maps.quarter, maps.eighth, maps.coarse)):
         close(features, tensors[f"feat{index}.fpn.{level}"], EXACT)
     close(segmenter.network.grid_positions(), tensors[f"feat{index}.pos.2"], EXACT)
 

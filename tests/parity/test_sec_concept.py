@@ -111,7 +111,7 @@ def test_the_encoder_gives_the_published_concept_cold_and_warm(
     query = Frame(3, golden["frames"][3].numpy())
     for _ in ("cold", "warm"):
         (concept,) = encoder.encode([ConceptRequest(keyframes)], query)
-        assert (concept - golden["concept"][0]).abs().max() < CLOSE
+        assert (concept.embedding - golden["concept"][0]).abs().max() < CLOSE
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_every_concept_of_the_tracked_video_is_the_published_one(
     for frame, used in told["keyframes_used_at_trigger"].items():
         request = ConceptRequest(tuple(tracked[i] for i in used))
         (concept,) = encoder.encode([request], tracked[int(frame)].frame)
-        assert (concept - tensors[f"concept.{frame}"][0]).abs().max() < CLOSE
+        assert (concept.embedding - tensors[f"concept.{frame}"][0]).abs().max() < CLOSE
 
 
 def test_the_keyframe_bank_keeps_the_keyframes_that_the_release_used(track, tracked):

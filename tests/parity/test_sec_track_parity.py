@@ -35,7 +35,7 @@ from segment_concept.models.sam2.memory_tokens import concept_tokens
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.session import Session, Tracker
 from segment_concept.tracking.triggers.scene_change import published_hsv
 from segment_concept.types import Frame, FrameResult, Mask, ObjectId
@@ -53,8 +53,8 @@ class StoredConcepts:
 
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> list[Tensor]:
-        return [self.tensors[f"concept.{query.index}"][0] for _ in requests]
+    ) -> list[Concept]:
+        return [Concept(self.tensors[f"concept.{query.index}"][0]) for _ in requests]
 
 
 @dataclass
@@ -63,14 +63,15 @@ class WatchedConcepts:
 
     encoder: ConceptEncoder
     asked: dict[int, list[list[int]]] = field(default_factory=dict)
-    said: dict[int, Sequence[Tensor | None]] = field(default_factory=dict)
+    said: dict[int, list[Tensor | None]] = field(default_factory=dict)
 
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> Sequence[Tensor | None]:
+    ) -> Sequence[Concept | None]:
         self.asked[query.index] = [[k.frame.index for k in r.keyframes] for r in requests]
-        self.said[query.index] = self.encoder.encode(requests, query, features)
-        return self.said[query.index]
+        concepts = self.encoder.encode(requests, query, features)
+        self.said[query.index] = [None if c is None else c.embedding for c in concepts]
+        return concepts
 
 
 def with_stored_concepts() -> Tracker:

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -78,16 +78,20 @@ class Counted:
         return self.inner.decide(context)
 
 
-def test_the_encoder_hears_whether_it_is_asked_at_a_cut():
+def test_presence_is_lowered_by_the_margin_where_the_concept_is_queried_at_a_cut():
     concept = RotatingConcept()
     frames = cut_video()
-    following = session(AnyOf((Every(4), at(CUT))), concept)
-    following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
-    play(following, frames[1:])
-    queried = [index for index, _ in concept.queried]
-    assert CUT in queried
-    assert len(queried) > 1
-    assert concept.at_cuts == [CUT]
+    found = []
+    for margin in (0.0, 2.5):
+        tracker = session(AnyOf((Every(4), at(CUT))), concept).tracker
+        following = replace(tracker, concept_margin=margin).session()
+        following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
+        found.append(play(following, frames[1:]))
+    assert [index for index, result in found[0].items() if result.concept_queried] != [CUT]
+    for index, plain in found[0].items():
+        lowered = plain.presence.logit() - found[1][index].presence.logit()
+        expected = torch.tensor([2.5 if index == CUT else 0.0])
+        torch.testing.assert_close(lowered, expected, atol=1e-2, rtol=0)
 
 
 def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own_concept():

@@ -107,7 +107,7 @@ def test_a_pointer_that_is_alone_gets_the_smallest_factor():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"paths": 0}, "there is at least 1 path, got 0"),
+        ({"paths": 0}, "paths must be at least 1, got 0"),
         ({"slots": 0}, "slots and pointers are at least 1"),
         ({"min_iou": 2}, "min_iou is a score"),
     ],

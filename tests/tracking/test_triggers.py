@@ -225,7 +225,7 @@ def test_triggers_say_which_frames_they_take_for_cuts_whether_or_not_they_ask():
 
 
 def test_adaptive_needs_a_neighbour():
-    with pytest.raises(ValueError, match="at least 1 neighbour, got 0"):
+    with pytest.raises(ValueError, match="at least 1 neighbor, got 0"):
         AdaptiveContent(neighbours=0)
 
 

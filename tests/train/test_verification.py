@@ -12,7 +12,7 @@ from segment_concept.checkpoints.compact import load_compact, read_card, save_co
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verifier import FIGURES, Verifier
+from segment_concept.models.compact.verifier import FEATURES, Verifier
 from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Clip
 from segment_concept.tracking.triggers.base import AtFrames
@@ -40,10 +40,9 @@ def clip(frames: int = 6) -> Clip:
 def test_a_proposal_is_kept_for_every_frame_on_which_the_concept_was_asked(segmenter):
     concept = CompactConceptEncoder(segmenter)
     tracker = Tracker(segmenter, trigger=AtFrames((2, 4)), concept=concept)
-    found = proposals(tracker, segmenter.concept, [clip(), clip()])
-    assert found.figures.shape == (4, FIGURES)
+    found = proposals(tracker, segmenter, [clip(), clip()])
+    assert found.features.shape == (4, FEATURES)
     assert found.right.shape == (4,)
-    assert not segmenter.concept.verification._forward_pre_hooks
 
 
 def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monkeypatch):
@@ -55,25 +54,25 @@ def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monke
     propose = segmenter.network.propose
 
     def exact(*given):
-        logits, iou, pointers, presence = propose(*given)
+        found = propose(*given)
         truth = torch.from_numpy(whole.labels[1] == 1).float()[None, None]
-        mask = torch.nn.functional.interpolate(truth, size=logits.shape[-2:])[0, 0]
-        return (mask * 20 - 10).expand_as(logits), iou, pointers, presence
+        mask = torch.nn.functional.interpolate(truth, size=found.logits.shape[-2:])[0, 0]
+        return replace(found, logits=(mask * 20 - 10).expand_as(found.logits))
 
     monkeypatch.setattr(segmenter.network, "propose", exact)
-    assert proposals(tracker, segmenter.concept, [whole]).right.tolist() == [True, True]
-    assert proposals(tracker, segmenter.concept, [away]).right.tolist() == [True, False]
+    assert proposals(tracker, segmenter, [whole]).right.tolist() == [True, True]
+    assert proposals(tracker, segmenter, [away]).right.tolist() == [True, False]
 
 
-def test_the_fit_finds_which_figure_tells():
+def test_the_fit_finds_which_feature_tells():
     torch.manual_seed(0)
-    figures = torch.randn(400, FIGURES)
-    right = figures[:, 3] + 0.3 * torch.randn(400) > 0.8
+    features = torch.randn(400, FEATURES)
+    right = features[:, 3] + 0.3 * torch.randn(400) > 0.8
     net = Verifier(8)
-    fit(net, Proposed(figures, right))
+    fit(net, Proposed(features, right))
     weights = net.weigh.weight[0]
     assert weights[3] > 5 * weights[:3].abs().max()
-    says = net.weigh(figures)[:, 0] > 0
+    says = net.weigh(features)[:, 0] > 0
     # Right and wrong ones count the same although there are fewer right ones.
     assert (says[right]).float().mean() > 0.85
     assert (~says[~right]).float().mean() > 0.85
@@ -81,14 +80,14 @@ def test_the_fit_finds_which_figure_tells():
 
 @pytest.mark.parametrize("right", [[], [True, True], [False]])
 def test_proposals_of_one_kind_alone_are_refused(right):
-    figures = torch.randn(len(right), FIGURES)
+    features = torch.randn(len(right), FEATURES)
     with pytest.raises(InputError, match="render more clips"):
-        fit(Verifier(8), Proposed(figures, torch.tensor(right, dtype=torch.bool)))
+        fit(Verifier(8), Proposed(features, torch.tensor(right, dtype=torch.bool)))
 
 
 def test_places_are_drawn_from_all_of_a_clip(segmenter):
     found = places(segmenter, [clip(), clip()])
-    assert found.shape == (2 * 3 * 24, segmenter.widths.raw)
+    assert found.shape == (2 * 3 * 24, segmenter.widths.descriptor)
     assert torch.isfinite(found).all()
 
 

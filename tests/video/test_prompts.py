@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from segment_concept.ops.color import PALETTE
+from segment_concept.ops.rle import encode_rle, runs_of
 from segment_concept.pipeline.prompts import (
     TimedPrompt,
     parse_box,
@@ -17,7 +18,7 @@ from segment_concept.pipeline.prompts import (
     read_prompts,
 )
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
-from segment_concept.video.timecode import Seconds, parse_at
+from segment_concept.video.timecode import Seconds, Timecode, parse_at
 
 ONE, TWO, FIVE = ObjectId(1), ObjectId(2), ObjectId(5)
 IDS = np.zeros((6, 8), np.uint8)
@@ -37,13 +38,27 @@ def gray_image(path: Path, values: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "at"), [("12", 12), (" 0 ", 0), ("1.5s", Seconds(1.5)), ("0s", Seconds(0.0))]
+    ("text", "at"),
+    [
+        ("12", 12),
+        (" 0 ", 0),
+        ("1.5s", Seconds(1.5)),
+        ("0s", Seconds(0.0)),
+        ("1.5", Seconds(1.5)),
+        (".5", Seconds(0.5)),
+        ("2.s", Seconds(2.0)),
+        ("01:30", Seconds(90.0)),
+        ("1:02:03.5", Seconds(3723.5)),
+        ("00:00:01:12", Timecode("00:00:01:12")),
+    ],
 )
 def test_a_place_is_a_frame_or_a_moment(text: str, at: object) -> None:
     assert parse_at(text) == at
 
 
-@pytest.mark.parametrize("text", ["", "s", "1.5", "one", "-2s", "nans"])
+@pytest.mark.parametrize(
+    "text", ["", "s", ".", "one", "-2s", "nans", "1e3", "\u00b2", "9" * 5000, "1:2:3:4", "00:61:00"]
+)
 def test_another_place_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected"):
         parse_at(text)
@@ -193,7 +208,32 @@ def test_a_mask_in_a_prompts_file_may_show_several_objects(tmp_path: Path) -> No
         ([{"object": 0, "box": [1, 2, 3, 4]}], "object 0: expected a number from 1 to 255"),
         ([{"object": "cat", "box": [1, 2, 3, 4]}], "prompt 0"),
         ([{"box": [1, 2, 3, 4], "at": -1}], "frames count from 0"),
-        ([{"box": [1, 2, 3, 4], "at": 1.5}], "no place in a video"),
+        ([{"box": [1, 2, 3, 4], "at": "later"}], "no place in a video"),
+        ([{"box": [1, 2, 3, 4], "at": [1]}], "at: expected a frame such as 12"),
+        ([{"box": [1, 2, 3, 4], "at": True}], "at: expected a frame such as 12"),
+        ([{"box": [20, 40, 50, None]}], r"a box has 4 numbers, \[x0, y0, x1, y1\], got \[20, 40"),
+        ([{"box": {"x": 1}}], "a box has 4 numbers"),
+        ([{"box": [1, 2, 10**400, 4]}], "a number that is no pixel's"),
+        ('[{"box": [0, 0, 1e999, 5]}]', "1e999 is not a finite number"),
+        ("[" * 100_000, "nests too deep"),
+        ([{"points": [35, 55]}], r"points: expected points such as \[\[x, y\], \[x, y\]\], got"),
+        ([{"object": "car", "box": [1, 2, 3, 4]}], "object: expected a number from 1 to 255"),
+        ([{"object": 1.5, "box": [1, 2, 3, 4]}], "object: expected a number from 1 to 255"),
+        ([{"mask": 5}], "mask: expected the name of an image"),
+        ([{"mask_id": 2, "box": [1, 2, 3, 4]}], "are said of a mask image"),
+        ([{"mask": "m.png", "mask_id": "2"}], "mask_id: expected a number or a list"),
+        ([{"mask": "m.png", "mask_color": 2}], "mask_color: expected a color"),
+        ([{"mask": "m.png", "invert": 2}], "invert: expected true or false"),
+        ([{"rle": {"counts": "04"}}], "a run-length mask has another form"),
+        ([{"rle": {"size": [2, 2], "counts": None}}], "a run-length mask has no counts"),
+        ([{"rle": {"size": [10**9, 10**9], "counts": []}}], "more than can be processed"),
+        ([{"rle": {"size": [2, 2], "counts": [10**30]}}], "a run-length mask has no counts"),
+        ([{"rle": {"size": [2, 2], "counts": [1, 1, 1]}}], "add up to 3 pixels, expected 2x2"),
+        ([{"data": {}, "annotations": [{"result": []}]}], "an export of Label Studio"),
+        ({"shapes": [], "imagePath": "a.png"}, "an export of LabelMe"),
+        ("<?xml version='1.0'?><annotations/>", "as CVAT exports it"),
+        ({"annotations": [{"segmentation": [[1, 2, 3, 4]]}]}, "annotation 1 is a polygon"),
+        ({"annotations": [{"image_id": 1}, {"image_id": 2}]}, "annotations are of 2 pictures"),
         ([{"box": [3, 3, 1, 1]}], "empty box"),
         ([{"mask": "none.png"}], "no mask"),
         ([{"mask": "none.png", "box": [1, 2, 3, 4]}], "a mask says it all"),
@@ -204,6 +244,57 @@ def test_a_prompts_file_of_another_form_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=why):
         read_prompts(prompts_file(tmp_path / "p.json", content))
+
+
+PYTHONS = ("invalid literal", "could not convert", "not iterable", "argument", "unpack", "Errno")
+
+
+@pytest.mark.parametrize("key", ["object", "at", "box", "points", "background_points", "mask"])
+@pytest.mark.parametrize("value", [None, True, "", "x", 1.5, [], [None], [[1, None]], {}, [[]]])
+def test_no_value_of_a_prompts_file_is_answered_in_pythons_words(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    path = prompts_file(tmp_path / "p.json", [{"box": [1, 2, 30, 40], key: value}])
+    said = ""
+    try:
+        read_prompts(path)
+    except InputError as error:
+        said = str(error)
+    assert not any(words in said for words in PYTHONS)
+
+
+def test_run_length_masks_of_coco_are_read(tmp_path: Path) -> None:
+    runs = [int(n) for n in runs_of(IDS == 5)]
+    forms = {"size": [6, 8], "counts": encode_rle(IDS == 5)}, {"size": [6, 8], "counts": runs}
+    for rle in forms:
+        (one,) = read_prompts(prompts_file(tmp_path / "p.json", [{"object": 3, "rle": rle}]))
+        assert one.object_id == 3
+        assert (one.prompt.bitmap == (IDS == 5)).all()
+        coco = {"images": [], "annotations": [{"image_id": 1, "segmentation": rle}] * 2}
+        shown = read_prompts(prompts_file(tmp_path / "c.json", coco))
+        assert [(s.object_id, s.at) for s in shown] == [(1, 0), (2, 0)]
+
+
+def test_each_object_of_our_own_masks_is_shown_on_its_first_frame(tmp_path: Path) -> None:
+    def row(frame: int, **areas: int) -> dict[str, object]:
+        mask = {"size": [6, 8], "counts": encode_rle(IDS == 5)}
+        each = [{"id": int(i[1:]), "area": a, "segmentation": mask} for i, a in areas.items()]
+        return {"frame": frame, "objects": each}
+
+    own = {"video": {}, "frames": [row(0, o1=6, o2=0), row(1, o1=6), row(2, o1=6, o2=6)]}
+    shown = read_prompts(prompts_file(tmp_path / "rle.json", own))
+    assert [(s.object_id, s.at) for s in shown] == [(1, 0), (2, 2)]
+
+
+def test_a_prompts_file_says_what_a_mask_image_means(tmp_path: Path) -> None:
+    palette_image(tmp_path / "m.png")
+    entries = [
+        {"object": 1, "mask": "m.png", "mask_id": 5},
+        {"object": 2, "mask": "m.png", "mask_color": ",".join(map(str, PALETTE[2]))},
+    ]
+    shown = read_prompts(prompts_file(tmp_path / "p.json", entries))
+    assert (shown[0].prompt.bitmap == (IDS == 5)).all()
+    assert (shown[1].prompt.bitmap == (IDS == 2)).all()
 
 
 def test_a_missing_prompts_file_is_refused(tmp_path: Path) -> None:

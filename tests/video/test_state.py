@@ -14,7 +14,7 @@ from helpers.video_toys import ColorTracker, Forgetful, picture
 from segment_concept.pipeline.session_state import NotStorableError, dump_session, load_session
 from segment_concept.tracking.concept import ConceptRequest
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.tracking.segmenter import Concept, Features, Proposals
 from segment_concept.tracking.session import Tracker
 from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, CheckpointError, Frame, Mask, ObjectId
@@ -27,7 +27,7 @@ class Segmenter:
 
     def encode(self, frames: Any) -> Features:
         pixels = torch.stack([torch.from_numpy(f.rgb.copy()).float() for f in frames])
-        return Features((pixels.mean(dim=3),), frames[0].size)
+        return Features(pixels.mean(dim=3), frames[0].size)
 
     def segment(
         self, features: Features, prompts: Any, previous: Any, recalls: Any, images: Any
@@ -40,14 +40,16 @@ class Segmenter:
         for recall, concept in zip(recalls, concepts, strict=True):
             maps = [m.memory.features * m.key_scale / (1 + m.slot) for m in recall.maps]
             pointers = [p.memory.pointer.sum() * p.distance for p in recall.pointers]
-            extra = sum(pointers, torch.tensor(0.0)) + (0 if concept is None else concept.sum())
-            rows.append(torch.stack(maps).mean(0) + 0.001 * features.levels[0][0] + 0.01 * extra)
+            extra = sum(pointers, torch.tensor(0.0)) + (
+                0 if concept is None else concept.embedding.sum()
+            )
+            rows.append(torch.stack(maps).mean(0) + 0.001 * features.maps[0] + 0.01 * extra)
         return self._proposals(torch.stack(rows)[:, None])
 
     def memorize(
         self, features: Features, believed: Any, images: Any, *, prompted: bool
     ) -> tuple[Tensor, Any]:
-        shared = features.levels[0][0]
+        shared = features.maps[0]
         return believed.logits.tanh(), [shared for _ in images]
 
     def _proposals(self, logits: Tensor) -> Proposals:
@@ -55,15 +57,15 @@ class Segmenter:
         return Proposals(logits, mean.sigmoid(), mean[..., None], logits.flatten(1).amax(1))
 
 
-class Concept:
+class KeyframeConcepts:
     """A concept made of all keyframes."""
 
-    def encode(self, requests: Any, query: Frame, features: Any) -> list[Tensor]:
+    def encode(self, requests: Any, query: Frame, features: Any) -> list[Concept]:
         return [self._of(request) for request in requests]
 
-    def _of(self, request: ConceptRequest) -> Tensor:
+    def _of(self, request: ConceptRequest) -> Concept:
         sizes = [float(k.mask.sum()) + k.frame.index for k in request.keyframes]
-        return torch.tensor(sizes)
+        return Concept(torch.tensor(sizes))
 
 
 def frames(count: int) -> list[Frame]:
@@ -75,7 +77,7 @@ def tracker() -> Tracker:
         Segmenter(),
         policy=ReliableMemory(slots=4, pointers=5),
         trigger=HistogramShift(above=0.0005, side=64),
-        concept=Concept(),
+        concept=KeyframeConcepts(),
         keyframes=3,
     )
 

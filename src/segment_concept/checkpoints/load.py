@@ -93,7 +93,9 @@ def load_tracker(
         concept=concept,
         policy=recipe.policy,
         trigger=recipe.trigger,
+        refiner=recipe.refiner,
         keyframes=recipe.keyframes,
+        concept_margin=recipe.concept_margin,
         non_overlapping=recipe.non_overlapping,
     )
 
@@ -191,7 +193,7 @@ def _compact(
     segmenter.trunk = fused(segmenter.trunk)
     if segmenter.concept is None:
         return segmenter, None
-    return segmenter, CompactConceptEncoder(segmenter, presence_margin=recipe.concept_margin)
+    return segmenter, CompactConceptEncoder(segmenter)
 
 
 def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
-from segment_concept.cli.prompt_options import PromptCommand, given_prompts
+from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.track import with_weights
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
 from segment_concept.types import InputError
@@ -67,6 +67,7 @@ def compare(
             overwrite=overwrite,
         )
         check_comparison(job)  # before weights are loaded, or fetched
+        tell_prompts(job.shown, quiet=given.quiet)
         trackers = {
             name: load(
                 one,

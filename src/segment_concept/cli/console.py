@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,16 +27,22 @@ BAD_INPUT = 2  # exit codes
 STOPPED = 130  # shell convention: 128 + the number of SIGINT
 
 
+def printable(text: str) -> str:
+    """Text of any origin as a terminal may show it: control characters are written out."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print errors that the user can fix as one sentence and exit with code 2."""
     try:
         yield
     except SegmentConceptError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(printable(f"error: {error}"), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except OSError as error:
-        typer.echo(f"error: {error.strerror or error} ({error.filename or 'no file'})", err=True)
+        where = error.filename or "no file"
+        typer.echo(printable(f"error: {error.strerror or error} ({where})"), err=True)
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt as error:
         typer.echo("stopped", err=True)
@@ -62,7 +69,7 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int | Non
         TextColumn("left"),
     )
     with Progress(*columns, console=console, disable=quiet) as progress, _warnings_on(console):
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(escape(printable(what)), total=None)
 
         def tell(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
@@ -70,11 +77,19 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int | Non
         yield tell
 
 
+class _Printable(logging.Formatter):
+    """Messages name files, and a name may hold what a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @contextmanager
 def _warnings_on(console: Console) -> Iterator[None]:
     handler = RichHandler(
         logging.WARNING, console, show_time=False, show_path=False, markup=False, highlighter=None
     )
+    handler.setFormatter(_Printable("%(message)s"))
     logger = logging.getLogger("segment_concept")
     logger.addHandler(handler)
     try:

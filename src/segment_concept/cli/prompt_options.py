@@ -1,13 +1,15 @@
 """Options that show objects. Their order matters: `--object 2` begins what is said of object 2.
 
     --box 10,10,80,90                                 object 1, on frame 0
-    --at 1.5s --point 40,50 --not 5,5                 the same, shown 1.5 seconds on
+    --at 1.5s --point 40,50 --background-point 5,5    the same, shown 1.5 seconds on
+    --mask first.png --mask-id 2                      object 2 of a mask image
     --object 1 --box ... --object 2 --at 12 --point ...
 
 An `--at` before the first `--object` holds for all objects that have none of their own. Within one
 object several hold for what follows each, so that it can be shown, or corrected, on several frames.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +18,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from segment_concept.cli.console import printable
+from segment_concept.pipeline.mask_images import MaskChoice, parse_color, parse_ids
 from segment_concept.pipeline.prompts import (
     PromptSpec,
     TimedPrompt,
@@ -42,6 +46,32 @@ MaskFiles = Annotated[
         rich_help_panel=SHOWING,
     ),
 ]
+MaskIds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask-id",
+        metavar="N",
+        help="Which value of the mask image before it is the object; 1,2 are two objects.",
+        rich_help_panel=SHOWING,
+    ),
+]
+MaskColors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask-color",
+        metavar="COLOR",
+        help="Which color of the mask image before it is the object: red, #ff0000 or 255,0,0.",
+        rich_help_panel=SHOWING,
+    ),
+]
+Inverted = Annotated[
+    bool,
+    typer.Option(
+        "--invert",
+        help="The mask image before it is black on white.",
+        rich_help_panel=SHOWING,
+    ),
+]
 Boxes = Annotated[
     list[str] | None,
     typer.Option(metavar="x0,y0,x1,y1", help="A box, in pixels.", rich_help_panel=SHOWING),
@@ -53,7 +83,10 @@ PointsOn = Annotated[
 PointsOff = Annotated[
     list[str] | None,
     typer.Option(
-        "--not", metavar="x,y", help="A point off it; repeatable.", rich_help_panel=SHOWING
+        "--background-point",
+        metavar="x,y",
+        help="A background point; repeatable.",
+        rich_help_panel=SHOWING,
     ),
 ]
 ObjectNumbers = Annotated[
@@ -68,8 +101,9 @@ ObjectNumbers = Annotated[
 Moments = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FRAME|SECONDS",
-        help="Where it is shown: 12 is a frame, 1.5s a moment; 0 where left out.",
+        metavar="FRAME|TIME",
+        help="Where it is shown: 12 is a frame, 1.5s or 00:01:30 a time, 00:01:30:12 a timecode; "
+        "0 where left out.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -77,12 +111,15 @@ PromptsFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="JSON: a list of prompts with object, at, box, points, background_points, mask.",
+        help="JSON: a list of prompts with object, at, box, points, background_points, mask; or "
+        "COCO run-length masks.",
         rich_help_panel=SHOWING,
     ),
 ]
 
-ORDERED = ("--object", "--at", "--mask", "--box", "--point", "--not")
+FLAG = "--invert"
+_SHOWS = ("--object", "--at", "--mask", "--box", "--point", "--background-point")
+ORDERED = (*_SHOWS, "--mask-id", "--mask-color", FLAG)
 _KEY = "segment_concept.prompt_options"
 
 Given = tuple[str, str]  # an option and its value
@@ -106,6 +143,13 @@ def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[TimedPrompt, ...
     """
     shown = read_prompts(prompts_file) if prompts_file is not None else []
     return (*shown, *shown_by(ctx.meta[_KEY]))
+
+
+def tell_prompts(shown: Sequence[TimedPrompt], *, quiet: bool) -> None:
+    """Say on stderr what mask images were understood to show, before anything is tracked."""
+    for text in dict.fromkeys(one.understood for one in shown if one.understood):
+        if not quiet:
+            typer.echo(printable(text), err=True)
 
 
 def shown_by(given: Sequence[Given]) -> list[TimedPrompt]:
@@ -157,8 +201,10 @@ def _groups(given: Sequence[Given]) -> Iterator[_Group]:
 def _with(sketch: PromptSpec, name: str, value: str) -> PromptSpec:
     if name == "--point":
         return replace(sketch, on=(*sketch.on, parse_point(value)))
-    if name == "--not":
+    if name == "--background-point":
         return replace(sketch, off=(*sketch.off, parse_point(value)))
+    if name in ("--mask-id", "--mask-color", FLAG):
+        return replace(sketch, choice=_chosen(sketch, name, value))
     if (sketch.box if name == "--box" else sketch.mask) is not None:
         raise InputError(
             f"{name} is given twice for one object: number the objects apart, as in "
@@ -169,9 +215,20 @@ def _with(sketch: PromptSpec, name: str, value: str) -> PromptSpec:
     return replace(sketch, mask=Path(value))
 
 
+def _chosen(sketch: PromptSpec, name: str, value: str) -> MaskChoice:
+    """What an option says about the mask before it."""
+    if sketch.mask is None:
+        raise InputError(f"{name} is said of a mask image: give it after --mask FILE")
+    if name == "--mask-id":
+        return replace(sketch.choice, ids=parse_ids(value))
+    if name == "--mask-color":
+        return replace(sketch.choice, color=parse_color(value))
+    return replace(sketch.choice, invert=True)
+
+
 def _object_id(value: str) -> int:
-    if not value.isdigit():
-        raise InputError(f"--object {value}: expected a number from 1 to 255")
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        raise InputError(f"--object {value[:20]}: expected a number from 1 to 255")
     return int(value)
 
 
@@ -181,5 +238,7 @@ def _ordered(args: Sequence[str]) -> Iterator[Given]:
         if word == "--":
             return
         name, equals, value = word.partition("=")
-        if name in ORDERED:
+        if name == FLAG:
+            yield name, ""
+        elif name in ORDERED:
             yield name, value if equals else next(words, "")

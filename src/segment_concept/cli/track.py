@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
-from segment_concept.cli.prompt_options import PromptCommand, given_prompts
+from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.trigger_options import (
     CutList,
     Rest,
@@ -155,6 +155,7 @@ def run(
 
     # Checked before the weights are loaded, or fetched.
     check_job(job) if recipe.offline is None else check_offline(job)
+    tell_prompts(job.shown, quiet=quiet)
     if asking is not None:
         check_answerable(recipe, asking)
         check_trigger_spec(asking, job.source)

@@ -11,7 +11,10 @@ import typer
 
 from segment_concept.cli.prompt_options import (
     Boxes,
+    Inverted,
+    MaskColors,
     MaskFiles,
+    MaskIds,
     Moments,
     ObjectNumbers,
     PointsOff,
@@ -42,9 +45,12 @@ class VideoOptions:
 
     video: VideoAddress
     mask: MaskFiles = None
+    mask_id: MaskIds = None
+    mask_color: MaskColors = None
+    invert: Inverted = False
     box: Boxes = None
     point: PointsOn = None
-    not_point: PointsOff = None
+    background_point: PointsOff = None
     object_id: ObjectNumbers = None
     at: Moments = None
     prompts: PromptsFile = None

@@ -4,10 +4,26 @@
     from segment_concept.compat import build_sam2_video_predictor
 
 A thin layer over `Session`, which stays the real thing: it needs no video on disk and keeps no
-more than it can recall.
+more than it can recall. `docs/from_sam2.md` has a table of all calls.
 """
 
-from segment_concept.compat.predictor import VideoPredictor, build_sam2_video_predictor
+from segment_concept.compat.builders import (
+    build_sam2,
+    build_sam2_hf,
+    build_sam2_video_predictor,
+    build_sam2_video_predictor_hf,
+)
+from segment_concept.compat.predictor import VideoPredictor
 from segment_concept.compat.state import InferenceState
 
-__all__ = ["InferenceState", "VideoPredictor", "build_sam2_video_predictor"]
+SAM2VideoPredictor = VideoPredictor
+
+__all__ = [
+    "InferenceState",
+    "SAM2VideoPredictor",
+    "VideoPredictor",
+    "build_sam2",
+    "build_sam2_hf",
+    "build_sam2_video_predictor",
+    "build_sam2_video_predictor_hf",
+]

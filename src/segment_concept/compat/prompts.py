@@ -21,6 +21,7 @@ def clicks_of(
     labels: Numbers | None,
     box: Numbers | None,
     scale: tuple[float, float],
+    size: tuple[int, int],
 ) -> Points | Box:
     """One prompt of what `add_new_points_or_box` takes.
 
@@ -30,6 +31,7 @@ def clicks_of(
             right corner of a box; -1 does not count.
         box: x0, y0, x1, y1.
         scale: what x and y are multiplied with to be pixels of the video.
+        size: (H, W) of the video. Clicks on its border, or a pixel beyond, are moved inside.
 
     Raises:
         InputError: neither points nor box, points without labels, or anything that is no prompt.
@@ -40,6 +42,8 @@ def clicks_of(
         raise InputError("nothing to prompt with: give points with labels, a box, or both")
     xy, kinds = _labelled(points, labels)
     xy = xy * np.asarray(scale)
+    clicked = (kinds == ON) | (kinds == OFF)
+    xy[clicked] = _inside(xy[clicked], size)
     corners = [xy[kinds == corner] for corner in (TOP_LEFT, BOTTOM_RIGHT)]
     found = [len(c) for c in corners]
     if found not in ([0, 0], [1, 1]) or (found == [1, 1] and box is not None):
@@ -52,7 +56,6 @@ def clicks_of(
         shown = _box(_array(box), scale)
     elif found == [1, 1]:
         shown = _box(np.concatenate(corners))
-    clicked = (kinds == ON) | (kinds == OFF)
     if shown is not None and not clicked.any():
         return shown
     where = tuple((float(x), float(y)) for x, y in xy[clicked])
@@ -74,21 +77,30 @@ def joined(old: Points | Box, new: Points | Box) -> Points:
     return Points((*old.xy, *new.xy), (*old.foreground, *new.foreground), old.box)
 
 
-def mask_of(mask: Numbers, size: tuple[int, int]) -> Mask:
-    """A mask (h, w) of any size, in the size of the video.
+def mask_of(mask: Numbers, size: tuple[int, int]) -> Mask | None:
+    """A mask (h, w) of any size, in the size of the video; None where it has no foreground.
 
     Raises:
-        InputError: it is no mask, or has no foreground.
+        InputError: it is no mask.
     """
     array = _array(mask)
     if array.ndim != 2:
         raise InputError(f"a mask has two dimensions (H, W), got {array.shape}")
     bitmap = array != 0
+    if not bitmap.any():
+        return None
     if bitmap.shape != size:
         whole = torch.from_numpy(bitmap).float()[None, None]
         small = F.interpolate(whole, size, mode="bilinear", antialias=True)[0, 0]
         bitmap = (small >= 0.5).numpy()  # as SAM 2 brings masks to its own size
-    return Mask(bitmap)
+    return Mask(bitmap) if bitmap.any() else None
+
+
+def _inside(xy: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Clicks on the border of the picture, where x is W or y is H, are meant for its last pixel."""
+    last = np.nextafter(np.array([size[1], size[0]], np.float64), 0)
+    near = (xy >= -1) & (xy <= last + 1)
+    return np.where(near, xy.clip(0, last), xy)
 
 
 def _labelled(

@@ -14,8 +14,8 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from segment_concept.ops.png import is_gray, png_size, quick_pixels
-from segment_concept.ops.rle import MOST_PIXELS
 from segment_concept.runtime.json_files import regular_file
+from segment_concept.runtime.limits import MAX_PIXELS
 from segment_concept.types import Image, InputError
 from segment_concept.video.image_folder import read_image
 
@@ -35,7 +35,7 @@ def read_labels(path: Path) -> Labels:
     data = _read(path)
     try:
         height, width = png_size(data)  # refuses what is not a PNG file
-        if height * width > MOST_PIXELS:
+        if height * width > MAX_PIXELS:
             raise InputError(f"its header claims {width}x{height} pixels")
         quick = quick_pixels(data)
         if quick is not None:

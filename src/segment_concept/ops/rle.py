@@ -8,9 +8,9 @@ the last is written (`rleToString` in COCO's `maskApi.c`).
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_concept.runtime.limits import MAX_PIXELS
 from segment_concept.types import Bitmap, InputError
 
-MOST_PIXELS = 1 << 28  # of one mask: 16384 x 16384; a damaged size would fill the memory
 _FIRST_CHARACTER = 48
 _DATA_BITS, _SIGN, _MORE = 0x1F, 0x10, 0x20
 
@@ -26,11 +26,20 @@ def decode_rle(counts: str, size: tuple[int, int]) -> Bitmap:
     Raises:
         InputError: the text is damaged or belongs to a mask of another size.
     """
+    return mask_of_runs(text_to_counts(counts), size)
+
+
+def mask_of_runs(runs: NDArray[np.int64], size: tuple[int, int]) -> Bitmap:
+    """The (H, W) mask of lengths of runs, columns first; the first run is of background.
+
+    Raises:
+        InputError: the runs do not add up to a mask of this size, or no mask is so large.
+    """
     height, width = size
-    if min(size) < 0 or height * width > MOST_PIXELS:
+    if min(size) < 0 or height * width > MAX_PIXELS:
         raise InputError(f"a mask of {width}x{height} pixels is not possible")
-    runs = text_to_counts(counts)
-    if (runs < 0).any() or int(runs.sum()) != height * width:
+    outside = (runs < 0) | (runs > height * width)
+    if outside.any() or int(runs.sum()) != height * width:
         raise InputError(f"the runs add up to {runs.sum()} pixels, expected {width}x{height}")
     values = (np.arange(len(runs)) & 1).astype(np.bool_)
     mask: Bitmap = np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)

@@ -5,30 +5,46 @@ A prompts file is a list, or {"prompts": [...]}, of entries such as
     {"object": 1, "at": 12, "box": [40, 30, 200, 180]}
     {"object": 2, "at": "1.5s", "points": [[320, 200]], "background_points": [[10, 10]]}
     {"mask": "first.png"}
+    {"object": 3, "mask": "labels.png", "mask_id": 7}
+    {"rle": {"size": [1080, 1920], "counts": "..."}}
 
 `object` is 1 where it is left out (a mask with several labels then shows several objects), `at` is
 a frame or seconds, 0 where it is left out; a box may go with points; a mask's path is relative to
-the file.
+the file. `mask_id`, `mask_color` ("#ff0000") and `invert` (true) say what a mask image means where
+that is not clear. COCO files with run-length masks of one picture are prompts files as well.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Picture
-from PIL import UnidentifiedImageError
 
+from segment_concept.pipeline.annotation_files import mask_of_rle, read_annotations
+from segment_concept.pipeline.mask_images import (
+    HIGHEST_ID,
+    MaskChoice,
+    parse_color,
+    read_mask_image,
+)
+from segment_concept.pipeline.mask_images import read_mask as read_mask
+from segment_concept.pipeline.mask_images import read_masks as read_masks
+from segment_concept.runtime.limits import parse_json, read_text
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points, Prompt
-from segment_concept.video.timecode import TimePoint, parse_at
+from segment_concept.video.timecode import Seconds, TimePoint, parse_at
 
 XY = tuple[float, float]
-HIGHEST_ID = 255  # palette images hold 8 bits a pixel
-MANY_VALUES = 64  # more grays than that are soft edges, not labels
-_KEYS = frozenset({"object", "at", "box", "points", "background_points", "mask"})
+_MAX_BYTES = 1 << 28  # of a prompts file; masks of a thousand objects have less
+_FARTHEST = 1e6  # pixels from the origin: what is farther is no place in a video
+_PLAIN = MaskChoice()  # a mask image is taken as it is
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_KEYS = frozenset(
+    {"object", "at", "box", "points", "background_points", "mask", "rle"}
+    | {"mask_id", "mask_color", "invert"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,7 @@ class TimedPrompt:
     object_id: ObjectId
     prompt: Prompt
     at: TimePoint = 0
+    understood: str = field(default="", compare=False)  # what a mask image was taken for
 
     def __post_init__(self) -> None:
         if not 1 <= self.object_id <= HIGHEST_ID:
@@ -54,6 +71,8 @@ class PromptSpec:
     on: tuple[XY, ...] = ()
     off: tuple[XY, ...] = ()
     mask: Path | None = None
+    choice: MaskChoice = _PLAIN
+    bitmap: Mask | None = None
 
     def shown(self, object_id: int | None, at: TimePoint) -> list[TimedPrompt]:
         """As prompts; without an id, a mask with several labels is several objects.
@@ -63,12 +82,16 @@ class PromptSpec:
         """
         number = ObjectId(1 if object_id is None else object_id)
         which = f"object {number}"
-        if self.mask is not None:
-            if self.box or self.on or self.off:
-                raise InputError(f"{which}: a mask says it all; give no box or points with it")
-            if object_id is None:
-                return [TimedPrompt(i, m, at) for i, m in read_masks(self.mask).items()]
-            return [TimedPrompt(number, read_mask(self.mask, number), at)]
+        if self.mask is not None and self.bitmap is None:
+            self._check_alone(which)
+            image = read_mask_image(self.mask, self.choice)
+            masks = image.masks if object_id is None else {number: image.one(number)}
+            return [TimedPrompt(i, m, at, image.understood) for i, m in masks.items()]
+        if self.choice != _PLAIN:
+            raise InputError(f"{which}: mask_id, mask_color and invert are said of a mask image")
+        if self.bitmap is not None:
+            self._check_alone(which)
+            return [TimedPrompt(number, self.bitmap, at)]
         if self.on or self.off:
             if not self.on and self.box is None:
                 raise InputError(f"{which}: background points alone show nothing")
@@ -79,6 +102,10 @@ class PromptSpec:
         else:
             raise InputError(f"{which} is not shown by anything: give a mask, a box or points")
         return [TimedPrompt(number, prompt, at)]
+
+    def _check_alone(self, which: str) -> None:
+        if self.box or self.on or self.off or (self.mask and self.bitmap):
+            raise InputError(f"{which}: a mask says it all; give no box or points with it")
 
 
 def parse_numbers(text: str, count: int, form: str) -> tuple[float, ...]:
@@ -104,94 +131,25 @@ def parse_point(text: str) -> XY:
     return x, y
 
 
-def read_mask(path: Path, object_id: int) -> Mask:
-    """One object of a mask image: its only one, or of several that with this id.
-
-    Raises:
-        InputError: as `read_masks`, or none of several objects has this id.
-    """
-    masks = read_masks(path)
-    if len(masks) == 1:
-        return next(iter(masks.values()))
-    if object_id not in masks:
-        raise InputError(
-            f"{path} shows the objects {', '.join(map(str, masks))} and not {object_id}: "
-            "name one of them, or none to follow all"
-        )
-    return masks[ObjectId(object_id)]
-
-
-def read_masks(path: Path) -> dict[ObjectId, Mask]:
-    """The objects of a mask image, by id.
-
-    A palette image holds an id a pixel (255 is DAVIS's "don't care", where there are others), and
-    so does a gray one of few values below 255. Any other gray image is one object, white on black;
-    where there is an alpha channel, the object is what is opaque.
-
-    Raises:
-        InputError: the file is missing, not an image, a color picture, or all background.
-    """
-    labels = _labels(path)
-    ids = [int(i) for i in np.unique(labels) if i]
-    if not ids:
-        raise InputError(f"{path} has no foreground pixel (all is 0): paint the object into it")
-    return {ObjectId(i): Mask(labels == i) for i in ids}
-
-
-def _labels(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Picture.open(path) as picture:
-            picture.load()
-    except FileNotFoundError:
-        raise InputError(f"there is no mask {path}: check the name") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a mask image: {error}") from error
-    if picture.mode == "P" and "transparency" not in picture.info:
-        labels = np.asarray(picture)
-        return np.where(labels == 255, _void_is(labels), labels).astype(np.uint8)
-    gray = _gray(picture, path)
-    if gray.max() >= 255 or len(np.unique(gray)) > MANY_VALUES:
-        gray = gray > gray.max() // 2
-    return gray.astype(np.uint8)
-
-
-def _void_is(labels: NDArray[np.uint8]) -> int:
-    """What 255 stands for: the only object, or nothing."""
-    others = bool(((labels > 0) & (labels < 255)).any())
-    return 0 if others else 1
-
-
-def _gray(picture: Picture.Image, path: Path) -> NDArray[np.integer]:
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        pixels = np.asarray(picture.convert("RGBA"))
-        if (pixels[..., 3] < 255).any():
-            return np.where(pixels[..., 3] > 127, 255, 0)
-        picture = Picture.fromarray(pixels[..., :3])
-    if picture.mode in ("1", "L"):
-        return np.asarray(picture.convert("L"))
-    if picture.mode.startswith("I"):
-        return np.asarray(picture).astype(np.int64)
-    pixels = np.asarray(picture.convert("RGB"))
-    if (pixels != pixels[..., :1]).any():
-        raise InputError(
-            f"{path} is a color picture, and which color is which object cannot be known: "
-            "save it as a palette PNG, or as white on black"
-        )
-    return pixels[..., 0]
-
-
 def read_prompts(path: Path) -> list[TimedPrompt]:
     """The objects that a prompts file shows; the form of it is at the head of this module.
 
     Raises:
         InputError: the file is missing or not of this form; the entry is named.
     """
+    text = read_text(path, "prompts file", _MAX_BYTES)
+    if text.lstrip().startswith("<"):
+        raise InputError(
+            f"{path} is XML, as CVAT exports it, and prompts are JSON: export masks from CVAT "
+            '("Segmentation mask") and give them with --mask'
+        )
+    content = parse_json(text, path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"there is no prompts file {path}: check the name") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable as JSON: {error}") from error
+        foreign = read_annotations(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if foreign is not None:
+        return [TimedPrompt(ObjectId(a.object_id), a.mask, a.frame) for a in foreign]
     entries = content.get("prompts") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{path}: expected a list of prompts, or {{"prompts": [...]}}')
@@ -199,7 +157,7 @@ def read_prompts(path: Path) -> list[TimedPrompt]:
     for number, entry in enumerate(entries):
         try:
             shown += _entry(entry, path.parent)
-        except (TypeError, ValueError) as error:
+        except InputError as error:
             raise InputError(f"{path}, prompt {number}: {error}") from error
     return shown
 
@@ -210,27 +168,79 @@ def _entry(entry: Any, folder: Path) -> list[TimedPrompt]:
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r}: expected some of {', '.join(sorted(_KEYS))}")
-    mask, box = entry.get("mask"), entry.get("box")
-    sketch = PromptSpec(
-        box=None if box is None else Box(*_numbers(box, 4, "box")),
-        on=tuple(_points(entry.get("points", ()))),
-        off=tuple(_points(entry.get("background_points", ()))),
-        mask=None if mask is None else folder / str(mask),
+    mask, box, rle = entry.get("mask"), entry.get("box"), entry.get("rle")
+    if mask is not None and not isinstance(mask, str):
+        raise InputError("mask: expected the name of an image")
+    spec = PromptSpec(
+        box=None if box is None else Box(*_numbers(box, 4, "box", "[x0, y0, x1, y1]")),
+        on=_points(entry, "points"),
+        off=_points(entry, "background_points"),
+        mask=None if mask is None else folder / mask,
+        choice=_choice(entry),
+        bitmap=None if rle is None else mask_of_rle(rle),
     )
-    at, object_id = entry.get("at", 0), entry.get("object")
-    return sketch.shown(
-        None if object_id is None else int(object_id), at if type(at) is int else parse_at(str(at))
+    return spec.shown(_object_id(entry.get("object")), _at(entry.get("at", 0)))
+
+
+def _choice(entry: Mapping[str, Any]) -> MaskChoice:
+    ids, color, invert = (entry.get(key) for key in ("mask_id", "mask_color", "invert"))
+    ids = [ids] if type(ids) is int else ids or []
+    if not isinstance(ids, list) or not all(type(i) is int for i in ids):
+        raise InputError('mask_id: expected a number or a list of numbers, such as "mask_id": 2')
+    if color is not None and not isinstance(color, str):
+        raise InputError('mask_color: expected a color such as "red" or "#ff0000"')
+    if invert not in (None, True, False):
+        raise InputError("invert: expected true or false")
+    return MaskChoice(
+        ids=tuple(ids), color=None if color is None else parse_color(color), invert=bool(invert)
     )
 
 
-def _points(points: Iterable[Sequence[float]]) -> Iterable[XY]:
+def _object_id(value: Any) -> int | None:
+    if value is None or type(value) is int:
+        return value
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    raise InputError(f"object: expected a number from 1 to {HIGHEST_ID}, got {_shown(value)}")
+
+
+def _at(value: Any) -> TimePoint:
+    if type(value) is int:
+        return value
+    if type(value) is float:
+        return Seconds(value)
+    if isinstance(value, str):
+        return parse_at(value)
+    raise InputError(f'at: expected a frame such as 12 or seconds such as "1.5s", not {value!r}')
+
+
+def _points(entry: Mapping[str, Any], key: str) -> tuple[XY, ...]:
+    points = entry.get(key, [])
+    form = "[[x, y], [x, y]]"
+    if not isinstance(points, list) or any(not isinstance(point, list) for point in points):
+        raise InputError(f"{key}: expected points such as {form}, got {_shown(points)}")
+    found = []
     for point in points:
-        x, y = _numbers(point, 2, "point")
-        yield x, y
+        x, y = _numbers(point, 2, "point", form)
+        found.append((x, y))
+    return tuple(found)
 
 
-def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...]:
-    numbers = tuple(float(v) for v in values)
-    if len(numbers) != count:
-        raise InputError(f"a {what} has {count} numbers, got {len(numbers)}")
-    return numbers
+def _numbers(values: Any, count: int, what: str, form: str) -> list[float]:
+    """`count` numbers of JSON. Raises InputError that shows the `form`."""
+    if not isinstance(values, list):
+        raise InputError(f"a {what} has {count} numbers, {form}, got {_shown(values)}")
+    if len(values) != count:
+        raise InputError(f"a {what} has {count} numbers, got {len(values)}: expected {form}")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"a {what} has {count} numbers, {form}, got {_shown(values)}")
+        if abs(value) > _FARTHEST:
+            raise InputError(f"a {what} has a number that is no pixel's: expected {form}")
+    return [float(value) for value in values]
+
+
+def _shown(value: Any) -> str:
+    """A value as JSON, shortened for a message."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -7,7 +7,7 @@ from enum import Enum
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.types import InputError, ObjectId, Prompt, check_prompts
 from segment_concept.video.source import VideoSource, read_frame
-from segment_concept.video.timecode import Seconds, TimePoint
+from segment_concept.video.timecode import index_of
 
 
 class Direction(Enum):
@@ -91,10 +91,11 @@ def make_schedule(
         raise InputError("nothing to follow: show the object by a mask, a box or a point")
     prompts_at: dict[int, dict[ObjectId, Prompt]] = {}
     for one in shown:
-        prompts = prompts_at.setdefault(_index(source, one.at), {})
+        index = index_of(source, one.at)
+        prompts = prompts_at.setdefault(index, {})
         if one.object_id in prompts:
             raise InputError(
-                f"object {one.object_id} is shown twice on frame {_index(source, one.at)}: "
+                f"object {one.object_id} is shown twice on frame {index}: "
                 "give its points and box together, or number the objects apart"
             )
         prompts[one.object_id] = one.prompt
@@ -119,7 +120,3 @@ def _passes(
     if direction is Direction.FORWARD or live or last_first == 0:
         return (forward,)
     return forward, Pass(last_first, backwards=True, prompting=False)
-
-
-def _index(source: VideoSource, at: TimePoint) -> int:
-    return source.index_at(at.value) if isinstance(at, Seconds) else at

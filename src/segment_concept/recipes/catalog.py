@@ -8,6 +8,7 @@ from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.refinement import PromptRefiner
 from segment_concept.tracking.triggers.base import AnyOf
 from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain
@@ -81,6 +82,7 @@ def _bundled(name: str) -> Recipe:
         name=name,
         network="compact",
         weights=BUNDLED,
+        refiner=PromptRefiner(),
         size="10 MB",
     )
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from segment_concept.tracking.offline import Offline
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.refinement import PromptRefiner
 from segment_concept.tracking.triggers.base import Never, Trigger
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
@@ -33,11 +34,12 @@ class Recipe:
         policy: which memories are recalled and which masks believed. Cutie and XMem have
             memories of their own: of what follows nothing but the last three concerns them.
         trigger: when the concept encoder is asked.
+        refiner: further decoder passes for clicks and boxes; None for one pass.
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         exclusive: no two objects claim the same pixel.
         short_side: pixels of the shorter side of the compact network's input.
-        concept_reserve: logits by which it must be more than likely that a proposal is the object,
-            where the compact model's concept is asked at a cut; in doubt within a shot, none.
+        concept_margin: extra presence logit that a mask needs on the first frame of a shot, if the
+            concept encoder was queried. Within a shot there is no margin.
         numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
         concept_numbers: the same for SeC's concept network.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
@@ -54,6 +56,7 @@ class Recipe:
     weights: str
     policy: MemoryPolicy = field(default_factory=RecentMemory)
     trigger: Trigger = field(default_factory=Never)
+    refiner: PromptRefiner | None = None
     keyframes: int = 7
     non_overlapping: bool = False
     short_side: int = 448

@@ -1,4 +1,4 @@
-"""Where a video that lies there as a whole cuts from one shot to the next, to count scenes."""
+"""Offline shot detection (adaptive content change) for complete videos."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -8,9 +8,10 @@ from segment_concept.types import Frame, Image
 
 
 def find_cuts(frames: Iterable[Image]) -> list[int]:
-    """Indices of the frames that begin a new shot, by an adaptive rule (see `ops.shots`).
+    """Indices of the first frames of new shots, by the adaptive rule of `shots.content`.
 
-    `frames` are (H, W, 3) uint8 RGB.
+    Args:
+        frames: (H, W, 3) uint8 RGB images, in order.
     """
     change = _changes(frames)
     cuts = []
@@ -22,7 +23,7 @@ def find_cuts(frames: Iterable[Image]) -> list[int]:
 
 
 def first_frames(frames: Iterable[Frame]) -> list[int]:
-    """The same for frames of a video, of which damaged ones may be missing: their own indices."""
+    """Like `find_cuts` for frames of a video; returns frame indices, which may have gaps."""
     played = array("q")
 
     def pictures() -> Iterator[Image]:
@@ -34,7 +35,7 @@ def first_frames(frames: Iterable[Frame]) -> list[int]:
 
 
 def _changes(frames: Iterable[Image]) -> list[float]:
-    """How much each frame differs from the one before; 0 for the first."""
+    """Change of each frame relative to the previous one; 0 for the first."""
     changes: list[float] = []
     before: Image | None = None
     for rgb in frames:

@@ -1,8 +1,8 @@
-"""How much a picture changes from one frame to the next, and whether that is a cut.
+"""Content change between two frames, and the rule that tells a cut.
 
-The measure and the rule are those of PySceneDetect's adaptive detector with its defaults: a cut
-changes the picture far more than the frames around it change, and by enough to see. Hue is
-compared as an angle here, so that reds beside each other differ little; there, they differ by 179.
+Measure and rule are those of PySceneDetect's adaptive detector with its defaults: the change at a
+cut is large, and much larger than the changes around it. Unlike there, hue is compared as an angle,
+so that two similar reds differ little (in PySceneDetect by up to 179).
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from segment_concept.types import Image
 
 WIDTH = 160  # frames are compared at this width
-NEIGHBOURS = 2  # frames on each side with whose change that of a cut is compared
+NEIGHBOURS = 2  # frames on each side whose changes are compared with that of a cut
 TIMES_NEIGHBOURS = 3.0
 LEAST_CHANGE = 15.0  # mean change of hue, saturation and value, of 255
-OTHER_SIZE = 255.0  # a picture of another size is another picture
+OTHER_SIZE = 255.0  # change between frames of different sizes: the maximum
 
 
 def small_hsv(rgb: Image) -> Image:
-    """(h, 160, 3) uint8 hue (180 to a turn), saturation and value of `rgb` (H, W, 3)."""
+    """Resize `rgb` (H, W, 3) to (h, 160, 3) and convert to HSV uint8; hue is in [0, 180)."""
     height = max(1, round(rgb.shape[0] * WIDTH / rgb.shape[1]))
     hsv: Image = np.asarray(cv2.cvtColor(thumbnail(rgb, (height, WIDTH)), cv2.COLOR_RGB2HSV))
     return hsv
 
 
 def thumbnail(rgb: Image, size: tuple[int, int]) -> Image:
-    """`rgb` (H, W, 3) with every pixel the mean of what it covers; `size` is (h, w)."""
+    """Resize `rgb` (H, W, 3) to `size` (h, w) by averaging areas."""
     height, width = size
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def change_between(before: Image, now: Image) -> float:
-    """Mean change of hue, saturation and value between two pictures of `small_hsv`, of 255."""
+    """Mean absolute change of hue, saturation and value of two `small_hsv` images, of 255."""
     if before.shape != now.shape:
         return OTHER_SIZE
     difference: NDArray[np.int16] = np.abs(now.astype(np.int16) - before)
@@ -48,6 +48,6 @@ def stands_out(
     times: float = TIMES_NEIGHBOURS,
     least: float = LEAST_CHANGE,
 ) -> bool:
-    """Is a change of at least `least` also at least `times` the mean of those around it?"""
+    """Whether a change is at least `least` and at least `times` the mean of those around it."""
     usual = sum(around) / max(len(around), 1)
     return change >= least and change >= times * usual

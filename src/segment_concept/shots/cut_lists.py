@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from segment_concept.runtime.limits import read_text
 from segment_concept.types import InputError
 from segment_concept.video.source import VideoSource
-from segment_concept.video.timecode import Seconds, parse_at
+from segment_concept.video.timecode import frame_of_timecode, index_of, parse_at
 
+_MAX_BYTES = 16 << 20  # of a cut list
 _CODE = r"\d{1,2}:\d\d:\d\d[:;.]\d{2,3}"
 _EVENT = re.compile(
     # number, reel, tracks, transition and its length, source in and out, record in and out
@@ -44,12 +46,7 @@ def read_cuts(path: Path, source: VideoSource) -> frozenset[int]:
         InputError: the file is missing or no text, a line is of no such form, no cut is listed, or
             none lies within the video.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"there is no cut list {path}: check the name") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: {error}") from error
+    text = read_text(path, "cut list", _MAX_BYTES)
     try:
         if _LOOKS_LIKE_EDL.search(text):
             cuts = cuts_of_edl(text, source.info.rate)
@@ -76,8 +73,7 @@ def _listed(text: str, source: VideoSource) -> Iterator[int]:
     for number, line in enumerate(text.splitlines(), start=1):
         for word in line.partition("#")[0].replace(",", " ").split():
             try:
-                at = parse_at(word)
-                index = source.index_at(at.value) if isinstance(at, Seconds) else at
+                index = index_of(source, parse_at(word))
             except InputError as error:
                 raise InputError(f"line {number}: {error}") from error
             if index < 0:
@@ -130,21 +126,3 @@ def _events(text: str, rate: Fraction) -> Iterator[_Event]:
 def _has_picture(tracks: str) -> bool:
     """V, V2, AA/V, B (both) and such; A, A2, AA are sound alone."""
     return "V" in tracks.upper() or tracks.upper() == "B"
-
-
-def frame_of_timecode(code: str, rate: Fraction, *, drops: bool = False) -> int:
-    """`01:02:03:04` as a number of frames; `;` before the frames says that numbers are dropped.
-
-    Raises:
-        InputError: there is no such timecode at that rate.
-    """
-    a_second = max(1, round(rate))
-    hours, minutes, seconds, frames = (int(part) for part in re.split("[:;.]", code))
-    if minutes > 59 or seconds > 59 or frames >= a_second:
-        raise InputError(f"there is no timecode {code} at {a_second} frames a second")
-    count = ((hours * 60 + minutes) * 60 + seconds) * a_second + frames
-    if not (drops or ";" in code) or a_second % 30:
-        return count
-    # Two numbers of 30 are left out every minute, but not every tenth.
-    passed = hours * 60 + minutes
-    return count - a_second // 15 * (passed - passed // 10)

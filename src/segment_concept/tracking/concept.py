@@ -1,12 +1,10 @@
-"""The frames from which an object's concept is formed."""
+"""Keyframes of an object, and the interface of concept encoders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import Tensor
-
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.types import Bitmap, Frame
 
 
@@ -46,20 +44,22 @@ class KeyframeBank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConceptRequest:
-    """One object about which the concept encoder is asked."""
+    """One object whose concept is to be computed."""
 
     keyframes: tuple[Keyframe, ...]  # oldest first, at least one
-    cut: bool = False  # does the trigger take the query for the first frame of a shot?
 
 
 class ConceptEncoder(Protocol):
-    """Says what an object is, from its keyframes, as seen in the query frame."""
+    """Computes what an object is, from its keyframes and the frame where it is searched."""
 
     def encode(
-        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> Sequence[Tensor | None]:
-        """For each object a concept (C,), or None where no usable one could be formed.
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features[Any]
+    ) -> Sequence[Concept | None]:
+        """Compute one concept per request; None where no usable one was found.
 
-        `features` is what the tracker's segmenter made of the query, for encoders that read it.
+        Args:
+            requests: the objects.
+            query: the frame where they are searched.
+            features: of the query, by the tracker's segmenter, for encoders that read them.
         """
         ...

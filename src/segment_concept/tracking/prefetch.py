@@ -7,12 +7,19 @@ still tracked: two cores then have two different things to do, which costs less 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, Segmenter, SelectedMasks
+from segment_concept.tracking.segmenter import (
+    Concept,
+    Features,
+    Proposals,
+    Segmenter,
+    SelectedMasks,
+)
 from segment_concept.types import Frame, Prompt
 
 
@@ -28,7 +35,7 @@ class PrefetchingSegmenter:
         if at_most < 1:
             raise ValueError(f"a lookout holds at least 1 frame, got {at_most}")
         self._segmenter, self._at_most = segmenter, at_most
-        self._known: OrderedDict[int, tuple[Frame, Features]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[Frame, Features[Any]]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -46,7 +53,7 @@ class PrefetchingSegmenter:
                     self._known.popitem(last=False)
             yield frame
 
-    def encode(self, frames: Sequence[Frame]) -> Features:
+    def encode(self, frames: Sequence[Frame]) -> Features[Any]:
         """As the network would. What was encoded before is handed out once."""
         if len(frames) == 1:
             with self._lock:
@@ -57,7 +64,7 @@ class PrefetchingSegmenter:
 
     def segment(
         self,
-        features: Features,
+        features: Features[Any],
         prompts: Sequence[Prompt],
         previous: Sequence[Tensor | None],
         recalls: Sequence[Recall | None],
@@ -68,16 +75,21 @@ class PrefetchingSegmenter:
 
     def propose(
         self,
-        features: Features,
+        features: Features[Any],
         recalls: Sequence[Recall],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
         """The network's."""
         return self._segmenter.propose(features, recalls, concepts, images)
 
     def memorize(
-        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
+        self,
+        features: Features[Any],
+        believed: SelectedMasks,
+        images: Sequence[int],
+        *,
+        prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """The network's."""
         return self._segmenter.memorize(features, believed, images, prompted=prompted)

@@ -1,8 +1,12 @@
-"""What tracking asks of a network. A segmenter has no memory of its own and decides nothing."""
+"""The interface between tracking and a segmentation network.
+
+A segmenter has no memory of its own and makes no decisions. `Features` and `Concept` are made by
+networks and read by networks; tracking only passes them on.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,32 +14,71 @@ from torch import Tensor
 from segment_concept.tracking.memory import Recall
 from segment_concept.types import Frame, Prompt
 
-NO_OBJECT_LOGIT = -1024.0  # SAM 2's NO_OBJ_SCORE: the mask of an object that is not there
+NO_OBJECT_LOGIT = -1024.0  # SAM 2's NO_OBJ_SCORE: the mask logit of an absent object
+
+ImageRecord = TypeVar("ImageRecord")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Features:
-    """What the image encoder made of B frames of one size; only its own segmenter reads it."""
+class Features(Generic[ImageRecord]):
+    """Image features of B frames of one size."""
 
-    levels: tuple[Tensor, ...]  # each (B, ...)
+    maps: ImageRecord  # the segmenter's own frozen record of tensors, each (B, ...)
     video_size: tuple[int, int]  # (H, W)
-    frames: tuple[Frame, ...] = ()  # the B themselves, for segmenters that look at one again
 
-    def __len__(self) -> int:
-        return len(self.levels[0])
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concept:
+    """What identifies one object, computed from its keyframes by a concept encoder."""
+
+    embedding: Tensor  # (C,)
+    prototype: Tensor | None = None  # (D,) mean appearance in the keyframes; SeC has none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
-    """The mask decoder's answer for O rows (objects, or hypotheses about them)."""
+    """Output of the mask decoder for O rows (objects, or hypotheses about objects)."""
 
-    logits: Tensor  # (O, M, h, w), as decoded: not yet silenced where the object is absent
-    iou: Tensor  # (O, M) scores
+    logits: Tensor  # (O, M, h, w), as decoded: masks of absent objects are not empty yet
+    iou: Tensor  # (O, M) predicted scores
     pointers: Tensor  # (O, M, C)
     presence: Tensor  # (O,) logits
 
+    def __len__(self) -> int:
+        return len(self.presence)
+
+    def __getitem__(self, rows: Sequence[int] | Tensor | slice) -> "Proposals":
+        """The given rows, in the given order."""
+        if not isinstance(rows, slice | Tensor):
+            rows = torch.tensor(rows, dtype=torch.long, device=self.presence.device)
+        return Proposals(
+            self.logits[rows], self.iou[rows], self.pointers[rows], self.presence[rows]
+        )
+
+    @classmethod
+    def cat(cls, parts: Sequence["Proposals"]) -> "Proposals":
+        """All rows of `parts`, in order.
+
+        Parts may have one mask per row while others have M: their only mask is repeated.
+        """
+        masks = max(part.iou.shape[1] for part in parts)
+
+        def joined(tensors: Sequence[Tensor]) -> Tensor:
+            return torch.cat([t.expand(-1, masks, *t.shape[2:]) for t in tensors])
+
+        return cls(
+            joined([part.logits for part in parts]),
+            joined([part.iou for part in parts]),
+            joined([part.pointers for part in parts]),
+            torch.cat([part.presence for part in parts]),
+        )
+
+    def lower_presence(self, margins: Sequence[float]) -> "Proposals":
+        """The proposals with presence logits reduced by one margin per row."""
+        return replace(self, presence=self.presence - self.presence.new_tensor(margins))
+
     def suppress_absent(self, presence_threshold: Sequence[float]) -> "Proposals":
-        """Every mask of an object that is not visible becomes empty, as SAM 2 does."""
+        """Empty all masks of rows whose presence is at most the row's threshold, as SAM 2 does."""
         above = torch.tensor(presence_threshold, device=self.presence.device)
         hidden_O = self.presence <= above.to(self.presence.dtype)
         return replace(
@@ -45,7 +88,7 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectedMasks:
-    """O masks that were believed, ready to be remembered."""
+    """One selected mask for each of O rows, ready to be encoded into memory."""
 
     logits: Tensor  # (O, h, w)
     presence: Tensor  # (O,) logits
@@ -53,44 +96,101 @@ class SelectedMasks:
 
 
 class Segmenter(Protocol):
-    """A network under the tracker.
+    """A segmentation network.
 
-    Contract, held by one test suite over every implementation: calls are functions of their
-    arguments; `images[i]` names the row of `features` that object i looks at; a batch gives what
-    its objects would give one by one (within 1e-4); device and dtype follow the weights.
+    Contract, checked by one test suite for every implementation: results depend only on the
+    arguments; `images[i]` is the row of `features` in which object i is segmented; a batch gives
+    the same results as its objects one by one (within 1e-4); device and dtype follow the weights.
     """
 
-    def encode(self, frames: Sequence[Frame]) -> Features:
-        """Image features of B frames of one size."""
+    def encode(self, frames: Sequence[Frame]) -> Features[Any]:
+        """Compute image features of B frames of one size."""
         ...
 
     def segment(
         self,
-        features: Features,
+        features: Features[Any],
         prompts: Sequence[Prompt],
         previous: Sequence[Tensor | None],
         recalls: Sequence[Recall | None],
         images: Sequence[int],
     ) -> Proposals:
-        """The prompted objects.
+        """Segment prompted objects, in one decoder pass.
 
-        `previous[i]` (h, w) are the logits that prompt i corrects, `recalls[i]` what the object
-        remembers where the corrected frame had been tracked; both None for a first prompt.
+        Args:
+            features: B encoded frames.
+            prompts: one per object.
+            previous: mask logits (h, w) that the prompt refines, or None.
+            recalls: memories of the object if it has been tracked on this frame, else None.
+            images: for each object a row of `features`.
         """
         ...
 
     def propose(
         self,
-        features: Features,
+        features: Features[Any],
         recalls: Sequence[Recall],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
-        """The tracked objects, each from its own recall (and its concept, where there is one)."""
+        """Segment tracked objects, each from its own recalled memories and optional concept."""
         ...
 
     def memorize(
-        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
+        self,
+        features: Features[Any],
+        believed: SelectedMasks,
+        images: Sequence[int],
+        *,
+        prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """(O, ...) memory features, and for every object what it shares with its whole image."""
+        """Encode selected masks into memory.
+
+        Returns:
+            Memory features (O, ...), and for each object the tensor that it shares with all
+            objects of its image, or None.
+        """
         ...
+
+
+class DelegatingSegmenter:
+    """A segmenter that passes every call to another one. Base of wrappers that change one call."""
+
+    def __init__(self, inner: Segmenter) -> None:
+        self._inner = inner
+
+    def encode(self, frames: Sequence[Frame]) -> Features[Any]:
+        """See `Segmenter`."""
+        return self._inner.encode(frames)
+
+    def segment(
+        self,
+        features: Features[Any],
+        prompts: Sequence[Prompt],
+        previous: Sequence[Tensor | None],
+        recalls: Sequence[Recall | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        """See `Segmenter`."""
+        return self._inner.segment(features, prompts, previous, recalls, images)
+
+    def propose(
+        self,
+        features: Features[Any],
+        recalls: Sequence[Recall],
+        concepts: Sequence[Concept | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        """See `Segmenter`."""
+        return self._inner.propose(features, recalls, concepts, images)
+
+    def memorize(
+        self,
+        features: Features[Any],
+        believed: SelectedMasks,
+        images: Sequence[int],
+        *,
+        prompted: bool,
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """See `Segmenter`."""
+        return self._inner.memorize(features, believed, images, prompted=prompted)

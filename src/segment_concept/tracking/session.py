@@ -6,6 +6,8 @@ then for all objects together: recall -> propose -> choose -> remember
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,8 @@ from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest, Key
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
-from segment_concept.tracking.segmenter import Features, Segmenter
+from segment_concept.tracking.refinement import PromptRefiner
+from segment_concept.tracking.segmenter import Concept, Features, Segmenter
 from segment_concept.tracking.step import ObjectState, prompt_objects, track_objects
 from segment_concept.tracking.triggers.base import (
     FrameDescriptor,
@@ -44,7 +47,10 @@ class Tracker:
 
     `keyframes` is the size of an object's keyframe bank (SeC's `mllm_memory_size`); a frame joins
     it when the concept was asked, the mask is not empty and the presence logit exceeds
-    `keyframe_presence`. With `non_overlapping` no two objects claim the same pixel in the output.
+    `keyframe_presence`. On a frame that the trigger takes for the first of a shot, presence logits
+    of objects with a concept are reduced by `concept_margin`: after a cut the object is often
+    absent, and a false positive would be reinforced on the following frames. With
+    `non_overlapping` no two objects claim the same pixel in the output.
     With `track_before_prompt` an object is also looked for on frames that are played before the
     first one on which it was prompted, as SAM 2 does; else it has no mask there.
     """
@@ -53,8 +59,10 @@ class Tracker:
     policy: MemoryPolicy = field(default_factory=RecentMemory)
     trigger: Trigger = field(default_factory=Never)
     concept: ConceptEncoder | None = None
+    refiner: PromptRefiner | None = None
     keyframes: int = 7
     keyframe_presence: float = 1.0
+    concept_margin: float = 0.0
     non_overlapping: bool = False
     track_before_prompt: bool = False
 
@@ -74,7 +82,7 @@ class _Previous:
     """The frame processed last: its encoding is reused where it is prompted or asked again."""
 
     frame: Frame
-    features: Features
+    features: Features[Any]
     descriptor: FrameDescriptor
     seen: Mapping[ObjectId, ObjectState]  # what was believed on it
 
@@ -116,9 +124,9 @@ class Session:
         features, descriptor = self._encode(frame), self._describe(frame)
         moment = PlaybackPosition(frame.index, self._backwards(frame))
         known = [self.tracks.get(i, ()) for i in ids]
-        step = prompt_objects(
-            self.tracker, features, moment, [prompts[i] for i in ids], known, [0] * len(ids)
-        )
+        refiner, shown = self.tracker.refiner, [prompts[i] for i in ids]
+        refine = partial(refiner.refine, self.tracker.segmenter, frame) if refiner else None
+        step = prompt_objects(self.tracker, features, moment, shown, known, [0] * len(ids), refine)
         seen = dict(zip(ids, step.seen, strict=True))
         self.tracks |= {i: s.tracks for i, s in seen.items()}
         result = self._result(frame, ids, step.seen, TriggerDecision(False))
@@ -152,13 +160,14 @@ class Session:
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
         moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
         queried = [i for i in moving if decision.queries(i)]
-        known = self._concepts(queried, frame, features, decision.cut) if queried else {}
+        known = self._concepts(queried, frame, features) if queried else {}
         concepts = [known.get(i) for i in moving]
         seen = dict(held)
         if moving:
             tracks = [self.tracks[i] for i in moving]
+            margin = self.tracker.concept_margin if decision.cut else 0.0
             step = track_objects(
-                self.tracker, features, moment, tracks, concepts, [0] * len(moving)
+                self.tracker, features, moment, tracks, concepts, [0] * len(moving), margin
             )
             seen |= dict(zip(moving, step.seen, strict=True))
             self.tracks |= {i: s.tracks for i, s in zip(moving, step.seen, strict=True)}
@@ -197,7 +206,7 @@ class Session:
             seen = {i: s for i, s in self.previous.seen.items() if i != object_id}
             self.previous = replace(self.previous, seen=seen)
 
-    def _encode(self, frame: Frame) -> Features:
+    def _encode(self, frame: Frame) -> Features[Any]:
         if self.previous is not None and self.previous.frame is frame:
             return self.previous.features
         return self.tracker.segmenter.encode([frame])
@@ -252,11 +261,11 @@ class Session:
         return self.tracker.trigger.decide(context)
 
     def _concepts(
-        self, ids: Sequence[ObjectId], frame: Frame, features: Features, cut: bool
-    ) -> Mapping[ObjectId, Tensor | None]:
+        self, ids: Sequence[ObjectId], frame: Frame, features: Features[Any]
+    ) -> Mapping[ObjectId, Concept | None]:
         encoder = self.tracker.concept
         assert encoder is not None, "Tracker refuses a trigger without a concept encoder"
-        requests = [ConceptRequest(self.banks[i].keyframes, cut) for i in ids]
+        requests = [ConceptRequest(self.banks[i].keyframes) for i in ids]
         return dict(zip(ids, encoder.encode(requests, frame, features), strict=True))
 
     def _keep_keyframes(

@@ -4,16 +4,23 @@ Inference (`Session`) and training (`train.unroll`) both go through here. Object
 hypotheses about each, advance together as the rows of one batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, grown_score
-from segment_concept.tracking.segmenter import Features, Proposals, Segmenter, SelectedMasks
+from segment_concept.tracking.refinement import PromptQuery
+from segment_concept.tracking.segmenter import (
+    Concept,
+    Features,
+    Proposals,
+    Segmenter,
+    SelectedMasks,
+)
 from segment_concept.types import Prompt
 
 
@@ -36,6 +43,9 @@ class FrameStep:
     # hypotheses that are still the same one share a row
 
 
+Refine: TypeAlias = Callable[[PromptQuery, Proposals], Proposals]
+
+
 class Model(Protocol):
     """The two halves of a tracker that a step needs."""
 
@@ -47,11 +57,12 @@ class Model(Protocol):
 
 def track_objects(
     engine: Model,
-    features: Features,
+    features: Features[Any],
     moment: PlaybackPosition,
     objects: Sequence[tuple[Track, ...]],
-    concepts: Sequence[Tensor | None],
+    concepts: Sequence[Concept | None],
     images: Sequence[int],
+    concept_margin: float = 0.0,
 ) -> FrameStep:
     """Segment every object on the frame at `moment` and remember what was believed.
 
@@ -60,15 +71,23 @@ def track_objects(
         features: B encoded frames; `images[i]` is the one on which object i is looked for.
         moment: which frame this is.
         objects: the hypotheses about each object, best first.
-        concepts: for each object its concept (C,) or None.
+        concepts: for each object its concept or None.
         images: for each object a row of `features`.
+        concept_margin: presence logits of objects with a concept are reduced by this.
     """
     objects = [_play_on(tracks, moment) for tracks in objects]
     rows = _rows(objects)
     recalls = [engine.policy.recall(bank, moment) for bank in rows.banks]
+    of_rows = [concepts[i] for i in rows.owners]
+    margins = [0.0 if concept is None else concept_margin for concept in of_rows]
+    raised = [
+        replace(recall, presence_threshold=recall.presence_threshold + margin) if margin else recall
+        for recall, margin in zip(recalls, margins, strict=True)
+    ]
     proposals = engine.segmenter.propose(
-        features, recalls, [concepts[i] for i in rows.owners], [images[i] for i in rows.owners]
+        features, raised, of_rows, [images[i] for i in rows.owners]
     )
+    proposals = proposals.lower_presence(margins)
     suppress_absent = proposals.suppress_absent([r.presence_threshold for r in recalls])
     proposed = _candidates(rows, suppress_absent)
     picks = [
@@ -82,11 +101,12 @@ def track_objects(
 
 def prompt_objects(
     engine: Model,
-    features: Features,
+    features: Features[Any],
     moment: PlaybackPosition,
     prompts: Sequence[Prompt],
     objects: Sequence[tuple[Track, ...]],
     images: Sequence[int],
+    refine: Refine | None = None,
 ) -> FrameStep:
     """Segment every object from its prompt; the frame becomes a prompted memory of each.
 
@@ -97,7 +117,10 @@ def prompt_objects(
     known = [bank.on(moment.frame_index) for bank in banks]
     recalls = [_recall_again(engine.policy, *each) for each in zip(banks, known, strict=True)]
     previous = [None if m is None else m.logits for m in known]
-    proposals = engine.segmenter.segment(features, prompts, previous, recalls, images)
+    query = PromptQuery(features, prompts, previous, recalls, images)
+    proposals = query.segment(engine.segmenter)
+    if refine is not None:
+        proposals = refine(query, proposals)
     suppress_absent = proposals.suppress_absent([0.0] * len(prompts))
     best = suppress_absent.iou.max(dim=1)
     believed = zip(
@@ -191,7 +214,7 @@ def _candidates(rows: _Rows, proposals: Proposals) -> list[list[Candidate]]:
 
 def _memorize(
     segmenter: Segmenter,
-    features: Features,
+    features: Features[Any],
     moment: PlaybackPosition,
     proposals: Proposals,
     picks: Sequence[_Pick],

@@ -11,11 +11,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import KeyframeDescriptor, describe_keyframe
 from segment_concept.synthetic.pixels import chance
 from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.segmenter import Concept
 from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, dice
 from segment_concept.train.unroll import VISIBLE, Batch, Clips, TrainingTask, unroll
@@ -65,7 +65,7 @@ class RecognitionTask:
         concepts = path.network([q.marks for q in asked], raw, grid)
         presence = path.presence(concepts)[:, 0]
         visible = torch.tensor([q.visible for q in asked], device=raw.device)
-        where = path.where(raw, concepts)
+        where = path.localize(raw, concepts)
         there = F.binary_cross_entropy_with_logits(presence, visible.float())
         cells = F.binary_cross_entropy_with_logits(where, truth)
         overlap = dice(where[:, None, None], truth[:, None, None])[:, 0]
@@ -80,7 +80,7 @@ class RecognitionTask:
         self, segmenter: CompactSegmenter, clip: tuple[Sample, Generator], targets: int
     ) -> Iterator["_Question"]:
         sample, rng = clip
-        raw = segmenter.network.neck.raw([level.float() for level in sample.levels])
+        raw = segmenter.network.neck.descriptor([level.float() for level in sample.levels])
         h16, w16 = (side // 16 for side in sample.labels.shape[1:])
         frames = range(1, len(sample.labels))
         for label in rng.permutation(sample.targets)[:targets]:
@@ -160,7 +160,7 @@ class ConceptTeacher:
     path: ConceptPath
     task: ConceptTask
 
-    def concepts(self, batch: Batch, t: int) -> list[Tensor | None]:
+    def concepts(self, batch: Batch, t: int) -> list[Concept | None]:
         """A concept for every object that is asked about on frame t; all are on the last."""
         last = t == len(batch.features) - 1
         asked = [
@@ -168,13 +168,13 @@ class ConceptTeacher:
             for o, image in enumerate(batch.images)
             if t in batch.cuts[image] or last or batch.rng.random() < self.task.elsewhere
         ]
-        answers: list[Tensor | None] = [None] * len(batch.images)
+        answers: list[Concept | None] = [None] * len(batch.images)
         if asked:
-            picture = CompactFeatures(*batch.features[t].levels)
-            raw = picture.raw[torch.tensor([batch.images[o] for o in asked])]
+            image = batch.features[t].maps
+            query = image.descriptor[torch.tensor([batch.images[o] for o in asked])]
             keyframes = [self._keyframes(batch, o, t) for o in asked]
-            formed = self.path.form(keyframes, raw, picture.grid, [0.0] * len(asked))
-            for o, concept in zip(asked, formed, strict=True):
+            concepts = self.path.encode(keyframes, query, image.grid)
+            for o, concept in zip(asked, concepts, strict=True):
                 answers[o] = concept
         return answers
 
@@ -189,8 +189,8 @@ class ConceptTeacher:
         return marks
 
     def _mark(self, batch: Batch, o: int, t: int) -> KeyframeDescriptor:
-        picture = CompactFeatures(*batch.features[t].levels)
-        return describe_keyframe(picture.raw[batch.images[o]], picture.grid, batch.truth[t, o])
+        image = batch.features[t].maps
+        return describe_keyframe(image.descriptor[batch.images[o]], image.grid, batch.truth[t, o])
 
 
 def _another(batch: Batch, o: int, t: int, rng: Generator) -> int | None:

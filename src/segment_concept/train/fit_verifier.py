@@ -1,7 +1,7 @@
-"""Fits what the compact model's verification weighs, on proposals made while tracking."""
+"""Fit the verification layer of a compact model on proposals made while tracking."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from segment_concept.checkpoints.compact import read_card, save_compact
 from segment_concept.checkpoints.load import load_tracker
-from segment_concept.models.compact.concept import ConceptPath
-from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verifier import FIGURES, Verifier, VerifierInput
+from segment_concept.models.compact.neck import CompactFeatures
+from segment_concept.models.compact.segmenter import CompactSegmenter, VerifiedProposals
+from segment_concept.models.compact.verifier import FEATURES, Verifier
 from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.tracking.memory import Recall
+from segment_concept.tracking.segmenter import Concept, DelegatingSegmenter, Features, Proposals
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Bitmap, Frame, InputError, Mask, ObjectId
 
@@ -38,7 +40,7 @@ FIRST_SEED = 800_000_000  # no other clips of training have these
 RIGHT = 0.3  # overlap with the truth from which a proposal is the object
 _MEASURED = 24  # clips whose places set the whitening
 _PLACES = 60  # of a frame
-_RIDGE = 1e-2  # on weights of standardised figures
+_RIDGE = 1e-2  # on weights of standardized features
 _LOG_EVERY = 20  # clips
 _WHO = ObjectId(1)
 _LOG = logging.getLogger(__name__)
@@ -46,9 +48,9 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposed:
-    """What was proposed where concepts were asked: N questions."""
+    """N proposals on frames with a concept query."""
 
-    figures: Tensor  # (N, FIGURES)
+    features: Tensor  # (N, FEATURES) that the verifier read
     right: Tensor  # (N,) bool: the proposal is the object
 
 
@@ -56,7 +58,7 @@ def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict
     """Fit an exported model's verification and write the model with it.
 
     Returns:
-        the weight of every figure, and how many proposals were right and wrong.
+        the weight of every feature, and how many proposals were right and wrong.
 
     Raises:
         CheckpointError: `weights` holds no compact model.
@@ -71,9 +73,9 @@ def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict
     assert isinstance(segmenter, CompactSegmenter), "of the recipe's network"
     path = segmenter.concept
     assert path is not None, "load_tracker refuses a trigger for a model without concepts"
-    path.verification = Verifier(segmenter.widths.raw).eval().requires_grad_(False)
+    path.verification = Verifier(segmenter.widths.descriptor).eval().requires_grad_(False)
     path.verification.measure(places(segmenter, _rendered(world, _MEASURED)))
-    proposed = proposals(tracker, path, _rendered(world, clips))
+    proposed = proposals(tracker, segmenter, _rendered(world, clips))
     fit(path.verification, proposed)
     save_compact(segmenter, out, read_card(weights))
     right = int(proposed.right.sum())
@@ -87,41 +89,59 @@ def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict
 
 @torch.inference_mode()
 def places(segmenter: CompactSegmenter, clips: Iterable[Clip]) -> Tensor:
-    """(N, raw) frozen features of some places of some clips' frames."""
+    """(N, descriptor) frozen features of some places of some clips' frames."""
     rng = np.random.default_rng(0)
     found = []
     for clip in clips:
         for t in (0, len(clip.rgb) // 2, len(clip.rgb) - 1):
-            raw = segmenter.encode([Frame(t, clip.rgb[t])]).levels[-1][0]
+            raw = segmenter.encode([Frame(t, clip.rgb[t])]).maps.descriptor[0]
             found.append(raw[torch.from_numpy(rng.permutation(len(raw))[:_PLACES])])
     return torch.cat(found).clone()
 
 
-def proposals(tracker: Tracker, path: ConceptPath, clips: Iterable[Clip]) -> Proposed:
-    """Track object 1 of every clip and keep what was proposed wherever its concept was asked."""
-    figures: list[Tensor] = []
-    masks: list[Tensor] = []
+def proposals(tracker: Tracker, segmenter: CompactSegmenter, clips: Iterable[Clip]) -> Proposed:
+    """Track object 1 of every clip, and keep the proposals on frames with a concept query."""
+    features: list[Tensor] = []
     right: list[bool] = []
+    recorder = _VerifiedRecorder(segmenter)
+    tracker = replace(tracker, segmenter=recorder)
+    for clip in clips:
+        truth: Bitmap = clip.labels == int(_WHO)
+        session = tracker.session()
+        session.prompt(Frame(0, clip.rgb[0]), {_WHO: Mask(truth[0])})
+        for t in range(1, len(clip.rgb)):
+            session.step(Frame(t, clip.rgb[t]))
+            for verified in recorder.take():
+                features.append(verified.features)
+                right.extend(_is_right(mask, truth[t]) for mask in verified.masks)
+    found = torch.cat(features).clone() if features else torch.zeros(0, FEATURES)
+    return Proposed(found, torch.tensor(right))
 
-    def note(module: Verifier, given: tuple[VerifierInput]) -> None:
-        figures.append(module.figures(given[0])[0])
-        masks.append(given[0].masks[0])
 
-    hook = path.verification.register_forward_pre_hook(note)
-    try:
-        for clip in clips:
-            truth: Bitmap = clip.labels == int(_WHO)
-            session = tracker.session()
-            session.prompt(Frame(0, clip.rgb[0]), {_WHO: Mask(truth[0])})
-            for t in range(1, len(clip.rgb)):
-                session.step(Frame(t, clip.rgb[t]))
-                right.extend(_is_right(mask, truth[t]) for mask in masks)
-                masks.clear()
-    finally:
-        hook.remove()
-    return Proposed(
-        torch.stack(figures).clone() if figures else torch.zeros(0, FIGURES), torch.tensor(right)
-    )
+class _VerifiedRecorder(DelegatingSegmenter):
+    """Records the proposals that were verified."""
+
+    def __init__(self, inner: CompactSegmenter) -> None:
+        super().__init__(inner)
+        self._compact = inner
+        self._verified: list[VerifiedProposals] = []
+
+    def take(self) -> list[VerifiedProposals]:
+        """What was recorded since the last call."""
+        verified, self._verified = self._verified, []
+        return verified
+
+    def propose(
+        self,
+        features: Features[CompactFeatures],
+        recalls: Sequence[Recall],
+        concepts: Sequence[Concept | None],
+        images: Sequence[int],
+    ) -> Proposals:
+        """See `Segmenter`."""
+        verified = self._compact.propose_verified(features, recalls, concepts, images)
+        self._verified.append(verified)
+        return verified.proposals
 
 
 def fit(verification: Verifier, proposed: Proposed) -> None:
@@ -137,11 +157,11 @@ def fit(verification: Verifier, proposed: Proposed) -> None:
             f"{len(right)} proposals were kept, {int(right.sum())} of them right: "
             "both kinds are needed, so render more clips"
         )
-    figures = proposed.figures.double()
-    mean, deviation = figures.mean(0), figures.std(0).clamp(min=1e-6)
-    standard = (figures - mean) / deviation
+    features = proposed.features.double()
+    mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
+    standard = (features - mean) / deviation
     balance = torch.where(proposed.right, 0.5 / share, 0.5 / (1 - share))
-    weights = torch.zeros(FIGURES + 1, dtype=torch.float64, requires_grad=True)
+    weights = torch.zeros(FEATURES + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

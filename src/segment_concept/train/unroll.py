@@ -11,10 +11,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from segment_concept.models.compact.mask_decoder import CERTAIN
+from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.memory import PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import MemoryPolicy
-from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.tracking.segmenter import Concept, DelegatingSegmenter, Features, Proposals
 from segment_concept.tracking.step import FrameStep, prompt_objects, track_objects
 from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, proposal_losses
@@ -65,30 +66,30 @@ class PresenceLesson(TrainingTask):
 class ConceptSupplier(Protocol):
     """Decides for which objects the concept path is asked on a frame, and answers."""
 
-    def concepts(self, batch: "Batch", t: int) -> list[Tensor | None]:
+    def concepts(self, batch: "Batch", t: int) -> list[Concept | None]:
         """A concept, or None, for every object of the batch."""
         ...
 
 
-class _TeacherForcing:
-    """A segmenter whose memory hears the truth about presence, for some of the objects."""
+class _TeacherForcing(DelegatingSegmenter):
+    """Replaces the predicted presence by the true one before it is remembered, for some objects."""
 
     def __init__(self, inner: CompactSegmenter, visible: Tensor, teacher_forcing: Tensor) -> None:
-        self._inner, self._visible, self._told = inner, visible, teacher_forcing
-        self.encode, self.segment, self.memorize = inner.encode, inner.segment, inner.memorize
+        super().__init__(inner)
+        self._visible, self._forced = visible, teacher_forcing
         self.believed: Proposals | None = None
 
     def propose(
         self,
-        features: Features,
+        features: Features[CompactFeatures],
         recalls: Sequence[Recall],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
         proposals = self._inner.propose(features, recalls, concepts, images)
         self.believed = proposals
         truth = torch.where(self._visible, CERTAIN, -CERTAIN).to(proposals.presence.dtype)
-        return replace(proposals, presence=torch.where(self._told, truth, proposals.presence))
+        return replace(proposals, presence=torch.where(self._forced, truth, proposals.presence))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,7 @@ class _Model:
 class Batch:
     """Clips side by side. O objects over B clips of T frames."""
 
-    features: tuple[Features, ...]  # of every frame
+    features: tuple[Features[CompactFeatures], ...]  # of every frame
     images: list[int]  # (O,) the clip of an object
     cuts: tuple[tuple[int, ...], ...]  # of every clip, the first frames of its later shots
     truth: Tensor  # (T, O, H, W) bool, where the features are
@@ -185,14 +186,15 @@ def _gather(
         torch.cat([sample.levels[n] for sample, _ in clips]).float()
         for n in range(len(clips[0][0].levels))
     ]
-    everything = segmenter.describe(levels, (size[0], size[1]))
-    by_clip = [level.unflatten(0, (len(clips), frames)) for level in everything.levels]
-    features = tuple(
-        Features(tuple(level[:, t] for level in by_clip), everything.video_size)
-        for t in range(frames)
-    )
+    everything = segmenter.encode_levels(levels, (size[0], size[1]))
+    by_clip = everything.maps.map(lambda tensor: tensor.unflatten(0, (len(clips), frames)))
+
+    def at(t: int) -> Features[CompactFeatures]:
+        return Features(by_clip.map(lambda tensor: tensor[:, t]), everything.video_size)
+
     cuts = tuple(sample.cuts for sample, _ in clips)
     masks = torch.stack(truth, dim=1).to(levels[0].device)
+    features = tuple(at(t) for t in range(frames))
     return Batch(features, images, cuts, masks, clips[0][1])
 
 
@@ -205,7 +207,7 @@ def _prompt_losses(
         return []
     proposals = step.proposals
     truth = batch.shares(t, proposals.logits.shape[-2:])[torch.tensor(rows)]
-    found = proposal_losses(_some(proposals, rows), truth, task.weights, judge_presence=False)
+    found = proposal_losses(proposals[rows], truth, task.weights, judge_presence=False)
     return [Losses(found.total, {f"prompt_{k}": v for k, v in found.measured.items()})]
 
 
@@ -218,17 +220,7 @@ def _tracked_losses(
     judged: Sequence[int],
 ) -> Losses:
     truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
-    return proposal_losses(_some(proposals, judged), truth[torch.tensor(judged)], task.weights)
-
-
-def _some(proposals: Proposals, rows: Sequence[int]) -> Proposals:
-    index = torch.tensor(rows)
-    return Proposals(
-        proposals.logits[index],
-        proposals.iou[index],
-        proposals.pointers[index],
-        proposals.presence[index],
-    )
+    return proposal_losses(proposals[judged], truth[torch.tensor(judged)], task.weights)
 
 
 def _correct(

@@ -6,15 +6,17 @@ from fractions import Fraction
 from pathlib import Path
 
 from segment_concept.types import InputError
+from segment_concept.video.memory_frames import MemoryFrames, MemoryVideo
 from segment_concept.video.source import VideoSource
 
 STREAM_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def open_video(address: str | Path, *, rate: Fraction | None = None) -> VideoSource:
-    """A video from a file, a folder of images, a webcam's number or a stream's address.
+def open_video(address: str | Path | MemoryVideo, *, rate: Fraction | None = None) -> VideoSource:
+    """A video from a file, a folder of images, a webcam's number, a stream's address or memory.
 
-    `rate` is for folders of images, which know none: frames a second, 24 where it is left out.
+    Frames in memory are a list, an array or a tensor; see `MemoryFrames`. `rate` is for these and
+    for folders of images, which know none: frames a second, 24 where it is left out.
 
     Raises:
         InputError: there is no such thing, or it holds no picture.
@@ -23,6 +25,8 @@ def open_video(address: str | Path, *, rate: Fraction | None = None) -> VideoSou
     from segment_concept.video.live import LiveVideo
     from segment_concept.video.video_file import VideoFile
 
+    if not isinstance(address, str | Path):
+        return MemoryFrames(address, rate)
     text = str(address)
     path = Path(address)
     if STREAM_ADDRESS.match(text):

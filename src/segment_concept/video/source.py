@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from segment_concept.types import Frame, InputError
 
@@ -29,6 +29,7 @@ class VideoInfo:
     live: bool = False  # frames come once, and when they like
 
 
+@runtime_checkable
 class VideoSource(Protocol):
     """A video. Contract, held by one test suite over every source:
 

@@ -76,7 +76,8 @@ class Asker:
 
     def __call__(self, encoder: object, *banks: tuple[int, ...]) -> list[Tensor | None]:
         requests = [ConceptRequest(tuple(self._keyframes[i] for i in bank)) for bank in banks]
-        return encoder.encode(requests, self._query)  # type: ignore[attr-defined, no-any-return]
+        concepts = encoder.encode(requests, self._query)  # type: ignore[attr-defined]
+        return [None if concept is None else concept.embedding for concept in concepts]
 
 
 @pytest.fixture

@@ -1,19 +1,19 @@
-"""The compact model's concept path: what an object is, read from keyframes, and how it is injected.
+"""The compact model's concept path: encode an object from keyframes, and use the result.
 
-Of the same kind as SeC's: keyframes with the object marked and an unmarked query go through a
-transformer, a learnt `[SEG]` token reads out one vector, and that vector, seen as 4 tokens, is
-attended to by the query's image features; the result is averaged with what memory says.
+The design follows SeC: keyframes with a marked object and an unmarked query frame go through a
+transformer, a learned `[SEG]` token yields one vector, the query's image features attend to that
+vector (as 4 tokens), and the result is averaged with the memory-conditioned features.
 
-What differs from SeC, and why (docs/LOG.md has the measurements):
-- the images are the frozen trunk's two coarsest levels, already computed for tracking;
-- the transformer sees of the query how like each of its cells is to the marked object and to what
-  is around it, and nothing else: half a million parameters cannot learn to compare as a language
-  model does, and shown the features themselves it learns its training's things by heart;
-- the concept's half of the average is memory's tokens plus what the concept adds, and that begins
-  at zero: an untrained concept path changes nothing;
-- the concept also speaks about presence, whether the object is in the query at all, and about
-  place: a map of the tokens that answer to it, which needs nothing of the tracker to be learnt;
-- what the tracker then proposes is compared with the keyframes once more (`verification`).
+Differences from SeC, with the reasons (measurements in docs/LOG.md):
+- The images are the two coarsest levels of the frozen backbone, already computed for tracking.
+- The transformer sees only how similar each cell of the query is to the object and to its
+  surroundings: with half a million parameters it cannot learn to compare features, and overfits
+  to the training objects if it sees them.
+- The concept's half of the average is the memory tokens plus a learned difference that starts at
+  zero: an untrained concept path changes nothing.
+- The concept also predicts presence (is the object in the query at all?) and location (a map of
+  tokens). Both can be trained without the tracker.
+- The mask that the tracker then proposes is compared with the keyframes once more (`verifier`).
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.verifier import KeyframeDescriptor, Verifier, VerifierInput
+from segment_concept.tracking.segmenter import Concept, Proposals
 
-_LIKENESS = 4  # maps: to the object and to what is around it, in frozen and in learnt features
-_SOFTNESS = 12.0  # keyframes are told apart before the best match is taken: a soft maximum
+_SIMILARITIES = 4  # maps: to object and surroundings, in frozen and in learned features
+_SHARPNESS = 12.0  # of the soft maximum over keyframes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +39,20 @@ class ConceptWidths:
     tokens: int = 128
     layers: int = 3
     heads: int = 4
-    likeness: int = 48  # channels of the learnt comparison
-    concept: int = 256  # of the vector, as SeC's
-    parts: int = 4  # tokens that the vector is seen as
+    likeness: int = 48  # channels of the learned comparison
+    concept: int = 256  # of the vector, as in SeC
+    parts: int = 4  # tokens that the vector is split into
 
 
 class ConceptNetwork(nn.Module):
-    """Keyframes and a query -> the concept (concept,) of every object."""
+    """Keyframes and a query frame -> one concept embedding per object."""
 
     def __init__(self, widths: Widths, concept: ConceptWidths) -> None:
         super().__init__()
         d = concept.tokens
         self.widths = concept
-        self.compare = Linear(widths.raw, concept.likeness, bias=False)
-        self.likeness = Linear(_LIKENESS, d)
+        self.compare = Linear(widths.descriptor, concept.likeness, bias=False)
+        self.likeness = Linear(_SIMILARITIES, d)
         self.roles = nn.Parameter(torch.randn(2, d) * 0.02)  # of the query's cells, and [SEG]
         self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(concept.layers))
         self.attentions = nn.ModuleList(
@@ -67,48 +68,51 @@ class ConceptNetwork(nn.Module):
         query: Tensor,
         grid: tuple[int, int],
     ) -> Tensor:
-        """Concepts (O, concept).
+        """Concept embeddings (O, concept).
 
         Args:
-            keyframes: of each object, at least one.
-            query: (O, L, raw) frozen features of the frame on which each object is looked for.
+            keyframes: at least one per object.
+            query: (O, L, descriptor) frozen features of the frame where each object is searched.
             grid: (h16, w16) of the query.
         """
         x = torch.stack(
-            [self._sequence(marks, raw, grid) for marks, raw in zip(keyframes, query, strict=True)]
+            [
+                self._sequence(descriptors, descriptor, grid)
+                for descriptors, descriptor in zip(keyframes, query, strict=True)
+            ]
         )
         for norm, attention, mlp in zip(self.norms, self.attentions, self.mlps, strict=True):
             normed = norm(x)
             x = x + attention(normed, normed, normed)
             x = x + mlp(x)
-        concepts: Tensor = self.out(self.norm(x[:, 0]))
-        return concepts
+        embeddings: Tensor = self.out(self.norm(x[:, 0]))
+        return embeddings
 
     def _sequence(
-        self, marks: Sequence[KeyframeDescriptor], raw: Tensor, grid: tuple[int, int]
+        self, keyframes: Sequence[KeyframeDescriptor], query: Tensor, grid: tuple[int, int]
     ) -> Tensor:
-        """The tokens (1 + l, tokens) of one object: [SEG] and the query's cells at stride 32."""
-        asked, seg = self.roles
-        likeness = self._likeness(marks, raw).T.reshape(1, _LIKENESS, *grid)
-        cells = F.avg_pool2d(likeness, 2, ceil_mode=True).flatten(2)[0].T
-        return torch.cat([seg[None], self.likeness(cells) + asked])
+        """Tokens (1 + l, tokens) of one object: [SEG] and the query's cells at stride 32."""
+        query_role, seg = self.roles
+        maps = self._similarities(keyframes, query).T.reshape(1, _SIMILARITIES, *grid)
+        cells = F.avg_pool2d(maps, 2, ceil_mode=True).flatten(2)[0].T
+        return torch.cat([seg[None], self.likeness(cells) + query_role])
 
-    def _likeness(self, marks: Sequence[KeyframeDescriptor], raw: Tensor) -> Tensor:
-        """(L, 4): how like every token of the query is to the object and to what is around it."""
+    def _similarities(self, keyframes: Sequence[KeyframeDescriptor], query: Tensor) -> Tensor:
+        """(L, 4) similarity of every token of the query to the object and its surroundings."""
         maps = []
         for project in (nn.Identity(), self.compare):
-            tokens = F.normalize(project(raw), dim=-1)
+            tokens = F.normalize(project(query), dim=-1)
             for part in ("inside", "outside"):
                 known = F.normalize(
-                    project(torch.stack([getattr(mark, part) for mark in marks])), dim=-1
+                    project(torch.stack([getattr(each, part) for each in keyframes])), dim=-1
                 )
-                each = _SOFTNESS * (tokens @ known.T)
-                maps.append(each.logsumexp(-1) / _SOFTNESS)
+                each = _SHARPNESS * (tokens @ known.T)
+                maps.append(each.logsumexp(-1) / _SHARPNESS)
         return torch.stack(maps, dim=-1)
 
 
 class ConceptPath(nn.Module):
-    """The network that forms concepts, and what the tracker does with one."""
+    """Concept network, and the layers by which tracking uses a concept."""
 
     def __init__(self, widths: Widths, concept: ConceptWidths | None = None) -> None:
         super().__init__()
@@ -124,79 +128,78 @@ class ConceptPath(nn.Module):
         self.mlp = FeedForward(d, 2 * d)
         self.norm_out = nn.LayerNorm(d)
         self.out = Linear(d, d)
-        self.describe = Linear(widths.raw, self.widths.likeness)
+        self.describe = Linear(widths.descriptor, self.widths.likeness)
         self.wanted = Linear(self.widths.concept, self.widths.likeness + 1)
         self.place = Linear(1, d)
         self.presence = Linear(self.widths.concept, 1)
-        self.verification = Verifier(widths.raw)
+        self.verification = Verifier(widths.descriptor)
         for layer in (self.out, self.presence):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def form(
+    def encode(
         self,
         keyframes: Sequence[Sequence[KeyframeDescriptor]],
         query: Tensor,
         grid: tuple[int, int],
-        reserves: Sequence[float],
-    ) -> Tensor:
-        """(O, concept + raw + 1): of every object its concept, what its keyframes have in common,
-        and by how much it must be more than likely that a proposal is it (logits).
+    ) -> list[Concept]:
+        """Concepts of O objects. Arguments as for `ConceptNetwork`."""
+        embeddings = self.network(keyframes, query, grid)
+        prototypes = [self.verification.prototype(each) for each in keyframes]
+        return [Concept(*each) for each in zip(embeddings, prototypes, strict=True)]
 
-        The other arguments are those of the network.
-        """
-        common = torch.stack([self.verification.known(marks) for marks in keyframes])
-        held_back = common.new_tensor(reserves)[:, None]
-        return torch.cat([self.network(keyframes, query, grid), common, held_back], dim=-1)
-
-    def present(
-        self, picture: CompactFeatures, masks: Tensor, iou: Tensor, presence: Tensor, formed: Tensor
-    ) -> Tensor:
-        """(O,) presence logits of proposals on whose frame the concept was asked.
+    def verifier_input(
+        self,
+        features: CompactFeatures,
+        proposals: Proposals,
+        concepts: Sequence[Concept],
+    ) -> VerifierInput:
+        """The best mask of each of O objects with a concept, for verification.
 
         Args:
-            picture: a row per object.
-            masks: (O, M, h4, w4) logits of each object's masks.
-            iou: (O, M) the overlap that is expected of each.
-            presence: (O,) what memory says.
-            formed: (O, concept + raw + 1) by `form`.
+            features: one row per object.
+            proposals: with presence logits from memory.
+            concepts: one per object, by `encode`.
         """
-        concepts, common, reserves = self._parts(formed)
-        overlap, best = iou.max(1)
-        chosen = masks[torch.arange(len(masks), device=masks.device), best]
-        told = self.presence(concepts)[:, 0]
-        asked = VerifierInput(picture.raw, picture.grid, chosen, common, presence, told, overlap)
-        logits: Tensor = self.verification(asked)
-        return logits - reserves
+        best_iou, best = proposals.iou.max(1)
+        return VerifierInput(
+            descriptor=features.descriptor,
+            grid=features.grid,
+            masks=proposals.logits[torch.arange(len(best), device=best.device), best],
+            prototype=torch.stack([_prototype(concept) for concept in concepts]),
+            memory=proposals.presence,
+            concept=self.presence(torch.stack([c.embedding for c in concepts]))[:, 0],
+            iou=best_iou,
+        )
 
-    def _parts(self, formed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        concept = self.widths.concept
-        return formed[:, :concept], formed[:, concept:-1], formed[:, -1]
-
-    def where(self, raw: Tensor, concepts: Tensor) -> Tensor:
-        """(O, L) logits: which tokens of frozen features (O, L, raw) answer to each concept."""
-        wanted = self.wanted(concepts)
-        likeness = self.describe(raw) @ wanted[:, :-1, None] / self.widths.likeness**0.5
-        logits: Tensor = likeness[..., 0] + wanted[:, -1:]
+    def localize(self, descriptor: Tensor, embeddings: Tensor) -> Tensor:
+        """(O, L) logits: which tokens of frozen features (O, L, descriptor) show the object."""
+        wanted = self.wanted(embeddings)
+        similarity = self.describe(descriptor) @ wanted[:, :-1, None] / self.widths.likeness**0.5
+        logits: Tensor = similarity[..., 0] + wanted[:, -1:]
         return logits
 
-    def inject(self, picture: CompactFeatures, remembered: Tensor, formed: Tensor) -> Tensor:
-        """Memory-conditioned tokens (O, L, tokens), averaged with the concept's.
+    def inject(self, features: CompactFeatures, remembered: Tensor, embeddings: Tensor) -> Tensor:
+        """Memory-conditioned tokens averaged with concept-conditioned ones: (O, L, tokens).
 
         Args:
-            picture: a row per object.
-            remembered: (O, L, tokens) what memory made of it.
-            formed: (O, concept + raw + 1) by `form`.
+            features: one row per object.
+            remembered: (O, L, tokens) memory-conditioned tokens.
+            embeddings: (O, concept).
         """
-        concepts, _, _ = self._parts(formed)
-        h, w = picture.grid
-        where = self.where(picture.raw, concepts)
-        x = picture.tokens + self.place(where.tanh()[..., None])
+        h, w = features.grid
+        location = self.localize(features.descriptor, embeddings)
+        x = features.tokens + self.place(location.tanh()[..., None])
         normed = self.norm_self(x)
         rotation = grid_rotation(h, w, self.pairs // 2, x)
         x = x + self.attention(normed, normed, normed, rotation)
-        parts = self.parts(concepts.unflatten(-1, (self.widths.parts, -1)))
+        parts = self.parts(embeddings.unflatten(-1, (self.widths.parts, -1)))
         x = x + self.cross(self.norm_cross(x), parts, parts)
         x = x + self.mlp(x)
         by_concept: Tensor = remembered + self.out(self.norm_out(x))
         return (remembered + by_concept) / 2
+
+
+def _prototype(concept: Concept) -> Tensor:
+    assert concept.prototype is not None, "ConceptPath.encode gives every concept a prototype"
+    return concept.prototype

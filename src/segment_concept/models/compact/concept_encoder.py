@@ -1,52 +1,49 @@
-"""The compact model's concept path under the tracker's protocol."""
+"""The compact model's concept path as a `ConceptEncoder`."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 
 import torch
-from torch import Tensor
 
 from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import KeyframeDescriptor, describe_keyframe
 from segment_concept.runtime.parallel import row_groups, side_by_side
 from segment_concept.tracking.concept import ConceptRequest, Keyframe
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.types import Frame, InputError
 
 
 class CompactConceptEncoder:
-    """Concepts from the frozen features that tracking computes anyway.
+    """Computes concepts from the frozen features that the segmenter computes anyway.
 
-    What was read from a keyframe is kept as long as the keyframe is among the `at_most` asked
-    about last, and the features of the last query until the next one, since a query that was
-    segmented well becomes a keyframe. Sessions in several threads may share an encoder.
+    Caches the descriptors of the `at_most` most recently used keyframes, and the features of the
+    last query frame: a query that is segmented well becomes a keyframe. Several sessions, in
+    several threads, may share an encoder.
 
     Args:
         segmenter: a compact model with a concept path.
-        reserve: logits by which it must be more than likely at a cut that a proposal is the object.
-            There it may well be absent, and what is taken for it wrongly confirms itself on all
-            that follows; within a shot it was there a moment ago.
-        at_most: keyframes to remember.
+        at_most: keyframes to cache.
+
+    Raises:
+        ValueError: the model has no concept path.
     """
 
-    def __init__(
-        self, segmenter: CompactSegmenter, *, presence_margin: float = 0.0, at_most: int = 64
-    ) -> None:
+    def __init__(self, segmenter: CompactSegmenter, *, at_most: int = 64) -> None:
         if segmenter.concept is None:
             raise ValueError("this compact model was trained without a concept path")
         self._segmenter, self._path = segmenter, segmenter.concept
-        self._reserve, self._at_most = presence_margin, at_most
-        self._changing = Lock()
-        self._known: OrderedDict[Keyframe, KeyframeDescriptor] = OrderedDict()
-        self._asked: tuple[Frame, Features] | None = None
+        self._at_most = at_most
+        self._lock = Lock()
+        self._descriptors: OrderedDict[Keyframe, KeyframeDescriptor] = OrderedDict()
+        self._last_query: tuple[Frame, Features[CompactFeatures]] | None = None
 
     @torch.inference_mode()
     def encode(
-        self, requests: Sequence[ConceptRequest], query: Frame, features: Features
-    ) -> Sequence[Tensor | None]:
-        """For each object its concept (C,), as `ConceptPath.form` makes it.
+        self, requests: Sequence[ConceptRequest], query: Frame, features: Features[CompactFeatures]
+    ) -> Sequence[Concept | None]:
+        """One concept per request, see `ConceptPath.encode`.
 
         Raises:
             InputError: a request has no keyframe.
@@ -55,36 +52,33 @@ class CompactConceptEncoder:
             return []
         if not all(request.keyframes for request in requests):
             raise InputError("a concept needs at least one keyframe: prompt the object first")
-        reserves = [self._reserve if request.cut else 0.0 for request in requests]
-        keyframes = [[self._marked(k) for k in request.keyframes] for request in requests]
-        picture = CompactFeatures(*features.levels)
+        keyframes = [[self._describe(k) for k in request.keyframes] for request in requests]
+        image = features.maps
 
-        def of(rows: slice) -> list[Tensor]:
-            marks = keyframes[rows]
-            raw = picture.raw.expand(len(marks), -1, -1)
-            return list(self._path.form(marks, raw, picture.grid, reserves[rows]))
+        def encode_rows(rows: slice) -> list[Concept]:
+            some = keyframes[rows]
+            return self._path.encode(some, image.descriptor.expand(len(some), -1, -1), image.grid)
 
-        concepts = [c for part in side_by_side(of, row_groups(len(requests))) for c in part]
-        with self._changing:
-            self._asked = (query, features)
-        return concepts
+        groups = side_by_side(encode_rows, row_groups(len(requests)))
+        with self._lock:
+            self._last_query = (query, features)
+        return [concept for group in groups for concept in group]
 
-    def _marked(self, keyframe: Keyframe) -> KeyframeDescriptor:
-        with self._changing:
-            known = self._known.get(keyframe)
-            asked = self._asked
+    def _describe(self, keyframe: Keyframe) -> KeyframeDescriptor:
+        with self._lock:
+            known = self._descriptors.get(keyframe)
+            last = self._last_query
             if known is not None:
-                self._known.move_to_end(keyframe)
+                self._descriptors.move_to_end(keyframe)
                 return known
-        if asked is not None and asked[0] is keyframe.frame:
-            features = asked[1]
+        if last is not None and last[0] is keyframe.frame:
+            image = last[1].maps
         else:
-            features = self._segmenter.encode([keyframe.frame])
-        picture = CompactFeatures(*features.levels)
-        mask = torch.from_numpy(keyframe.mask).to(picture.raw.device)
-        read = describe_keyframe(picture.raw[0], picture.grid, mask)
-        with self._changing:
-            self._known[keyframe] = read
-            while len(self._known) > self._at_most:
-                self._known.popitem(last=False)
-        return read
+            image = self._segmenter.encode([keyframe.frame]).maps
+        mask = torch.from_numpy(keyframe.mask).to(image.descriptor.device)
+        descriptor = describe_keyframe(image.descriptor[0], image.grid, mask)
+        with self._lock:
+            self._descriptors[keyframe] = descriptor
+            while len(self._descriptors) > self._at_most:
+                self._descriptors.popitem(last=False)
+        return descriptor

@@ -1,4 +1,4 @@
-"""The compact network's mask decoder: masks, their quality, pointers and presence."""
+"""Mask decoder of the compact network: masks, predicted IoU, pointers and presence."""
 
 import torch
 import torch.nn.functional as F
@@ -11,18 +11,19 @@ from segment_concept.models.compact.layers import (
     TwoWayBlock,
     perceptron,
 )
-from segment_concept.models.compact.memory_attention import Pointers
+from segment_concept.models.compact.memory_attention import ConditionedTokens, Pointers
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.roi import Rois
+from segment_concept.tracking.segmenter import Proposals
 
 MASKS = 3
-CERTAIN = 10.0  # logit of a mask or a presence that is beyond doubt, as in SAM 2
+CERTAIN = 10.0  # logit of a given mask or a certain presence, as in SAM 2
 
 
 class MaskDecoder(nn.Module):
     """Conditioned tokens -> M masks, their predicted IoU, pointers and object presence."""
 
-    EVIDENCE = 9
+    EVIDENCE = 9  # features from which presence is predicted, see `_evidence`
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
@@ -43,80 +44,82 @@ class MaskDecoder(nn.Module):
         self.kernels = nn.ModuleList(_kernel(d, widths.quarter + 1) for _ in range(MASKS))
         self.prior_weight = nn.Parameter(torch.tensor(3.0))
         self.iou = perceptron(d, 64, MASKS)
-        self.presence = perceptron(d + self.EVIDENCE, 64, 1, bias=2.0)  # until it has learnt: there
+        self.presence = perceptron(d + self.EVIDENCE, 64, 1, bias=2.0)  # untrained: present
         self.identity = Linear(d, widths.identity)
         self.pointer = perceptron(2 * d, d, d)
         self.absent_pointer = nn.Parameter(torch.zeros(d))
 
     def forward(
         self,
-        picture: CompactFeatures,
-        part: CompactFeatures,
-        windows: Rois,
-        conditioned: tuple[Tensor, Tensor, Tensor],
-        remembered: Pointers,
-        informed: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits (O, M, h4, w4), IoU scores (O, M), pointers (O, M, pointer), presence (O,).
+        features: tuple[CompactFeatures, CompactFeatures],
+        rois: Rois,
+        conditioned: ConditionedTokens,
+        pointers: Pointers,
+    ) -> Proposals:
+        """Decode one row per object. Outside the region of interest all logits are -CERTAIN.
 
-        With `informed` tokens (O, l, tokens) masks are made of those, and presence is judged by
-        what memory alone says and by the masks: a concept speaks about presence for itself.
+        If there are tokens with concept, masks are decoded from those. Presence is always
+        predicted from the tokens with memory alone, and from the masks: the concept has a
+        presence logit of its own.
 
         Args:
-            picture: the whole of it, a row per object.
-            part: of it, the windows.
-            windows: in which each object is looked for, l tokens.
-            conditioned: of the windows, tokens (O, l, tokens) and the prior (O, l, CELLS); of the
-                whole picture, the similarity maps (O, L, 2).
-            remembered: of the objects.
-            informed: see above.
+            features: of the whole images, one row per object, and of the regions of interest.
+            rois: the region of interest of each object.
+            conditioned: tokens of the regions of interest.
+            pointers: remembered pointers of the objects.
         """
-        tokens, x = self._look(windows, conditioned[0])
-        judge = tokens[:, MASKS + 1]
-        if informed is not None:
-            tokens, x = self._look(windows, informed)
-        near = windows.tokens(conditioned[2])
-        logits = self._masks(part, tokens, x, conditioned[1], near)
-        logits = windows.scatter(logits, 4, -CERTAIN)
+        whole, part = features
+        tokens, x = self._decode_tokens(rois, conditioned.tokens)
+        presence_token = tokens[:, MASKS + 1]
+        if conditioned.with_concept is not None:
+            tokens, x = self._decode_tokens(rois, conditioned.with_concept)
+        similarity = rois.tokens(conditioned.similarity)
+        logits = self._masks(part, tokens, x, conditioned.prior, similarity)
+        logits = rois.scatter(logits, 4, -CERTAIN)
         iou = self.iou(tokens[:, MASKS]).sigmoid()
-        pointers = self.describe(picture, logits.detach().sigmoid())
+        proposed = self.describe(whole, logits.detach().sigmoid())
         best = iou.argmax(dim=1)
         rows = torch.arange(len(iou), device=iou.device)
         evidence = self._evidence(
-            pointers[rows, best], logits[rows, best].detach(), conditioned[2], remembered
+            proposed[rows, best], logits[rows, best].detach(), conditioned.similarity, pointers
         )
-        presence = self.presence(torch.cat([judge, evidence], dim=-1))[:, 0]
-        return logits, iou, pointers, presence
+        presence = self.presence(torch.cat([presence_token, evidence], dim=-1))[:, 0]
+        return Proposals(logits, iou, proposed, presence)
 
-    def describe(self, picture: CompactFeatures, masks: Tensor) -> Tensor:
-        """Pointers (O, M, pointer) of soft masks (O, M, h4, w4): what is inside and around."""
+    def describe(self, features: CompactFeatures, masks: Tensor) -> Tensor:
+        """Pointers (O, M, pointer) of soft masks (O, M, h4, w4) in [0, 1].
+
+        A learned part, from mean tokens inside and outside the mask; a unit identity vector; and
+        the unit mean of the frozen descriptors inside.
+        """
         inside = F.avg_pool2d(masks, 4).flatten(2)  # (O, M, L)
-        fg = _pool(inside, picture.tokens)
-        bg = _pool(1 - inside, picture.tokens)
+        fg = _pool(inside, features.tokens)
+        bg = _pool(1 - inside, features.tokens)
         return torch.cat(
             [
                 self.pointer(torch.cat([fg, bg], dim=-1)),
                 F.normalize(self.identity(fg), dim=-1),
-                F.normalize(_pool(inside, picture.raw), dim=-1),
+                F.normalize(_pool(inside, features.descriptor), dim=-1),
             ],
             dim=-1,
         )
 
-    def conceal(self, pointers: Tensor, visible: Tensor) -> Tensor:
-        """Pointers of objects that are not visible say so."""
+    def hide_absent(self, pointers: Tensor, visible: Tensor) -> Tensor:
+        """Replace the pointers (O, ..., pointer) of objects that are not `visible` (O,)."""
         blank = F.pad(self.absent_pointer, (0, self.widths.pointer - self.widths.tokens))
         shape = (-1, *[1] * (pointers.ndim - 1))
         return torch.where(visible.view(shape), pointers, blank)
 
-    def _look(self, windows: Rois, x: Tensor) -> tuple[Tensor, Tensor]:
-        h, w = windows.grid
+    def _decode_tokens(self, rois: Rois, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Query tokens (O, MASKS + 2, tokens) and image tokens (O, l, tokens) after attention."""
+        h, w = rois.grid
         y, z = torch.meshgrid(
             torch.linspace(-3, 3, h, device=x.device),
             torch.linspace(-3, 3, w, device=x.device),
             indexing="ij",
         )
         across = torch.stack([z, y], dim=-1).flatten(0, 1).expand(len(x), -1, -1)
-        place = self.place(windows.tokens(across).sin().to(x.dtype))
+        place = self.place(rois.tokens(across).sin().to(x.dtype))
         named = self.queries.expand(len(x), -1, -1)
         tokens = named
         for block in self.blocks:
@@ -124,17 +127,23 @@ class MaskDecoder(nn.Module):
         return self.norm(tokens + self.final(tokens + named, x + place, x)), x
 
     def _masks(
-        self, picture: CompactFeatures, tokens: Tensor, x: Tensor, prior: Tensor, similar: Tensor
+        self,
+        features: CompactFeatures,
+        tokens: Tensor,
+        x: Tensor,
+        prior: Tensor,
+        similarity: Tensor,
     ) -> Tensor:
-        h, w = picture.grid
+        """Mask logits (O, M, 4h, 4w) of regions of interest of h x w tokens."""
+        h, w = features.grid
         on_grid = x.transpose(1, 2).unflatten(-1, (h, w))
         prior = F.pixel_shuffle(prior.transpose(1, 2).unflatten(-1, (h, w)), 2)
-        similar = similar.transpose(1, 2).unflatten(-1, (h, w))
-        fine = F.pixel_shuffle(self.up_eighth(on_grid), 2) + self.skip_eighth(picture.eighth)
+        similarity = similarity.transpose(1, 2).unflatten(-1, (h, w))
+        fine = F.pixel_shuffle(self.up_eighth(on_grid), 2) + self.skip_eighth(features.eighth)
         fine = fine + self.prior_eighth(prior)
-        fine = fine + F.interpolate(self.similar_eighth(similar), scale_factor=2, mode="nearest")
+        fine = fine + F.interpolate(self.similar_eighth(similarity), scale_factor=2, mode="nearest")
         fine = self.refine_eighth(fine)
-        fine = self.refine_quarter(F.pixel_shuffle(self.up_quarter(fine), 2) + picture.quarter)
+        fine = self.refine_quarter(F.pixel_shuffle(self.up_quarter(fine), 2) + features.quarter)
         kernels = torch.stack([k(tokens[:, i]) for i, k in enumerate(self.kernels)], dim=1)
         logits = torch.einsum("omc,ochw->omhw", kernels[..., :-1], fine) / fine.shape[1] ** 0.5
         smooth = F.interpolate(prior, scale_factor=2, mode="bilinear")
@@ -142,27 +151,31 @@ class MaskDecoder(nn.Module):
         return masks
 
     def _evidence(
-        self, pointer: Tensor, logits: Tensor, similar: Tensor, remembered: Pointers
+        self, pointer: Tensor, logits: Tensor, similarity: Tensor, remembered: Pointers
     ) -> Tensor:
-        """(O, EVIDENCE) what speaks for the mask being the object that is remembered."""
+        """(O, EVIDENCE): features that tell whether a mask shows the remembered object.
+
+        Cosine of its pointer's two unit parts with the first and with the most similar remembered
+        pointer (4); mean similarity under the mask (2) and its maximum (1); log area; mean score.
+        """
         d, i = self.widths.tokens, self.widths.identity
         seen = ~remembered.hidden
-        likeness = []
+        cosines = []
         for part in (slice(d, d + i), slice(d + i, None)):
             cosine = (remembered.vectors[..., part] @ pointer[:, part, None])[..., 0]  # (O, P)
-            likeness.append(cosine[:, :1])
-            likeness.append(cosine.masked_fill(~seen, -1.0).amax(dim=1, keepdim=True))
+            cosines.append(cosine[:, :1])
+            cosines.append(cosine.masked_fill(~seen, -1.0).amax(dim=1, keepdim=True))
         inside = F.avg_pool2d(logits[:, None].sigmoid(), 4).flatten(1)  # (O, L)
         area = inside.mean(dim=1, keepdim=True)
         weight = inside / (inside.sum(dim=1, keepdim=True) + 1e-3)
-        matched = (weight[..., None] * similar).sum(1)  # (O, 2)
-        peak = (inside * similar[..., 0]).amax(dim=1, keepdim=True)
+        matched = (weight[..., None] * similarity).sum(1)  # (O, 2)
+        peak = (inside * similarity[..., 0]).amax(dim=1, keepdim=True)
         sure = (weight * inside).sum(1, keepdim=True)
-        return torch.cat([*likeness, matched, peak, (area + 1e-4).log() / 4, sure], dim=-1)
+        return torch.cat([*cosines, matched, peak, (area + 1e-4).log() / 4, sure], dim=-1)
 
 
 def _kernel(width: int, channels: int) -> nn.Sequential:
-    """Of zeros: an untrained decoder shows the prior and nothing else."""
+    """Starts at zero: an untrained decoder returns the prior."""
     kernel = perceptron(width, width, channels)
     for parameter in kernel[-1].parameters():
         nn.init.zeros_(parameter)

@@ -1,8 +1,12 @@
-"""The compact network's memory: how it is written, and how a picture is conditioned on it."""
+"""Memory attention of the compact network: image features conditioned on remembered frames.
 
-from collections.abc import Callable, Sequence
+Two cross-attentions. The first compares image with image: its weights do not depend on the object,
+and are computed once for all objects that remember a frame. The second runs per object, inside its
+region of interest, and reads only prompted frames, the newest frame and the object pointers.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -25,32 +29,31 @@ from segment_concept.models.compact.streaming_attention import (
 )
 from segment_concept.runtime.parallel import side_by_side
 
-PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
-AGES = 5  # embeddings of a memory's age, which is one of:
-PROMPTED, NEWEST, SECOND, OLDER, SAME_FRAME = range(AGES)  # the last: a prompt of this frame
+AGES = 5  # embeddings of the age of a memory, which is one of these; the last is a prompt's own
+PROMPTED, NEWEST, SECOND, OLDER, SAME_FRAME = range(AGES)
 CELLS = 4  # 2x2 mask cells of a token
-FAR = SECOND, OLDER  # ages that the second attention does not ask
-_HIDDEN = -1e4  # logarithm of the weight of what is not there
+FAR = SECOND, OLDER  # ages that the second attention does not read
+_HIDDEN = -1e4  # added to the logits of absent keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RememberedFrame:
-    """One frame, as the objects that remember it and look at the same picture have it."""
+    """One remembered frame, for all objects of one image that remember it."""
 
-    keys: Tensor  # (L, 2 * match)
-    objects: tuple[int, ...]  # whose
-    ages: tuple[int, ...]  # for each of them, index of the age embedding
-    values: Tensor  # (len(objects), L, value + CELLS)
+    keys: Tensor  # (L, 2 * match), for the first and the second attention
+    objects: tuple[int, ...]  # n indices of objects
+    ages: tuple[int, ...]  # n indices of age embeddings
+    values: Tensor  # (n, L, value + CELLS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pointers:
-    """Of O objects, P each, padded; at least one, so that none is a case apart."""
+    """Object pointers of O objects, padded to P >= 1 each."""
 
     vectors: Tensor  # (O, P, pointer)
-    ages: Tensor  # (O, P) index of the age embedding
+    ages: Tensor  # (O, P) indices of age embeddings
     scales: Tensor  # (O, P) factors on their keys
-    hidden: Tensor  # (O, P) bool: padding, or the object was not seen
+    hidden: Tensor  # (O, P) bool: padding, or the object was absent
 
     def __getitem__(self, rows: slice | Tensor) -> "Pointers":
         return Pointers(self.vectors[rows], self.ages[rows], self.scales[rows], self.hidden[rows])
@@ -58,7 +61,7 @@ class Pointers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryBatch:
-    """Memories of O objects, each of at least one frame."""
+    """Memories of O objects, at least one frame each."""
 
     frames: tuple[RememberedFrame, ...]
     pointers: Pointers
@@ -66,68 +69,49 @@ class MemoryBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameAttention:
-    """What one object gets of one frame that it remembers."""
+    """One frame that an object remembers, and the result of the first attention to it."""
 
-    frame: RememberedFrame
-    place: int  # of the object among those of the frame
-    values: Tensor  # (L, value + CELLS)
-    weight: Tensor  # (L,) see `AttentionOutput`
-    best: Tensor  # (L,)
-
-    @property
-    def age(self) -> int:
-        return self.frame.ages[self.place]
-
-    @property
-    def known(self) -> Tensor:
-        """(L, value + CELLS) what the object remembers of the frame."""
-        return self.frame.values[self.place]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PaddedMemory:
-    """What each of O objects remembers, N frames of L tokens in a row, padded."""
-
-    keys: Tensor  # (O, N * L, 2 * match)
-    values: Tensor  # (O, N * L, value + CELLS)
-    ages: Tensor  # (O, N)
-    missing: Tensor  # (O, N) bool: padding
-
-    def __getitem__(self, rows: slice | Tensor) -> "PaddedMemory":
-        return PaddedMemory(self.keys[rows], self.values[rows], self.ages[rows], self.missing[rows])
-
-    @property
-    def every(self) -> int:
-        """Tokens of a frame."""
-        return self.keys.shape[1] // self.ages.shape[1]
+    keys: Tensor  # (L, 2 * match) of the frame
+    values: Tensor  # (L, value + CELLS) of the frame
+    age: int
+    read: Tensor  # (L, value + CELLS) mean values for the tokens of the image
+    weight: Tensor  # (L,) logarithmic weight of the frame, see `AttentionOutput`
+    best: Tensor  # (L,) largest logit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryReadout:
-    """What O objects make of all that they heard about a picture."""
+    """Result of the first attention for O objects, over all frames."""
 
     values: Tensor  # (O, L, value)
-    prior: Tensor  # (O, L, CELLS) the mask, as its cells are remembered: in [-1, 1]
-    similar: Tensor  # (O, L, 2) the best match inside what it was, and outside
+    prior: Tensor  # (O, L, CELLS) remembered mask cells, in [-1, 1]
+    similarity: Tensor  # (O, L, 2) largest cosine with a key inside the object, and outside
 
-    def __getitem__(self, rows: Tensor) -> "MemoryReadout":
-        return MemoryReadout(self.values[rows], self.prior[rows], self.similar[rows])
+    def __getitem__(self, rows: slice | Tensor) -> "MemoryReadout":
+        return MemoryReadout(self.values[rows], self.prior[rows], self.similarity[rows])
+
+    @classmethod
+    def cat(cls, parts: Sequence["MemoryReadout"]) -> "MemoryReadout":
+        """All objects of `parts`, in order."""
+        return cls(
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.prior for part in parts]),
+            torch.cat([part.similarity for part in parts]),
+        )
 
 
-def joined(parts: Sequence[MemoryReadout]) -> MemoryReadout:
-    """Of all objects of all parts."""
-    return MemoryReadout(
-        torch.cat([read.values for read in parts]),
-        torch.cat([read.prior for read in parts]),
-        torch.cat([read.similar for read in parts]),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class ConditionedTokens:
+    """Tokens of the regions of interest of O objects, conditioned on memory."""
 
-
-QueryMemory: TypeAlias = Callable[[Tensor], Tensor]
+    tokens: Tensor  # (O, l, tokens)
+    prior: Tensor  # (O, l, CELLS) in [-1, 1]
+    similarity: Tensor  # (O, L, 2) of the whole image, see `MemoryReadout`
+    with_concept: Tensor | None = None  # (O, l, tokens), if an object has a concept
 
 
 class MemoryAttention(nn.Module):
-    """A picture, conditioned on what each object remembers."""
+    """Conditions image features on what each object remembers."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
@@ -152,165 +136,121 @@ class MemoryAttention(nn.Module):
         self.prior_mix = nn.Parameter(torch.zeros(2))
 
     def attend_frames(
-        self, picture: CompactFeatures, memory: MemoryBatch
+        self, features: CompactFeatures, memory: MemoryBatch
     ) -> list[list[FrameAttention]]:
-        """Image asks image: of every object, what each frame answers to it.
+        """First attention: for each object, one result per remembered frame.
 
-        The question is the same for all objects that look at a picture, which has a row for each.
+        Args:
+            features: one row per object; rows of objects that share a frame are equal.
+            memory: of the objects.
         """
         k, sharpness = self.widths.match, self.log_sharpness[0].exp()
 
-        def of(frame: RememberedFrame) -> AttentionOutput:
-            query = picture.query[frame.objects[0]] * sharpness
+        def attend_frame(frame: RememberedFrame) -> AttentionOutput:
+            query = features.query[frame.objects[0]] * sharpness
             return attend(query, frame.keys[:, :k], frame.values)
 
-        heard: list[list[FrameAttention]] = [[] for _ in picture.tokens]
-        for frame, answer in zip(memory.frames, side_by_side(of, memory.frames), strict=True):
-            for n, o in enumerate(frame.objects):
-                heard[o].append(
-                    FrameAttention(frame, n, answer.values[n], answer.weight, answer.best)
+        attended: list[list[FrameAttention]] = [[] for _ in range(len(features))]
+        outputs = side_by_side(attend_frame, memory.frames)
+        for frame, output in zip(memory.frames, outputs, strict=True):
+            for o, age, values, read in zip(
+                frame.objects, frame.ages, frame.values, output.values, strict=True
+            ):
+                attended[o].append(
+                    FrameAttention(frame.keys, values, age, read, output.weight, output.best)
                 )
-        return heard
+        return attended
 
-    def read(self, query: Tensor, heard: Sequence[FrameAttention]) -> MemoryReadout:
-        """What one object makes of the answers to a picture's `query` (L, match)."""
-        v = self.widths.value
-        values = self._together(0, heard, [(h.values, h.weight) for h in heard], pointers=None)
-        similar = self._similar(query, heard)
-        return MemoryReadout(values[None, :, :v], values[None, :, v:], similar[None])
-
-    def read_memory_batched(self, query: Tensor, memory: PaddedMemory) -> MemoryReadout:
-        """What O objects make of all that they remember, of `query` (O, L, match).
-
-        The same as `hear` and `read`, for a device that likes large matrices better than small.
-        """
-        k, v, sharpness = self.widths.match, self.widths.value, self.log_sharpness[0].exp()
-        logits = query @ memory.keys[..., :k].transpose(1, 2)  # (O, L, N * L)
-        values = self._at_once(0, logits * sharpness, memory)
-        inside = memory.values[..., v:].mean(-1) > 0
-        there = ~memory.missing.repeat_interleave(memory.every, dim=1)
-        best = [
-            logits.masked_fill(~(part & there)[:, None], -1.0).amax(-1)
-            for part in (inside, ~inside)
-        ]
-        similar = torch.stack(best, dim=-1).clamp(min=-1.0)
-        return MemoryReadout(values[..., :v], values[..., v:], similar)
+    def read_memory(self, query: Tensor, attended: Sequence[FrameAttention]) -> MemoryReadout:
+        """Merge the first attention of one object over its frames; `query` is (L, match)."""
+        k, v = self.widths.match, self.widths.value
+        merged = self._merge(0, attended, [(each.read, each.weight) for each in attended])
+        best = torch.stack([each.best for each in attended]).amax(0) / self.log_sharpness[0].exp()
+        keys = torch.cat([each.keys[:, :k] for each in attended])
+        cells = torch.cat([each.values[:, v:] for each in attended])
+        similarity = max_similarity(query, keys, best, cells.mean(-1) > 0)
+        return MemoryReadout(merged[None, :, :v], merged[None, :, v:], similarity[None])
 
     def forward(
-        self, part: CompactFeatures, windows: Rois, read: MemoryReadout, again: QueryMemory
-    ) -> tuple[Tensor, Tensor]:
-        """What O objects have read, thought over within their windows.
+        self,
+        features: CompactFeatures,
+        rois: Rois,
+        readout: MemoryReadout,
+        attended: Sequence[Sequence[FrameAttention]],
+        pointers: Pointers,
+    ) -> ConditionedTokens:
+        """Condition the regions of interest of O objects, l tokens each.
 
         Args:
-            part: of the picture, the windows.
-            windows: with l tokens.
-            read: of the whole picture.
-            again: answers the objects' own questions (O, l, match) by (O, l, value + CELLS): see
-                `answers` and `answers_batched`.
-
-        Returns:
-            Tokens (O, l, tokens) and the prior (O, l, CELLS) in [-1, 1].
+            features: of the regions of interest.
+            rois: the regions.
+            readout: of the whole images.
+            attended: remembered frames of each object.
+            pointers: of each object.
         """
-        v, grid = self.widths.value, windows.size
-        x = part.tokens + self.out_first(windows.tokens(read.values))
-        x = x + self.similar(windows.tokens(read.similar))
+        v, grid = self.widths.value, rois.size
+        x = features.tokens + self.out_first(rois.tokens(readout.values))
+        x = x + self.similar(rois.tokens(readout.similarity))
         x = x + self.mlp_first(x)
         normed = self.norm_self(x)
         rotation = grid_rotation(*grid, self.widths.pairs // 2, x)
         x = x + self.attention(normed, normed, normed, rotation, pooled=grid)
         cos, sin = (
-            windows.tokens(each.expand(len(x), -1, -1))
-            for each in grid_rotation(*windows.grid, self.widths.pairs, x)
+            rois.tokens(each.expand(len(x), -1, -1))
+            for each in grid_rotation(*rois.grid, self.widths.pairs, x)
         )
-        asked = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), (cos, sin))
-        second = again(asked * self.log_sharpness[1].exp())
+        query = rotate(F.normalize(self.query(self.norm_query(x)), dim=-1), (cos, sin))
+        second = self._read_near(query * self.log_sharpness[1].exp(), attended, pointers)
         x = x + self.out_second(second[..., :v])
         x = x + self.mlp_second(x)
         mix = self.prior_mix.softmax(0)
-        prior = mix[0] * windows.tokens(read.prior) + mix[1] * second[..., v:]
-        return self.norm_out(x), prior
+        prior = mix[0] * rois.tokens(readout.prior) + mix[1] * second[..., v:]
+        return ConditionedTokens(self.norm_out(x), prior, readout.similarity)
 
-    def _similar(self, query: Tensor, heard: Sequence[FrameAttention]) -> Tensor:
-        """(L, 2): the best match of every token inside what an object was and outside."""
-        best = torch.stack([h.best for h in heard]).amax(0) / self.log_sharpness[0].exp()
-        keys = torch.cat([h.frame.keys[:, : self.widths.match] for h in heard])
-        cells = torch.cat([h.known[:, self.widths.value :] for h in heard])
-        return max_similarity(query, keys, best, cells.mean(-1) > 0)
+    def _read_near(
+        self, query: Tensor, attended: Sequence[Sequence[FrameAttention]], pointers: Pointers
+    ) -> Tensor:
+        """Second attention (O, l, value + CELLS): prompted frames, newest frame and pointers.
 
-    def answers(self, heard: Sequence[FrameAttention], pointers: Pointers) -> QueryMemory:
-        """What one object's own questions are answered by prompts, newest frame and pointers.
-
-        Older frames answer the first attention alone: here they changed nothing (docs/LOG.md), and
-        every object pays for itself.
+        Older frames changed nothing here (docs/LOG.md), and the cost is per object.
         """
         k = self.widths.match
-        keys, values, unseen = self._pointed(pointers)
-        near = [h for h in heard if h.age not in FAR]
-
-        def again(q: Tensor) -> Tensor:
-            parts = [attend(q[0], h.frame.keys[:, k:], h.known[None]) for h in near]
-            own = [(answer.values[0], answer.weight) for answer in parts]
-            pointed = attend(q[0], keys[0], values, unseen[0])
-            return self._together(1, near, own, pointed)[None]
-
-        return again
-
-    def answers_batched(self, near: PaddedMemory, pointers: Pointers) -> QueryMemory:
-        """The same of O objects, given what they remember of prompts and newest frame."""
-        k = self.widths.match
-        keys, values, unseen = self._pointed(pointers)
-
-        def again(q: Tensor) -> Tensor:
-            logits = q @ near.keys[..., k:].transpose(1, 2)
-            pointed = q @ keys.transpose(1, 2) + unseen[:, None]
-            return self._at_once(1, logits, near, (pointed, values))
-
-        return again
-
-    def _pointed(self, pointers: Pointers) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys (O, P, match), values (O, P, value + CELLS) and bias (O, P) of pointers."""
         described = pointers.vectors + self.pointer_age[pointers.ages]
         keys = F.normalize(self.pointer_key(described), dim=-1) * pointers.scales[..., None]
         values = F.pad(self.pointer_value(described), (0, CELLS))
-        return keys, values, torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
+        bias = torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)
+        rows = []
+        for o, frames in enumerate(attended):
+            near = [each for each in frames if each.age not in FAR]
+            outputs = [attend(query[o], each.keys[:, k:], each.values[None]) for each in near]
+            read = [(output.values[0], output.weight) for output in outputs]
+            from_pointers = attend(query[o], keys[o], values[o : o + 1], bias[o])
+            rows.append(self._merge(1, near, read, from_pointers))
+        return torch.stack(rows)
 
-    def _at_once(
+    def _merge(
         self,
         layer: int,
-        logits: Tensor,
-        memory: PaddedMemory,
-        pointed: tuple[Tensor, Tensor] | None = None,
+        frames: Sequence[FrameAttention],
+        read: Sequence[tuple[Tensor, Tensor]],
+        pointers: AttentionOutput | None = None,
     ) -> Tensor:
-        """As `_together`, of O objects, given their logits (O, L, N * L): (O, L, value + CELLS)."""
-        bias = self.age_bias[layer][memory.ages].masked_fill(memory.missing, _HIDDEN)
-        logits = logits + bias.repeat_interleave(memory.every, dim=1)[:, None]
-        values, count = memory.values, logits.shape[-1]
-        if pointed is not None:
-            logits = torch.cat([logits, pointed[0]], dim=-1)
-            values = torch.cat([values, pointed[1]], dim=1)
-        weights = logits.softmax(-1)
-        shares = weights[..., :count].unflatten(-1, (-1, memory.every)).sum(-1)
-        read = weights @ values
-        aged: Tensor = read + F.pad(shares @ self.age[memory.ages], (0, CELLS))
-        return aged
+        """(L, value + CELLS): one softmax over all frames (and pointers) of one object.
 
-    def _together(
-        self,
-        layer: int,
-        heard: Sequence[FrameAttention],
-        answers: Sequence[tuple[Tensor, Tensor]],
-        pointers: AttentionOutput | None,
-    ) -> Tensor:
-        """(L, value + CELLS) what one object makes of all answers; frames also tell their age.
+        Every frame adds its age embedding, and the bias of its age to its logits.
 
-        `answers` are values (L, value + CELLS) and weight (L,) of each of the frames `heard`.
+        Args:
+            layer: 0 for the first attention, 1 for the second.
+            frames: that were read.
+            read: mean values (L, value + CELLS) and logarithmic weight (L,) of each frame.
+            pointers: result of attention to the object pointers.
         """
-        ages = torch.tensor([h.age for h in heard], device=self.age.device)
+        ages = torch.tensor([frame.age for frame in frames], device=self.age.device)
         biases = self.age_bias[layer][ages].unbind()
-        values = [value for value, _ in answers]
-        weights = [weight + bias for (_, weight), bias in zip(answers, biases, strict=True)]
+        values = [value for value, _ in read]
+        weights = [weight + bias for (_, weight), bias in zip(read, biases, strict=True)]
         if pointers is not None:
             values.append(pointers.values[0])
             weights.append(pointers.weight)
-        read, shares = merge_softmax(values, weights)
-        return read + F.pad(shares[:, : len(heard)] @ self.age[ages], (0, CELLS))
+        merged, shares = merge_softmax(values, weights)
+        return merged + F.pad(shares[:, : len(frames)] @ self.age[ages], (0, CELLS))

@@ -1,6 +1,6 @@
-"""From what a policy recalls to the tensors that the compact network attends to."""
+"""Recalled memories as the tensors that the compact network attends to."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +13,6 @@ from segment_concept.models.compact.memory_attention import (
     PROMPTED,
     SAME_FRAME,
     MemoryBatch,
-    PaddedMemory,
     Pointers,
     RememberedFrame,
 )
@@ -24,37 +23,37 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryEntry:
-    """One map to attend to."""
+    """One memory map to attend to."""
 
     frame_index: int
     age: int
     values: Tensor  # (L, value + CELLS)
-    keys: Tensor  # (L, 2 * match), the picture's; the same for every object on the frame
+    keys: Tensor  # (L, 2 * match) of the image; the same for every object on the frame
     scale: float = 1.0  # factor on the keys
 
 
-def entries_of(recall: Recall) -> list[MemoryEntry]:
-    """The maps of a recall."""
+def map_entries(recall: Recall) -> list[MemoryEntry]:
+    """The memory maps of a recall."""
     return [_entry(m) for m in recall.maps]
 
 
 def same_frame(values: Tensor, keys: Tensor) -> MemoryEntry:
-    """A prompt on the very frame that is looked at, as a map."""
+    """A prompt on the frame that is segmented, as a memory map."""
     return MemoryEntry(-1, SAME_FRAME, values, keys)
 
 
-def remembered(
+def batch_memory(
     entries: Sequence[Sequence[MemoryEntry]],
     recalls: Sequence[Recall],
     images: Sequence[int],
     pointer_width: int,
 ) -> MemoryBatch:
-    """What O objects remember. Objects that look at one picture share the frames they both have.
+    """Batch the memories of O objects. Objects of one image share the frames they both remember.
 
     Args:
-        entries: the maps of each object, at least one.
-        recalls: whose pointers they have.
-        images: the row of the features at which each object is looked for.
+        entries: memory maps of each object, at least one.
+        recalls: with the pointers of each object.
+        images: row of the features in which each object is segmented.
         pointer_width: channels of a pointer.
     """
     shared: dict[tuple[int, int, float], list[tuple[int, MemoryEntry]]] = {}
@@ -63,40 +62,19 @@ def remembered(
             shared.setdefault((image, entry.frame_index, entry.scale), []).append((o, entry))
     like = entries[0][0].values
     return MemoryBatch(
-        tuple(_frame(having) for having in shared.values()),
+        tuple(_frame(each) for each in shared.values()),
         _pointers(recalls, like.new_zeros(pointer_width)),
     )
 
 
-def stacked(memory: MemoryBatch, objects: int, without: Container[int] = ()) -> PaddedMemory:
-    """The frames of each of O `objects` in a row, those of the ages `without` left out."""
-    own: list[list[tuple[Tensor, Tensor, int]]] = [[] for _ in range(objects)]
-    for frame in memory.frames:
-        for o, age, values in zip(frame.objects, frame.ages, frame.values.unbind(), strict=True):
-            if age not in without:
-                own[o].append((frame.keys, values, age))
-    most = max(1, *(len(frames) for frames in own))
-    first = memory.frames[0]
-    blank = torch.zeros_like(first.keys), torch.zeros_like(first.values[0]), 0
-    rows = [_filled(frames, most, blank) for frames in own]
-    missing = [[n >= len(frames) for n in range(most)] for frames in own]
-    return PaddedMemory(
-        keys=torch.stack([torch.cat([keys for keys, _, _ in row]) for row in rows]),
-        values=torch.stack([torch.cat([values for _, values, _ in row]) for row in rows]),
-        ages=torch.tensor([[age for _, _, age in row] for row in rows], device=first.keys.device),
-        missing=torch.tensor(missing, device=first.keys.device),
-    )
-
-
-def _frame(having: Sequence[tuple[int, MemoryEntry]]) -> RememberedFrame:
-    """A frame, of the objects that have it and what each of them remembers of it."""
-    _, any_of_them = having[0]
-    keys, scale = any_of_them.keys, any_of_them.scale
+def _frame(entries: Sequence[tuple[int, MemoryEntry]]) -> RememberedFrame:
+    """One frame, from the (object index, memory map) of each object that remembers it."""
+    keys, scale = entries[0][1].keys, entries[0][1].scale
     return RememberedFrame(
         keys=keys if scale == 1 else keys * scale,
-        objects=tuple(o for o, _ in having),
-        ages=tuple(entry.age for _, entry in having),
-        values=torch.stack([entry.values for _, entry in having]),
+        objects=tuple(o for o, _ in entries),
+        ages=tuple(entry.age for _, entry in entries),
+        values=torch.stack([entry.values for _, entry in entries]),
     )
 
 

@@ -1,16 +1,17 @@
-"""memory_encoder."""
+"""Memory encoder of the compact network."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.layers import ConvRefine, Linear
-from segment_concept.models.compact.memory_attention import PROMPT_CHANNELS
 from segment_concept.models.compact.neck import CompactFeatures, Widths
+
+PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
 
 
 class MemoryEncoder(nn.Module):
-    """A picture and an object's mask on it -> memory values (O, L, value + CELLS)."""
+    """Image features and an object's mask -> memory values: learned channels and mask cells."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
@@ -21,10 +22,16 @@ class MemoryEncoder(nn.Module):
         self.mix = nn.Sequential(ConvRefine(v), nn.GroupNorm(1, v), nn.Conv2d(v, v, 1))
         self.absent = nn.Parameter(torch.zeros(v))
 
-    def forward(self, picture: CompactFeatures, hints: Tensor, visible: Tensor) -> Tensor:
-        """`hints` (O, PROMPT_CHANNELS, h4, w4) in [0, 1]; `visible` (O,) 0 or 1."""
-        h, w = picture.grid
-        image = self.image_in(picture.tokens).transpose(1, 2).unflatten(-1, (h, w))
+    def forward(self, features: CompactFeatures, hints: Tensor, visible: Tensor) -> Tensor:
+        """Memory values (O, L, value + CELLS).
+
+        Args:
+            features: one row per object.
+            hints: (O, PROMPT_CHANNELS, h4, w4) in [0, 1], see `prompts`.
+            visible: (O,) 0 or 1.
+        """
+        h, w = features.grid
+        image = self.image_in(features.tokens).transpose(1, 2).unflatten(-1, (h, w))
         mask = self.mask_mix(self.mask_in(F.pixel_unshuffle(hints * 2 - 1, 4)))
         value = self.mix(mask + image).flatten(2).transpose(1, 2)
         value = value + (1 - visible)[:, None, None] * self.absent

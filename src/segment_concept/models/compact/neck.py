@@ -1,7 +1,7 @@
-"""What the compact network knows of an image before any object: the neck over the frozen trunk."""
+"""Neck of the compact network: image features that do not depend on any object."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from segment_concept.models.compact.roi import Rois
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Channel counts; `pairs` of the `match` channels carry position."""
+    """Channel counts. The first `2 * pairs` of the `match` channels are rotated by position."""
 
     tokens: int = 128
     match: int = 64
@@ -33,52 +33,66 @@ class Widths:
     inner: int = 64
 
     @property
-    def raw(self) -> int:
-        """Channels of the frozen descriptor: the trunk's two coarsest levels."""
+    def descriptor(self) -> int:
+        """Channels of the frozen descriptor: the backbone's two coarsest levels."""
         return CHANNELS[2] + CHANNELS[3]
 
     @property
     def pointer(self) -> int:
-        return self.tokens + self.identity + self.raw
+        """Channels of an object pointer, see `MaskDecoder.describe`."""
+        return self.tokens + self.identity + self.descriptor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompactFeatures:
-    """What is known of B images before any object. L = h16 * w16 tokens."""
+    """Features of B images, or of the image of each of B objects.
+
+    L = h16 * w16 tokens at stride 16; h4 and h8 are the grid heights at strides 4 and 8.
+    """
 
     tokens: Tensor  # (B, L, tokens)
     eighth: Tensor  # (B, eighth, h8, w8)
     quarter: Tensor  # (B, quarter, h4, w4)
     query: Tensor  # (B, L, match)
-    keys: Tensor  # (B, L, 2 * match), of the first and the second cross-attention
-    raw: Tensor  # (B, L, raw)
+    keys: Tensor  # (B, L, 2 * match), for the first and the second cross-attention
+    descriptor: Tensor  # (B, L, descriptor), standardized backbone features
 
-    def levels(self) -> tuple[Tensor, ...]:
-        return self.tokens, self.eighth, self.quarter, self.query, self.keys, self.raw
+    def __len__(self) -> int:
+        return len(self.tokens)
 
-    def __getitem__(self, images: Tensor | slice) -> "CompactFeatures":
-        return CompactFeatures(*(level[images] for level in self.levels()))
+    def map(self, change: Callable[[Tensor], Tensor]) -> "CompactFeatures":
+        """Apply `change` to every tensor."""
+        return CompactFeatures(*(change(getattr(self, field.name)) for field in fields(self)))
 
-    def within(self, windows: Rois) -> "CompactFeatures":
-        """What is known of a part of each image."""
-        tokens, eighth, quarter, query, keys, raw = self.levels()
+    def __getitem__(self, rows: Tensor | slice) -> "CompactFeatures":
+        return self.map(lambda tensor: tensor[rows])
+
+    def of_objects(self, images: Sequence[int]) -> "CompactFeatures":
+        """One row per object: the image with index `images[i]`. A single image is not copied."""
+        if len(self) == 1:
+            return self.map(lambda tensor: tensor.expand(len(images), *tensor.shape[1:]))
+        return self[torch.tensor(images, device=self.tokens.device)]
+
+    def crop(self, rois: Rois) -> "CompactFeatures":
+        """The region of interest of every row."""
         return CompactFeatures(
-            tokens=windows.tokens(tokens),
-            eighth=windows.cells(eighth, 2),
-            quarter=windows.cells(quarter, 4),
-            query=windows.tokens(query),
-            keys=windows.tokens(keys),
-            raw=windows.tokens(raw),
+            tokens=rois.tokens(self.tokens),
+            eighth=rois.cells(self.eighth, 2),
+            quarter=rois.cells(self.quarter, 4),
+            query=rois.tokens(self.query),
+            keys=rois.tokens(self.keys),
+            descriptor=rois.tokens(self.descriptor),
         )
 
     @property
     def grid(self) -> tuple[int, int]:
+        """(h16, w16)."""
         h8, w8 = self.eighth.shape[-2:]
         return h8 // 2, w8 // 2
 
 
 class Neck(nn.Module):
-    """Trunk levels -> the picture."""
+    """Backbone levels, standardized by stored channel statistics -> `CompactFeatures`."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
@@ -104,21 +118,22 @@ class Neck(nn.Module):
         self.keys.weight.data.copy_(self.query.weight.data.repeat(2, 1))
         nn.init.zeros_(self.keys.bias)
 
-    def raw(self, trunk: Sequence[Tensor]) -> Tensor:
-        """The frozen descriptors alone, (B, L, raw)."""
-        return _coarsest(self._levels(trunk)).flatten(2).transpose(1, 2)
+    def descriptor(self, levels: Sequence[Tensor]) -> Tensor:
+        """Only the frozen descriptors (B, L, descriptor) of backbone levels."""
+        return _coarsest(self._standardized(levels)).flatten(2).transpose(1, 2)
 
-    def _levels(self, trunk: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _standardized(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         f4, f8, f16, f32 = (
             (level - getattr(self, f"mean{i}")) / getattr(self, f"deviation{i}")
-            for i, level in enumerate(trunk)
+            for i, level in enumerate(levels)
         )
         return f4, f8, f16, f32
 
-    def forward(self, trunk: Sequence[Tensor]) -> CompactFeatures:
-        f4, f8, _, _ = levels = self._levels(trunk)
-        raw = _coarsest(levels)
-        x = self.refine(self.to_tokens(torch.cat([raw, F.pixel_unshuffle(f8, 2)], dim=1)))
+    def forward(self, levels: Sequence[Tensor]) -> CompactFeatures:
+        """Features of B images from the four levels of `Backbone`."""
+        f4, f8, _, _ = standardized = self._standardized(levels)
+        descriptor = _coarsest(standardized)
+        x = self.refine(self.to_tokens(torch.cat([descriptor, F.pixel_unshuffle(f8, 2)], dim=1)))
         eighth = self.eighth(f8) + F.interpolate(self.down(x), scale_factor=2, mode="nearest")
         h, w = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
@@ -136,11 +151,11 @@ class Neck(nn.Module):
             quarter=self.quarter(f4),
             query=rotate(F.normalize(self.query(normed), dim=-1), rotation),
             keys=keys.flatten(-2),
-            raw=raw.flatten(2).transpose(1, 2),
+            descriptor=descriptor.flatten(2).transpose(1, 2),
         )
 
 
 def _coarsest(levels: Sequence[Tensor]) -> Tensor:
-    """The two coarsest levels on the grid of stride 16, (B, raw, h, w)."""
+    """The two coarsest levels on the grid of stride 16: (B, descriptor, h16, w16)."""
     f16, f32 = levels[2:]
     return torch.cat([f16, F.interpolate(f32, size=f16.shape[-2:], mode="bilinear")], dim=1)

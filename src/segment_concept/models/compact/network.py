@@ -1,21 +1,22 @@
 """The compact network: neck, memory encoder, memory attention, mask decoder.
 
-What it does differently from SAM 2.1, and why (measured in docs/LOG.md):
-- cross-attention compares unit vectors, and its query and key projections start equal, so that
-  an untrained network already propagates labels by similarity;
-- the attention also carries the 2x2 mask cells of every memory token: a label-propagation prior
-  that is added to the mask logits with a learned weight;
-- the first cross-attention asks with features of the image alone. Its weights on a remembered frame
-  are then the same for every object that remembers it, and are computed once for all of them;
-- what every object pays for itself is done in a window around whatever the first attention takes
-  for it (`window.py`), and keys of its self-attention are means of 2x2 tokens;
-- softmax forgets how good the best match was, and "not here" cannot be said without it: the
-  greatest similarity to object and to background is kept as two maps;
-- object pointers are mask-pooled descriptors, compared across time to judge presence;
-- a box or a click is a memory of the same frame with a rough mask: one path for all prompts.
+Differences from SAM 2.1, with the reasons (measurements in docs/LOG.md):
+- Cross-attention compares unit vectors, and its query and key projections start equal: an
+  untrained network already propagates labels by similarity.
+- The attention also carries the 2x2 mask cells of every memory token: a label-propagation prior
+  that is added to the mask logits with a learned weight.
+- The queries of the first cross-attention depend on the image alone, so that its weights are
+  computed once for all objects that remember a frame.
+- Per-object work is limited to a region of interest around what the first attention takes for the
+  object (`roi`), and keys of its self-attention are means of 2x2 tokens.
+- A softmax does not tell how good the best match was, which "absent" depends on: the largest
+  similarity to object and to background is kept in two maps.
+- Object pointers are mask-pooled descriptors; comparing them over time predicts presence.
+- A box or a click is a memory of the same frame with a rough mask: one path for all prompts.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -23,29 +24,24 @@ from torch import Tensor, nn
 
 from segment_concept.models.compact.mask_decoder import MaskDecoder
 from segment_concept.models.compact.memory_attention import (
-    FAR,
+    ConditionedTokens,
     MemoryAttention,
     MemoryBatch,
     MemoryReadout,
-    Pointers,
-    QueryMemory,
-    joined,
 )
-from segment_concept.models.compact.memory_batch import stacked
 from segment_concept.models.compact.memory_encoder import MemoryEncoder
 from segment_concept.models.compact.neck import CompactFeatures, Neck, Widths
-from segment_concept.models.compact.roi import Rois, group_rois, propose_rois
+from segment_concept.models.compact.roi import Roi, Rois, group_rois, propose_rois
 from segment_concept.runtime.parallel import side_by_side
+from segment_concept.tracking.segmenter import Proposals
 
-_AT_ONCE = (
-    8  # objects whose first attention is one product: 50 MB each, seven memories of 448 lines
-)
-
-Inform: TypeAlias = Callable[[int, CompactFeatures, Tensor], Tensor | None]
+Condition: TypeAlias = Callable[[int, CompactFeatures, Tensor], Tensor | None]
+"""(object index, features of its region of interest, its tokens (1, l, tokens)) -> tokens that
+are conditioned on its concept, or None if it has none."""
 
 
 class CompactNetwork(nn.Module):
-    """Everything behind the frozen trunk."""
+    """Everything after the frozen backbone."""
 
     def __init__(self, widths: Widths | None = None) -> None:
         super().__init__()
@@ -54,85 +50,72 @@ class CompactNetwork(nn.Module):
         self.memory_encoder = MemoryEncoder(self.widths)
         self.memory_attention = MemoryAttention(self.widths)
         self.decoder = MaskDecoder(self.widths)
-        # Both cross-attentions begin by comparing like with like.
+        # The second cross-attention, too, starts by comparing equal projections.
         self.memory_attention.query.load_state_dict(self.neck.query.state_dict())
 
     def propose(
-        self, picture: CompactFeatures, memory: MemoryBatch, inform: Inform | None = None
-    ) -> tuple[Tensor, ...]:
-        """See `MaskDecoder.forward`; `picture` has a row per object, and so have the results.
+        self, features: CompactFeatures, memory: MemoryBatch, condition: Condition | None = None
+    ) -> Proposals:
+        """Segment O objects.
 
-        Every object has a window of its own. On a CPU they are worked on side by side where there
-        are cores for it, elsewhere all at once. `inform` makes of an object's number, its window of
-        the picture and its tokens (1, l, tokens) the informed tokens, if it has any.
+        Args:
+            features: one row per object.
+            memory: what the objects remember.
+            condition: conditions tokens on concepts; None if there is no concept.
         """
-        if picture.tokens.device.type != "cpu":
-            return self.propose_at_once(picture, memory, inform)
         attention = self.memory_attention
-        heard = attention.attend_frames(picture, memory)
+        attended = attention.attend_frames(features, memory)
 
-        def of(o: int) -> tuple[Tensor, ...]:
-            row, pointers = picture[o : o + 1], memory.pointers[o : o + 1]
-            read = attention.read(row.query[0], heard[o])
-            windows = Rois(tuple(propose_rois(read.prior, row.grid)))
-            again = attention.answers(heard[o], pointers)
-            return self._within(windows, (o,), row, read, again, pointers, inform)
+        def read(o: int) -> MemoryReadout:
+            return attention.read_memory(features.query[o], attended[o])
 
-        parts = side_by_side(of, range(len(heard)))
-        return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+        readout = MemoryReadout.cat(side_by_side(read, range(len(attended))))
 
-    def propose_at_once(
-        self, picture: CompactFeatures, memory: MemoryBatch, inform: Inform | None = None
-    ) -> tuple[Tensor, ...]:
-        """As `propose`, with few large products in place of many small ones.
+        def decode(group: tuple[Sequence[int], Rois]) -> Proposals:
+            objects, rois = group
+            rows = _as_rows(objects, features.tokens.device)
+            whole, pointers = features[rows], memory.pointers[rows]
+            part = whole.crop(rois)
+            known = [attended[o] for o in objects]
+            conditioned = attention(part, rois, readout[rows], known, pointers)
+            if condition is not None:
+                conditioned = _with_concepts(conditioned, objects, part, condition)
+            proposals: Proposals = self.decoder((whole, part), rois, conditioned, pointers)
+            return proposals
 
-        In training, windows of about the same size are made equally large.
+        groups = self._groups(propose_rois(readout.prior, features.grid))
+        order = [o for objects, _ in groups for o in objects]
+        decoded = Proposals.cat(side_by_side(decode, groups))
+        return decoded[sorted(range(len(order)), key=order.__getitem__)]
+
+    def _groups(self, rois: Sequence[Roi]) -> list[tuple[list[int], Rois]]:
+        """Which objects are decoded together, with their regions of interest.
+
+        On a CPU each object alone: objects then run on different cores (`side_by_side`). On other
+        devices those with regions of the same size, in training of similar size.
         """
-        attention, count = self.memory_attention, len(picture.tokens)
-        everything, near = stacked(memory, count), stacked(memory, count, without=FAR)
-        few = count if self.training else _AT_ONCE
-        read = joined(
-            [
-                attention.read_memory_batched(picture.query[n : n + few], everything[n : n + few])
-                for n in range(0, count, few)
-            ]
-        )
-        order, parts = [], []
-        for rows, windows in group_rois(
-            propose_rois(read.prior, picture.grid), alike=self.training
-        ):
-            at = torch.tensor(rows, device=picture.tokens.device)
-            pointers = memory.pointers[at]
-            again = attention.answers_batched(near[at], pointers)
-            parts.append(
-                self._within(windows, rows, picture[at], read[at], again, pointers, inform)
-            )
-            order += rows
-        back = torch.tensor(order, device=picture.tokens.device).argsort()
-        return tuple(torch.cat(each)[back] for each in zip(*parts, strict=True))
+        if not self.training and self.memory_attention.age.device.type == "cpu":
+            return [([o], Rois((roi,))) for o, roi in enumerate(rois)]
+        return group_rois(rois, alike=self.training)
 
-    def _within(
-        self,
-        windows: Rois,
-        numbers: Sequence[int],
-        picture: CompactFeatures,
-        read: MemoryReadout,
-        again: QueryMemory,
-        pointers: Pointers,
-        inform: Inform | None,
-    ) -> tuple[Tensor, ...]:
-        """What is found of some objects, by their `numbers`, in their windows."""
-        part = picture.within(windows)
-        tokens, prior = self.memory_attention(part, windows, read, again)
-        informed = None
-        if inform is not None:
-            each = [inform(o, part[n : n + 1], tokens[n : n + 1]) for n, o in enumerate(numbers)]
-            if any(one is not None for one in each):
-                informed = torch.cat(
-                    [tokens[n : n + 1] if one is None else one for n, one in enumerate(each)]
-                )
-        conditioned = tokens, prior, read.similar
-        answer: tuple[Tensor, ...] = self.decoder(
-            picture, part, windows, conditioned, pointers, informed
-        )
-        return answer
+
+def _as_rows(objects: Sequence[int], device: torch.device) -> slice | Tensor:
+    """An index of these rows; a slice, which copies nothing, for a single one."""
+    if len(objects) == 1:
+        return slice(objects[0], objects[0] + 1)
+    return torch.tensor(objects, device=device)
+
+
+def _with_concepts(
+    conditioned: ConditionedTokens,
+    objects: Sequence[int],
+    features: CompactFeatures,
+    condition: Condition,
+) -> ConditionedTokens:
+    """Add the tokens with concept; objects without one keep those of memory."""
+    tokens = conditioned.tokens
+    each = [condition(o, features[n : n + 1], tokens[n : n + 1]) for n, o in enumerate(objects)]
+    if all(one is None for one in each):
+        return conditioned
+    mixed = [tokens[n : n + 1] if one is None else one for n, one in enumerate(each)]
+    return replace(conditioned, with_concept=torch.cat(mixed))

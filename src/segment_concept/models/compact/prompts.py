@@ -1,4 +1,4 @@
-"""prompts."""
+"""Prompts as maps on the mask grid (stride 4 of the network's input)."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,58 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.compact.memory_attention import PROMPT_CHANNELS
-from segment_concept.types import Bitmap, Box
+from segment_concept.models.compact.memory_encoder import PROMPT_CHANNELS
+from segment_concept.types import Bitmap, Box, Points
 
-CLICK_RADIUS = 2.5  # of a click's disc, in pixels of the decoder's grid
-
-
-def _mask_hints(masks: Tensor) -> Tensor:
-    """(O, PROMPT_CHANNELS, h4, w4) of soft masks (O, h4, w4)."""
-    hints = torch.stack([masks, (masks > 0.5).to(masks.dtype)], dim=1)
-    return F.pad(hints, (0, 0, 0, 0, 0, PROMPT_CHANNELS - 2))
+CLICK_RADIUS = 2.5  # of a click's disc, in cells of the mask grid
 
 
-def _shrink(bitmap: Bitmap, size: Sequence[int], like: Tensor) -> Tensor:
+def mask_maps(masks: Tensor) -> Tensor:
+    """(O, PROMPT_CHANNELS, h4, w4) of soft masks (O, h4, w4) in [0, 1]."""
+    maps = torch.stack([masks, (masks > 0.5).to(masks.dtype)], dim=1)
+    return F.pad(maps, (0, 0, 0, 0, 0, PROMPT_CHANNELS - 2))
+
+
+def mask_area(bitmap: Bitmap, size: Sequence[int], like: Tensor) -> Tensor:
+    """(h4, w4): share of each cell that a mask (H, W) covers."""
     mask = torch.from_numpy(bitmap).to(like.device, like.dtype)
     return F.adaptive_avg_pool2d(mask[None], (size[0], size[1]))[0]
 
 
-def _fill(box: Box, scale: tuple[float, float], size: tuple[int, int], like: Tensor) -> Tensor:
-    """How much of every cell lies inside the box."""
+def prompt_maps(
+    prompt: Points | Box,
+    previous: Tensor | None,
+    video_size: tuple[int, int],
+    like: Tensor,
+) -> Tensor:
+    """(PROMPT_CHANNELS, h4, w4): rough mask, binary mask, clicks on and off the object, box.
+
+    Args:
+        prompt: in pixels of the video.
+        previous: mask logits (h4, w4) to refine; without them, box or clicks are the rough mask.
+        video_size: (H, W).
+        like: (..., h4, w4), gives grid, device and dtype.
+    """
+    h, w = like.shape[-2:]
+    scale = (w / video_size[1], h / video_size[0])
+    box = prompt if isinstance(prompt, Box) else prompt.box
+    clicks = [] if isinstance(prompt, Box) else list(zip(prompt.xy, prompt.foreground, strict=True))
+    on, off = (
+        _discs([xy for xy, is_on in clicks if is_on == wanted], scale, (h, w), like)
+        for wanted in (True, False)
+    )
+    inside = torch.zeros(h, w, device=like.device, dtype=like.dtype)
+    if box is not None:
+        inside = _box_area(box, scale, (h, w), like)
+    if previous is not None:
+        rough = previous.detach().sigmoid()
+    else:
+        rough = inside if box is not None else on
+    return torch.stack([rough, (rough > 0.5).to(like.dtype), on, off, inside])
+
+
+def _box_area(box: Box, scale: tuple[float, float], size: tuple[int, int], like: Tensor) -> Tensor:
+    """Share of every cell that lies inside the box."""
     spans = []
     for low, high, factor, cells in (
         (box.y0, box.y1, scale[1], size[0]),
@@ -43,7 +76,7 @@ def _discs(
     size: tuple[int, int],
     like: Tensor,
 ) -> Tensor:
-    """Soft discs around points; 0 everywhere where there is none."""
+    """Soft discs around points; 0 everywhere if there is no point."""
     y = torch.arange(size[0], device=like.device, dtype=like.dtype)[:, None] + 0.5
     x = torch.arange(size[1], device=like.device, dtype=like.dtype)[None] + 0.5
     total = torch.zeros(size, device=like.device, dtype=like.dtype)

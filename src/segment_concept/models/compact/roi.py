@@ -1,8 +1,8 @@
-"""The part of a picture in which an object is looked for.
+"""Region of interest of an object.
 
-What the first attention reads is made once for all objects; all that follows every object pays for
-itself. It is done in a window around whatever the first attention takes for the object by the
-slightest chance, anywhere in the picture, and nothing is claimed outside.
+The first attention is shared by all objects; everything after it runs per object, inside its region
+only. The region covers every token that the first attention assigns to the object with at least a
+small probability; outside of it the mask is empty.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHANCE = 0.3  # share of the object in a mask cell from which it is looked at
-_MARGIN = 1  # token around, then to even ones
-_LEAST = 8  # tokens a side, where nothing is likely
-_MOST = 0.75  # of the picture; from there on the whole of it costs hardly more
-_ALIKE = 8  # windows that are made equally large in training
+_CHANCE = 0.3  # probability above which a mask cell belongs to the region
+_MARGIN = 1  # tokens added on each side, then rounded to even
+_LEAST = 8  # minimum side of a region, in tokens
+_MOST = 0.75  # of the frame; larger regions become the whole frame, which costs hardly more
+_ALIKE = 8  # regions that are padded to one size in training
 
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """Tokens y0 <= y < y1, x0 <= x < x1 of a grid (h, w); all even, as 2x2 tokens are pooled."""
+    """Tokens y0 <= y < y1, x0 <= x < x1 of a grid (h, w); even, because 2x2 tokens are pooled."""
 
     y0: int
     y1: int
@@ -36,7 +36,7 @@ class Roi:
         return self.y1 - self.y0, self.x1 - self.x0
 
     def widened(self, size: tuple[int, int]) -> "Roi":
-        """One of that size, no smaller, that holds it."""
+        """A region of `size` (h, w), at least as large, that contains this one."""
         h, w = size
         y0 = min(max(0, self.y0 - (h - self.size[0]) // 4 * 2), self.grid[0] - h)
         x0 = min(max(0, self.x0 - (w - self.size[1]) // 4 * 2), self.grid[1] - w)
@@ -45,7 +45,7 @@ class Roi:
 
 @dataclass(frozen=True, slots=True)
 class Rois:
-    """Of O objects each its window, all of the same size (h, w)."""
+    """The regions of O objects, all of the same size (h, w)."""
 
     each: tuple[Roi, ...]
 
@@ -62,7 +62,7 @@ class Rois:
         return self.size == self.grid
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Of tokens (O, H * W, C) of the grid those inside, (O, h * w, C)."""
+        """Select the tokens inside: (O, H * W, C) -> (O, h * w, C)."""
         if self.whole:
             return x
         if len(self.each) == 1:
@@ -73,7 +73,7 @@ class Rois:
         return x.gather(1, self._cells(1, x.device)[..., None].expand(-1, -1, x.shape[-1]))
 
     def cells(self, x: Tensor, per_token: int) -> Tensor:
-        """Of maps (O, C, per_token * H, per_token * W) what is inside."""
+        """Crop maps (O, C, n * H, n * W) to the regions, with n = `per_token`."""
         n, (h, w) = per_token, self.size
         if self.whole:
             return x
@@ -85,7 +85,7 @@ class Rois:
         return inside
 
     def scatter(self, x: Tensor, per_token: int, outside: float) -> Tensor:
-        """Maps of what is inside, in those of the whole picture that are `outside` elsewhere."""
+        """Place cropped maps into maps of the whole frame, filled with `outside` elsewhere."""
         n, (h, w) = per_token, self.grid
         if len(self.each) == 1:
             (one,) = self.each
@@ -97,7 +97,7 @@ class Rois:
         return filled
 
     def _cells(self, n: int, device: torch.device) -> Tensor:
-        """(O, n * h * n * w) which cells of the flattened picture are inside."""
+        """Indices of the cells inside, in the flattened frame: (O, n * h * n * w)."""
         h, w = self.size
         corners = torch.tensor([(one.y0, one.x0) for one in self.each], device=device)
         y = n * corners[:, :1] + torch.arange(n * h, device=device)
@@ -106,11 +106,11 @@ class Rois:
 
 
 def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
-    """Around all that may be an object by its prior (O, h * w, CELLS), mask cells in [-1, 1]."""
+    """Propose a region per object from its prior (O, h * w, CELLS) in [-1, 1]."""
     h, w = grid
     chance = (priors.detach().amax(-1).unflatten(-1, grid) + 1) / 2
     above = (chance.amax((1, 2)) - 1e-6).clamp(max=_CHANCE)
-    there = (chance > above[:, None, None]).cpu()  # waits for the device once
+    there = (chance > above[:, None, None]).cpu()  # the only synchronization with the device
     windows = []
     for rows, columns in zip(there.any(2), there.any(1), strict=True):
         y0, y1 = _span(rows, h)
@@ -121,10 +121,10 @@ def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
 
 
 def group_rois(windows: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], Rois]]:
-    """Which windows are worked on together: rows of the same size, and their windows.
+    """Group regions that are processed together: rows of the same size, and their regions.
 
-    With `alike` windows of about the same area are widened to one size: fewer and larger pieces
-    of work, whose results depend on what else is in the batch.
+    With `alike`, regions of similar area are widened to one size. This gives fewer and larger
+    groups, but the results then depend on the other objects in the batch.
     """
     order = sorted(range(len(windows)), key=lambda o: (prod(windows[o].size), windows[o].size))
     groups: list[list[int]] = []
@@ -141,7 +141,7 @@ def group_rois(windows: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], 
 
 
 def _span(there: Tensor, length: int) -> tuple[int, int]:
-    """An even span of [0, length) from before the first that is `there` to behind the last."""
+    """The even interval of [0, length) around all positions that are `there`, with a margin."""
     at = torch.nonzero(there)
     first, last = int(at[0]), int(at[-1])
     more = max(_MARGIN, (_LEAST - (last + 1 - first) + 1) // 2)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,46 +13,49 @@ from torch import Tensor, nn
 from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.mask_decoder import CERTAIN, MASKS
-from segment_concept.models.compact.memory_batch import entries_of, remembered, same_frame
+from segment_concept.models.compact.memory_batch import batch_memory, map_entries, same_frame
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
-from segment_concept.models.compact.prompts import _discs, _fill, _mask_hints, _shrink
+from segment_concept.models.compact.prompts import mask_area, mask_maps, prompt_maps
+from segment_concept.models.compact.verifier import FEATURES
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
+from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, Mask, Points, Prompt
 
-_LONGEST = 4  # times the shorter side: the aspect up to which the input's shorter side is fixed
-STRIDE = 32  # of the trunk's coarsest level: the network's input is a multiple of it
-# How often a click is answered, each time with the mask of before: a disc says little of an object.
-# On held-out frames J is 65, 70, 74, 76 with 1, 2, 4 and 8; boxes lose by it (docs/LOG.md).
-_LOOKS = 8
-_CLOSER = 1.5  # of a box: what is looked at again, closer (J of held-out boxes: 79.1 to 81.0)
-_CLOSEST = 0.15  # of the frame's sides; a smaller piece has too few pixels
-_DOUBT = 0.01  # that remains about every cell after both looks
+STRIDE = 32  # of the backbone's coarsest level: sides of the network's input are multiples of it
+_LONGEST = 4  # longest aspect ratio with the full short side
 
 
 def input_size(video_size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(h, w) of the network's input: multiples of 32 with the video's aspect, about kept.
+    """(h, w) of the network's input: multiples of 32 that nearly keep the video's aspect.
 
-    A video that is longer than four times its width is made smaller as a whole, so that no input
-    has many more pixels than that of 4:1; beyond 64:1 or so the aspect is given up.
+    Videos longer than 4:1 are scaled down as a whole, so that no input has many more pixels than
+    that of 4:1. Beyond about 64:1 the aspect is not kept.
     """
     ratio = max(video_size) / min(video_size)
     scale = short_side / min(video_size) * min(1.0, math.sqrt(_LONGEST / ratio))
     short = max(2, round(min(video_size) * scale / STRIDE))
     most = max(2, round(_LONGEST * short_side**2 / STRIDE**2 / short))
-    sides = (max(2, min(most, round(side * scale / STRIDE))) * STRIDE for side in video_size)
-    h, w = sides
+    h, w = (max(2, min(most, round(side * scale / STRIDE))) * STRIDE for side in video_size)
     return h, w
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedProposals:
+    """Proposals, and the verifier's inputs for the R objects with a concept."""
+
+    proposals: Proposals
+    masks: Tensor  # (R, h4, w4) logits of the verified mask of each
+    features: Tensor  # (R, FEATURES), see `Verifier.features`
+
+
 class CompactSegmenter(nn.Module):
-    """Trunk and network under the tracker's protocol.
+    """Backbone and network behind the tracker's `Segmenter` protocol.
 
     Args:
-        trunk: the frozen image trunk.
-        network: everything behind it.
-        concept: the concept path, where the model has one.
+        trunk: the frozen backbone.
+        network: everything after it.
+        concept: the concept path, if the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
     """
 
@@ -72,270 +75,162 @@ class CompactSegmenter(nn.Module):
 
     @property
     def widths(self) -> Widths:
+        """Channel counts of the network."""
         return self.network.widths
 
     @property
     def on_cpu(self) -> bool:
-        """There, objects are worked on side by side (`ops.side_by_side`), elsewhere at once."""
+        """Whether the weights are on a CPU."""
         return next(self.trunk.parameters()).device.type == "cpu"
 
-    def encode(self, frames: Sequence[Frame]) -> Features:
+    def encode(self, frames: Sequence[Frame]) -> Features[CompactFeatures]:
+        """Compute image features of B frames of one size."""
         pixels = torch.from_numpy(np.stack([frame.rgb for frame in frames])).permute(0, 3, 1, 2)
         parameter = next(self.trunk.parameters())
         size = input_size(frames[0].size, self.short_side)
-        # Where the frame is: CUDA cannot do it with bytes.
+        # Resized before the transfer to the device: CUDA cannot resize bytes.
         small = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
         small = small.to(parameter.device, parameter.dtype)
         levels = self.trunk(small.contiguous(memory_format=torch.channels_last))
-        return replace(self.describe(levels, frames[0].size), frames=tuple(frames))
+        return self.encode_levels(levels, frames[0].size)
 
-    def describe(self, trunk_levels: Sequence[Tensor], video_size: tuple[int, int]) -> Features:
-        """The features of images whose trunk levels are known (training keeps and replays them)."""
-        return Features(self.network.neck(trunk_levels).levels(), video_size)
+    def encode_levels(
+        self, levels: Sequence[Tensor], video_size: tuple[int, int]
+    ) -> Features[CompactFeatures]:
+        """Image features from backbone levels; training stores and reuses these."""
+        return Features(self.network.neck(levels), video_size)
 
     def segment(
         self,
-        features: Features,
+        features: Features[CompactFeatures],
         prompts: Sequence[Prompt],
         previous: Sequence[Tensor | None],
         recalls: Sequence[Recall | None],
         images: Sequence[int],
     ) -> Proposals:
-        picture = _picture(features, images)
-        masks = [i for i, p in enumerate(prompts) if isinstance(p, Mask)]
-        rest = [i for i in range(len(prompts)) if i not in masks]
-        parts: dict[int, Proposals] = {}
+        """Segment prompted objects. A given mask is returned as it is."""
+        of_objects = features.maps.of_objects(images)
+        masks = {i: p for i, p in enumerate(prompts) if isinstance(p, Mask)}
+        hints = {
+            i: prompt_maps(p, previous[i], features.video_size, of_objects.quarter)
+            for i, p in enumerate(prompts)
+            if isinstance(p, Box | Points)
+        }
+        parts, order = [], [*masks, *hints]
         if masks:
-            given = [prompts[i] for i in masks]
-            parts |= _rows(masks, self._take_masks(features, picture, given, masks))
-        if rest:
-            asked = picture, prompts, recalls, images
-            parts |= _rows(rest, self._take_hints(features, rest, previous, *asked))
-            clicked = [i for i in rest if _clicks_alone(prompts[i]) and previous[i] is None]
-            for _ in range(0 if self.training or not clicked else _LOOKS - 1):
-                seen = {i: _best(parts[i]) for i in clicked}
-                rough = [seen.get(i) for i in range(len(prompts))]
-                parts |= _rows(clicked, self._take_hints(features, clicked, rough, *asked))
-            if features.frames and not self.training:
-                for i, prompt in enumerate(prompts):
-                    if isinstance(prompt, Box) and previous[i] is None:
-                        parts[i] = self._closer(parts[i], features.frames[images[i]], prompt)
-        return _join([parts[i] for i in range(len(prompts))])
+            parts.append(self._take_masks(_select(of_objects, [*masks]), [*masks.values()]))
+        if hints:
+            known = [recalls[i] or Recall() for i in hints]
+            where = [images[i] for i in hints]
+            of_hinted = _select(of_objects, [*hints])
+            parts.append(
+                self._decode_hints(of_hinted, torch.stack([*hints.values()]), known, where)
+            )
+        return Proposals.cat(parts)[sorted(range(len(order)), key=order.__getitem__)]
 
     def propose(
         self,
-        features: Features,
+        features: Features[CompactFeatures],
         recalls: Sequence[Recall],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
-        picture = _picture(features, images)
-        memory = remembered([entries_of(r) for r in recalls], recalls, images, self.widths.pointer)
-        inform = None
+        """Segment tracked objects; see the protocol."""
+        return self.propose_verified(features, recalls, concepts, images).proposals
+
+    def propose_verified(
+        self,
+        features: Features[CompactFeatures],
+        recalls: Sequence[Recall],
+        concepts: Sequence[Concept | None],
+        images: Sequence[int],
+    ) -> VerifiedProposals:
+        """As `propose`, with the inputs of verification, to which it can be fitted."""
+        of_objects = features.maps.of_objects(images)
+        entries = [map_entries(recall) for recall in recalls]
+        memory = batch_memory(entries, recalls, images, self.widths.pointer)
+        condition = None
         if any(concept is not None for concept in concepts):
-            inform = partial(self._inform, concepts)
-        logits, iou, pointers, presence = self.network.propose(picture, memory, inform)
-        presence = self._judged(concepts, picture, logits, iou, presence)
-        above = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
-        pointers = self.network.decoder.conceal(pointers, presence > above)
-        return Proposals(logits, iou, pointers, presence)
+            condition = partial(self._condition, concepts)
+        proposals = self.network.propose(of_objects, memory, condition)
+        presence = proposals.presence
+        rows = [i for i, concept in enumerate(concepts) if concept is not None]
+        masks, verified = presence.new_zeros(0, 1, 1), presence.new_zeros(0, FEATURES)
+        if rows and self.concept is not None:
+            index = torch.tensor(rows, device=presence.device)
+            known = [concept for concept in concepts if concept is not None]
+            given = self.concept.verifier_input(_select(of_objects, rows), proposals[index], known)
+            masks, verified = given.masks, self.concept.verification.features(given)
+            presence = presence.index_put((index,), self.concept.verification(verified))
+        thresholds = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
+        pointers = self.network.decoder.hide_absent(proposals.pointers, presence > thresholds)
+        proposals = replace(proposals, pointers=pointers, presence=presence)
+        return VerifiedProposals(proposals, masks, verified)
 
     def memorize(
-        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
+        self,
+        features: Features[CompactFeatures],
+        believed: SelectedMasks,
+        images: Sequence[int],
+        *,
+        prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        picture = _picture(features, images)
+        """Memory values (O, L, value + CELLS), and the keys (L, 2 * match) of each image."""
         visible = (believed.presence > 0).to(believed.logits.dtype)
-        hints = _mask_hints(believed.logits.detach().sigmoid())
-        values = self.network.memory_encoder(picture, hints, visible)
-        keys = features.levels[4]
-        return values, [keys[i] for i in images]
+        hints = mask_maps(believed.logits.detach().sigmoid())
+        values = self.network.memory_encoder(features.maps.of_objects(images), hints, visible)
+        return values, [features.maps.keys[i] for i in images]
 
-    def _inform(
-        self, concepts: Sequence[Tensor | None], o: int, picture: CompactFeatures, tokens: Tensor
+    def _condition(
+        self, concepts: Sequence[Concept | None], o: int, features: CompactFeatures, tokens: Tensor
     ) -> Tensor | None:
-        """Memory's tokens of an object, with its concept if it has one."""
+        """Concept-conditioned tokens of object `o`; None if it has no concept."""
         concept = concepts[o]
         if concept is None:
             return None
         assert self.concept is not None, "concepts come from the model's own encoder"
-        return self.concept.inject(picture, tokens, concept[None])
+        return self.concept.inject(features, tokens, concept.embedding[None])
 
-    def _judged(
-        self,
-        concepts: Sequence[Tensor | None],
-        picture: CompactFeatures,
-        logits: Tensor,
-        iou: Tensor,
-        presence: Tensor,
-    ) -> Tensor:
-        """(O,) presence, with what concepts make of it where there are any."""
-        known = _known(concepts)
-        if not known or self.concept is None:
-            return presence
-        rows = list(known)
-        index = torch.tensor(rows, device=presence.device)
-        formed = torch.stack(list(known.values()))
-        proposed = logits[index], iou[index], presence[index]
-        says = self.concept.present(_some(picture, rows), *proposed, formed)
-        return presence.index_put((index,), says)
-
-    def _take_masks(
-        self,
-        features: Features,
-        picture: CompactFeatures,
-        prompts: Sequence[Prompt],
-        rows: Sequence[int],
-    ) -> Proposals:
-        """A given mask is its own answer; its area on every cell is kept as a probability."""
-        size = picture.quarter.shape[-2:]
-        like = picture.tokens
-        area = torch.stack([_shrink(p.bitmap, size, like) for p in prompts if isinstance(p, Mask)])
+    def _take_masks(self, features: CompactFeatures, prompts: Sequence[Mask]) -> Proposals:
+        """Given masks as proposals: the score of a cell is the share of it that a mask covers."""
+        like = features.quarter
+        area = torch.stack([mask_area(p.bitmap, like.shape[-2:], like) for p in prompts])
         edge = torch.sigmoid(torch.tensor(-CERTAIN)).item()
         masks = area[:, None].expand(-1, MASKS, -1, -1)
-        certain = torch.full((len(area),), CERTAIN, device=like.device, dtype=like.dtype)
         return Proposals(
             logits=masks.clamp(edge, 1 - edge).logit(),
-            iou=torch.ones(len(area), MASKS, device=like.device, dtype=like.dtype),
-            pointers=self.network.decoder.describe(_some(picture, rows), masks),
-            presence=certain,
+            iou=like.new_ones(len(area), MASKS),
+            pointers=self.network.decoder.describe(features, masks),
+            presence=like.new_full((len(area),), CERTAIN),
         )
 
-    def _take_hints(
+    def _decode_hints(
         self,
-        features: Features,
-        rows: Sequence[int],
-        previous: Sequence[Tensor | None],
-        picture: CompactFeatures,
-        prompts: Sequence[Prompt],
-        recalls: Sequence[Recall | None],
+        features: CompactFeatures,
+        hints: Tensor,
+        recalls: Sequence[Recall],
         images: Sequence[int],
     ) -> Proposals:
-        """Of the prompts in these `rows`, which are boxes or clicks.
+        """Segment boxes and clicks: each is a memory of this same frame, with a rough mask.
 
-        Each is a memory of this very frame, with a rough mask.
+        Args:
+            features: one row per prompt.
+            hints: (O, PROMPT_CHANNELS, h4, w4).
+            recalls: further memories of each object.
+            images: row of the features of each object.
         """
-        hints = torch.stack([self._hints(features, prompts[i], previous[i], picture) for i in rows])
-        certain = torch.ones(len(rows), device=hints.device, dtype=hints.dtype)
-        seen = _some(picture, rows)
-        values = self.network.memory_encoder(seen, hints, certain)
-        keys = features.levels[4]
-        where = [images[i] for i in rows]
-        known = [recalls[i] or Recall() for i in rows]
+        certain = hints.new_ones(len(hints))
+        values = self.network.memory_encoder(features, hints, certain)
         entries = [
-            [*entries_of(recall), same_frame(value, keys[image])]
-            for recall, value, image in zip(known, values, where, strict=True)
+            [*map_entries(recall), same_frame(value, keys)]
+            for recall, value, keys in zip(recalls, values, features.keys, strict=True)
         ]
-        logits, iou, pointers, _ = self.network.propose(
-            seen, remembered(entries, known, where, self.widths.pointer)
-        )
-        return Proposals(logits, iou, pointers, certain * CERTAIN)
-
-    def _closer(self, seen: Proposals, frame: Frame, box: Box) -> Proposals:
-        """The answer to a box, of one row, in the light of another to its part of the frame alone.
-
-        The mean of both, in pixels of the video, becomes its area on every cell, as a given mask
-        does.
-        """
-        x0, y0, x1, y1 = _around(box, frame.size)
-        if (y1 - y0, x1 - x0) == frame.size:
-            return seen
-        near = Frame(frame.index, np.ascontiguousarray(frame.rgb[y0:y1, x0:x1]))
-        features = self.encode([near])
-        within = Box(box.x0 - x0, box.y0 - y0, box.x1 - x0, box.y1 - y0)
-        asked = _picture(features, [0]), [within], [None], [0]
-        closer = _best(self._take_hints(features, [0], [None], *asked))
-        mean = _resized(_best(seen), frame.size)
-        mean[y0:y1, x0:x1] = (mean[y0:y1, x0:x1] + _resized(closer, near.size)) / 2
-        best = seen.logits.clone()
-        area = _shrink((mean > 0).cpu().numpy(), seen.logits.shape[-2:], seen.logits)
-        best[0, seen.iou[0].argmax()] = area.clamp(_DOUBT, 1 - _DOUBT).logit()
-        return replace(seen, logits=best)
-
-    def _hints(
-        self, features: Features, prompt: Prompt, previous: Tensor | None, picture: CompactFeatures
-    ) -> Tensor:
-        """(PROMPT_CHANNELS, h4, w4): rough mask, its binary form, clicks on and off, box."""
-        h, w = picture.quarter.shape[-2:]
-        like = picture.tokens
-        scale = (w / features.video_size[1], h / features.video_size[0])
-        box = prompt if isinstance(prompt, Box) else getattr(prompt, "box", None)
-        clicks = prompt if isinstance(prompt, Points) else Points((), (), Box(0, 0, 1, 1))
-        on, off = (
-            _discs(
-                [p for p, fg in zip(clicks.xy, clicks.foreground, strict=True) if fg == want],
-                scale,
-                (h, w),
-                like,
-            )
-            for want in (True, False)
-        )
-        inside = torch.zeros(h, w, device=like.device, dtype=like.dtype)
-        if box is not None:
-            inside = _fill(box, scale, (h, w), like)
-        if previous is not None:
-            rough = previous.detach().sigmoid()
-        else:
-            rough = inside if box is not None else on
-        return torch.stack([rough, (rough > 0.5).to(like.dtype), on, off, inside])
+        memory = batch_memory(entries, recalls, images, self.widths.pointer)
+        return replace(self.network.propose(features, memory), presence=certain * CERTAIN)
 
 
-def _picture(features: Features, images: Sequence[int]) -> CompactFeatures:
-    """The pictures the objects look at; without a copy where all look at the only one."""
-    if len(features) == 1:
-        return CompactFeatures(
-            *(level.expand(len(images), *level.shape[1:]) for level in features.levels)
-        )
-    return CompactFeatures(*features.levels)[torch.tensor(images, device=features.levels[0].device)]
-
-
-def _around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of a part of a frame (H, W) around a box, at most twice as long as wide."""
-    h, w = size
-    across, down = _CLOSER * (box.x1 - box.x0), _CLOSER * (box.y1 - box.y0)
-    part_w = round(min(w, max(across, down / 2, _CLOSEST * w, 1)))
-    part_h = round(min(h, max(down, across / 2, _CLOSEST * h, 1)))
-    x0 = min(max(0, round((box.x0 + box.x1 - part_w) / 2)), w - part_w)
-    y0 = min(max(0, round((box.y0 + box.y1 - part_h) / 2)), h - part_h)
-    return x0, y0, x0 + part_w, y0 + part_h
-
-
-def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits (h, w) in another size."""
-    return F.interpolate(logits[None, None], size, mode="bilinear")[0, 0]
-
-
-def _clicks_alone(prompt: Prompt) -> bool:
-    return isinstance(prompt, Points) and prompt.box is None
-
-
-def _best(proposals: Proposals) -> Tensor:
-    """The logits (h, w) of the best mask of one row."""
-    return proposals.logits[0, proposals.iou[0].argmax()]
-
-
-def _known(concepts: Sequence[Tensor | None]) -> dict[int, Tensor]:
-    return {i: concept for i, concept in enumerate(concepts) if concept is not None}
-
-
-def _some(picture: CompactFeatures, rows: Sequence[int]) -> CompactFeatures:
-    if len(rows) == len(picture.tokens):
-        return picture
-    return picture[torch.tensor(rows, device=picture.tokens.device)]
-
-
-def _rows(rows: Sequence[int], p: Proposals) -> dict[int, Proposals]:
-    return {
-        row: Proposals(
-            p.logits[i : i + 1], p.iou[i : i + 1], p.pointers[i : i + 1], p.presence[i : i + 1]
-        )
-        for i, row in enumerate(rows)
-    }
-
-
-def _join(parts: Sequence[Proposals]) -> Proposals:
-    return Proposals(
-        torch.cat([p.logits for p in parts]),
-        torch.cat([p.iou for p in parts]),
-        torch.cat([p.pointers for p in parts]),
-        torch.cat([p.presence for p in parts]),
-    )
+def _select(features: CompactFeatures, rows: Sequence[int]) -> CompactFeatures:
+    """Some rows, without a copy if they are all rows."""
+    if len(rows) == len(features):
+        return features
+    return features[torch.tensor(rows, device=features.tokens.device)]

@@ -7,6 +7,7 @@ the concept is the projected last hidden state at [SEG] (SeC, arXiv 2507.15852, 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from segment_concept.models.internvl.prefix_cache import Prefix, PrefixStore
 from segment_concept.models.internvl.prompt_template import Conversation, Tokenizer
 from segment_concept.ops.contours import label_keyframe
 from segment_concept.tracking.concept import ConceptRequest, Keyframe
-from segment_concept.tracking.segmenter import Features
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.types import Frame, Image, InputError
 
 _log = logging.getLogger(__name__)
@@ -67,9 +68,9 @@ class InternVLConceptEncoder:
         self,
         requests: Sequence[ConceptRequest],
         query: Frame,
-        features: Features | None = None,
-    ) -> list[Tensor | None]:
-        """For each object its concept (C,) float32 on the network's device.
+        features: Features[Any] | None = None,
+    ) -> list[Concept | None]:
+        """For each object its concept, (C,) float32 on the network's device.
 
         The network looks at pixels of its own size: the segmenter's `features` are not read.
 
@@ -84,15 +85,15 @@ class InternVLConceptEncoder:
         looked, seen = self._look(rows, query)
         packed = self._pack(rows)
         hidden = self._network.read(self._embed(rows, looked, seen), packed)
-        concepts = self._network.project(hidden[packed.last().to(hidden.device)])
-        finite = torch.isfinite(concepts).all(dim=1).tolist()
-        results: list[Tensor | None] = []
+        embeddings = self._network.project(hidden[packed.last().to(hidden.device)])
+        finite = torch.isfinite(embeddings).all(dim=1).tolist()
+        results: list[Concept | None] = []
         for i, row in enumerate(rows):
             if finite[i]:
                 self._keep(row, looked, packed, i)
             else:
                 self._refuse(row, query)
-            results.append(concepts[i] if finite[i] else None)
+            results.append(Concept(embeddings[i]) if finite[i] else None)
         return results
 
     def _row(self, request: ConceptRequest) -> _Row:

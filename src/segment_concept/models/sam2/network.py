@@ -88,11 +88,11 @@ class Sam2Network(nn.Module):
         """(slots, M) temporal embeddings of memory maps."""
         return self.memory_temporal_positional_encoding.flatten(0, 2)
 
-    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features of B pictures (B, 3, S, S), normalised: at 1/4, at 1/8 and at 1/16 of S.
+    def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features at 1/4, 1/8 and 1/16 of S, of normalized images (B, 3, S, S).
 
-        The two finer levels are already projected to what the mask decoder reads, (B, C / 8, ...)
-        and (B, C / 4, ...); the coarsest is (B, C, ...).
+        The two finer levels are projected for the mask decoder, (B, C / 8, ...) and
+        (B, C / 4, ...); the coarsest is (B, C, ...).
         """
         seen = self.vision_encoder(pixels.to(self.device, self.dtype), return_dict=True)
         fine, middle, coarse = seen.fpn_hidden_states

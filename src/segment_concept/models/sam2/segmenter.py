@@ -10,14 +10,24 @@ from torch import Tensor
 from segment_concept.models.sam2.memory_tokens import concept_tokens, memory_tokens
 from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, Sam2Network
 from segment_concept.models.sam2.prompts import Clicks, clicks
+from segment_concept.ops.holes import fill_holes
 from segment_concept.ops.resize import mask_square, normalized_square
 from segment_concept.tracking.memory import Recall
-from segment_concept.tracking.segmenter import Features, Proposals, SelectedMasks
+from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, InputError, Mask, Points, Prompt
 
 SHOWN_SCALE, SHOWN_BIAS = 20.0, -10.0  # logits of a mask that was given: +10 inside, -10 outside
 PREVIOUS_LIMIT = 32.0  # logits that a click corrects are clamped to this
 STABLE_SHARE, STABLE_MARGIN = 0.98, 0.05  # SAM 2's dynamic multimask constants
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sam2Features:
+    """Image features of B frames; S is the side of the network's square input."""
+
+    quarter: Tensor  # (B, C / 8, S / 4, S / 4), projected for the mask decoder
+    eighth: Tensor  # (B, C / 4, S / 8, S / 8), the same
+    coarse: Tensor  # (B, C, S / 16, S / 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +39,15 @@ class Sam2Options:
             best of three (`dynamic_multimask_via_stability`). It never fires while tracking.
         binary_prompts: on prompted frames the mask is encoded into memory as 0 and 1, and not as
             probabilities (`binarize_mask_from_pts_for_mem_enc`).
+        fill_hole_area: regions of at most so many background pixels of a prompted mask, on the
+            grid of the mask decoder, become foreground; 8 in SAM 2's demos, 0 for none.
         memory_dtype: in which memory maps are kept; bfloat16 as published.
         compiled: compile the image encoder and the memory attention when they are first used.
     """
 
     stability_fallback: bool = True
     binary_prompts: bool = True
+    fill_hole_area: int = 0
     memory_dtype: torch.dtype = torch.bfloat16
     compiled: bool = False
 
@@ -42,7 +55,7 @@ class Sam2Options:
     def benchmark(cls) -> "Sam2Options":
         """As SAM 2's own script for benchmarks runs: `apply_postprocessing=False`.
 
-        The default is the release's otherwise, without its hole filling (a CUDA-only step).
+        The default is the release's otherwise, without its hole filling.
         """
         return cls(stability_fallback=False, binary_prompts=False)
 
@@ -53,10 +66,10 @@ class Sam2Segmenter:
     def __init__(self, network: Sam2Network, options: Sam2Options | None = None) -> None:
         self.network = network
         self.options = options or Sam2Options()
-        self._look = network.look
+        self._encode_image = network.encode_image
         self._attend: Callable[..., Tensor] = network.memory_attention
         if self.options.compiled:
-            self._look = torch.compile(network.look)
+            self._encode_image = torch.compile(network.encode_image)
             self._attend = torch.compile(network.memory_attention, dynamic=True)
 
     @property
@@ -64,19 +77,19 @@ class Sam2Segmenter:
         """Temporal embeddings that a policy may ask for."""
         return self.network.sizes.slots
 
-    def encode(self, frames: Sequence[Frame]) -> Features:
+    def encode(self, frames: Sequence[Frame]) -> Features[Sam2Features]:
         """Levels at 1/4, 1/8 and 1/16 of the network's square, which is not in proportion."""
         side = self.network.sizes.image_side
         pixels = torch.stack([normalized_square(frame.rgb, side) for frame in frames])
         return self.encode_pixels(pixels, frames[0].size)
 
-    def encode_pixels(self, pixels: Tensor, video_size: tuple[int, int]) -> Features:
+    def encode_pixels(self, pixels: Tensor, video_size: tuple[int, int]) -> Features[Sam2Features]:
         """The same for pictures (B, 3, S, S) that are already resized and normalised."""
-        return Features(self._look(pixels), video_size)
+        return Features(Sam2Features(*self._encode_image(pixels)), video_size)
 
     def segment(
         self,
-        features: Features,
+        features: Features[Sam2Features],
         prompts: Sequence[Prompt],
         previous: Sequence[Tensor | None],
         recalls: Sequence[Recall | None],
@@ -93,11 +106,13 @@ class Sam2Segmenter:
             for i, prompt in enumerate(prompts)
             if isinstance(prompt, Box | Points)
         }
-        parts: list[tuple[list[int], Proposals]] = []
+        parts: list[Proposals] = []
+        order: list[int] = []
         if shown:
             bitmaps = [p.bitmap for p in prompts if isinstance(p, Mask)]
             masks = torch.stack([mask_square(bitmap, side) for bitmap in bitmaps])
-            parts.append((shown, self._take_masks(features, masks, [images[i] for i in shown])))
+            parts.append(self._take_masks(features, masks, [images[i] for i in shown]))
+            order += shown
         for count in sorted({len(c.labels) for c in asked.values()}):
             rows = [i for i, c in asked.items() if len(c.labels) == count]
             coarse = self.condition(
@@ -110,16 +125,18 @@ class Sam2Segmenter:
                 coarse,
                 self._fine(features, [images[i] for i in rows]),
                 [asked[i] for i in rows],
-                [previous[i] for i in rows],
+                [None if (p := previous[i]) is None else self._filled(p) for i in rows],
             )
-            parts.append((rows, answer))
-        return _in_order(parts)
+            parts.append(answer)
+            order += rows
+        whole = Proposals.cat(parts)[sorted(range(len(order)), key=order.__getitem__)]
+        return replace(whole, logits=self._filled(whole.logits))
 
     def propose(
         self,
-        features: Features,
+        features: Features[Sam2Features],
         recalls: Sequence[Recall],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
         """Three masks a row; see the protocol.
@@ -136,29 +153,34 @@ class Sam2Segmenter:
         return self._with_pointers(decoded, decoded.presence > presence_threshold)
 
     def memorize(
-        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
+        self,
+        features: Features[Sam2Features],
+        believed: SelectedMasks,
+        images: Sequence[int],
+        *,
+        prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """(O, M, h, w) memory maps; nothing is shared by the objects of an image."""
         side = self.network.sizes.image_side
         logits = _resize(believed.logits.float()[:, None], side)
         binary = prompted and self.options.binary_prompts
         scores = (logits > 0).float() if binary else logits.sigmoid()
-        coarse = _select(features.levels[2], images)
+        coarse = _select(features.maps.coarse, images)
         maps = self.network.remember(coarse, scores, believed.presence > 0)
         return maps.to(self.options.memory_dtype), [None] * len(maps)
 
     def condition(
         self,
-        features: Features,
+        features: Features[Sam2Features],
         recalls: Sequence[Recall | None],
-        concepts: Sequence[Tensor | None],
+        concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Tensor:
         """(O, C, h, w) coarse features, in the light of memories and concepts.
 
         Where there is a concept, SeC's mean of the features with memory and those with concept.
         """
-        coarse = features.levels[2]
+        coarse = features.maps.coarse
         at = torch.tensor(images, device=coarse.device)
         plain = self.network.without_memory(coarse)[at]
         known = {i: r for i, r in enumerate(recalls) if r and (r.maps or r.pointers)}
@@ -166,7 +188,7 @@ class Sam2Segmenter:
             rows = torch.tensor(list(known), device=coarse.device)
             remembered = self._remember(coarse, list(known.values()), at[rows])
             plain = plain.index_copy(0, rows, remembered)
-        named = {i: c for i, c in enumerate(concepts) if c is not None}
+        named = {i: c.embedding for i, c in enumerate(concepts) if c is not None}
         if named:
             rows = torch.tensor(list(named), device=coarse.device)
             recognised = self._recognise(coarse, list(named.values()), at[rows])
@@ -198,7 +220,7 @@ class Sam2Segmenter:
         return recognised
 
     def _take_masks(
-        self, features: Features, masks_OSS: Tensor, images: Sequence[int]
+        self, features: Features[Sam2Features], masks_OSS: Tensor, images: Sequence[int]
     ) -> Proposals:
         """The masks themselves are the answer; the decoder only makes a pointer of each.
 
@@ -212,7 +234,7 @@ class Sam2Segmenter:
         _, dense = network.embed_prompts(
             *self._no_points(len(masks)), network.mask_downsample(masks.to(network.dtype))
         )
-        coarse = features.levels[2][torch.tensor(images, device=network.device)]
+        coarse = features.maps.coarse[torch.tensor(images, device=network.device)]
         fine = self._fine(features, images)
         decoded = network.decode(coarse, fine, (sparse, dense), several=False)
         shown = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
@@ -246,6 +268,9 @@ class Sam2Segmenter:
             decoded = _stable(decoded, several)
         return self._with_pointers(decoded, decoded.presence > 0)
 
+    def _filled(self, logits: Tensor) -> Tensor:
+        return fill_holes(logits, self.options.fill_hole_area)
+
     def _with_pointers(self, decoded: Decoded, visible: Tensor) -> Proposals:
         pointers = self.network.point(decoded.tokens, visible)
         return Proposals(decoded.logits, decoded.iou, pointers, decoded.presence)
@@ -260,8 +285,10 @@ class Sam2Segmenter:
     def _nothing_asked(self) -> tuple[Tensor, Tensor]:
         return self.network.embed_prompts(*self._no_points(1), None)
 
-    def _fine(self, features: Features, images: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return _select(features.levels[0], images), _select(features.levels[1], images)
+    def _fine(
+        self, features: Features[Sam2Features], images: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        return _select(features.maps.quarter, images), _select(features.maps.eighth, images)
 
 
 def _select(level: Tensor, images: Sequence[int]) -> Tensor:
@@ -288,20 +315,4 @@ def _stable(single: Decoded, several: Decoded) -> Decoded:
         single,
         logits=torch.where(stable_O[:, None, None, None], single.logits, best_logits),
         iou=torch.where(stable_O[:, None], single.iou, best_iou),
-    )
-
-
-def _in_order(parts: Sequence[tuple[list[int], Proposals]]) -> Proposals:
-    """One batch of several, every row at its place."""
-    masks = max(part.iou.shape[1] for _, part in parts)
-    place = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
-
-    def joined(field: str) -> Tensor:
-        tensors = [getattr(part, field) for _, part in parts]
-        whole = torch.cat([t.expand(-1, masks, *t.shape[2:]) for t in tensors])
-        return whole[place.to(whole.device)]
-
-    presence = torch.cat([part.presence for _, part in parts])
-    return Proposals(
-        joined("logits"), joined("iou"), joined("pointers"), presence[place.to(presence.device)]
     )

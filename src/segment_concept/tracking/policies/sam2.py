@@ -1,4 +1,4 @@
-"""sam2."""
+"""SAM 2's memory: the prompted frames and the most recent frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,13 +27,15 @@ from segment_concept.tracking.policies.base import (
 
 @dataclass(frozen=True, slots=True)
 class RecentMemory:
-    """SAM 2: the prompted frames and the last few, however good they were.
+    """SAM 2: the prompted frames and the most recent ones, whatever their quality.
 
-    `slots` is `num_maskmem` (the prompted frame included), `pointers` is `max_obj_ptrs_in_encoder`.
-    `prompted` is how many prompted memories a frame attends to, the nearest ones
-    (`max_cond_frames_in_attn`); None, SAM 2's own default, recalls and keeps all of them.
-    `video_length`, where it is known, reproduces the official normalisation of pointer distances
-    in videos shorter than `pointers` frames; a stream has none.
+    Attributes:
+        slots: number of memory maps, including one for prompted frames (`num_maskmem`).
+        pointers: number of object pointers (`max_obj_ptrs_in_encoder`).
+        video_length: number of frames of the video, if known. It reproduces the official
+            normalization of pointer distances in videos shorter than `pointers` frames.
+        prompted: number of prompted memories a frame attends to, the nearest ones
+            (`max_cond_frames_in_attn`); None, SAM 2's default, recalls and keeps all of them.
     """
 
     slots: int = 7
@@ -71,7 +73,7 @@ class RecentMemory:
         reach = max(self.slots, self.pointers)
         now = moment.frame_index
         anchors = [now, *(m.frame_index for m in bank.prompted)]
-        # The previous frame too, however short the reach: a correction of this one recalls it.
+        # Always keep the previous frame: a correction of the current one recalls it.
         kept = (
             m for m in bank.tracked if m.age(now) <= 1 or any(m.age(a) < reach for a in anchors)
         )

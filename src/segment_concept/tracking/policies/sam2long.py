@@ -1,4 +1,4 @@
-"""SAM2Long: several hypotheses about an object, until one of them explains the video best."""
+"""SAM2Long: a tree of hypotheses about an object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,30 +13,29 @@ from segment_concept.tracking.policies.base import (
 )
 from segment_concept.tracking.policies.sec import ReliableMemory
 
-PROMPTED_SCORE = 10.0  # what a prompted memory's presence logit counts as
-FAINTEST, STRONGEST = 0.95, 1.05  # factors on the keys of the least and the most certain memory
+PROMPTED_SCORE = 10.0  # presence logit assumed for prompted memories
+FAINTEST, STRONGEST = 0.95, 1.05  # key scales of the least and the most certain memory
 
 
 @dataclass(frozen=True, slots=True)
 class TreeMemory:
-    """SAM2Long (arXiv:2410.16268): the `paths` hypotheses of highest cumulative score live on.
+    """SAM2Long (arXiv:2410.16268): keep the `paths` hypotheses of highest cumulative score.
 
-    Each remembers on its own, as SeC does with fewer slots; the keys of memories in which the
-    object was seen more clearly are made a little longer. On every frame each hypothesis proposes
-    three masks. If one of them is certain whether the object is there, the best of all go on;
-    otherwise the best ones that differ in predicted IoU do, so that the hypotheses stay diverse.
+    Each hypothesis has its own memory, like SeC's with fewer slots; the keys of memories with a
+    higher presence score are scaled up slightly. On each frame every hypothesis proposes three
+    masks. If any proposal is certain whether the object is present, the best of all proposals are
+    kept; otherwise the best ones that differ in predicted IoU, so that hypotheses stay diverse.
 
-    The first frame after a prompt, or after the video turned, is an ordinary step that all
-    hypotheses share. The first hypothesis is the best so far and what a session shows: this is
-    the streaming form. In the published form the best of the end decides about all frames, see
-    `tracking.hindsight`.
+    The first frame after a prompt or a change of direction is a single step shared by all
+    hypotheses. A session shows the first hypothesis, the best so far (the streaming form). In the
+    published form the best hypothesis at the end decides all frames; see `tracking.best_path`.
 
     Args:
         slots, pointers, video_length, prompted: as in `RecentMemory`.
-        min_iou: predicted IoU above which a frame is recalled. As in all commands of the release;
-            the default of its command line is 0.3, with `certain_above` 1.
-        paths: hypotheses.
-        certain_above: a presence logit of this size, of whichever sign, is certain.
+        min_iou: predicted IoU above which a frame is recalled, as in all commands of the release
+            (the default of its command line is 0.3, with `certain_above` 1).
+        paths: number of hypotheses.
+        certain_above: absolute presence logit above which presence or absence is certain.
     """
 
     slots: int = 7
@@ -50,7 +49,7 @@ class TreeMemory:
     def __post_init__(self) -> None:
         self._own()
         if self.paths < 1:
-            raise ValueError(f"there is at least 1 path, got {self.paths}")
+            raise ValueError(f"paths must be at least 1, got {self.paths}")
 
     def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
         plain = self._own().recall(bank, moment)
@@ -81,13 +80,13 @@ class TreeMemory:
         return self._own().forget(bank, moment)
 
     def _own(self) -> MemoryPolicy:
-        """How a single hypothesis remembers."""
+        """The memory policy of a single hypothesis."""
         return ReliableMemory(
             self.slots, self.min_iou, self.pointers, self.video_length, self.prompted
         )
 
     def _diverse(self, ranked: Sequence[Candidate]) -> list[Candidate]:
-        """The best that differ in IoU; too few, and hypotheses without a heir get theirs."""
+        """The best candidates that differ in IoU, filled up with the best of other hypotheses."""
         kept: dict[float, Candidate] = {}
         for c in ranked:
             kept.setdefault(round(c.iou if c.presence > 0 else -c.iou, 2), c)
@@ -101,7 +100,7 @@ class TreeMemory:
 
 
 def _key_scales(memories: Sequence[Memory], prompted: set[int]) -> list[float]:
-    """Evenly spread factors by rank of presence; equals rank in the order of attention."""
+    """Evenly spaced key scales by rank of presence; ties keep the order of attention."""
     presence = [PROMPTED_SCORE if id(m) in prompted else m.presence for m in memories]
     ranked = sorted(range(len(memories)), key=presence.__getitem__)
     step = (STRONGEST - FAINTEST) / max(1, len(memories) - 1)

@@ -1,4 +1,4 @@
-"""SAMURAI: believe the mask that is where the object was heading, and remember by that too."""
+"""SAMURAI: select and remember masks with a motion model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,31 +26,33 @@ from segment_concept.tracking.policies.base import (
 )
 from segment_concept.tracking.policies.sam2 import RecentMemory
 
-INPUT_PIXELS = 4  # of the network's input, on a side of a pixel of the mask decoder's grid
+INPUT_PIXELS = 4  # input pixels per side of a pixel of the mask decoder's grid
 
 
 @dataclass(frozen=True, slots=True)
 class MotionMemory:
     """SAMURAI (arXiv:2411.11922): SAM 2 with a Kalman filter over the object's box.
 
-    A mask is chosen by predicted IoU until `stable_frames_threshold` consecutive frames had
-    reliable masks, and then by IoU with the predicted box as well. Maps of frames
-    that were segmented badly, or where the forecast failed, are not recalled; pointers are those
-    of SAM 2. The filter begins on the first frame after a prompt, or after the video turned.
+    The mask is selected by predicted IoU until `stable_frames_threshold` consecutive frames had
+    reliable masks; after that, IoU with the predicted box counts as well. Maps of frames with a
+    bad mask or a failed prediction are not recalled; pointers are those of SAM 2. The filter
+    starts on the first frame after a prompt or a change of direction.
 
     The defaults are SAMURAI's for Hiera-large; for the smaller ones `motion_weight` is 0.25. As
     published, the first frame after the prompt is recalled only while it is the previous one.
-    A prompted frame is not tracked: what is visible on it is decided as in SAM 2.
+    On prompted frames, visibility is decided as in SAM 2.
 
     Args:
         slots, pointers, video_length, prompted: as in `RecentMemory`.
-        motion_weight: of the forecast against the predicted IoU, score (`kf_score_weight`).
-        stable_frames_threshold: frames (`stable_frames_threshold` of the release).
-        stable_iou_threshold: predicted IoU of a mask that updates the filter
+        motion_weight: weight in [0, 1] of the motion IoU against the predicted IoU
+            (`kf_score_weight`).
+        stable_frames_threshold: see above, in frames (the same name in the release).
+        stable_iou_threshold: minimum predicted IoU of a reliable mask, which updates the filter
             (`stable_ious_threshold`).
         min_iou: predicted IoU above which a frame is recalled (`memory_bank_iou_threshold`).
-        min_motion_iou: overlap with the forecast above which a frame is recalled.
-        visible_above: presence logit above which a mask is not emptied (`min_obj_score_logits`).
+        min_motion_iou: IoU with the predicted box above which a frame is recalled.
+        presence_threshold: presence logit above which the object is visible
+            (`min_obj_score_logits`).
     """
 
     slots: int = 7
@@ -113,7 +115,7 @@ class MotionMemory:
         return RecentMemory(self.slots, self.pointers, self.video_length, self.prompted)
 
     def _where_expected(self, candidates: Sequence[Candidate], expected: KalmanState) -> Candidate:
-        """The best by both measures; the first of equals."""
+        """The candidate with the highest weighted score; the first of equals."""
         overlaps = [box_iou(expected.corners, box) for box in _boxes(candidates)]
         scores = [
             self.motion_weight * share + (1 - self.motion_weight) * candidate.iou
@@ -131,7 +133,7 @@ class MotionMemory:
 
 
 def _boxes(candidates: Sequence[Candidate]) -> list[Corners]:
-    """Around the masks as they are when enlarged to the network's input, as published."""
+    """Boxes around the masks upsampled to the network's input, as published."""
     pixels = [c.logits for c in candidates if c.logits is not None]
     large = F.interpolate(
         torch.stack(pixels)[:, None].float(), scale_factor=INPUT_PIXELS, mode="bilinear"

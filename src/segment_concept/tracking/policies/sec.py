@@ -1,4 +1,4 @@
-"""sec."""
+"""SeC's memory: the newest frames with a good mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +30,16 @@ from segment_concept.tracking.policies.base import (
 
 @dataclass(frozen=True, slots=True)
 class ReliableMemory:
-    """SeC: the newest frames that were segmented well, plus the previous frame always.
+    """SeC: the newest frames with a good mask, and always the previous frame.
 
-    Slots and pointer distances go by rank among those frames, not by age. Where the release
-    breaks (played backwards, a second prompted frame, several objects) the walk back is defined
-    as: played frames between the farthest prompt behind and now, prompted ones left out.
-    `prompted` is as in `RecentMemory`.
+    Slots and pointer distances count rank among these frames, not age. For cases in which SeC's
+    release fails (backward playback, a second prompted frame, several objects), the frames are
+    defined as those played between the farthest earlier prompt and now, without prompted ones.
+
+    Attributes:
+        slots: number of memory maps, including one for prompted frames (`num_maskmem`).
+        min_iou: predicted IoU above which a mask is good, if the object is also visible.
+        pointers, video_length, prompted: as in `RecentMemory`.
     """
 
     slots: int = 22

@@ -1,8 +1,8 @@
-"""When is the (slow) concept encoder worth asking? Predicates over what was just seen.
+"""Triggers: decide on each frame whether to query the (slow) concept encoder.
 
-A trigger looks at every frame once; the session keeps the look, so that comparing a frame with
-the previous one costs one look and not two. What a trigger has to know of frames before those two
-it notes in its verdict, and is given back with the next glance: triggers hold no state.
+Triggers are stateless. `describe(frame)` is called once per frame and cached by the session;
+`decide(context)` compares the descriptors of the current and the previous frame. State that must
+survive longer is returned in the decision and passed back with the next context.
 """
 
 from collections.abc import Mapping
@@ -13,36 +13,38 @@ from typing import Any, Protocol, TypeAlias
 from segment_concept.tracking.step import ObjectState
 from segment_concept.types import Frame, ObjectId
 
-FrameDescriptor: TypeAlias = tuple[
-    Any, ...
-]  # what a trigger keeps of a frame; only itself reads it
-TriggerState: TypeAlias = tuple[
-    Any, ...
-]  # what it has to know of the past; () before the first frame
+# What a trigger keeps of a frame; opaque to everything but the trigger itself.
+FrameDescriptor: TypeAlias = tuple[Any, ...]
+# What a trigger must know of earlier frames; () before the first frame.
+TriggerState: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerContext:
-    """All that a trigger may decide by."""
+    """Everything a trigger may use for its decision."""
 
     frame_index: int
-    before: FrameDescriptor  # of the frame processed just before, whichever way the video is played
-    now: FrameDescriptor
-    frames_since_query: int  # frames played since then, this one included
-    previous_index: int | None = None  # of the frame processed just before
-    backwards: bool = False  # is the video played backwards?
-    queried_before: bool = True  # was it ever? If not, frames count from the first one
+    before: FrameDescriptor  # descriptor of the frame processed before, in either direction
+    now: FrameDescriptor  # descriptor of this frame
+    frames_since_query: int  # frames played since the last query, this one included
+    previous_index: int | None = None  # index of the frame processed before
+    backwards: bool = False  # whether the video is played backwards
+    queried_before: bool = True  # False: no query yet, and frames count from the first frame
     seen: Mapping[ObjectId, ObjectState] = field(default_factory=dict)  # on the previous frame
-    state: TriggerState = ()  # those of the verdict on the frame judged before
+    state: TriggerState = ()  # state of the previous decision
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerDecision:
-    """Ask or not, and the distance to the previous frame where the trigger measures one.
+    """The decision of a trigger on one frame.
 
-    `cut` says that it takes the frame for the first of a shot, `whom` about which objects to ask,
-    where not about all. `notes` come back with the next glance. They are stored with an interrupted
-    run, so they are data: numbers, tensors, arrays, frozen records, tuples or mappings of these.
+    Attributes:
+        query: whether to query the concept encoder.
+        distance: distance to the previous frame, if the trigger measures one.
+        state: passed back with the next context. It is saved with an interrupted run, so it must
+            be data: numbers, tensors, arrays, frozen records, tuples or mappings of these.
+        cut: whether the frame is the first of a shot.
+        object_ids: objects to query; None for all.
     """
 
     query: bool
@@ -52,24 +54,24 @@ class TriggerDecision:
     object_ids: frozenset[ObjectId] | None = None
 
     def queries(self, object_id: ObjectId) -> bool:
-        """Is the concept encoder to be asked about this object?"""
+        """Whether to query the concept encoder for this object."""
         return self.query and (self.object_ids is None or object_id in self.object_ids)
 
 
 class Trigger(Protocol):
-    """Contract: both calls are functions of their arguments; equal frames never ask by distance."""
+    """Interface of triggers. Both methods are pure functions; equal frames are never a cut."""
 
     def describe(self, frame: Frame) -> FrameDescriptor:
-        """What has to be kept of a frame to compare it with the next."""
+        """Compute what is needed to compare a frame with the next one."""
         ...
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
-        """Is the concept encoder to be asked on this frame?"""
+        """Decide whether to query the concept encoder on this frame."""
         ...
 
 
 class _Blind:
-    """A trigger that does not look at pixels."""
+    """Base of triggers that do not use pixels."""
 
     __slots__ = ()
 
@@ -79,7 +81,7 @@ class _Blind:
 
 @dataclass(frozen=True, slots=True)
 class Never(_Blind):
-    """The concept encoder is never asked."""
+    """Never queries."""
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         return TriggerDecision(False)
@@ -87,7 +89,7 @@ class Never(_Blind):
 
 @dataclass(frozen=True, slots=True)
 class Every(_Blind):
-    """Every n-th frame after the last on which it was asked."""
+    """Queries on every n-th frame after the last query."""
 
     frames: int
 
@@ -101,17 +103,17 @@ class Every(_Blind):
 
 @dataclass(frozen=True, slots=True)
 class AtFrames(_Blind):
-    """On given frames, those that begin a shot: a shot detector's or an editor's cut list.
+    """Queries on the first frames of shots, from a shot detector or a cut list.
 
-    Played backwards, the first frame that is seen of a shot is its last; where the beginning of a
-    shot was skipped or damaged, it is the first that is there.
+    In backward playback the query is on the last frame of the shot before the cut. If the first
+    frame of a shot is missing or damaged, the query is on the next available frame.
     """
 
     frames: frozenset[int]
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         now, before = context.frame_index, context.previous_index
-        if context.backwards:  # what lies behind a frame here is the one after it
+        if context.backwards:  # the frame processed before has a higher index
             crossed = range(now + 1, max(before or 0, now + 1) + 1)
         else:
             crossed = range(now if before is None else min(before + 1, now), now + 1)
@@ -121,9 +123,9 @@ class AtFrames(_Blind):
 
 @dataclass(frozen=True, slots=True)
 class LowQuality(_Blind):
-    """After a frame on which an object was segmented badly or not seen, about that object."""
+    """Queries for an object whose score was low on the previous frame."""
 
-    below: float = 0.5  # predicted IoU or object score, whichever is lower
+    below: float = 0.5  # threshold on min(predicted IoU, object score)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         bad = {i for i, seen in context.seen.items() if min_confidence(seen) < self.below}
@@ -131,13 +133,13 @@ class LowQuality(_Blind):
 
 
 def min_confidence(seen: ObjectState) -> float:
-    """Predicted IoU or object score, whichever is lower."""
+    """The lower of predicted IoU and object score, in [0, 1]."""
     return min(1 / (1 + exp(-seen.presence)), seen.iou)
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one of several triggers; the distance is the first that is measured."""
+    """Queries if any of several triggers does; the distance is the first one measured."""
 
     triggers: tuple[Trigger, ...]
 
@@ -166,14 +168,14 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """A trigger that is not heard on the first `frames` frames after the encoder was asked."""
+    """Suppresses queries of a trigger on the `frames` frames after a query."""
 
     trigger: Trigger
     frames: int
 
     def __post_init__(self) -> None:
         if self.frames < 1:
-            raise ValueError(f"Refractory needs at least 1 frame, got {self.frames}")
+            raise ValueError(f"Cooldown needs at least 1 frame, got {self.frames}")
 
     def describe(self, frame: Frame) -> FrameDescriptor:
         return self.trigger.describe(frame)

@@ -1,4 +1,4 @@
-"""scene_change."""
+"""Triggers that detect scene changes between two frames."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,9 @@ from segment_concept.types import Frame
 
 @dataclass(frozen=True, slots=True)
 class HistogramShift:
-    """Bhattacharyya distance between hue-saturation histograms of the two frames exceeds `above`.
+    """Fires if the Bhattacharyya distance of two hue-saturation histograms exceeds `above`.
 
-    `side` is the square to which frames are resized first; 1024 and 0.35 are as published.
+    Frames are first resized to a square of `side` pixels; 1024 and 0.35 are as published (SeC).
     """
 
     above: float = 0.35
@@ -34,39 +34,39 @@ class HistogramShift:
 
 
 def published_hsv() -> HistogramShift:
-    """SeC's trigger, exactly."""
+    """SeC's published trigger."""
     return HistogramShift()
 
 
 def fast_hsv() -> HistogramShift:
-    """The same on 256 px: the same frames fire on SeC's demo clip, at 1/25 of the cost."""
+    """The same at 256 px: it fires on the same frames of SeC's demo clip at 1/25 of the cost."""
     return HistogramShift(side=256)
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveContent:
-    """The picture changes much more than it did on the frames before (see `ops.shots`).
+    """Fires if the frame changes much more than the frames before it (see `shots.content`).
 
-    PySceneDetect's adaptive detector for a video that is live: that one compares a frame's change
-    with those of two frames before and two after, and so speaks two frames late; this one has the
-    frames before alone. The changes of a cut keep a second call away for as many frames. No
-    distance is told: what is much depends on the frames before.
+    PySceneDetect's adaptive detector compares a change with those of two frames before and two
+    after, so it is two frames late. This trigger uses earlier frames only, so it works on live
+    video. The change of a cut prevents a second one on the next `neighbours` frames. It reports no
+    distance, because the threshold depends on the frames before.
     """
 
     times: float = TIMES_NEIGHBOURS
-    least: float = LEAST_CHANGE  # of 255
+    least: float = LEAST_CHANGE  # minimum change, of 255
     neighbours: int = NEIGHBOURS
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
-            raise ValueError(f"Adaptive needs at least 1 neighbour, got {self.neighbours}")
+            raise ValueError(f"AdaptiveContent needs at least 1 neighbor, got {self.neighbours}")
 
     def describe(self, frame: Frame) -> FrameDescriptor:
         return (small_hsv(frame.rgb),)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         change = change_between(context.before[0], context.now[0])
-        # Without a change to compare with, motion at the beginning would pass for a cut.
+        # Without an earlier change to compare with, motion on the first frames would be a cut.
         query = bool(context.state) and stands_out(change, context.state, self.times, self.least)
         state = (*context.state, change)[-self.neighbours :]
         return TriggerDecision(query, state=state, cut=query)

@@ -1,6 +1,6 @@
-"""A trigger for when the tracker itself is in doubt.
+"""A trigger that fires when the tracker is uncertain.
 
-It judges by what was believed on the frame before, so it speaks one frame after the doubt.
+It uses the results of the previous frame, so it fires one frame late.
 """
 
 from collections.abc import Mapping
@@ -20,20 +20,20 @@ from segment_concept.tracking.triggers.base import (
 )
 from segment_concept.types import Frame, Image, ObjectId
 
-AREAS = 10  # that are remembered, as in DAM4SAM, which compares with their median too
-PACE = 0.1  # share of a new frame in the remembered colors
-UNCERTAIN_RESTS = 12  # frames: in lasting doubt SeC's encoder is asked as often as it is on film
+AREAS = 10  # mask areas that are kept; DAM4SAM compares with the median of as many
+PACE = 0.1  # weight of a new frame in the moving average of colors
+UNCERTAIN_RESTS = 12  # cooldown in frames; see `uncertain`
 
 
 @dataclass(frozen=True, slots=True)
 class AppearanceModel:
-    """How an object looked on the last frames on which it was segmented well."""
+    """Areas and colors of an object on recent frames with a confident mask."""
 
-    areas: tuple[float, ...] = ()  # shares of the picture, newest last
+    areas: tuple[float, ...] = ()  # mask areas as fractions of the frame, newest last
     colors: Colors | None = None
 
     def with_another(self, area: float, colors: Colors | None) -> "AppearanceModel":
-        """With one frame more."""
+        """The model updated with one more frame."""
         if colors is None or self.colors is None:
             mixed = self.colors if colors is None else colors
         else:
@@ -43,16 +43,17 @@ class AppearanceModel:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """After a frame on which an object was badly seen, or suddenly not what it had been; about it.
+    """Fires for an object with a low score, or an abrupt change of area or colors, one frame ago.
 
-    It speaks on every frame while that lasts: put it into `Cooldown`. The first threshold is that
-    of `LowQuality`; of the frames of synthetic shots 2 % are beyond either of the others with the
-    true masks, and of first frames after a cut nine tenths (`benchmarks/calibrate_doubt.py`).
+    It fires on every frame while the condition lasts: wrap it in `Cooldown`. `below` is
+    `LowQuality`'s. With the true masks of synthetic shots, 2 % of the frames exceed one of the
+    other two thresholds, and 90 % of the first frames after a cut
+    (`benchmarks/calibrate_doubt.py`).
 
     Attributes:
-        below: object score, or predicted IoU, whichever is lower.
-        area_times: how many times larger or smaller than the median of the last ten areas.
-        colors_above: distance of its colors to the remembered ones, 0 to 1.
+        below: threshold on min(object score, predicted IoU).
+        area_times: maximum ratio between the area and the median of the last ten areas.
+        colors_above: maximum distance to the average colors, in [0, 1].
     """
 
     below: float = 0.5
@@ -79,13 +80,13 @@ class Uncertain:
     def _of(
         self, seen: ObjectState, known: AppearanceModel, hsv: Image
     ) -> tuple[bool, AppearanceModel]:
-        """Is there doubt about this object, and how will it be remembered?"""
+        """Whether the object is uncertain, and its updated appearance model."""
         if min_confidence(seen) < self.below:
             return True, known
         mask = (seen.logits > 0).cpu().numpy()
         area, colors = float(mask.mean()), object_colors(hsv, mask)
         sudden = self._is_other_size(area, known) or self._is_other_color(colors, known)
-        # What lasts is believed in the end, or a zoom would be in doubt for ever.
+        # Update in any case, so that a lasting change (a zoom) is accepted after some frames.
         return sudden, known.with_another(area, colors)
 
     def _is_other_size(self, area: float, known: AppearanceModel) -> bool:
@@ -99,8 +100,8 @@ class Uncertain:
 
 
 def uncertain() -> Trigger:
-    """Asks when the tracker is in doubt, and in lasting doubt on one of thirteen frames.
+    """Fires when the tracker is uncertain, at most on every 13th frame.
 
-    That is 7.7 %; the published trigger asks on 7.4 % of the frames of SeCVOS.
+    That is 7.7 % of the frames; the published trigger fires on 7.4 % of the frames of SeCVOS.
     """
     return Cooldown(Uncertain(), UNCERTAIN_RESTS)

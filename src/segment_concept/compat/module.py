@@ -1,0 +1,165 @@
+"""What scripts do with a predictor as with a PyTorch module: move it, look at it, set it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from segment_concept.checkpoints.sam2.keys import FREQUENCIES
+from segment_concept.compat.overrides import with_options
+from segment_concept.models.sam2.segmenter import Sam2Segmenter
+from segment_concept.tracking.session import Tracker, suppress_overlap
+from segment_concept.types import InputError
+
+_Self = TypeVar("_Self", bound="ModuleLike")
+
+
+class ModuleLike:
+    """The methods of `nn.Module` and the settings of SAM 2's predictors that scripts use.
+
+    Weights are those of the segmenter, under this package's names; SeC's concept network stays
+    where and in what numbers it was loaded.
+    """
+
+    tracker: Tracker
+
+    @property
+    def network(self) -> nn.Module:
+        """The segmenter's network."""
+        segmenter: Any = self.tracker.segmenter
+        found: nn.Module = segmenter.network if isinstance(segmenter, Sam2Segmenter) else segmenter
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In what numbers the weights are."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of the square that SAM 2.1 reads; of the compact network's shorter side."""
+        segmenter: Any = self.tracker.segmenter
+        if isinstance(segmenter, Sam2Segmenter):
+            return segmenter.network.sizes.image_side
+        return int(segmenter.short_side)
+
+    @property
+    def fill_hole_area(self) -> int:
+        """Regions of at most so many background pixels are filled; 0 for none."""
+        segmenter = self.tracker.segmenter
+        return segmenter.options.fill_hole_area if isinstance(segmenter, Sam2Segmenter) else 0
+
+    @fill_hole_area.setter
+    def fill_hole_area(self, area: int) -> None:
+        segmenter = self.tracker.segmenter
+        if isinstance(segmenter, Sam2Segmenter):
+            options = replace(segmenter.options, fill_hole_area=int(area))
+            self.tracker = with_options(self.tracker, options)
+        elif area:
+            raise InputError("fill_hole_area is for SAM 2.1 and SeC: leave it at 0")
+
+    @property
+    def non_overlap_masks(self) -> bool:
+        """Does a pixel belong to one object at most?"""
+        return self.tracker.non_overlapping
+
+    @non_overlap_masks.setter
+    def non_overlap_masks(self, wanted: bool) -> None:
+        self.tracker = replace(self.tracker, non_overlapping=bool(wanted))
+
+    def to(self: _Self, *args: Any, **kwargs: Any) -> _Self:
+        """Move the network to a device, or its weights to another number type, as in PyTorch.
+
+        Raises:
+            InputError: the recipe's network is another than SAM 2.1's, and the device another
+                than its own: it is prepared for the device on which it is loaded.
+        """
+        device, dtype = _destination(*args, **kwargs)
+        if isinstance(self.tracker.segmenter, Sam2Segmenter):
+            self._move(device, dtype)
+        elif device is not None and not _same(device, self.device):
+            raise InputError(
+                f"this recipe was loaded for {self.device}: give device={str(device)!r} when you "
+                "build the predictor"
+            )
+        return self
+
+    def cuda(self: _Self, device: int | str | torch.device | None = None) -> _Self:
+        """Move the network to a GPU."""
+        return self.to(torch.device("cuda" if device is None else device))
+
+    def cpu(self: _Self) -> _Self:
+        """Move the network to the CPU."""
+        return self.to("cpu")
+
+    def half(self: _Self) -> _Self:
+        """Weights in float16; of no consequence for the compact model, which keeps its own."""
+        return self.to(torch.float16)
+
+    def bfloat16(self: _Self) -> _Self:
+        """Weights in bfloat16; of no consequence for the compact model, which keeps its own."""
+        return self.to(torch.bfloat16)
+
+    def float(self: _Self) -> _Self:
+        """Weights in float32."""
+        return self.to(torch.float32)
+
+    def eval(self: _Self) -> _Self:
+        """Of no consequence: a predictor is never in training."""
+        return self
+
+    def train(self: _Self, mode: bool = True) -> _Self:
+        """Of no consequence with `mode=False`.
+
+        Raises:
+            InputError: training is asked for.
+        """
+        if mode:
+            raise InputError("a predictor is not trained: see `segment-concept train`")
+        return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Of the segmenter's network."""
+        return self.network.parameters()
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Of the segmenter's network, under this package's names."""
+        return self.network.named_parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Of the segmenter's network, under this package's names."""
+        state: dict[str, Tensor] = self.network.state_dict()
+        return state
+
+    def _apply_non_overlapping_constraints(self, pred_masks: Tensor) -> Tensor:
+        """SAM 2's own: the highest of (O, 1, H, W) logits keeps a pixel, the others are -10."""
+        return suppress_overlap(pred_masks[:, 0])[:, None]
+
+    def _move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        exact = self.network.state_dict()[FREQUENCIES].float()
+        self.network.to(device=device, dtype=dtype)
+        # sines are taken of these: they stay exact whatever the others' number type
+        owner, _, name = FREQUENCIES.rpartition(".")
+        setattr(self.network.get_submodule(owner), name, exact.to(self.device))
+
+
+def _destination(*args: Any, **kwargs: Any) -> tuple[torch.device | None, torch.dtype | None]:
+    """Device and number type of a call of `to`."""
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for value in args:
+        if isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, str | int | torch.device):
+            device = value
+    return None if device is None else torch.device(device), dtype
+
+
+def _same(one: torch.device, other: torch.device) -> bool:
+    return one.type == other.type and (one.index or 0) == (other.index or 0)
