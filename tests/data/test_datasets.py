@@ -108,7 +108,7 @@ def test_masks_that_only_prompt_are_told_from_a_full_truth(
     dataset = open_dataset(benchmark, Source(builder(tmp_path), split))
     assert dataset.truth_is_complete is complete
     if not complete:
-        assert "only show each object once" in messages(checked(dataset))
+        assert "only the first mask of each object" in messages(checked(dataset))
         assert dataset_stats(dataset, survey_dataset(dataset)).disappear is None
 
 
@@ -211,13 +211,13 @@ def _resize_picture(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_remove_picture, "video dogs, frame 00002: 1 masks have no picture: 00002"),
-        (_remove_picture, "picture numbers are left out: 00002"),
-        (_resize_mask, r"dogs/00002.png is 8x6 where 16x12 is expected"),
+        (_remove_picture, "video dogs, frame 00002: 1 masks have no image: 00002"),
+        (_remove_picture, "image numbers are missing: 00002"),
+        (_resize_mask, r"dogs/00002.png is 8x6, expected 16x12"),
         (_color_mask, "it is a RGB picture"),
-        (_break_picture, "1 pictures cannot be read: 00002.jpg"),
-        (_resize_picture, "1 pictures are of another size: 00003.jpg"),
-        (_empty_video, "holds no mask"),
+        (_break_picture, "1 images cannot be read: 00002.jpg"),
+        (_resize_picture, "1 images have another size: 00003.jpg"),
+        (_empty_video, "has no mask"),
     ],
 )
 def test_a_check_says_what_is_wrong(
@@ -236,14 +236,14 @@ def test_a_check_compares_masks_with_the_metadata(tmp_path: Path) -> None:
     build.write_json(root / "valid/meta.json", {"videos": {"ab12": entry}})
     said = messages(checked(open_dataset(Benchmark.MOSE2, Source(root))))
     assert "video ab12, object 2: is in the metadata but in no mask" in said
-    assert "the metadata says 5 frames, there are 4 masks" in said
+    assert "the metadata lists 5 frames, but there are 4 masks" in said
 
 
 def test_a_check_warns_of_black_and_white_masks_and_unpadded_names(tmp_path: Path) -> None:
     for i in range(11):
         build.save_mask(tmp_path / f"clip/{i}.png", build.labels(255))
     said = messages(checked(open_dataset(Benchmark.FOLDER, Source(tmp_path))))
-    assert "its masks are 0 and 255" in said
+    assert "the masks have values 0 and 255" in said
     assert "pad them with zeros" in said
 
 

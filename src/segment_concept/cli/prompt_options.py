@@ -1,12 +1,12 @@
-"""Options that show objects. Their order matters: `--object 2` begins what is said of object 2.
+"""Prompt options. Their order matters: prompts after `--object 2` belong to object 2.
 
     --box 10,10,80,90                                 object 1, on frame 0
-    --at 1.5s --point 40,50 --background-point 5,5    the same, shown 1.5 seconds on
+    --at 1.5s --point 40,50 --background-point 5,5    the same, at 1.5 seconds
     --mask first.png --mask-id 2                      object 2 of a mask image
     --object 1 --box ... --object 2 --at 12 --point ...
 
-An `--at` before the first `--object` holds for all objects that have none of their own. Within one
-object several hold for what follows each, so that it can be shown, or corrected, on several frames.
+`--at` before the first `--object` applies to all objects without an `--at` of their own. After
+`--object` it applies to the prompts that follow, so an object can be prompted on several frames.
 """
 
 import re
@@ -30,19 +30,19 @@ from segment_concept.pipeline.prompts import (
 from segment_concept.types import InputError
 from segment_concept.video.timecode import TimePoint, parse_at
 
-SHOWING = "Show the object (their order matters)"
+SHOWING = "Prompts (order matters: prompts after --object N belong to it)"
 VideoAddress = Annotated[
     str,
     typer.Argument(
         metavar="VIDEO",
-        help="A video file, a folder of images, a webcam's number or a stream's address.",
+        help="A video file, an image folder, the number of a camera, or the URL of a stream.",
     ),
 ]
 MaskFiles = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="A mask image: palette or gray labels for several objects, or white on black.",
+        help="A mask image: palette or gray label map with one id per object, or white on black.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -51,7 +51,7 @@ MaskIds = Annotated[
     typer.Option(
         "--mask-id",
         metavar="N",
-        help="Which value of the mask image before it is the object; 1,2 are two objects.",
+        help="Select an id of the preceding --mask; 1,2 selects two objects.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -60,7 +60,7 @@ MaskColors = Annotated[
     typer.Option(
         "--mask-color",
         metavar="COLOR",
-        help="Which color of the mask image before it is the object: red, #ff0000 or 255,0,0.",
+        help="Select a color of the preceding --mask: red, #ff0000 or 255,0,0.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -68,17 +68,21 @@ Inverted = Annotated[
     bool,
     typer.Option(
         "--invert",
-        help="The mask image before it is black on white.",
+        help="The preceding --mask is black on white.",
         rich_help_panel=SHOWING,
     ),
 ]
 Boxes = Annotated[
     list[str] | None,
-    typer.Option(metavar="x0,y0,x1,y1", help="A box, in pixels.", rich_help_panel=SHOWING),
+    typer.Option(
+        metavar="x0,y0,x1,y1",
+        help="A box, in pixels from the top left corner.",
+        rich_help_panel=SHOWING,
+    ),
 ]
 PointsOn = Annotated[
     list[str] | None,
-    typer.Option(metavar="x,y", help="A point on it; repeatable.", rich_help_panel=SHOWING),
+    typer.Option(metavar="x,y", help="A point on the object; repeatable.", rich_help_panel=SHOWING),
 ]
 PointsOff = Annotated[
     list[str] | None,
@@ -94,7 +98,7 @@ ObjectNumbers = Annotated[
     typer.Option(
         "--object",
         metavar="N",
-        help="What follows shows object N (1 to 255).",
+        help="The prompts after this option belong to object N (1 to 255). Default: 1.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -102,8 +106,8 @@ Moments = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FRAME|TIME",
-        help="Where it is shown: 12 is a frame, 1.5s or 00:01:30 a time, 00:01:30:12 a timecode; "
-        "0 where left out.",
+        help="Frame index (12), time (1.5s, 00:01:30) or timecode (00:01:30:12) of the prompts. "
+        "Default: 0.",
         rich_help_panel=SHOWING,
     ),
 ]
@@ -126,34 +130,34 @@ Given = tuple[str, str]  # an option and its value
 
 
 class PromptCommand(TyperCommand):
-    """A command that remembers in which order the options above were given."""
+    """A command that records the order of the prompt options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note the order, then go on as usual."""
+        """Record the order, then parse as usual."""
         ctx.meta[_KEY] = tuple(_ordered(args))
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
 
 def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[TimedPrompt, ...]:
-    """What the command's options and the prompts file show.
+    """Read the prompts from the command line and the prompts file.
 
     Raises:
-        InputError: an option cannot be understood, or an object is not shown by anything.
+        InputError: an option cannot be read, or an object has no prompt.
     """
     shown = read_prompts(prompts_file) if prompts_file is not None else []
     return (*shown, *shown_by(ctx.meta[_KEY]))
 
 
 def tell_prompts(shown: Sequence[TimedPrompt], *, quiet: bool) -> None:
-    """Say on stderr what mask images were understood to show, before anything is tracked."""
+    """Print on stderr how mask images were interpreted, before tracking starts."""
     for text in dict.fromkeys(one.understood for one in shown if one.understood):
         if not quiet:
             typer.echo(printable(text), err=True)
 
 
 def shown_by(given: Sequence[Given]) -> list[TimedPrompt]:
-    """The objects that options show, in their order. Raises InputError."""
+    """Convert the prompt options, in their order, to prompts. Raises InputError."""
     groups = list(_groups(given))
     default = next((parse_at(value) for name, value in groups[0].given if name == "--at"), 0)
     return [shown for group in groups for shown in group.shown(default)]
@@ -161,7 +165,7 @@ def shown_by(given: Sequence[Given]) -> list[TimedPrompt]:
 
 @dataclass(slots=True)
 class _Group:
-    """What was said of one object; of none in particular before the first `--object`."""
+    """The options of one object; without an id before the first `--object`."""
 
     object_id: int | None = None
     given: list[Given] = field(default_factory=list)
@@ -172,13 +176,13 @@ class _Group:
             sketches[at] = _with(sketches.get(at, PromptSpec()), name, value)
         if not sketches and self.object_id is not None:
             raise InputError(
-                f"object {self.object_id} is not shown by anything: after --object "
-                f"{self.object_id} give --mask, --box or --point"
+                f"object {self.object_id} has no prompt: after --object {self.object_id} give "
+                "--mask, --box or --point"
             )
         return [s for at, sketch in sketches.items() for s in sketch.shown(self.object_id, at)]
 
     def _placed(self, default: TimePoint) -> Iterator[tuple[TimePoint, str, str]]:
-        """What shows the object, with its place in the video."""
+        """The prompts of the object, with their position in the video."""
         at = next((parse_at(value) for name, value in self.given if name == "--at"), default)
         for name, value in self.given:
             if name == "--at":
@@ -207,7 +211,7 @@ def _with(sketch: PromptSpec, name: str, value: str) -> PromptSpec:
         return replace(sketch, choice=_chosen(sketch, name, value))
     if (sketch.box if name == "--box" else sketch.mask) is not None:
         raise InputError(
-            f"{name} is given twice for one object: number the objects apart, as in "
+            f"{name} is given twice for one object: use different object ids, as in "
             f"--object 1 {name} ... --object 2 {name} ..."
         )
     if name == "--box":
@@ -216,9 +220,9 @@ def _with(sketch: PromptSpec, name: str, value: str) -> PromptSpec:
 
 
 def _chosen(sketch: PromptSpec, name: str, value: str) -> MaskChoice:
-    """What an option says about the mask before it."""
+    """Apply an option to the mask before it."""
     if sketch.mask is None:
-        raise InputError(f"{name} is said of a mask image: give it after --mask FILE")
+        raise InputError(f"{name} applies to a mask image: give it after --mask FILE")
     if name == "--mask-id":
         return replace(sketch.choice, ids=parse_ids(value))
     if name == "--mask-color":

@@ -1,4 +1,4 @@
-"""What a folder of a dataset holds, and what is wrong with it."""
+"""Check a dataset folder: count its contents and find errors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from segment_concept.datasets.types import Dataset
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Counts of what was found, and remarks."""
+    """Counts and findings."""
 
     dataset: Dataset
     pictures: int
     masks: int
     objects: int
-    late_objects: int  # that the first annotated frame does not show
+    late_objects: int  # objects that are absent from the first annotated frame
     findings: tuple[Finding, ...]
 
     @property
@@ -26,12 +26,12 @@ class CheckReport:
 
 
 def survey_dataset(dataset: Dataset) -> Iterable[VideoSurvey]:
-    """Every video, one after the other: reads all masks."""
+    """Survey every video, one after the other; reads all masks."""
     return (survey(video, dataset.benchmark) for video in dataset.videos)
 
 
 def check_dataset(dataset: Dataset, surveys: Iterable[VideoSurvey]) -> CheckReport:
-    """Sum up what was seen of each video."""
+    """Combine the surveys of all videos."""
     pictures = masks = objects = late = 0
     findings: list[Finding] = []
     silent: list[str] = []
@@ -47,8 +47,8 @@ def check_dataset(dataset: Dataset, surveys: Iterable[VideoSurvey]) -> CheckRepo
     if not dataset.truth_is_complete:
         findings.append(
             warning(
-                "the masks only show each object once; the full truth is not here, so this split "
-                "can be predicted and submitted but not scored"
+                "only the first mask of each object is available; this split can be predicted and "
+                "submitted, but not scored"
             )
         )
     return CheckReport(dataset, pictures, masks, objects, late, tuple(findings))
@@ -58,5 +58,5 @@ def _pictures_missing(dataset: Dataset, silent: list[str]) -> list[Finding]:
     if not silent:
         return []
     if len(silent) == len(dataset.videos):
-        return [warning("no pictures are here: masks can be scored, but nothing predicted")]
-    return [error(f"{len(silent)} videos have no pictures: {listed(silent)}")]
+        return [warning("there are no images: masks can be scored, but nothing can be predicted")]
+    return [error(f"{len(silent)} videos have no images: {listed(silent)}")]

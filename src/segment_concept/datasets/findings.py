@@ -1,4 +1,4 @@
-"""What a check has to say: where, what, and what to do about it."""
+"""Findings of a check: location, problem and remedy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """An error stops the work or spoils its result; a warning is worth knowing."""
+    """An error prevents or invalidates a result; a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -14,7 +14,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One remark about a dataset or about predictions; empty fields do not apply."""
+    """One problem of a dataset or of predictions; fields that do not apply are empty."""
 
     severity: Severity
     message: str
@@ -29,12 +29,12 @@ class Finding:
 
 
 def error(message: str, video: str = "", object_name: str = "", frame: str = "") -> Finding:
-    """A finding that stops the work."""
+    """Make a finding that prevents a result."""
     return Finding(Severity.ERROR, message, video, object_name, frame)
 
 
 def warning(message: str, video: str = "", object_name: str = "", frame: str = "") -> Finding:
-    """A finding that is worth knowing."""
+    """Make a finding that does not prevent a result."""
     return Finding(Severity.WARNING, message, video, object_name, frame)
 
 
@@ -44,6 +44,6 @@ def errors_of(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few names and how many more there are."""
+    """List the first few names, and count the rest."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,4 +1,4 @@
-"""The datasets by name, and telling which one a folder is."""
+"""Open a dataset by name, and detect the type of a dataset folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,21 +26,21 @@ _LVOS1_LARGEST_SPLIT = 120  # videos; LVOS v2's splits have 420, 140 and 160
 
 
 def open_dataset(benchmark: Benchmark, source: Source) -> Dataset:
-    """The dataset as it lies on disk; reads listings and metadata, no picture and no mask.
+    """Open a dataset; reads folder listings and metadata, but no image and no mask.
 
     Raises:
-        InputError: the folder does not hold such a dataset; the message says what is missing.
+        InputError: the folder is not such a dataset; the message says what is missing.
     """
     return LAYOUTS[benchmark](source, benchmark)
 
 
 def recognize_dataset(root: Path) -> Benchmark:
-    """Which dataset a folder holds, by its landmarks.
+    """Detect the dataset type of a folder from characteristic files.
 
-    Where versions share a layout (YouTube-VOS 2018 and 2019) the newer is named.
+    For versions with the same layout (YouTube-VOS 2018 and 2019) the newer one is returned.
 
     Raises:
-        InputError: no dataset that we know.
+        InputError: the type is unknown.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder")
@@ -50,7 +50,7 @@ def recognize_dataset(root: Path) -> Benchmark:
             return found
     raise InputError(
         f"{root} does not look like a dataset: expected DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, "
-        "SeCVOS, or a folder a video of PNG masks"
+        "SeCVOS, or a folder with one subfolder of PNG masks per video"
     )
 
 

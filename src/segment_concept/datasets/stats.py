@@ -1,4 +1,4 @@
-"""The figures by which papers compare datasets."""
+"""Statistics by which papers compare datasets."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,10 +21,10 @@ SceneCounter = Callable[[VideoEntry], int | None]
 
 @dataclass(frozen=True, slots=True)
 class DatasetStats:
-    """One row of the table; None where it cannot be known from what is here.
+    """One row of the table; None if the available files do not determine a value.
 
-    `disappear` counts objects with an empty frame after their first visible one, `reappear` those
-    that are visible again after it (SAM 2's disappearance rate); both are shares of all objects.
+    `disappear` is the share of objects with an empty frame after their first visible one,
+    `reappear` of those that are visible again after it (SAM 2's disappearance rate).
     """
 
     videos: int
@@ -33,7 +33,7 @@ class DatasetStats:
     seconds: float | None  # mean length of a video
     disappear: float | None
     reappear: float | None
-    scenes: float | None  # mean number a video
+    scenes: float | None  # mean number per video
 
 
 def disappears(visible: Sequence[bool]) -> bool:
@@ -55,7 +55,7 @@ def reappears(visible: Sequence[bool]) -> bool:
 def dataset_stats(
     dataset: Dataset, surveys: Iterable[VideoSurvey], count_scenes: SceneCounter | None = None
 ) -> DatasetStats:
-    """Sum up a dataset; scenes are counted where a counter is given."""
+    """Compute the statistics; scenes are counted if a counter is given."""
     rows: list[Sequence[bool]] = []
     lengths: list[float | None] = []
     scenes: list[int | None] = []
@@ -90,10 +90,10 @@ def _seconds(video: VideoEntry, fps: float | None) -> float | None:
 
 
 def scenes_by_shots(video: VideoEntry) -> int | None:
-    """One more than the cuts that the shot detector finds; None where there are no pictures.
+    """Number of scenes, from the shot detector; None without images.
 
     Raises:
-        InputError: a picture cannot be read.
+        InputError: an image cannot be read.
     """
     if video.movie is not None:
         source = open_video(video.movie, rate=Fraction(24))
@@ -105,7 +105,7 @@ def _small_pictures(paths: Sequence[Path]) -> Iterator[Image]:
     for path in paths:
         try:
             with Pictures.open(path) as picture:
-                # A JPEG is decoded at a fraction of its size: the detector needs no more.
+                # Decode a JPEG at a fraction of its size, which is enough for the detector.
                 picture.draft("RGB", (2 * WIDTH, 2 * WIDTH * picture.height // picture.width))
                 yield np.asarray(picture.convert("RGB"))
         except OSError as error:

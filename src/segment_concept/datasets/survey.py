@@ -1,4 +1,4 @@
-"""Looking at every mask of a video once: who is visible when, and what is wrong."""
+"""Read every mask of a video once: find visible objects and errors."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,10 +21,10 @@ _LARGEST_PALETTE_ID = 255
 
 @dataclass(frozen=True, slots=True)
 class VideoSurvey:
-    """What a video's masks show.
+    """Visibility of objects and findings of one video.
 
-    `visible` says for every object, and each annotated frame from its layer's first to its last,
-    whether the object has a pixel there.
+    `visible[name]` has one value per annotated frame of the object's layer: whether the object has
+    a pixel on it.
     """
 
     video: VideoEntry
@@ -34,7 +34,7 @@ class VideoSurvey:
 
 
 def survey(video: VideoEntry, benchmark: Benchmark) -> VideoSurvey:
-    """Read every mask of a video; what cannot be read becomes a finding."""
+    """Read every mask of a video; unreadable files become findings."""
     findings: list[Finding] = list(_pictures(video))
     visible: dict[str, tuple[bool, ...]] = {}
     for layer in video.layers:
@@ -60,8 +60,8 @@ def _layer(video: VideoEntry, layer: Layer) -> tuple[dict[str, tuple[bool, ...]]
         if labels is not None and size is not None and _size(labels) != size:
             findings.append(
                 error(
-                    f"{layer.where(frame)} is {labels.shape[1]}x{labels.shape[0]} where "
-                    f"{size[1]}x{size[0]} is expected",
+                    f"{layer.where(frame)} is {labels.shape[1]}x{labels.shape[0]}, expected "
+                    f"{size[1]}x{size[0]}",
                     video.name,
                     layer.object_name,
                     frame,
@@ -98,7 +98,7 @@ def _picture_size(video: VideoEntry) -> tuple[int, int] | None:
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) from a picture's header, or None where it cannot be read."""
+    """Read (H, W) from an image's header; None if it cannot be read."""
     try:
         with Image.open(path) as image:
             return image.height, image.width
@@ -110,35 +110,35 @@ def _pictures(video: VideoEntry) -> Iterator[Finding]:
     sizes = {path: picture_size(path) for path in video.pictures}
     broken = [path.name for path, size in sizes.items() if size is None]
     if broken:
-        yield error(f"{len(broken)} pictures cannot be read: {listed(broken)}", video.name)
+        yield error(f"{len(broken)} images cannot be read: {listed(broken)}", video.name)
     usual = Counter(size for size in sizes.values() if size).most_common(1)
     odd = [p.name for p, size in sizes.items() if size and usual and size != usual[0][0]]
     if odd:
-        yield error(f"{len(odd)} pictures are of another size: {listed(odd)}", video.name)
+        yield error(f"{len(odd)} images have another size: {listed(odd)}", video.name)
     gaps = missing_numbers([path.stem for path in video.pictures])
     if gaps:
-        yield warning(f"picture numbers are left out: {listed(gaps)}", video.name)
+        yield warning(f"image numbers are missing: {listed(gaps)}", video.name)
 
 
 def _listing(video: VideoEntry, layer: Layer) -> Iterator[Finding]:
     name = video.name, layer.object_name
     if not layer.frames:
         place = layer.folder if isinstance(layer, PngLayer) else layer.where("0")
-        yield error(f"{place} holds no mask", *name)
+        yield error(f"{place} has no mask", *name)
         return
     if isinstance(layer, PngLayer) and layer.extra_files:
-        yield warning(f"{layer.folder} also holds {listed(layer.extra_files)}", *name)
+        yield warning(f"{layer.folder} also has {listed(layer.extra_files)}", *name)
     widths = {len(frame) for frame in layer.frames if is_number(frame)}
     if len(widths) > 1:
         yield warning(
-            "mask names have numbers of different length, which sort in another order than they "
-            "count (10 before 2): pad them with zeros",
+            "mask names have numbers of different lengths, so their order is not numeric (10 "
+            "before 2): pad them with zeros",
             *name,
         )
     there = {path.stem for path in video.pictures}
     alone = [frame for frame in layer.frames if frame not in there]
     if there and alone:
-        yield error(f"{len(alone)} masks have no picture: {listed(alone)}", *name, alone[0])
+        yield error(f"{len(alone)} masks have no image: {listed(alone)}", *name, alone[0])
 
 
 def _ids(
@@ -148,17 +148,17 @@ def _ids(
         return
     ids = sorted(int(name) for name in visible)
     if not ids and any(layer.frames for layer in video.layers):
-        yield warning("its masks show no object", video.name)
+        yield warning("the masks have no object", video.name)
     if ids == [VOID]:
         yield warning(
-            "its masks are 0 and 255: a black-and-white mask of one object (DAVIS 2016), not a "
-            "label map of ids",
+            "the masks have values 0 and 255: binary masks of one object (DAVIS 2016), not label "
+            "maps",
             video.name,
         )
     elif VOID in ids and benchmark is not Benchmark.DAVIS2017_UNSUPERVISED:
         yield warning("id 255 marks void pixels in DAVIS and an object elsewhere", video.name)
     if ids and ids[-1] > _LARGEST_PALETTE_ID:
-        yield warning(f"ids go up to {ids[-1]}: a palette PNG ends at 255", video.name)
+        yield warning(f"ids go up to {ids[-1]}, but palette PNGs end at 255", video.name)
 
 
 def _without_void(
@@ -187,6 +187,6 @@ def _metadata(video: VideoEntry, visible: Mapping[str, tuple[bool, ...]]) -> Ite
         )
     if video.frame_count is not None and video.frame_count != len(annotated):
         yield error(
-            f"the metadata says {video.frame_count} frames, there are {len(annotated)} masks",
+            f"the metadata lists {video.frame_count} frames, but there are {len(annotated)} masks",
             video.name,
         )

@@ -1,4 +1,4 @@
-"""What a dataset is made of: videos, the objects in them, and where their masks lie."""
+"""Records of a dataset: videos, objects, and the location of their masks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from segment_concept.datasets.masks import Layer
 
 
 class Benchmark(str, Enum):
-    """The published datasets with a scoring protocol, and a plain folder of masks."""
+    """The supported datasets, and a plain folder of masks."""
 
     DAVIS2016 = "davis2016"
     DAVIS2017 = "davis2017"
@@ -26,7 +26,7 @@ class Benchmark(str, Enum):
 
 
 class Group(str, Enum):
-    """Whether training data showed an object's category, or a video's (LVOS)."""
+    """Whether the training data has the object's category (YouTube-VOS) or the video's (LVOS)."""
 
     NONE = ""
     SEEN = "seen"
@@ -35,9 +35,9 @@ class Group(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a dataset lies, and what does not lie with it.
+    """Location of a dataset and of files outside its folder.
 
-    `truth` replaces the folder of annotations (for sets whose full truth is kept apart);
+    `truth` replaces the annotation folder (for datasets with the full annotations elsewhere);
     `unseen` is the list of unseen categories (YouTube-VOS) or unseen videos (LVOS).
     """
 
@@ -49,39 +49,39 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ObjectEntry:
-    """What a dataset's metadata says of one object."""
+    """Metadata of one object."""
 
     name: str
-    frames: tuple[str, ...] = ()  # those its metadata lists, in order
+    frames: tuple[str, ...] = ()  # frames listed in the metadata, in order
     category: str = ""
     group: Group = Group.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class VideoEntry:
-    """One video: its pictures (or a movie file), its masks and what is known of its objects."""
+    """One video: its images (or a video file), masks, and metadata of its objects."""
 
     name: str
     layers: tuple[Layer, ...]
-    pictures: tuple[Path, ...] = ()  # one file a frame, in order
+    pictures: tuple[Path, ...] = ()  # one file per frame, in order
     movie: Path | None = None
     objects: tuple[ObjectEntry, ...] = ()
     group: Group = Group.NONE
-    size: tuple[int, int] | None = None  # (H, W), where the metadata says it
-    frame_count: int | None = None  # annotated frames, where the metadata says it
+    size: tuple[int, int] | None = None  # (H, W), if the metadata has it
+    frame_count: int | None = None  # annotated frames, if the metadata has it
     # Inclusive first and last frame number by segment name (SeCVOS).
     segments: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset as found on disk. `fps` is the rate of its pictures; None where unknown."""
+    """A dataset on disk. `fps` is the frame rate of its images; None if unknown."""
 
     benchmark: Benchmark
     source: Source
     videos: tuple[VideoEntry, ...]
     fps: float | None
-    truth_is_complete: bool = True  # False: only the masks that prompt each object
+    truth_is_complete: bool = True  # False: only the first mask of each object
 
     def named(self, names: set[str]) -> "Dataset":
         """The same dataset with only these videos."""
