@@ -1,7 +1,7 @@
-"""How a machine's cores are shared between things that can be done at the same time.
+"""Share the cores of a machine between tasks that can run at the same time.
 
-Several cores do several small things in less time than they all take for one after another: most
-operators of a frame are too short to be worth dividing (docs/LOG.md has the measurements).
+Several small tasks at once take less time than one after another on all cores: most operators of a
+frame are too short to be worth splitting (measurements in docs/LOG.md).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +16,16 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 SIDES = 2
-_AT_ONCE = 2 * SIDES  # three things on two cores end together, and not one after two
+_AT_ONCE = 2 * SIDES  # lets three tasks on two cores end at the same time
 
 _POOL: ContextVar[Executor | None] = ContextVar("pool of side_by_side", default=None)
 
 
 @contextmanager
 def shared_cores() -> Iterator[None]:
-    """Inside, torch has half of its threads for every operator, and `side_by_side` is what it says.
+    """Split torch's threads between two concurrent tasks, and let `side_by_side` use threads.
 
-    For a caller that has something to do beside what is inside. Changes nothing where torch has a
-    single thread.
+    No effect if torch uses one thread.
     """
     threads = torch.get_num_threads()
     if threads < SIDES:
@@ -43,26 +42,26 @@ def shared_cores() -> Iterator[None]:
 
 
 def sharing() -> bool:
-    """Would `side_by_side` do things at the same time?"""
+    """Whether `side_by_side` runs tasks at the same time."""
     return _POOL.get() is not None and torch.is_inference_mode_enabled()
 
 
 def row_groups(count: int) -> list[slice]:
-    """Rows of a batch to be worked on together: one by one where that is at the same time."""
+    """Groups of rows of a batch: single rows if these run at the same time, else all together."""
     return [slice(n, n + 1) for n in range(count)] if sharing() else [slice(0, count)]
 
 
 def side_by_side(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
-    """`work(item)` of every item, in their order.
+    """The results of `work(item)`, in the order of the items.
 
-    At the same time inside `shared_cores` and torch's inference mode, one after another elsewhere.
+    At the same time inside `shared_cores` and torch's inference mode, otherwise one by one.
     """
     pool = _POOL.get()
     if pool is None or not sharing() or len(items) < 2:
         return [work(item) for item in items]
 
     def inferred(item: A) -> B:
-        with torch.inference_mode():  # a mode is a thread's own
+        with torch.inference_mode():  # each thread has its own mode
             return work(item)
 
     return list(pool.map(inferred, items))
