@@ -104,7 +104,10 @@ def make_schedule(
             raise InputError(f"{source.name} is live: show objects on frame 0, and play it forward")
     else:
         for index in sorted(prompts_at):
-            check_prompts(read_frame(source, index), prompts_at[index])
+            try:
+                check_prompts(read_frame(source, index), prompts_at[index])
+            except InputError as error:
+                raise InputError(f"{error}{source.info.coordinates}") from error
     return PlaybackSchedule(prompts_at, _passes(prompts_at, direction, live=source.info.live))
 
 
