@@ -22,6 +22,7 @@ COPIED = frozenset(
     {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}
 )  # what players take in MP4
 MOST_CHANNELS = 6  # of sound that has to be decoded
+_SILENT = 8  # times less data than another sound has
 AAC_FRAME = 1024  # samples
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -66,7 +67,7 @@ def audio_of(
 
 
 def audio_stream(container: InputContainer) -> AudioStream:
-    """The sound to keep: one that is known, the default one, the one with most data.
+    """The sound to keep: one that is known and not silent, the default one, that with most data.
 
     Raises:
         InputError: no sound is of a kind that can be kept.
@@ -75,7 +76,14 @@ def audio_stream(container: InputContainer) -> AudioStream:
     if not known:
         raise InputError("it is of an unknown kind")
     default = av.stream.Disposition.default
-    best = max(known, key=lambda s: (bool(s.disposition & default), s.bit_rate or 0))
+    most = max(s.bit_rate or 0 for s in known)
+
+    def fitness(stream: AudioStream) -> tuple[bool, bool, int]:
+        data = stream.bit_rate or 0
+        # Encoders write next to nothing for silence, and cameras leave such tracks first.
+        return data * _SILENT >= most, bool(stream.disposition & default), data
+
+    best = max(known, key=fitness)
     context = best.codec_context
     if context.name not in COPIED and context.channels > MOST_CHANNELS:
         # Decoding more of them corrupts the memory of the process in PyAV 17 and 18.
