@@ -244,7 +244,7 @@ def test_a_frame_of_another_size_is_refused(tracker):
 
 
 def test_a_step_before_the_first_prompt_is_refused(tracker):
-    with pytest.raises(InputError, match="call prompt"):
+    with pytest.raises(InputError, match="prompt an object first"):
         tracker.session().step(video(1)[0])
 
 

@@ -52,7 +52,7 @@ def test_weights_that_are_not_there_are_named(tmp_path):
 def test_a_trigger_that_nothing_could_answer_is_refused(tmp_path, name):
     trigger = Cooldown(AtFrames(frozenset({3})), 5)
     recipe = replace(find_recipe(name), trigger=trigger)
-    with pytest.raises(InputError, match=rf"recipe {name} has no concept encoder that .*Cooldown"):
+    with pytest.raises(InputError, match=rf"recipe {name} has no concept encoder, so triggers"):
         load(recipe)
 
 

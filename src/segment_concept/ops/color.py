@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from segment_concept.types import Bitmap, Image
 
 HUE_BINS, SATURATION_BINS = 60, 80  # as published by SeC
-COARSE_BINS = (12, 4, 4)  # hue, saturation, value: fine enough for colors, coarse in their shades
 
 
 def hue_saturation_histogram(rgb: Image, side: int = 1024) -> NDArray[np.float32]:
@@ -26,24 +25,6 @@ def hue_saturation_histogram(rgb: Image, side: int = 1024) -> NDArray[np.float32
 def hue_saturation_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Bhattacharyya distance of two histograms: 0 if equal, 1 if disjoint."""
     return float(cv2.compareHist(a, b, cv2.HISTCMP_BHATTACHARYYA))
-
-
-def appearance(rgb: Image, mask: Bitmap) -> NDArray[np.float32]:
-    """(2, 12, 4, 4) color histograms, normalized to 1, of an object (mask (H, W)) and its frame."""
-    hsv = cast(Image, cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
-    inside = np.ascontiguousarray(mask).view(np.uint8)
-    return np.stack([_color_shares(hsv, inside), _color_shares(hsv, None)])
-
-
-def appearance_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Mean distance of the object's and the frame's colors: 0 if equal, 1 if disjoint."""
-    return sum(hue_saturation_distance(x, y) for x, y in zip(a, b, strict=True)) / 2
-
-
-def _color_shares(hsv: Image, inside: NDArray[np.uint8] | None) -> NDArray[np.float32]:
-    limits = [0, 180, 0, 256, 0, 256]
-    histogram = cv2.calcHist([hsv], [0, 1, 2], inside, list(COARSE_BINS), limits)
-    return cast(NDArray[np.float32], histogram / max(float(histogram.sum()), 1.0))
 
 
 HUES, SATURATIONS = 12, 8  # coarse, because an object may have few pixels

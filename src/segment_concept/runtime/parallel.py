@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -21,24 +22,73 @@ _AT_ONCE = 2 * SIDES  # lets three tasks on two cores end at the same time
 _POOL: ContextVar[Executor | None] = ContextVar("pool of side_by_side", default=None)
 
 
-@contextmanager
-def shared_cores() -> Iterator[None]:
-    """Split torch's threads between two concurrent tasks, and let `side_by_side` use threads.
+class _ThreadShare:
+    """Halves torch's threads for as long as anyone shares cores.
 
-    No effect if torch uses one thread.
+    Users are counted, because torch's setting belongs to the whole process and iterators that
+    share cores can end in any order.
     """
-    threads = torch.get_num_threads()
-    if threads < SIDES:
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._before = 0
+
+    def enter(self) -> bool:
+        """False where there is a single thread, so that there is nothing to share."""
+        with self._lock:
+            if self._users == 0:
+                self._before = torch.get_num_threads()
+                if self._before < SIDES:
+                    return False
+                torch.set_num_threads(self._before // SIDES)
+            self._users += 1
+            return True
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                torch.set_num_threads(self._before)
+
+
+_SHARE = _ThreadShare()
+
+
+@contextmanager
+def core_pool() -> Iterator[Executor | None]:
+    """Inside, torch has half of its threads per operator, and there is a pool for the other half.
+
+    Yields None, and changes nothing, where torch has a single thread.
+    """
+    if not _SHARE.enter():
+        yield None
+        return
+    try:
+        with ThreadPoolExecutor(_AT_ONCE, "side") as pool:
+            yield pool
+    finally:
+        _SHARE.leave()
+
+
+@contextmanager
+def pool_in_use(pool: Executor | None) -> Iterator[None]:
+    """Inside, `side_by_side` uses the pool. Without one nothing changes."""
+    if pool is None:
         yield
         return
-    torch.set_num_threads(threads // SIDES)
-    with ThreadPoolExecutor(_AT_ONCE, "side") as pool:
-        before = _POOL.set(pool)
-        try:
-            yield
-        finally:
-            _POOL.reset(before)
-            torch.set_num_threads(threads)
+    token = _POOL.set(pool)
+    try:
+        yield
+    finally:
+        _POOL.reset(token)
+
+
+@contextmanager
+def shared_cores() -> Iterator[None]:
+    """`core_pool` and `pool_in_use` together, for a piece of work that does not yield."""
+    with core_pool() as pool, pool_in_use(pool):
+        yield
 
 
 def sharing() -> bool:

@@ -116,6 +116,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
     rows += [(key, str(value)) for key, value in manifest.tracker.items()]
     rows += [
         ("objects", "tracked separately" if manifest.alone else "tracked together"),
+        ("mode", "offline: every video tracked twice" if manifest.offline else "online"),
         ("dataset", f"{manifest.benchmark}, split {manifest.split}, {len(manifest.videos)} videos"),
         ("dataset fingerprint", manifest.dataset),
     ]
