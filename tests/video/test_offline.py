@@ -1,4 +1,4 @@
-"""Offline mode: tracked twice, the second time with the keyframe banks that the first ended with."""
+"""Offline mode: tracked twice, the second time with the final keyframe banks of the first."""
 
 import json
 import sys
