@@ -113,7 +113,7 @@ def test_what_was_done_is_kept_when_it_is_stopped(job):
     [
         ({"out": Path("out.avi")}, r"ends with \.mp4"),
         ({"out": Path("nowhere/out.mp4")}, "there is no folder nowhere"),
-        ({"shown": ()}, "nothing to follow"),
+        ({"shown": ()}, "nothing to track"),
         ({"shown": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
     ],
 )

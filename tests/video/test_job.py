@@ -518,7 +518,7 @@ def test_a_disk_that_fills_at_the_end_loses_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("segment_concept.pipeline.track.join", full)
+        patch.setattr("segment_concept.pipeline.writer.join", full)
         with pytest.raises(OutputError, match="full"):
             run_track(job, ColorTracker())
     tracker = ColorTracker()

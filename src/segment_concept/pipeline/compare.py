@@ -106,7 +106,9 @@ def run_compare(
                 video.write(frame, to_i420(drawn))
                 done += 1
                 monitor.on_frame(done, total)
-            finished = not monitor.should_stop()
+                if monitor.should_stop():
+                    finished = False
+                    break
         video.cut()
         join(Path(folder), video.parts, job.source.info, job.out)
     seconds, held = tuple(r.seconds for r in runners), tuple(r.held for r in runners)

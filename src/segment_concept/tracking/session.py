@@ -261,7 +261,9 @@ class Session:
         self.previous = _Previous(frame, features, descriptor, seen)
         return self._with_keyframes(result)
 
-    def _advance(self, frame: Frame, features: Features[Any], backwards: bool | None) -> FrameResult:
+    def _advance(
+        self, frame: Frame, features: Features[Any], backwards: bool | None
+    ) -> FrameResult:
         if backwards is None:
             backwards = self._backwards(frame)
         position = PlaybackPosition(frame.index, backwards)
