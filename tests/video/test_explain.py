@@ -53,8 +53,8 @@ def cut_pictures(index: int) -> Any:
 class KeyframeSession(ColorSession):
     """Every fifth frame becomes a keyframe; the bank keeps the first and the newest two."""
 
-    def step(self, frame: Frame, prompts: FramePrompts = NO_FRAME_PROMPTS) -> FrameResult:
-        return self._noted(super().step(frame, prompts))
+    def _tracked(self, frame: Frame) -> FrameResult:
+        return self._noted(super()._tracked(frame))
 
     def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
         return self._noted(super().prompt(frame, prompts))
