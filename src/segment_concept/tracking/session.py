@@ -54,9 +54,9 @@ class Tracker:
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         keyframe_presence: a frame joins the bank if the concept encoder was queried on it, the
             mask is not empty, and the presence logit is above this.
-        concept_margin: on a frame that the trigger takes for the first of a shot, presence logits of
-            objects with a concept are reduced by this: after a cut the object is often absent, and
-            a false positive would be reinforced on the following frames.
+        concept_margin: on a frame that the trigger takes for the first of a shot, presence logits
+            of objects with a concept are reduced by this: after a cut the object is often absent,
+            and a false positive would be reinforced on the following frames.
         non_overlapping: no two objects claim the same pixel in the output.
         track_before_prompt: an object is also looked for on frames that are played before the first
             one on which it was prompted, as SAM 2 does; else it has no mask there.
