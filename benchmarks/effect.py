@@ -96,7 +96,7 @@ def arms(choice: Choice) -> list[Arm]:
         Arm("memory of SeC (22)", replace(silent, policy=ReliableMemory(slots=22, pointers=16))),
         Arm("+ concept, published trigger", replace(full, trigger=published_hsv())),
         Arm("+ concept, its own trigger", full),
-        Arm("+ two passes", full, follow_offline),
+        Arm("+ offline mode", full, follow_offline),
     ]
 
 

@@ -22,9 +22,8 @@ from PIL import Image
 from segment_concept import Box, Mask, ObjectId, Points
 from segment_concept.checkpoints.load import load_tracker
 from segment_concept.metrics import boundary_accuracy, region_similarity
-from segment_concept.pipeline.offline import TwoPasses, track_offline
+from segment_concept.pipeline.offline import track_offline
 from segment_concept.recipes import find_recipe
-from segment_concept.shots.adaptive import first_frames
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Bitmap, Prompt
 from segment_concept.video import VideoSource, open_video
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("--prompts", default="mask")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="comma-separated sequences")
-    parser.add_argument("--offline", action="store_true", help="two passes over every sequence")
+    parser.add_argument("--offline", action="store_true", help="track every sequence twice")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -108,7 +107,7 @@ def follow_online(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iter
 
 
 def follow_offline(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
-    for result in track_offline(source, {0: {WHO: prompt}}, tracker, TwoPasses(first_frames)):
+    for result in track_offline(source, {0: {WHO: prompt}}, tracker):
         yield result.mask(WHO)
 
 

@@ -29,7 +29,7 @@ import torch
 
 from segment_concept import Frame
 from segment_concept.checkpoints.load import load_tracker
-from segment_concept.pipeline.triggers import TriggerSpec, make_trigger
+from segment_concept.pipeline.triggers import TriggerSpec, prepare_trigger
 from segment_concept.shots.cut_lists import read_cuts
 from segment_concept.tracking.concept import ConceptRequest
 from segment_concept.tracking.session import Tracker
@@ -191,9 +191,9 @@ def held(source: VideoSource, cuts: frozenset[int]) -> Held:
 def prepared(video: Held, trigger: str) -> FrameAttention:
     """The trigger for a video; reading ahead is counted."""
     names, _, rest = trigger.partition("/")
-    asking = TriggerSpec(tuple(names.split("+")), refractory=int(rest or 0))
+    asking = TriggerSpec(tuple(names.split("+")), cooldown=int(rest or 0))
     began = time.process_time()
-    made = make_trigger(asking, video)  # type: ignore[arg-type]
+    made = prepare_trigger(asking, video).make()  # type: ignore[arg-type]
     return FrameAttention(made, time.process_time() - began)
 
 

@@ -1,4 +1,4 @@
-"""Follow an object shown by one click, and mend a frame on which it went wrong with another.
+"""Track an object from one click, and correct a later frame with another click.
 
 python examples/correct_a_frame.py VIDEO x,y FRAME x,y
 """
@@ -15,16 +15,14 @@ def point(text: str) -> tuple[float, float]:
 
 def main(path: str, click: str, frame_index: str, correction: str) -> None:
     session = sc.load("sec_compact").session()
+    first = {1: sc.Points.on(point(click))}
     for frame in sc.open_video(path).frames():
-        if frame.index == 0:
-            session.prompt(frame, {1: sc.Points.on(point(click))})
-            continue
-        result = session.step(frame)
+        result = session.step(frame, first if frame.index == 0 else {})
         if frame.index == int(frame_index):
             before = result.mask(1)
             after = session.prompt(frame, {1: sc.Points.on(point(correction))}).mask(1)
             print(f"frame {frame.index}: the click changed {(before ^ after).sum()} pixels")
-    print("what follows is tracked from the corrected frame on")
+    print("the frames after it are tracked from the corrected mask")
 
 
 if __name__ == "__main__":

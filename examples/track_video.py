@@ -1,4 +1,4 @@
-"""Follow one object, shown by a box, and count its pixels in every frame.
+"""Track one object from a box, and count its pixels in every frame.
 
 python examples/track_video.py VIDEO x0,y0,x1,y1
 """
@@ -9,13 +9,10 @@ import segment_concept as sc
 
 
 def main(path: str, corners: str) -> None:
-    tracker = sc.load("sec_compact")
-    session = tracker.session()
-    frames = sc.open_video(path).frames()
-    first = next(frames)
+    session = sc.load("sec_compact").session()
     box = sc.Box(*(float(c) for c in corners.split(",")))
-    print(f"frame 0: {session.prompt(first, {1: box}).mask(1).sum()} pixels")
-    for result in session.track(frames):
+    frames = sc.open_video(path).frames()
+    for result in session.track(frames, {0: {1: box}}, prefetch=2):
         print(
             f"frame {result.frame_index}: {result.mask(1).sum()} pixels, "
             f"presence {result.presence[0]:.2f}"

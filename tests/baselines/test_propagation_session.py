@@ -110,7 +110,7 @@ def test_a_removed_object_is_gone_at_once_and_its_memory_with_it(tracker):
     assert [g.object_ids for g in session.state.groups] == [(SECOND,)]
     assert session.step(frames[5]).object_ids == (SECOND,)
     assert session.step(frames[6]).object_ids == (SECOND,)
-    with pytest.raises(KeyError, match="not followed"):
+    with pytest.raises(KeyError, match="not tracked"):
         session.remove(FIRST)
 
 
@@ -254,7 +254,7 @@ def test_a_frame_of_another_size_is_refused(tracker):
 
 
 def test_a_step_before_the_first_prompt_is_refused(tracker):
-    with pytest.raises(InputError, match="call prompt"):
+    with pytest.raises(InputError, match="prompt an object first"):
         tracker.session().step(video(1)[0])
 
 

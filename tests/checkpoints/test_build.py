@@ -9,7 +9,7 @@ from segment_concept import Box, Frame
 from segment_concept.checkpoints.compact import read_card
 from segment_concept.checkpoints.load import bundled_weights, find_device, load, weights_hash
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.triggers.base import AtFrames, Cooldown
+from segment_concept.tracking.triggers.base import AtFrames, Cooldown, Never
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -49,11 +49,17 @@ def test_weights_that_are_not_there_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sam2_tiny", "xmem"])
-def test_a_trigger_that_nothing_could_answer_is_refused(tmp_path, name):
+def test_a_trigger_that_nothing_could_answer_is_refused(name):
     trigger = Cooldown(AtFrames(frozenset({3})), 5)
-    recipe = replace(find_recipe(name), trigger=trigger)
-    with pytest.raises(InputError, match=rf"recipe {name} has no concept encoder that .*Cooldown"):
-        load(recipe)
+    with pytest.raises(InputError, match=rf"recipe {name} has no concept encoder, so triggers"):
+        load(name, trigger=trigger)
+
+
+def test_fields_of_a_recipe_are_changed_while_loading():
+    tracker = load("sec_compact", keyframes=3, trigger=Never(), short_side=64)
+    assert (tracker.keyframes, tracker.trigger) == (3, Never())
+    with pytest.raises(InputError, match="a recipe has no field 'memory': expected name, network"):
+        load("sec_compact", memory=3)
 
 
 def test_a_device_that_is_not_here_is_refused():

@@ -254,7 +254,7 @@ def test_runs_over_other_data_are_not_compared(data: Path, tmp_path: Path) -> No
     evaluate(toys.davis(tmp_path / "few", toys.CLIPS[:2]), tmp_path / "b")
     code, said = run("report", tmp_path / "a", tmp_path / "b")
     assert code == 2
-    assert "over other data" in said
+    assert "on different data" in said
 
 
 def test_report_of_one_run_prints_it(data: Path, tmp_path: Path) -> None:
@@ -299,7 +299,9 @@ def test_a_public_split_is_predicted_and_packed_for_the_server(tmp_path: Path) -
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.namelist() == [f"apples/{i:05d}.png" for i in range(6)]
     text = (tmp_path / "run/report.md").read_text()
-    assert "The full truth of this split is not here, so nothing was scored." in text
+    assert (
+        "The full annotations of this split are not available here, so nothing was scored." in text
+    )
 
 
 def test_mose_v1_is_said_to_be_scored_unofficially(tmp_path: Path) -> None:

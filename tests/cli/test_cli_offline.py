@@ -1,4 +1,4 @@
-"""`track --offline`, as a user types it; once with the bundled model, else with one of colors."""
+"""`track --offline`, as a user types it."""
 
 import json
 from importlib.resources import files
@@ -11,27 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from helpers.video_toys import ColorTracker, Film, write_film
 from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
-from segment_concept.types import Frame, InputError
+from segment_concept.types import Frame
 from segment_concept.video.open import open_video
 
 DEMO = files("segment_concept") / "assets/demo/demo.mp4"
-RED = "4,12,20,28"
-
-
-@pytest.fixture
-def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(build, "load", loaded)
-    monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
-    monkeypatch.chdir(tmp_path)
-    return write_film(tmp_path / "film.mp4", Film(frames=12))
-
-
-def loaded(recipe: Any, **how: Any) -> ColorTracker:
-    assert recipe.offline is None
-    return ColorTracker()
 
 
 def run(*words: object) -> tuple[int, str]:
@@ -41,7 +26,7 @@ def run(*words: object) -> tuple[int, str]:
     return found.exit_code, found.output
 
 
-def test_a_cut_video_is_tracked_in_two_passes_by_the_bundled_model(tmp_path: Path):
+def test_a_cut_video_is_tracked_twice_by_the_bundled_model(tmp_path: Path):
     """Every ninth frame of the demo: a rabbit, and two cuts."""
     clip = tmp_path / "clip"
     clip.mkdir()
@@ -51,13 +36,16 @@ def test_a_cut_video_is_tracked_in_two_passes_by_the_bundled_model(tmp_path: Pat
     out = tmp_path / "out"
     code, said = run("track", clip, "--box", "40,45,147,149", "--offline", "-o", out)
     assert code == 0, said
-    assert "object 1: seen on 12 of 12 frames" in said
+    assert "24 frames in" in said
     result = json.loads((out / "result.json").read_text())
-    assert result["offline"]["shots"] == [0, 4, 8]
-    assert result["recipe"]["offline"]["keyframes"] == 7
+    assert result["request"]["offline"] is True
+    assert {4, 8} <= set(result["concept_asked"])
     assert sorted(p.name for p in out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
     shares = [np.asarray(Image.open(p)).astype(bool).mean() for p in (out / "palette").iterdir()]
     assert all(0.01 < share < 0.6 for share in shares)
+    code, said = run("track", clip, "--box", "40,45,147,149", "-o", out, "--resume")
+    assert code == 2
+    assert "holds a run with another offline" in said
 
 
 def write_small(folder: Path, frame: Frame) -> None:
@@ -65,28 +53,23 @@ def write_small(folder: Path, frame: Frame) -> None:
     Image.fromarray(half).save(folder / f"{frame.index:03d}.png")
 
 
-def test_a_recipe_for_two_passes_and_the_option_are_the_same(film: Path, tmp_path: Path):
-    assert run("track", film, "--box", RED, "--offline", "-o", "a")[0] == 0
-    assert run("track", film, "--box", RED, "-r", "sec_compact_offline", "-o", "b")[0] == 0
-    a, b = (json.loads((tmp_path / out / "result.json").read_text()) for out in "ab")
-    assert a["offline"] == b["offline"]
-    assert a["frames"] == b["frames"]
+@pytest.mark.parametrize(
+    ("recipe", "why"),
+    [
+        ("cutie_base", "recipe cutie_base has no concept encoder"),
+        ("sam2_large", "recipe sam2_large has no concept encoder"),
+        ("sam2_compact", "recipe sam2_compact never queries its concept encoder"),
+    ],
+)
+def test_a_recipe_without_keyframes_is_refused_before_its_weights_are_looked_for(
+    recipe: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def load(recipe: Any, **how: Any) -> None:
+        raise AssertionError("weights were looked for")
 
-
-def test_a_run_in_two_passes_is_not_resumed_as_one_in_one(film: Path, tmp_path: Path):
-    assert run("track", film, "--box", RED, "--offline", "-o", "a")[0] == 0
-    code, said = run("track", film, "--box", RED, "-o", "a", "--resume")
+    monkeypatch.setattr(build, "load", load)
+    out = tmp_path / "out"
+    code, said = run("track", DEMO, "--box", "9,9,99,99", "--offline", "-r", recipe, "-o", out)
     assert code == 2
-    assert "holds a run with another recipe" in said
-
-
-def test_one_direction_is_refused(film: Path):
-    code, said = run("track", film, "--box", RED, "--offline", "--direction", "backward")
-    assert code == 2
-    assert "offline mode looks in both directions" in said
-
-
-@pytest.mark.parametrize("load", [build.load, build.load_tracker])
-def test_a_recipe_for_two_passes_has_no_sessions(load: Any):
-    with pytest.raises(InputError, match="sec_compact_offline plays a video twice"):
-        load("sec_compact_offline")
+    assert why in said
+    assert not out.exists()

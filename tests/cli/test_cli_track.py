@@ -377,7 +377,7 @@ def test_the_doctor_says_what_every_kind_of_recipe_needs(
     for line in (
         f"sec_compact {amount} measured with one object on 12 frames of the demo",
         f"sam2_large, samurai_large {amount} estimated",
-        f"sec_4b, sec_4b_offline {amount} estimated.*",
+        f"sec_4b {amount} estimated.*",
         f"with dtype='bfloat16' {amount} estimated.*",
         r"license of sec_4b.*: .*Qwen Research License.*",
     ):
@@ -392,7 +392,7 @@ def test_the_doctor_says_which_recipes_need_more_than_there_is() -> None:
         for name, how in zip(table.columns[0].cells, last, strict=True)
         if how == "estimated; more than available"
     }
-    assert "sec_4b, sec_4b_offline" in too_large
+    assert "sec_4b" in too_large
     assert not too_large & {"sec_compact", "sam2_large, samurai_large", "cutie_base"}
 
 

@@ -1,6 +1,7 @@
 """`track --trigger` and `--cuts`, as a user types them, with a tracker that follows a color."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.tracking_toy import ColorSegmenter, RotatingConcept
-from helpers.video_toys import ColorTracker, Film, picture, write_film
+from helpers.video_toys import Film, picture, write_film
 from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
 from segment_concept.tracking.session import Tracker
@@ -34,7 +35,9 @@ def _tracker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     concept = RotatingConcept(unknown=((0.0, 0.0, 0.0),))
     monkeypatch.setattr(concept, "encode", lambda requests, query, features: [None] * len(requests))
     tracker = Tracker(ColorSegmenter(), concept=concept)
-    monkeypatch.setattr(build, "load", lambda recipe, **how: tracker)
+    monkeypatch.setattr(
+        build, "load", lambda recipe, **how: replace(tracker, trigger=recipe.trigger)
+    )
     monkeypatch.setattr(build, "weights_hash", lambda recipe: "0" * 64)
     monkeypatch.chdir(tmp_path)
 
@@ -60,7 +63,7 @@ def test_a_trigger_is_chosen_by_name(film: Path, name: str, asked: list[int]) ->
 
 def test_a_cut_list_says_where_to_ask_and_the_result_says_so(film: Path) -> None:
     Path("cuts.txt").write_text("4 0.24s 15")
-    assert run(film, "--cuts", "cuts.txt", "--refractory", "3")[0] == 0
+    assert run(film, "--cuts", "cuts.txt", "--cooldown", "3")[0] == 0
     found = result()
     assert found["concept_asked"] == [4, 15]
     trigger = found["recipe"]["trigger"]
@@ -87,7 +90,7 @@ def test_another_cut_list_is_another_run(film: Path) -> None:
     [
         (("--trigger", "fastest"), "there is no trigger 'fastest': expected some of published"),
         (("--trigger", ","), "--trigger names no trigger"),
-        (("--trigger", "cuts"), "needs a list of cuts: give --cuts FILE"),
+        (("--trigger", "cuts"), "needs a cut list: give --cuts FILE"),
         (("--cuts", "none.edl"), "there is no cut list none.edl"),
     ],
 )
@@ -98,15 +101,17 @@ def test_bad_words_are_answered_in_a_sentence(film: Path, words: tuple[str, ...]
     assert not Path("out").exists()
 
 
-def test_a_recipe_without_a_concept_encoder_is_refused(
+def test_weights_without_a_concept_encoder_are_refused(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for tracker in (ColorTracker(), Tracker(ColorSegmenter())):
-        monkeypatch.setattr(build, "load", lambda recipe, tracker=tracker, **how: tracker)
-        code, output = run(film, "--trigger", "fast", "-r", "sam2_compact", "--overwrite")
-        assert code == 2
-        assert "recipe sam2_compact has no concept encoder that a trigger could ask" in output
-        assert run(film, "--trigger", "never", "--overwrite")[0] == 0
+    def load(recipe, **how):
+        return Tracker(ColorSegmenter(), trigger=recipe.trigger)
+
+    monkeypatch.setattr(build, "load", load)
+    code, output = run(film, "--trigger", "fast", "-r", "sam2_compact", "--overwrite")
+    assert code == 2
+    assert "there is no concept encoder that" in output
+    assert run(film, "--trigger", "never", "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize("recipe", ["sam2_large", "cutie_base", "samurai_large"])
@@ -119,4 +124,4 @@ def test_a_family_that_has_no_concepts_is_refused_before_its_weights_are_looked_
     monkeypatch.setattr(build, "load", load)
     code, output = run(film, "--trigger", "fast", "-r", recipe)
     assert code == 2
-    assert f"recipe {recipe} has no concept encoder that a trigger could ask" in output
+    assert f"recipe {recipe} has no concept encoder, so triggers" in output

@@ -18,7 +18,7 @@ from segment_concept.checkpoints.load import bundled_weights
 from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.session import Tracker
-from segment_concept.types import Frame, FrameResult, InputError, ObjectId
+from segment_concept.types import Frame, FrameResult, InputError, Mask, ObjectId
 
 ONE, TWO = ObjectId(1), ObjectId(2)
 SMALL = (24, 32)
@@ -105,6 +105,52 @@ def test_an_object_may_come_late(name):
 
 
 @every_tracker
+def test_a_step_with_prompts_tracks_first_and_then_adds_and_corrects(name):
+    frames = video(5)
+    one, two = make(name).session(), make(name).session()
+    first = one.step(frames[0], {ONE: red(frames[0])})
+    assert same(first, two.prompt(frames[0], {ONE: red(frames[0])}))
+    for frame in frames[1:3]:
+        assert same(one.step(frame), two.step(frame))
+    both = {TWO: blue(frames[3]), ONE: red(frames[3])}
+    result = check(one.step(frames[3], both), frames[3], TWO, ONE)
+    two.step(frames[3])
+    assert same(result, two.prompt(frames[3], both))
+    assert one.object_ids == (ONE, TWO)
+    assert same(one.step(frames[4]), two.step(frames[4]))
+
+
+@every_tracker
+def test_a_step_with_a_prompt_returns_all_objects(name):
+    frames = video(3)
+    session = make(name).session()
+    session.step(frames[0], {ONE: red(frames[0])})
+    check(session.step(frames[1], {TWO: blue(frames[1])}), frames[1], ONE, TWO)
+    check(session.step(frames[2]), frames[2], ONE, TWO)
+
+
+@every_tracker
+def test_a_prompt_that_does_not_fit_changes_nothing(name):
+    frames = video(3)
+    session, other = make(name).session(), make(name).session()
+    for each in (session, other):
+        each.step(frames[0], {ONE: red(frames[0])})
+    with pytest.raises(InputError, match="object 2: the mask is 3x2"):
+        session.step(frames[1], {TWO: Mask(np.ones((2, 3), bool))})
+    assert same(session.step(frames[1]), other.step(frames[1]))
+
+
+@every_tracker
+def test_prefetching_changes_no_result(name):
+    frames = video(4)
+    prompts = {0: {ONE: red(frames[0])}, 2: {TWO: blue(frames[2])}}
+    plain = list(make(name).session().track(frames, prompts))
+    ahead = list(make(name).session().track(iter(frames), prompts, prefetch=2))
+    assert all(map(same, plain, ahead))
+    assert [r.object_ids for r in ahead] == [(ONE,), (ONE,), (ONE, TWO), (ONE, TWO)]
+
+
+@every_tracker
 def test_an_object_may_be_removed_and_shown_again(name):
     frames = video(7)
     session = make(name).session()
@@ -112,7 +158,7 @@ def test_an_object_may_be_removed_and_shown_again(name):
     session.step(frames[1])
     session.remove(ONE)
     assert session.object_ids == (TWO,)
-    with pytest.raises(KeyError, match="object 1 is not followed"):
+    with pytest.raises(KeyError, match="object 1 is not tracked"):
         session.remove(ONE)
     check(session.step(frames[2]), frames[2], TWO)
     session.remove(TWO)
@@ -206,7 +252,7 @@ def test_two_sessions_at_once_share_nothing(name):
 def test_what_cannot_be_tracked_is_refused_and_the_session_goes_on(name):
     frames = video(3)
     session = make(name).session()
-    with pytest.raises(InputError, match="call prompt"):
+    with pytest.raises(InputError, match="prompt an object first"):
         session.step(frames[0])
     with pytest.raises(InputError, match="the mask is 32x24 but frame 0 is 64x48"):
         session.prompt(frames[0], {ONE: red(video(1, SMALL)[0])})

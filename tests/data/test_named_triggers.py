@@ -10,7 +10,7 @@ import torch
 
 from segment_concept.checkpoints import transnet
 from segment_concept.pipeline import triggers as named_triggers
-from segment_concept.pipeline.triggers import NAMES, TriggerSpec, check_trigger_spec, make_trigger
+from segment_concept.pipeline.triggers import NAMES, TriggerSpec, prepare_trigger
 from segment_concept.shots import transnet as learned_shots
 from segment_concept.tracking.triggers.base import AnyOf, AtFrames, Cooldown, Never
 from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
@@ -48,7 +48,7 @@ def _learned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(*names: str, **more) -> object:
-    return make_trigger(TriggerSpec(names, **more), Film())  # type: ignore[arg-type]
+    return prepare_trigger(TriggerSpec(names, **more), Film()).make()  # type: ignore[arg-type]
 
 
 def test_names_stand_for_triggers() -> None:
@@ -63,8 +63,8 @@ def test_several_names_mean_any_of_them_once() -> None:
     assert made("fast", "adaptive", "fast") == AnyOf((fast_hsv(), AdaptiveContent()))
 
 
-def test_a_rest_goes_around_all_of_them() -> None:
-    assert made("fast", "adaptive", refractory=9) == Cooldown(
+def test_a_cooldown_goes_around_all_of_them() -> None:
+    assert made("fast", "adaptive", cooldown=9) == Cooldown(
         AnyOf((fast_hsv(), AdaptiveContent())), 9
     )
 
@@ -80,7 +80,8 @@ def test_a_cut_list_needs_no_name(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_learned")
 def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() -> None:
     told: list[tuple[int, int | None]] = []
-    trigger = make_trigger(TriggerSpec(("transnet",)), Film(), lambda *n: told.append(n))  # type: ignore[arg-type]
+    prepared = prepare_trigger(TriggerSpec(("transnet",)), Film())  # type: ignore[arg-type]
+    trigger = prepared.make(lambda *n: told.append(n))
     assert trigger == AtFrames(frozenset({40}))
     assert (told[0], told[-1], len(told)) == ((1, 90), (90, 90), 90)
 
@@ -88,9 +89,8 @@ def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() ->
 @pytest.mark.usefixtures("_learned")
 def test_what_is_live_cannot_be_read_ahead() -> None:
     camera = Film("camera 0", replace(INFO, live=True))
-    for make in (make_trigger, check_trigger_spec):
-        with pytest.raises(InputError, match=r"camera 0 is live .* use the trigger `adaptive`"):
-            make(TriggerSpec(("transnet",)), camera)  # type: ignore[operator]
+    with pytest.raises(InputError, match=r"camera 0 is a live .* use the trigger `adaptive`"):
+        prepare_trigger(TriggerSpec(("transnet",)), camera)  # type: ignore[arg-type]
 
 
 def test_what_is_missing_is_found_before_anything_slow(
@@ -98,21 +98,21 @@ def test_what_is_missing_is_found_before_anything_slow(
 ) -> None:
     monkeypatch.setattr(transnet, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="segment-concept"):
-        check_trigger_spec(TriggerSpec(("transnet",)), Film())  # type: ignore[arg-type]
+        prepare_trigger(TriggerSpec(("transnet",)), Film())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="there is no cut list"):
-        check_trigger_spec(TriggerSpec(cuts=tmp_path / "none"), Film())  # type: ignore[arg-type]
-    check_trigger_spec(TriggerSpec(("adaptive",)), Film())  # type: ignore[arg-type]
+        prepare_trigger(TriggerSpec(cuts=tmp_path / "none"), Film())  # type: ignore[arg-type]
+    prepare_trigger(TriggerSpec(("adaptive",)), Film())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("names", "more", "said"),
     [
         (("fastest",), {}, f"no trigger 'fastest': expected some of {', '.join(NAMES)}"),
-        (("cuts",), {}, "needs a list of cuts"),
-        (("never", "fast"), {}, "goes alone"),
-        (("never",), {"refractory": 3}, "goes alone"),
-        (("fast",), {"refractory": -1}, "-1: expected 0 frames or more"),
-        ((), {"refractory": 3}, "name one by --trigger or --cuts"),
+        (("cuts",), {}, "needs a cut list"),
+        (("never", "fast"), {}, "cannot be combined"),
+        (("never",), {"cooldown": 3}, "cannot be combined"),
+        (("fast",), {"cooldown": -1}, "-1: expected 0 frames or more"),
+        ((), {"cooldown": 3}, "name one with --trigger or --cuts"),
     ],
 )
 def test_what_makes_no_sense_is_refused(names, more, said) -> None:

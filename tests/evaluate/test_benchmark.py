@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,10 @@ class Watched(toys.ColorTracker):
                 calls.append((number, f"prompt {frame.index}", tuple(prompts)))
                 return super().prompt(frame, prompts)
 
-            def step(self, frame: Any) -> toys.Result:
-                calls.append((number, f"step {frame.index}", tuple(self.colors)))
-                return super().step(frame)
+            def step(self, frame: Any, prompts: Any = MappingProxyType({})) -> toys.Result:
+                if self.colors:
+                    calls.append((number, f"step {frame.index}", tuple(self.colors)))
+                return super().step(frame, prompts)
 
         return Session()
 

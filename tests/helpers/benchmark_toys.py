@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+NOTHING: Mapping[int, Any] = MappingProxyType({})
 SIZE = (24, 32)  # (H, W)
 COLORS = ((0, 0, 0), (220, 30, 30), (30, 220, 30), (40, 60, 230))
 NEAR = 60  # summed difference of R, G, B up to which a pixel is the object's
@@ -64,9 +66,17 @@ class ColorSession:
             self.colors[object_id] = frame.rgb[mask.bitmap].mean(axis=0)
         return self._look(frame, tuple(prompts))
 
-    def step(self, frame: Any) -> Result:
+    def step(self, frame: Any, prompts: Mapping[int, Any] = NOTHING) -> Result:
+        if not self.colors:
+            return self.prompt(frame, prompts)
         time.sleep(self.seconds_a_frame)
+        if prompts:
+            self.prompt(frame, prompts)
         return self._look(frame, tuple(self.colors))
+
+    def track(self, frames: Any, prompts: Mapping[int, Any] = NOTHING, prefetch: int = 0) -> Any:
+        for frame in frames:
+            yield self.step(frame, prompts.get(frame.index, {}))
 
     def _look(self, frame: Any, ids: tuple[int, ...]) -> Result:
         away = [np.abs(frame.rgb - self.colors[i]).sum(axis=2) for i in ids]
@@ -115,9 +125,9 @@ class Deadly(ColorTracker):
 
     def session(self) -> Any:
         class Session(ColorSession):
-            def step(self, frame: Any) -> Result:
+            def step(self, frame: Any, prompts: Mapping[int, Any] = NOTHING) -> Result:
                 _die_once(frame.rgb)
-                return super().step(frame)
+                return super().step(frame, prompts)
 
         return Session()
 

@@ -4,6 +4,7 @@ The square is drawn so large and so plain that compression does not hide where i
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segment_concept.runtime.background import read_ahead
+from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
+from segment_concept.tracking.results import merge_results
 from segment_concept.types import (
     Bitmap,
     Box,
@@ -179,9 +183,15 @@ class ColorSession:
             self.colors[object_id] = torch.from_numpy(np.median(inside, axis=0))
         return self._see(frame, tuple(prompts))
 
-    def step(self, frame: Frame) -> FrameResult:
+    def step(self, frame: Frame, prompts: FramePrompts = NO_FRAME_PROMPTS) -> FrameResult:
         if not self.colors:
-            raise InputError("nothing to track: call prompt() before step()")
+            if not prompts:
+                raise InputError("nothing to track: prompt an object first")
+            return self.prompt(frame, prompts)
+        tracked = self._tracked(frame)
+        return merge_results(tracked, self.prompt(frame, prompts)) if prompts else tracked
+
+    def _tracked(self, frame: Frame) -> FrameResult:
         self.tracker.stepped.append(frame.index)
         self.steps += 1
         result = self._see(frame, self.object_ids)
@@ -193,8 +203,15 @@ class ColorSession:
             result.presence[row] = float(mask.any()) * (1 - 1 / (2 + self.steps))
         return replace(result, concept_queried=self.steps % 5 == 0)
 
-    def track(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
-        return map(self.step, frames)
+    def track(
+        self, frames: Iterable[Frame], prompts: Prompts = NO_PROMPTS, *, prefetch: int = 0
+    ) -> Iterator[FrameResult]:
+        if not prefetch:
+            for frame in frames:
+                yield self.step(frame, prompts.get(frame.index, {}))
+            return
+        with closing(read_ahead(frames, prefetch)) as read:
+            yield from self.track(read, prompts)
 
     def remove(self, object_id: ObjectId) -> None:
         del self.colors[object_id]

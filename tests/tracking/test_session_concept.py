@@ -32,7 +32,7 @@ from segment_concept.tracking.triggers.base import (
     TriggerDecision,
 )
 from segment_concept.tracking.triggers.scene_change import HistogramShift, fast_hsv, published_hsv
-from segment_concept.types import Frame
+from segment_concept.types import Frame, InputError
 
 BALL = Blob(RED, top=0, left=1, speed=1)
 CUT = 6
@@ -345,7 +345,7 @@ def test_a_removed_object_is_asked_about_no_more_however_bad_it_was():
 
 @pytest.mark.parametrize("trigger", [published_hsv(), Every(5), AnyOf((Never(), at(3)))])
 def test_a_trigger_without_a_concept_encoder_is_refused(trigger):
-    with pytest.raises(ValueError, match="can never be answered: no concept encoder was given"):
+    with pytest.raises(InputError, match="there is no concept encoder that"):
         Tracker(ColorSegmenter(), trigger=trigger)
     assert Tracker(ColorSegmenter(), trigger=Never()).concept is None
 

@@ -21,7 +21,8 @@ from helpers.tracking_toy import (
 )
 from segment_concept.tracking.memory import Memory
 from segment_concept.tracking.policies.sam2 import RecentMemory
-from segment_concept.tracking.session import Session, Tracker, suppress_overlap
+from segment_concept.tracking.results import suppress_overlap
+from segment_concept.tracking.session import Session, Tracker
 from segment_concept.types import Box, FrameResult, InputError
 
 POLICIES = [*EVERY_POLICY, RecentMemory(slots=3, pointers=4)]
@@ -188,7 +189,7 @@ def test_a_removed_object_can_be_shown_anew():
 def test_only_an_object_that_is_followed_can_be_removed():
     following = session()
     following.prompt(video(A)[0], {ONE: A.mask(0)})
-    with pytest.raises(KeyError, match=r"object 2 is not followed; there are \(1,\)"):
+    with pytest.raises(KeyError, match=r"object 2 is not tracked; there are \(1,\)"):
         following.remove(TWO)
 
 

@@ -26,6 +26,7 @@ from segment_concept.pipeline.compare import (
 from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.track import RunMonitor
+from segment_concept.tracking.api import NO_FRAME_PROMPTS
 from segment_concept.types import Box, Frame, InputError, Mask, ObjectId
 from segment_concept.video.open import open_video
 
@@ -41,8 +42,8 @@ class Half(ColorTracker):
 
 
 class HalfSession(ColorSession):
-    def step(self, frame):
-        return self._upper(ColorSession.step(self, frame))
+    def step(self, frame, prompts=NO_FRAME_PROMPTS):
+        return self._upper(ColorSession.step(self, frame, prompts))
 
     def prompt(self, frame, prompts):
         return self._upper(ColorSession.prompt(self, frame, prompts))
@@ -119,7 +120,7 @@ def test_what_was_done_is_kept_when_it_is_stopped(job):
     [
         ({"out": Path("out.avi")}, r"ends with \.mp4"),
         ({"out": Path("nowhere/out.mp4")}, "there is no folder nowhere"),
-        ({"shown": ()}, "nothing to follow"),
+        ({"shown": ()}, "nothing to track"),
         ({"shown": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
     ],
 )

@@ -37,6 +37,7 @@ from segment_concept.pipeline.timeline.series import (
     read_timeline,
 )
 from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
+from segment_concept.tracking.api import NO_FRAME_PROMPTS, FramePrompts
 from segment_concept.types import Box, Frame, FrameResult, Mask, ObjectId, Prompt
 from segment_concept.video.image_folder import ImageFolder
 
@@ -59,8 +60,8 @@ def cut_pictures(index: int) -> Any:
 class KeyframeSession(ColorSession):
     """Every fifth frame becomes a keyframe; the bank keeps the first and the newest two."""
 
-    def step(self, frame: Frame) -> FrameResult:
-        return self._noted(super().step(frame))
+    def _tracked(self, frame: Frame) -> FrameResult:
+        return self._noted(super()._tracked(frame))
 
     def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
         return self._noted(super().prompt(frame, prompts))
@@ -181,8 +182,8 @@ def test_a_recipe_without_a_concept_has_no_bank_to_show(
     source: ImageFolder, tmp_path: Path
 ) -> None:
     class NeverAsked(KeyframeSession):
-        def step(self, frame: Frame) -> FrameResult:
-            return replace(super().step(frame), concept_queried=False)
+        def step(self, frame: Frame, prompts: FramePrompts = NO_FRAME_PROMPTS) -> FrameResult:
+            return replace(super().step(frame, prompts), concept_queried=False)
 
     class Tracker(ColorTracker):
         def session(self) -> ColorSession:

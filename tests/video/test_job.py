@@ -38,6 +38,7 @@ from segment_concept.pipeline.schedule import Direction
 from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
 from segment_concept.recipes import find_recipe
 from segment_concept.runtime import files
+from segment_concept.tracking.api import NO_FRAME_PROMPTS
 from segment_concept.tracking.session import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, OutputError, Points
 from segment_concept.video.live import LiveVideo
@@ -87,7 +88,7 @@ class StopAfter:
 
 
 @pytest.mark.parametrize("compact", [True, False])
-def test_the_compact_network_shares_the_cores_and_any_other_tracker_keeps_its_threads(
+def test_a_tracker_that_shares_cores_has_half_of_the_threads_and_any_other_has_all(
     job: TrackJob, compact: bool
 ) -> None:
     threads: list[int] = []
@@ -96,7 +97,9 @@ def test_the_compact_network_shares_the_cores_and_any_other_tracker_keeps_its_th
     torch.set_num_threads(4)
     try:
         run_track(
-            job, Tracker(CompactSegmenter(short_side=64)) if compact else ColorTracker(), watch
+            job,
+            Tracker(CompactSegmenter(short_side=64), share_cores=compact),
+            watch,
         )
         assert torch.get_num_threads() == 4
     finally:
@@ -356,9 +359,51 @@ def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
+def stopped_run_of_an_older_version(job: TrackJob) -> Path:
+    """What version 0.1 left behind: no format in the request, format 1 in the checkpoint."""
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    state = job.out / ".resume"
+    request = json.loads((state / "request.json").read_text())
+    (state / "request.json").write_text(
+        json.dumps({k: v for k, v in request.items() if k not in ("format", "offline")})
+    )
+    values = torch.load(state / "checkpoint.pt", weights_only=True)
+    torch.save(values | {"format": 1}, state / "checkpoint.pt")
+    return state
+
+
+def test_a_run_of_an_older_version_is_refused_in_a_sentence_and_can_be_replaced(
+    job: TrackJob,
+) -> None:
+    stopped_run_of_an_older_version(job)
+    with pytest.raises(InputError, match=r"another version of segment-concept.*--overwrite"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
+    assert run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker()).finished
+
+
+def test_a_result_of_an_older_version_is_refused_in_a_sentence(job: TrackJob) -> None:
+    run_track(job, ColorTracker())
+    result = json.loads((job.out / "result.json").read_text())
+    del result["request"]["format"]
+    (job.out / "result.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match="another version of segment-concept"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
+
+
+@pytest.mark.parametrize("missing", ["position", "parts", "session"])
+def test_a_checkpoint_that_lacks_something_is_refused(job: TrackJob, missing: str) -> None:
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    path = job.out / ".resume" / "checkpoint.pt"
+    values = torch.load(path, weights_only=True)
+    del values[missing]
+    torch.save(values, path)
+    with pytest.raises(InputError, match="is damaged"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
+
+
 def test_a_state_file_can_run_no_code(job: TrackJob) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
-    torch.save({"format": 1, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
+    torch.save({"format": 2, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
     with pytest.raises(InputError, match="is damaged"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
@@ -474,7 +519,7 @@ def test_a_disk_that_fills_at_the_end_loses_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("segment_concept.pipeline.track.join", full)
+        patch.setattr("segment_concept.pipeline.writer.join", full)
         with pytest.raises(OutputError, match="full"):
             run_track(job, ColorTracker())
     tracker = ColorTracker()
@@ -518,10 +563,10 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
             original = session.step
 
             class Session(type(session)):  # type: ignore[misc]
-                def step(self, frame: Any) -> Any:
+                def step(self, frame: Any, prompts: Any = NO_FRAME_PROMPTS) -> Any:
                     if frame.size != (HEIGHT, WIDTH):
                         raise InputError(f"frame {frame.index} is of another size")
-                    return super().step(frame)
+                    return super().step(frame, prompts)
 
             assert original is not None
             return Session(self)
@@ -539,10 +584,10 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
 @pytest.mark.parametrize(
     ("shown", "why"),
     [
-        ((), "nothing to follow"),
+        ((), "nothing to track"),
         (
             (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, Points.on((5, 5)))),
-            "shown twice on frame 0",
+            "has two prompts on frame 0",
         ),
         ((TimedPrompt(ONE, Points.on((96, 10))),), r"object 1: the point \(96, 10\) lies outside"),
         ((TimedPrompt(TWO, Box(200, 200, 220, 220)),), "object 2: the box .* lies outside"),

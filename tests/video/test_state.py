@@ -160,6 +160,39 @@ def test_a_state_cannot_name_what_is_no_record_of_this_package() -> None:
             load_session(packed, shared)
 
 
+def test_a_state_with_classes_and_modules_of_an_older_version_is_refused() -> None:
+    shared = tracker()
+    session = shared.session()
+    session.prompt(frames(1)[0], masks())
+    packed = dump_session(session, shared)
+    records = [n for n, node in enumerate(packed["nodes"]) if node[0] == "record"]
+    for name in ("segment_concept.tracking.advance:Seen", "segment_concept.tracking.step:Seen"):
+        nodes = list(packed["nodes"])
+        nodes[records[-1]] = ("record", name, nodes[records[-1]][2])
+        with pytest.raises(
+            CheckpointError, match=r"Seen, which this version does not know.*--over"
+        ):
+            load_session(packed | {"nodes": nodes}, shared)
+
+
+def test_a_state_with_fields_of_an_older_version_is_refused() -> None:
+    shared = tracker()
+    session = shared.session()
+    session.prompt(frames(1)[0], masks())
+    packed = dump_session(session, shared)
+    nodes = [
+        ("record", node[1], [("frames_since_asked", 1), *node[2]]) if node[0] == "record" else node
+        for node in packed["nodes"]
+    ]
+    unknown = packed | {"fields": packed["fields"] | {"frames_since_asked": 1}}
+    no_nodes = {key: value for key, value in packed.items() if key != "nodes"}
+    for old in (packed | {"nodes": nodes}, unknown, no_nodes):
+        with pytest.raises(CheckpointError, match=r"by another version.*--overwrite"):
+            load_session(old, shared)
+    with pytest.raises(CheckpointError, match="--overwrite"):
+        load_session({}, shared)
+
+
 class Pair(NamedTuple):
     first: Any
     second: Any

@@ -1,6 +1,7 @@
 """Streaming tracking with a mask-propagation network: `TrackingSession` for Cutie and XMem."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +27,9 @@ from segment_concept.baselines.retention import (
     NewestFrames,
 )
 from segment_concept.baselines.xmem.network import XMemNetwork
+from segment_concept.runtime.background import read_ahead
+from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
+from segment_concept.tracking.results import merge_results
 from segment_concept.types import (
     Frame,
     FrameResult,
@@ -79,7 +83,7 @@ class PropagationSession:
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
-        """The objects that are followed, in the order in which they were shown."""
+        """The tracked objects, in the order in which they were prompted."""
         return () if self.state is None else self.state.object_ids
 
     @torch.inference_mode()
@@ -110,28 +114,42 @@ class PropagationSession:
         return self._result(frame, tuple(masks))
 
     @torch.inference_mode()
-    def step(self, frame: Frame) -> FrameResult:
-        """Segment every object in the next frame.
+    def step(self, frame: Frame, prompts: FramePrompts = NO_FRAME_PROMPTS) -> FrameResult:
+        """Segment every object in the next frame, then apply prompts.
+
+        Returns:
+            The tracked objects, followed by the prompted ones.
 
         Raises:
-            InputError: no object was shown, or the frame's size is not the video's.
+            InputError: there is no object yet and no prompt, the frame is of another size than
+                those before it, or as `prompt`.
         """
+        if prompts:
+            self._check_object_count(self._masks(frame, prompts))  # before anything changes
         if self.state is None:
-            raise InputError("nothing to track: call prompt() before step()")
+            if not prompts:
+                raise InputError("nothing to track: prompt an object first")
+            return self.prompt(frame, prompts)
         fit = self._fit(frame)
         if self.current is None or self.current.index != frame.index:
             self._advance(frame, self._look(frame, fit), self.state, {})
-        return self._result(frame, self.object_ids)
+        tracked = self._result(frame, self.object_ids)
+        return merge_results(tracked, self.prompt(frame, prompts)) if prompts else tracked
 
-    def track(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
-        """`step` over frames as they come."""
-        for frame in frames:
-            yield self.step(frame)
+    def track(
+        self, frames: Iterable[Frame], prompts: Prompts = NO_PROMPTS, *, prefetch: int = 0
+    ) -> Iterator[FrameResult]:
+        """`step` for every frame, in order. With `prefetch` frames are read in another thread."""
+        with ExitStack() as stack:
+            if prefetch:
+                frames = stack.enter_context(closing(read_ahead(frames, prefetch)))
+            for frame in frames:
+                yield self.step(frame, prompts.get(frame.index, {}))
 
     def remove(self, object_id: ObjectId) -> None:
-        """Forget an object. Raises KeyError if it is not followed."""
+        """Stop tracking an object. Raises KeyError if it is not tracked."""
         if self.state is None or object_id not in self.state.object_ids:
-            raise KeyError(f"object {object_id} is not followed; there are {self.object_ids}")
+            raise KeyError(f"object {object_id} is not tracked; there are {self.object_ids}")
         current = self.current
         assert current is not None, "there is an object, so there was a frame"
         rows = [0] + [r for r, i in enumerate(self.object_ids, start=1) if i != object_id]

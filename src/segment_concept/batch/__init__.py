@@ -1,1 +1,1 @@
-"""Sharing work among processes and machines. It knows nothing of videos."""
+"""Distribute work over processes and machines, independent of what the work is."""

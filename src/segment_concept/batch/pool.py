@@ -1,4 +1,4 @@
-"""Handing units of work to workers, and what to do when one is lost."""
+"""Distribute units of work over workers, and retry the units of lost workers."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -7,16 +7,14 @@ from typing import Any, Protocol
 
 from segment_concept.types import SegmentConceptError
 
-Unit = Any  # what a worker is given; it must survive pickling
+Unit = Any  # a unit of work; it must be picklable
 Result = Any
 Work = Callable[[Unit], Result]
-WorkerFactory = Callable[
-    [int], Work
-]  # makes a worker ready, once; it is told the number of its place
+WorkerFactory = Callable[[int], Work]  # prepares a worker once, given its index
 
 
 class WorkerError(SegmentConceptError):
-    """A worker cannot do its work at all, so that trying again is of no use."""
+    """A worker cannot work at all, so that another try is useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +30,23 @@ class WorkerEvent:
 
 
 class WorkerPool(Protocol):
-    """Workers, each in a numbered place, each with one unit at a time.
+    """Numbered workers with one unit each at a time.
 
-    Contract, held by one test suite over every crew: a lost worker is told of once, and its place
-    can be given the next unit at once; an exception in a worker ends everything as WorkerError.
+    Contract, tested for every pool: a lost worker is reported once, and its index can be given the
+    next unit immediately; an exception in a worker ends everything with a WorkerError.
     """
 
     @property
     def size(self) -> int:
-        """How many places there are."""
+        """Number of workers."""
         ...
 
     def give(self, worker_index: int, unit: Unit) -> None:
-        """Set the worker in an idle place to work; it is made ready first where there is none."""
+        """Give a unit to an idle worker; a missing worker is started first."""
         ...
 
     def wait(self) -> list[WorkerEvent]:
-        """Sleep until some worker has finished or was lost.
+        """Wait until a worker has finished or was lost.
 
         Raises:
             WorkerError: a worker raised an exception.
@@ -56,13 +54,13 @@ class WorkerPool(Protocol):
         ...
 
     def close(self) -> None:
-        """End all workers."""
+        """Stop all workers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FailedUnit:
-    """A unit that was given up, with the ways in which its workers died."""
+    """A unit that was given up, with the reasons for which its workers died."""
 
     unit: Unit
     reasons: tuple[str, ...]
@@ -77,10 +75,10 @@ class _Try:
 def distribute(
     units: Sequence[Unit], crew: WorkerPool, retries: int, done: Callable[[Unit, Result], None]
 ) -> list[FailedUnit]:
-    """Work through the units in order; `done` is told of each result as it comes.
+    """Distribute the units in order; `done` is called with each result.
 
-    The unit of a lost worker is tried again, last, at most `retries` times; units that were given
-    up are returned.
+    The unit of a lost worker is tried again at the end, at most `retries` times. Returns the units
+    that were given up.
 
     Raises:
         WorkerError: a worker raised an exception.
@@ -109,7 +107,7 @@ def distribute(
 
 
 class InProcessPool:
-    """A crew of one: this process."""
+    """A single worker in this process."""
 
     size = 1
 
@@ -123,10 +121,10 @@ class InProcessPool:
         self._unit = unit
 
     def wait(self) -> list[WorkerEvent]:
-        """Do the work. Raises what it raises."""
+        """Do the work. Raises its errors."""
         if self._work is None:
             self._work = self._opener(0)
         return [WorkerEvent(0, self._work(self._unit))]
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Nothing to stop."""

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine."""
+"""Workers that are processes of this machine."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ from typing import cast
 from segment_concept.batch.pool import Unit, WorkerError, WorkerEvent, WorkerFactory
 from segment_concept.types import SegmentConceptError
 
-_PATIENCE = 5.0  # seconds that a worker has to end by itself
+_PATIENCE = 5.0  # seconds in which a worker should exit by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +35,29 @@ class ProcessPool:
     def __init__(self, opener: WorkerFactory, size: int) -> None:
         self.size = size
         self._opener = opener
-        # Spawned, not forked: the caller may hold threads and a GPU.
+        # Spawned, not forked: the caller may use threads and a GPU.
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, _Worker] = {}
 
     def give(self, worker_index: int, unit: Unit) -> None:
-        """Send the unit, to a new process if need be."""
+        """Send a unit, to a new process if needed."""
         worker = self._workers.get(worker_index)
         if worker is None or not worker.process.is_alive():
             worker = self._workers[worker_index] = self._start(worker_index)
         worker.busy = True
-        with suppress(BrokenPipeError):  # it has just died: `wait` will say so
+        with suppress(BrokenPipeError):  # it has just died; `wait` reports that
             worker.line.send(unit)
 
     def _start(self, worker_index: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        # Not daemons: a worker may have processes of its own (to decode, say).
+        # Not daemons: a worker may start processes, for example to decode.
         process = self._context.Process(target=_serve, args=(self._opener, worker_index, theirs))
         process.start()
         theirs.close()
         return _Worker(process, cast("Connection[Unit, _Answer]", ours))
 
     def wait(self) -> list[WorkerEvent]:
-        """Sleep until a process has answered or ended."""
+        """Wait until a process has answered or ended."""
         busy = {worker_index: w for worker_index, w in self._workers.items() if w.busy}
         ready = set(wait([x for w in busy.values() for x in (w.line, w.process.sentinel)]))
         return [
@@ -79,7 +79,7 @@ class ProcessPool:
         return WorkerEvent(worker_index, answer.result)
 
     def close(self) -> None:
-        """Let idle processes go and end busy ones."""
+        """Let idle processes exit and terminate busy ones."""
         for worker in self._workers.values():
             worker.line.close()
             if worker.busy:
@@ -96,13 +96,13 @@ def _cause(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         memory = ", perhaps for lack of memory" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{memory}"
+        return f"its process was killed by {name}{memory}"
     return f"its process ended with exit code {exit_code}"
 
 
 def _serve(opener: WorkerFactory, worker_index: int, line: "Connection[_Answer, Unit]") -> None:
-    """A worker's life: wait for a unit, work, answer, until the line is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
+    """Main loop of a worker: receive a unit, work, answer, until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
     work = None
     while True:
@@ -121,7 +121,7 @@ def _serve(opener: WorkerFactory, worker_index: int, line: "Connection[_Answer, 
 
 
 def _die_with_parent() -> None:
-    """A worker must not go on writing when the run was killed and perhaps started again."""
+    """Exit if the parent dies: a killed run may be started again and must not be disturbed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

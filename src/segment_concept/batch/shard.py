@@ -1,4 +1,4 @@
-"""Which part of the work is ours."""
+"""Split work into shards."""
 
 import re
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ class Shard:
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count:
             raise InputError(
-                f"there is no shard {self.index} of {self.count}: they count from 1 to the number "
-                "of shards"
+                f"there is no shard {self.index} of {self.count}: "
+                "shards count from 1 to the number of shards"
             )
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """From "2/8".
+        """Parse text such as "2/8".
 
         Raises:
-            InputError: it is not of that form, or not one of the shards.
+            InputError: the text has another form, or the shard does not exist.
         """
         match = _FORM.fullmatch(text.strip())
         if match is None:
-            raise InputError(f"{text!r} is no shard: expected i/n, such as 2/8 (from 1/8 to 8/8)")
+            raise InputError(f"{text!r} is not a shard: expected i/n, for example 2/8 (1/8 to 8/8)")
         return cls(int(match[1]), int(match[2]))
 
     def take(self, items: Sequence[Item]) -> list[Item]:
-        """Every n-th item. Where items are sorted by size, shards are about equally large."""
+        """Every n-th item. If items are sorted by size, shards are about equally large."""
         return list(items[self.index - 1 :: self.count])
 
     @property
     def is_all(self) -> bool:
-        """Whether there is no other shard."""
+        """Whether this is the only shard."""
         return self.count == 1

@@ -1,10 +1,12 @@
 """Recipe -> tracker: the one place where weights are found and a device is chosen."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,7 +22,6 @@ from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.session import Tracker
-from segment_concept.tracking.triggers.base import Never
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # it loads transformers
@@ -32,24 +33,23 @@ def load(
     *,
     device: str = "auto",
     language_device: str | None = None,
+    **changes: Any,
 ) -> VideoTracker:
-    """A tracker, ready to use.
+    """Load a tracker.
 
     Args:
-        recipe: a name from `segment-concept recipes`, or a recipe of your own.
-        device: `auto` (a GPU where there is one), or what torch calls it: `cpu`, `cuda:1`, `mps`.
-        language_device: where SeC's language model goes, if not to the same device.
+        recipe: a name from `segment-concept recipes`, or a `Recipe`.
+        device: `auto` (a GPU if there is one), or a torch device: `cpu`, `cuda:1`, `mps`.
+        language_device: the device of SeC's language model, if it is another one.
+        changes: fields of the recipe to replace, for example `policy=SAM2LongMemory()`.
 
     Raises:
-        InputError: there is no such recipe or device, the device is too small, or the recipe is
-            for two passes over a video, which no session can make.
+        InputError: there is no such recipe, field or device, or the device is too small.
         CheckpointError: the weights are missing, damaged or another network's.
     """
-    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
-    _check_online(recipe)
+    recipe = changed(recipe, changes)
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
-        _check_trigger(recipe, None)
         return load_propagation(recipe.network, recipe.weights, _ready(device))
     return load_tracker(recipe, device=device, language_device=language_device)
 
@@ -59,17 +59,15 @@ def load_tracker(
     *,
     device: str = "auto",
     language_device: str | None = None,
+    **changes: Any,
 ) -> Tracker:
-    """The same for recipes of SAM 2's kind, with everything that their `Tracker` offers.
-
-    Its sessions can be corrected by clicks, and it can be taken apart with `replace`.
+    """The same for all recipes but Cutie's and XMem's, typed as the `Tracker` that it is.
 
     Raises:
         InputError: as `load`, or the recipe is Cutie's or XMem's.
         CheckpointError: as `load`.
     """
-    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
-    _check_online(recipe)
+    recipe = changed(recipe, changes)
     if recipe.network in NAMES:
         raise InputError(
             f"recipe {recipe.name} is {NAMES[recipe.network]}, which has neither SAM 2's memory "
@@ -84,9 +82,7 @@ def load_tracker(
         segmenter, concept = _sec(recipe, main, language)
     elif recipe.network == "compact":
         segmenter, concept = _compact(recipe, main)
-        _check_trigger(recipe, concept)
     else:
-        _check_trigger(recipe, None)  # before weights are fetched
         segmenter, concept = _sam2(recipe, main), None
     return Tracker(
         segmenter,
@@ -97,7 +93,23 @@ def load_tracker(
         keyframes=recipe.keyframes,
         concept_margin=recipe.concept_margin,
         non_overlapping=recipe.non_overlapping,
+        # The operators of larger networks are large enough to be divided among all threads.
+        share_cores=recipe.network == "compact" and main.type == "cpu",
     )
+
+
+def changed(recipe: str | Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of that name, or the one given, with some fields replaced.
+
+    Raises:
+        InputError: there is no such recipe or field.
+    """
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    known = [field.name for field in fields(recipe)]
+    for name in changes:
+        if name not in known:
+            raise InputError(f"a recipe has no field {name!r}: expected {', '.join(known)}")
+    return replace(recipe, **changes)
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -168,22 +180,6 @@ def weights_hash(recipe: Recipe) -> str:
 def _check_language(recipe: Recipe, language_device: str | None) -> None:
     if language_device is not None and recipe.network != "sec":
         raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
-
-
-def _check_online(recipe: Recipe) -> None:
-    if recipe.offline is not None:
-        raise InputError(
-            f"recipe {recipe.name} plays a video twice, and sessions see it once: use "
-            "`segment-concept track`, or track_offline() and the recipe without its `offline`"
-        )
-
-
-def _check_trigger(recipe: Recipe, concept: ConceptEncoder | None) -> None:
-    if concept is None and not isinstance(recipe.trigger, Never):
-        raise InputError(
-            f"recipe {recipe.name} has no concept encoder that {recipe.trigger} could ask: give it "
-            "the trigger Never()"
-        )
 
 
 def _compact(

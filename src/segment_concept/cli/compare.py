@@ -1,4 +1,4 @@
-"""`segment-concept compare`: several trackers on one video, side by side."""
+"""`segment-concept compare`: several recipes on one video, side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +29,8 @@ def compare(
             "--recipe",
             "-r",
             metavar="NAME[=WEIGHTS]",
-            help="One of `segment-concept recipes`, with weights of its own; give two or more.",
+            help="A recipe (see `segment-concept recipes`), with its own weights if you like. "
+            "Give two or more.",
         ),
     ],
     out: Annotated[
@@ -38,19 +39,24 @@ def compare(
             "--out",
             "-o",
             metavar="FILE",
-            help="The video to write; VIDEO's name and _compared.mp4 where left out.",
+            help="The video to write. Default: VIDEO_compared.mp4.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier video.")
+    ] = False,
     *,
     given: VideoOptions,
 ) -> None:
-    """Follow objects with several trackers: one video with all of them, and a table.
+    """Track objects with several recipes: one video that shows all results, and a table.
 
-    The table says how fast each is, how much it remembers, and the mean IoU of its masks with each
-    other tracker's. Agreement is no measure of who is right.
+    \b
+    segment-concept compare film.mp4 --box 120,80,340,400 -r sec_compact -r sam2_compact
 
-    Exit code 0: done. 2: something given cannot be used. 130: stopped; what was done is kept.
+    The table shows each recipe's speed, the size of its memory, and the mean IoU of its masks with
+    those of the others. Note: agreement between trackers says nothing about accuracy.
+
+    Exit codes: 0 done, 2 invalid input, 130 interrupted (what was done is kept).
     """
     with plain_errors():
         from segment_concept.checkpoints.load import load
@@ -59,7 +65,7 @@ def compare(
 
         chosen = chosen_recipes(recipe)
         if given.language_device and not any(one.network == "sec" for one in chosen.values()):
-            raise InputError("--language-device is for SeC, and no recipe given is SeC's")
+            raise InputError("--language-device is only for SeC recipes, and none is given")
         job = CompareJob(
             source=given.source(),
             shown=given_prompts(ctx, given.prompts),
@@ -86,7 +92,7 @@ def compare(
 
 
 def chosen_recipes(given: list[str]) -> "dict[str, Recipe]":
-    """Recipes by what they are called, `NAME` or `NAME=WEIGHTS`. Raises InputError."""
+    """Recipes by the word that names them, `NAME` or `NAME=WEIGHTS`. Raises InputError."""
     from segment_concept.recipes import find_recipe
 
     chosen: dict[str, Recipe] = {}
@@ -104,7 +110,7 @@ def comparison_table(found: "Comparison") -> Table:
     """A row for each tracker."""
     table = Table(box=None, pad_edge=False)
     table.add_column("recipe", overflow="fold")
-    for column in ("frames/s", "remembers", *(f"IoU with {name}" for name in found.names)):
+    for column in ("frames/s", "memory", *(f"IoU with {name}" for name in found.names)):
         table.add_column(column, justify="right", overflow="fold")
     for row, name in enumerate(found.names):
         overlaps = (

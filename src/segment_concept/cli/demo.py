@@ -22,15 +22,20 @@ def demo(
     ] = Path("demo_output"),
     recipe: RecipeName = DEFAULT_RECIPE,
     device: Device = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run was left off.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier result.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Follow a rabbit through a clip with two hard cuts (Big Buck Bunny, CC BY 3.0)."""
+    """Track a rabbit through a clip with two hard cuts (Big Buck Bunny, CC BY 3.0).
+
+    \b
+    segment-concept demo --out demo_output
+
+    The clip and the model are part of the package: nothing is downloaded. Writes DIR/overlay.mp4,
+    DIR/palette/*.png and DIR/result.json, and prints what was found in each shot.
+    """
     with plain_errors(), as_file(files("segment_concept") / "assets" / "demo") as folder:
         from segment_concept.pipeline.prompts import read_prompts
         from segment_concept.pipeline.track import TrackJob
@@ -59,7 +64,7 @@ def demo(
 
 
 def shot_table(frames: Sequence[Mapping[str, Any]], cuts: Sequence[int]) -> Table:
-    """What became of every object in every shot. `cuts` are the first frames of new shots."""
+    """Every object's scores in every shot. `cuts` are the first frames of new shots."""
     table = Table(box=None, pad_edge=False)
     for column in ("shot", "frames", "from", "object", "seen", "presence", "quality"):
         table.add_column(column, justify="right")

@@ -70,6 +70,7 @@ class Assignment:
     workforce: WorkerOptions
     device: str
     alone: bool
+    offline: bool
     command: str
 
     def station(self, recipe: str, folder: Path) -> PredictionWorker:
@@ -80,6 +81,7 @@ class Assignment:
             RunFolder(folder.absolute()),
             self.alone,
             self.workforce.threads(),
+            self.offline,
         )
 
 
@@ -107,6 +109,14 @@ def evaluate(
         bool,
         typer.Option(
             "--objects-alone", help="Track each object of a video in a session of its own."
+        ),
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Track every video twice: the second time the concept encoder uses the keyframes "
+            "of the whole video.",
         ),
     ] = False,
     device: Annotated[
@@ -160,7 +170,10 @@ def evaluate(
         refuse_unscorable(dataset, rules)
         workforce = WorkerOptions(engine, workers, retries, Shard.parse(shard))
         command = shlex.join(["segment-concept", *sys.argv[1:]])
-        job = Assignment(dataset, rules, workforce, device, objects_alone, command)
+        if offline:
+            for name in recipes:
+                TrackerSource(name, device).check_offline()
+        job = Assignment(dataset, rules, workforce, device, objects_alone, offline, command)
         if dry_run:
             for name, folder in zip(recipes, folders, strict=True):
                 _show_plan(job, job.station(name, folder))
@@ -247,6 +260,7 @@ def _manifest(job: Assignment, source: TrackerSource, fingerprint: str) -> Manif
         recipe=source.name,
         tracker=source.described(),
         alone=job.alone,
+        offline=job.offline,
         versions={**versions(), "platform": f"{sys.platform} {platform.machine()}"},
     )
 

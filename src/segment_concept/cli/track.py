@@ -1,4 +1,4 @@
-"""`segment-concept track`: follow objects through a video."""
+"""`segment-concept track`: track objects through a video."""
 
 import shlex
 import sys
@@ -11,12 +11,10 @@ import typer
 from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.trigger_options import (
+    Cooldown,
     CutList,
-    Rest,
     TriggerNames,
-    check_answerable,
     trigger_spec_of,
-    triggered,
 )
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
 from segment_concept.pipeline.schedule import Direction
@@ -31,54 +29,59 @@ if TYPE_CHECKING:
     from segment_concept.recipes import Recipe
 
 DEFAULT_RECIPE = "sec_compact"
-WRITING = "What is written"
+TRACKING = "Tracking"
+WRITING = "Output"
 OUTPUTS = "overlay, palette, objects, rle, matte, matte-png, explain"
 
 RecipeName = Annotated[
-    str, typer.Option("--recipe", "-r", help="One of `segment-concept recipes`.")
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE", help="Weights in place of the recipe's: a file, a folder or a hub name."
-    ),
+    str, typer.Option("--recipe", "-r", help="The tracker: see `segment-concept recipes`.")
 ]
 
 
 @takes_video_options
 def track(
     ctx: typer.Context,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Output folder. Default: VIDEO_tracked."),
+    ] = None,
+    recipe: RecipeName = DEFAULT_RECIPE,
+    *,
+    given: VideoOptions,
     direction: Annotated[
-        Direction, typer.Option(help="Where to look, seen from there.")
+        Direction,
+        typer.Option(
+            help="Track forward, backward or both ways from the prompted frame.",
+            rich_help_panel=TRACKING,
+        ),
     ] = Direction.BOTH,
     offline: Annotated[
         bool,
         typer.Option(
             "--offline",
-            help="Two passes over the whole video, both directions: a third of the speed.",
+            help="Track the video twice: the second time the concept encoder uses the keyframes "
+            "of the whole video. Takes twice as long.",
+            rich_help_panel=TRACKING,
         ),
     ] = False,
-    recipe: RecipeName = DEFAULT_RECIPE,
-    weights: Weights = None,
-    trigger: TriggerNames = None,
-    cuts: CutList = None,
-    refractory: Rest = 0,
-    out: Annotated[
-        Path | None,
+    weights: Annotated[
+        str | None,
         typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="The output folder; VIDEO's name and _tracked where left out.",
-            rich_help_panel=WRITING,
+            metavar="FILE",
+            help="Override the recipe's weights with a file, a folder or a Hugging Face "
+            "repository.",
+            rich_help_panel=TRACKING,
         ),
     ] = None,
+    trigger: TriggerNames = None,
+    cuts: CutList = None,
+    cooldown: Cooldown = 0,
     save: Annotated[
         str,
         typer.Option(
             "--save",
             "-s",
-            help=f"Between commas, some of: {OUTPUTS}.",
+            help=f"Comma-separated list of outputs: {OUTPUTS}.",
             rich_help_panel=WRITING,
         ),
     ] = "overlay,palette",
@@ -86,45 +89,50 @@ def track(
         bool,
         typer.Option(
             "--explain",
-            help="Also explain.html, beside overlay.mp4: scores, cuts and keyframes over time.",
+            help="Also write explain.html: scores, cuts and keyframes on a timeline.",
             rich_help_panel=WRITING,
         ),
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on where a run was left off.", rich_help_panel=WRITING),
+        typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=WRITING),
     ] = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace an earlier result.", rich_help_panel=WRITING),
     ] = False,
-    *,
-    given: VideoOptions,
 ) -> None:
-    """Follow objects through a video, shown once by a mask, a box or points.
+    """Track objects through a video, from a mask, a box or points on one frame.
 
-    Writes DIR/overlay.mp4, DIR/palette/*.png and DIR/result.json. Ctrl-C keeps what was done.
+    \b
+    segment-concept track film.mp4 --box 120,80,340,400
+    segment-concept track film.mp4 --at 1.5s --point 320,200 --out result
 
-    Exit code 0: done. 2: something given cannot be used. 130: stopped; --resume goes on.
+    Writes DIR/overlay.mp4 (the video with the masks drawn on it), DIR/palette/*.png (object ids)
+    and DIR/result.json (scores). Ctrl-C stops; what was done is kept.
+
+    Exit codes: 0 done, 2 invalid input, 130 interrupted (continue with --resume).
     """
     with plain_errors():
         from segment_concept.pipeline.track import TrackJob
         from segment_concept.recipes import find_recipe
 
-        chosen = with_weights(find_recipe(recipe), weights)
-        if offline:
-            chosen = in_two_passes(chosen)
         job = TrackJob(
             shown=given_prompts(ctx, given.prompts),
             source=given.source(),
             out=out or Path(f"{Path(given.video).stem or 'video'}_tracked"),
             save=saved(f"{save},overlay,explain" if explain else save),
             direction=direction,
+            offline=offline,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )
-        asking = trigger_spec_of(trigger, cuts, refractory)
         summary = run(
-            job, chosen, given.device, given.language_device, quiet=given.quiet, asking=asking
+            job,
+            with_weights(find_recipe(recipe), weights),
+            given.device,
+            given.language_device,
+            quiet=given.quiet,
+            trigger=trigger_spec_of(trigger, cuts, cooldown),
         )
     if not given.quiet:
         tell(summary)
@@ -139,56 +147,46 @@ def run(
     language_device: str | None = None,
     *,
     quiet: bool,
-    asking: "TriggerSpec | None" = None,
+    trigger: "TriggerSpec | None" = None,
 ) -> "TrackSummary":
     """Load what is needed and do the job, with a progress bar.
 
-    `asking` says when the concept encoder is asked, where that is not as the recipe has it.
+    `trigger` replaces the recipe's. Whatever can be checked quickly is checked before weights are
+    loaded or downloaded.
     """
     from dataclasses import replace
 
     from segment_concept.checkpoints.load import find_device, load
-    from segment_concept.pipeline.offline import TwoPasses, check_offline, run_offline
     from segment_concept.pipeline.track import RunMonitor, check_job, run_track
-    from segment_concept.pipeline.triggers import check_trigger_spec
-    from segment_concept.shots.adaptive import first_frames
+    from segment_concept.pipeline.triggers import prepare_trigger
 
-    # Checked before the weights are loaded, or fetched.
-    check_job(job) if recipe.offline is None else check_offline(job)
+    if trigger is not None and trigger.queries:
+        recipe.check_queryable()
+    elif job.offline:
+        recipe.check_offline()
+    plan = check_job(job)
     tell_prompts(job.shown, quiet=quiet)
-    if asking is not None:
-        check_answerable(recipe, asking)
-        check_trigger_spec(asking, job.source)
-    tracker = load(replace(recipe, offline=None), device=device, language_device=language_device)
     found = str(find_device(device))
-    if asking is not None:
-        tracker, recipe = triggered(tracker, recipe, asking, job.source, found, quiet=quiet)
+    if trigger is not None:
+        prepared = prepare_trigger(trigger, job.source)
+        silent = quiet or "transnet" not in trigger.names
+        with progress_bar(f"{job.source.name}: shots", quiet=silent) as on_frame:
+            recipe = replace(recipe, trigger=prepared.make(on_frame, found))
+    tracker = load(recipe, device=device, language_device=language_device)
     traced = replace(job, provenance=provenance(recipe, found))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
-        watch = RunMonitor(on_frame, should_stop)
-        if recipe.offline is None:
-            return run_track(traced, tracker, watch)
-        return run_offline(traced, tracker, TwoPasses(first_frames, recipe.offline), watch)
-
-
-def in_two_passes(recipe: "Recipe") -> "Recipe":
-    """The recipe for offline mode, if it is not for that already."""
-    from dataclasses import replace
-
-    from segment_concept.tracking.offline import Offline
-
-    return replace(recipe, offline=recipe.offline or Offline())
+        return run_track(traced, tracker, RunMonitor(on_frame, should_stop), plan)
 
 
 def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
-    """The recipe with other weights, where some were given."""
+    """The recipe, with other weights if some are given."""
     from dataclasses import replace
 
     return recipe if weights is None else replace(recipe, weights=weights)
 
 
 def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
-    """With what the masks were made."""
+    """What the masks are made with."""
     from segment_concept.checkpoints.load import weights_hash
     from segment_concept.pipeline.results import as_json
     from segment_concept.runtime.versions import versions
@@ -202,14 +200,16 @@ def provenance(recipe: "Recipe", device: str) -> Mapping[str, object]:
 
 
 def saved(text: str) -> frozenset["OutputFormat"]:
-    """`overlay,palette` as what to write. Raises InputError that lists the names."""
+    """The outputs that `overlay,palette` names. Raises InputError, which lists the names."""
     from segment_concept.pipeline.outputs import OutputFormat
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = {kind.value: kind for kind in OutputFormat}
     for name in names:
         if name not in known:
-            raise InputError(f"--save {name}: expected some of {', '.join(known)}, between commas")
+            raise InputError(
+                f"--save {name}: expected a comma-separated list of {', '.join(known)}"
+            )
     return frozenset(known[name] for name in names)
 
 
@@ -218,19 +218,19 @@ def if_exists(*, resume: bool, overwrite: bool) -> "IfExists":
     from segment_concept.pipeline.run_folder import IfExists
 
     if resume and overwrite:
-        raise InputError("--resume goes on with a run and --overwrite begins again: give one")
+        raise InputError("--resume continues a run and --overwrite starts again: give one of them")
     if resume:
         return IfExists.RESUME
     return IfExists.OVERWRITE if overwrite else IfExists.REFUSE
 
 
 def tell(summary: "TrackSummary") -> None:
-    """What came of a run."""
+    """Print what a run has done."""
     if not summary.finished:
         kept = f"{summary.frames} frames are kept" if summary.frames else "what was done is kept"
         again = shlex.join(["segment-concept", *sys.argv[1:]])
         typer.echo(f"stopped: {kept} in {summary.out}")
-        typer.echo(f"go on with: {again.replace(' --overwrite', '')} --resume")
+        typer.echo(f"continue with: {again.replace(' --overwrite', '')} --resume")
         return
     if summary.stepped:
         typer.echo(
@@ -238,9 +238,9 @@ def tell(summary: "TrackSummary") -> None:
             f"({summary.rate:.1f} frames/s): {summary.out}"
         )
     else:
-        typer.echo(f"nothing left to do: {summary.out} holds all {summary.frames} frames")
+        typer.echo(f"already complete: {summary.out} has all {summary.frames} frames")
     for object_id, found in summary.objects.items():
-        typer.echo(f"object {object_id}: seen on {found.seen} of {found.frames} frames")
+        typer.echo(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
 
 
 def register(app: typer.Typer) -> None:

@@ -27,10 +27,17 @@ from segment_concept.types import InputError
 if TYPE_CHECKING:
     from segment_concept.video.source import VideoSource
 
+ADVANCED = "Advanced"
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Rate = Annotated[float | None, typer.Option(help="Frame rate of an image folder. Default: 24.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(help="Frame rate of an image folder. Default: 24.", rich_help_panel=ADVANCED),
+]
 LanguageDevice = Annotated[
-    str | None, typer.Option(help="Device of SeC's language model. Default: same as --device.")
+    str | None,
+    typer.Option(
+        help="Device of SeC's language model. Default: same as --device.", rich_help_panel=ADVANCED
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 

@@ -1,4 +1,4 @@
-"""SAM 2's builders: from a configuration's name and a checkpoint to a tracker."""
+"""Build a tracker from the arguments of SAM 2's builders."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +23,7 @@ def build_tracker(
     vos_optimized: bool = False,
     **unknown: Any,
 ) -> Tracker:
-    """What stands behind every predictor.
+    """Load the tracker behind a predictor.
 
     Args:
         source: the weights or a recipe; see `VideoPredictor.from_pretrained`.
@@ -36,7 +36,7 @@ def build_tracker(
 
     Raises:
         InputError: a setting is unknown, or asks for what the network does not have.
-        CheckpointError: the weights are missing, damaged or another network's.
+        CheckpointError: the weights are missing, damaged or belong to another network.
     """
     if unknown:
         raise InputError(
@@ -44,9 +44,11 @@ def build_tracker(
             "hydra_overrides_extra, apply_postprocessing and vos_optimized"
         )
     if mode != "eval":
-        raise InputError(f"mode={mode!r}: a predictor is not trained, use 'eval'")
+        raise InputError(f"mode={mode!r}: predictors cannot be trained, use 'eval'")
     if source is None:
-        raise InputError("no weights: give ckpt_path, a file, a folder or a name on the hub")
+        raise InputError(
+            "no weights: give ckpt_path, a file, a folder or a Hugging Face repository"
+        )
     tracker = load_tracker(recipe_for(source), device="auto" if device is None else str(device))
     return configure(
         tracker,

@@ -1,4 +1,4 @@
-"""The functions by which scripts of SAM 2 make a predictor."""
+"""SAM 2's builder functions."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,24 +20,22 @@ def build_sam2_video_predictor(
     apply_postprocessing: bool = True,
     vos_optimized: bool = False,
 ) -> VideoPredictor:
-    """SAM 2's own way to a video predictor.
+    """Build a video predictor, with SAM 2's signature.
 
     Args:
-        config_file: not looked at: all sizes are read off the weights.
+        config_file: ignored; all sizes are inferred from the weights.
         ckpt_path: the weights or a recipe; see `VideoPredictor.from_pretrained`.
         device: see `load_tracker`.
         mode: `eval`.
-        hydra_overrides_extra: lines such as `++model.non_overlap_masks=true`; those that are not
-            understood are refused by name.
-        apply_postprocessing: SAM 2's name for how it is used interactively; without, as its
-            benchmark script uses it (`Sam2Options.benchmark`). Of no consequence for the compact
-            model.
-        vos_optimized: compile the networks when they are first used. Of no consequence for the
-            compact model.
+        hydra_overrides_extra: lines such as `++model.non_overlap_masks=true`; unknown settings
+            raise InputError.
+        apply_postprocessing: True for SAM 2's interactive settings, False for those of its
+            benchmark script (`Sam2Options.benchmark`). No effect on the compact model.
+        vos_optimized: compile the networks on first use. No effect on the compact model.
 
     Raises:
-        InputError: a setting is not understood, or there are no such weights.
-        CheckpointError: the weights are damaged or another network's.
+        InputError: a setting is unknown, or there are no such weights.
+        CheckpointError: the weights are damaged or belong to another network.
     """
     tracker = build_tracker(
         ckpt_path, device, mode, hydra_overrides_extra, apply_postprocessing, vos_optimized
@@ -46,7 +44,7 @@ def build_sam2_video_predictor(
 
 
 def build_sam2_video_predictor_hf(model_id: str | Recipe, **settings: Any) -> VideoPredictor:
-    """The same from a name on the hub."""
+    """Build a video predictor from a Hugging Face repository or a recipe."""
     return VideoPredictor.from_pretrained(model_id, **settings)
 
 
@@ -58,7 +56,7 @@ def build_sam2(
     hydra_overrides_extra: Iterable[str] = (),
     apply_postprocessing: bool = True,
 ) -> VideoPredictor:
-    """The model that `SAM2ImagePredictor` and `SAM2AutomaticMaskGenerator` are given.
+    """Build the model argument of `SAM2ImagePredictor` and `SAM2AutomaticMaskGenerator`.
 
     It is a video predictor, which has the network and the methods of a module. The parameters are
     those of `build_sam2_video_predictor`.
@@ -69,5 +67,5 @@ def build_sam2(
 
 
 def build_sam2_hf(model_id: str | Recipe, **settings: Any) -> VideoPredictor:
-    """The same from a name on the hub."""
+    """Like `build_sam2`, from a Hugging Face repository or a recipe."""
     return VideoPredictor.from_pretrained(model_id, **settings)

@@ -1,4 +1,4 @@
-"""The inference state as scripts read it: a dictionary with SAM 2's keys."""
+"""Dictionary access to the inference state, with SAM 2's keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,13 +23,13 @@ _ENTRIES = (
 
 
 class DictLike(Mapping[str, Any]):
-    """Reading access by key to the entries that are properties of the class."""
+    """Read-only access by key to properties of the class."""
 
     def __getitem__(self, key: str) -> Any:
-        """An entry of SAM 2's dictionary. Raises KeyError for one that there is not."""
+        """Return an entry of SAM 2's dictionary. Raises KeyError for an unknown key."""
         if key not in _ENTRIES:
             raise KeyError(
-                f"{key!r}: of SAM 2's state there are {', '.join(_ENTRIES)}; memories are in "
+                f"{key!r}: available keys are {', '.join(_ENTRIES)}; memories are in "
                 "`session.tracks`, prompts in `prompts`"
             )
         return getattr(self, key)
@@ -42,13 +42,13 @@ class DictLike(Mapping[str, Any]):
 
 
 class Images(Sequence[Tensor]):
-    """The frames of a video as SAM 2 keeps them, read when they are asked for.
+    """The frames of a video in SAM 2's format, read on access.
 
     Args:
         source: the video.
-        count: how many frames it has.
-        side: pixels of the square that the network reads.
-        device: where to put them.
+        count: number of frames.
+        side: side of the network's square input, in pixels.
+        device: device of the returned tensors.
     """
 
     def __init__(self, source: VideoSource, count: int, side: int, device: torch.device) -> None:
@@ -58,7 +58,7 @@ class Images(Sequence[Tensor]):
         return self._count
 
     def __getitem__(self, index: Any) -> Any:
-        """(3, S, S), resized and normalized with ImageNet's statistics.
+        """Return a frame as (3, S, S), resized and normalized with ImageNet's statistics.
 
         Raises:
             IndexError: there is no such frame.

@@ -1,4 +1,4 @@
-"""What scripts do with a predictor as with a PyTorch module: move it, look at it, set it."""
+"""Methods of a PyTorch module, and SAM 2's settings, on a predictor."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,8 +19,8 @@ _Self = TypeVar("_Self", bound="ModuleLike")
 class ModuleLike:
     """The methods of `nn.Module` and the settings of SAM 2's predictors that scripts use.
 
-    Weights are those of the segmenter, under this package's names; SeC's concept network stays
-    where and in what numbers it was loaded.
+    Weights are those of the segmenter, under this package's names. SeC's concept network keeps the
+    device and data type with which it was loaded.
     """
 
     tracker: Tracker
@@ -34,17 +34,17 @@ class ModuleLike:
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """Device of the network."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """In what numbers the weights are."""
+        """Data type of the weights."""
         return next(self.network.parameters()).dtype
 
     @property
     def image_size(self) -> int:
-        """Pixels of the square that SAM 2.1 reads; of the compact network's shorter side."""
+        """Side of SAM 2.1's square input, or the compact network's short side, in pixels."""
         segmenter: Any = self.tracker.segmenter
         if isinstance(segmenter, Sam2Segmenter):
             return segmenter.network.sizes.image_side
@@ -52,7 +52,7 @@ class ModuleLike:
 
     @property
     def fill_hole_area(self) -> int:
-        """Regions of at most so many background pixels are filled; 0 for none."""
+        """Maximum area of holes that are filled, in pixels; 0 for none."""
         segmenter = self.tracker.segmenter
         return segmenter.options.fill_hole_area if isinstance(segmenter, Sam2Segmenter) else 0
 
@@ -67,7 +67,7 @@ class ModuleLike:
 
     @property
     def non_overlap_masks(self) -> bool:
-        """Does a pixel belong to one object at most?"""
+        """Whether masks of different objects must not overlap."""
         return self.tracker.non_overlapping
 
     @non_overlap_masks.setter
@@ -75,7 +75,7 @@ class ModuleLike:
         self.tracker = replace(self.tracker, non_overlapping=bool(wanted))
 
     def to(self: _Self, *args: Any, **kwargs: Any) -> _Self:
-        """Move the network to a device, or its weights to another number type, as in PyTorch.
+        """Move the network to a device, or convert its weights, as in PyTorch.
 
         Raises:
             InputError: the recipe's network is another than SAM 2.1's, and the device another
@@ -100,41 +100,41 @@ class ModuleLike:
         return self.to("cpu")
 
     def half(self: _Self) -> _Self:
-        """Weights in float16; of no consequence for the compact model, which keeps its own."""
+        """Convert the weights to float16. No effect on the compact model."""
         return self.to(torch.float16)
 
     def bfloat16(self: _Self) -> _Self:
-        """Weights in bfloat16; of no consequence for the compact model, which keeps its own."""
+        """Convert the weights to bfloat16. No effect on the compact model."""
         return self.to(torch.bfloat16)
 
     def float(self: _Self) -> _Self:
-        """Weights in float32."""
+        """Convert the weights to float32."""
         return self.to(torch.float32)
 
     def eval(self: _Self) -> _Self:
-        """Of no consequence: a predictor is never in training."""
+        """No effect; predictors are always in evaluation mode."""
         return self
 
     def train(self: _Self, mode: bool = True) -> _Self:
-        """Of no consequence with `mode=False`.
+        """No effect with `mode=False`.
 
         Raises:
-            InputError: training is asked for.
+            InputError: `mode` is True.
         """
         if mode:
-            raise InputError("a predictor is not trained: see `segment-concept train`")
+            raise InputError("predictors cannot be trained: see `segment-concept train`")
         return self
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Of the segmenter's network."""
+        """Parameters of the segmenter's network."""
         return self.network.parameters()
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Of the segmenter's network, under this package's names."""
+        """Parameters of the segmenter's network, under this package's names."""
         return self.network.named_parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Of the segmenter's network, under this package's names."""
+        """State dict of the segmenter's network, under this package's names."""
         state: dict[str, Tensor] = self.network.state_dict()
         return state
 

@@ -1,7 +1,7 @@
-"""SAM 2's video predictor, by its names and signatures, over a tracker of this package.
+"""SAM 2's video predictor: its names and signatures on top of a tracker of this package.
 
-Behaviour that SAM 2 documents or shows was followed; what differs on purpose is said where it
-does. Frames are read when they are needed, never all at once.
+It follows SAM 2's documented and observed behavior; docstrings state intended differences. Frames
+are read on demand, never all at once.
 """
 
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ Answer: TypeAlias = tuple[int, list[int], Tensor]  # frame, objects, logits (O, 
 
 
 class VideoPredictor(ModuleLike):
-    """`SAM2VideoPredictor` with any recipe behind it.
+    """`SAM2VideoPredictor` for any recipe.
 
     Args:
-        tracker: what follows the objects.
+        tracker: the tracker to use.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -44,17 +44,17 @@ class VideoPredictor(ModuleLike):
     def from_pretrained(
         cls, model_id: str | Path | Recipe, *, device: str | torch.device = "auto", **settings: Any
     ) -> "VideoPredictor":
-        """A predictor with published weights.
+        """Load a predictor.
 
         Args:
-            model_id: `facebook/sam2.1-hiera-large` and its sisters; `OpenIXCLab/SeC-4B`; the name
-                of a recipe (`sec_compact`); a file or a folder with such weights; or a recipe.
+            model_id: `facebook/sam2.1-hiera-large` or another size; `OpenIXCLab/SeC-4B`; the name
+                of a recipe (`sec_compact`); a file or folder with such weights; or a recipe.
             device: see `load_tracker`.
-            settings: those of `build_sam2_video_predictor`.
+            settings: settings of `build_sam2_video_predictor`.
 
         Raises:
-            InputError: nothing of that name is known, or a setting does not apply to it.
-            CheckpointError: the weights are missing, damaged or another network's.
+            InputError: the name is unknown, or a setting does not apply to the network.
+            CheckpointError: the weights are missing, damaged or belong to another network.
         """
         return cls(build_tracker(model_id, device, **settings))
 
@@ -68,17 +68,17 @@ class VideoPredictor(ModuleLike):
         """Open a video.
 
         Args:
-            video_path: a folder of frames, a video file, an open source, or frames in memory (see
+            video_path: an image folder, a video file, an open source, or frames in memory (see
                 `MemoryFrames`).
-            offload_video_to_cpu: of no consequence: frames are read when they are needed.
-            offload_state_to_cpu: keep memory from growing with the video. As in SAM 2 a state
-                remembers all frames, so that each can be corrected at any time; with this only
-                the memories that can still be recalled are kept, and a frame that is forgotten
-                can be prompted anew but not corrected.
-            async_loading_frames: of no consequence.
+            offload_video_to_cpu: ignored; frames are read on demand.
+            offload_state_to_cpu: bound the memory. By default, as in SAM 2, the state keeps the
+                memories of all frames, so that any frame can be corrected. With this option only
+                memories that can still be recalled are kept; frames without one can be prompted
+                again but not corrected.
+            async_loading_frames: ignored.
 
         Raises:
-            InputError: no such video, or a live one, which cannot be played twice.
+            InputError: there is no such video, or it is live and cannot be played again.
         """
         source = video_path if isinstance(video_path, VideoSource) else open_video(video_path)
         if source.info.live:
@@ -89,7 +89,7 @@ class VideoPredictor(ModuleLike):
         policy = self.tracker.policy
         frames = source.info.frames
         if isinstance(policy, RecentMemory | ReliableMemory) and frames is not None:
-            # SAM 2 knows a video's length, and reckons with it where there are few frames
+            # SAM 2 uses the length of the video to normalize pointer distances in short videos
             policy = replace(policy, video_length=frames)
         kept = Unforgetting(policy) if unforgetting else policy
         tracker = replace(self.tracker, policy=kept, track_before_prompt=True)
@@ -106,23 +106,24 @@ class VideoPredictor(ModuleLike):
         normalize_coords: bool = True,
         box: Numbers | None = None,
     ) -> Answer:
-        """Show an object by clicks, a box, or both; on a frame that has a mask it is corrected.
+        """Prompt an object with clicks, a box, or both; corrects it on a frame with a mask.
 
         Args:
             inference_state: from `init_state`.
-            frame_idx: the frame.
-            obj_id: a number of the caller's, any; new ones may come at any time.
+            frame_idx: frame index.
+            obj_id: any integer; new objects can be added at any time.
             points: (N, 2), x and y.
-            labels: (N,): 1 on the object, 0 off it.
-            clear_old_points: forget the points that the object was given on this frame before.
-            normalize_coords: x and y are pixels of the video; else shares of its width and height.
+            labels: (N,), 1 for foreground, 0 for background.
+            clear_old_points: replace earlier points of the object on this frame.
+            normalize_coords: True if x and y are pixels of the video, False if they are fractions
+                of its width and height.
             box: x0, y0, x1, y1, in the same unit.
 
         Returns:
-            The frame, all objects, and their logits (O, 1, H, W) on it.
+            The frame index, all object ids, and their logits (O, 1, H, W) on that frame.
 
         Raises:
-            InputError: there is no such frame, or no usable prompt.
+            InputError: there is no such frame, or the prompt is not usable.
         """
         state, frame_idx = inference_state, int(frame_idx)
         size = state.video_height, state.video_width
@@ -136,18 +137,18 @@ class VideoPredictor(ModuleLike):
         return self._show(state, frame_idx, obj_id, prompt)
 
     def add_new_points(self, *args: Any, **kwargs: Any) -> Answer:
-        """The same by its older name."""
+        """Older name of `add_new_points_or_box`."""
         return self.add_new_points_or_box(*args, **kwargs)
 
     def add_new_mask(
         self, inference_state: InferenceState, frame_idx: int, obj_id: int, mask: Numbers
     ) -> Answer:
-        """Show an object by its mask (h, w), which is brought to the video's size if need be.
+        """Prompt an object with a mask (h, w), which is resized to the video if needed.
 
-        A mask without foreground says that the object is not there: on its own, it tracks nothing.
+        A mask without foreground means that the object is absent on this frame.
 
         Raises:
-            InputError: there is no such frame, or it is no mask.
+            InputError: there is no such frame, or the mask is not usable.
         """
         state, frame_idx = inference_state, int(frame_idx)
         prompt = mask_of(mask, state.source.info.size)
@@ -157,10 +158,10 @@ class VideoPredictor(ModuleLike):
         return self._answer(state, frame_idx)
 
     def propagate_in_video_preflight(self, inference_state: InferenceState) -> None:
-        """What is done before propagation begins: from here on, prompts are part of the past.
+        """Finish prompting before propagation.
 
         Raises:
-            InputError: nothing was prompted.
+            InputError: no object was prompted.
         """
         inference_state.first_prompted()
         inference_state.pending.clear()
@@ -175,22 +176,22 @@ class VideoPredictor(ModuleLike):
         tokenizer: object = None,
         mllm_memory_size: int | None = None,
     ) -> Iterator[Answer]:
-        """Follow all objects. As in SAM 2 they are also looked for before their first prompt.
+        """Track all objects; as in SAM 2, also on frames before their first prompt.
 
         Args:
             inference_state: from `init_state`.
-            start_frame_idx: where to begin; the earliest prompted frame if left out.
-            max_frame_num_to_track: how many frames after that one; all if left out.
-            reverse: play backwards. As in SAM 2 nothing is played from frame 0.
-            init_mask: SeC's: the object's mask on the first frame; it is shown where nothing was.
-            tokenizer: SeC's; of no consequence: the one that belongs to the weights is used.
-            mllm_memory_size: SeC's: how many keyframes an object has.
+            start_frame_idx: first frame. Default: the earliest prompted frame.
+            max_frame_num_to_track: number of frames after the first. Default: all.
+            reverse: play backwards. As in SAM 2, nothing is played from frame 0.
+            init_mask: mask of object 1 on the first frame, if no object was prompted (from SeC).
+            tokenizer: ignored; the tokenizer of the weights is used (from SeC).
+            mllm_memory_size: number of keyframes per object (from SeC).
 
         Yields:
-            The frame, all objects, and their logits (O, 1, H, W).
+            The frame index, all object ids, and their logits (O, 1, H, W).
 
         Raises:
-            InputError: nothing was prompted, or there is no frame to begin with.
+            InputError: no object was prompted, or the first frame does not exist.
         """
         state = inference_state
         self._sync(state, mllm_memory_size)
@@ -220,10 +221,10 @@ class VideoPredictor(ModuleLike):
         obj_id: int,
         need_output: bool = True,
     ) -> Answer | None:
-        """Take back every prompt of an object on a frame; the answer is as that of a prompt.
+        """Remove all prompts of an object on a frame; returns the same as a prompt.
 
-        As in SAM 2 a prompt since the last propagation leaves nothing behind; an older one stays
-        as a frame that was tracked.
+        As in SAM 2, a prompt after the last propagation is removed completely; an older one becomes
+        a tracked frame.
 
         Raises:
             InputError: there is no such object.
@@ -240,14 +241,14 @@ class VideoPredictor(ModuleLike):
         strict: bool = False,
         need_output: bool = True,
     ) -> tuple[list[int], list[tuple[int, Tensor]]]:
-        """Forget an object.
+        """Remove an object.
 
         Returns:
-            The objects that are left, and, where output is needed, their logits on every frame on
-            which the removed one had been prompted.
+            The remaining object ids and, with `need_output`, their logits on every frame on which
+            the removed object was prompted.
 
         Raises:
-            InputError: there is no such object, and `strict`.
+            InputError: `strict` is set and there is no such object.
         """
         state = inference_state
         if strict:
@@ -261,7 +262,7 @@ class VideoPredictor(ModuleLike):
         return list(state.obj_ids), [(i, self._answer(state, i)[2]) for i in touched]
 
     def reset_state(self, inference_state: InferenceState) -> None:
-        """Forget all objects; the video stays open."""
+        """Remove all objects; the video stays open."""
         inference_state.reset()
 
     def _show(self, state: InferenceState, index: int, obj_id: int, prompt: Prompt) -> Answer:
@@ -276,7 +277,7 @@ class VideoPredictor(ModuleLike):
             return index, list(state.obj_ids), state.masks(index)
 
     def _sync(self, state: InferenceState, keyframes: int | None = None) -> None:
-        """Settings that were changed since the state was made hold for it too."""
+        """Apply settings that were changed after the state was created."""
         policy = state.session.tracker.policy
         state.session.tracker = replace(
             self.tracker,
@@ -286,7 +287,7 @@ class VideoPredictor(ModuleLike):
         )
 
     def _numbers(self) -> ExitStack:
-        """SAM 2.1 heeds a script's autocast; others keep the numbers they were loaded with."""
+        """Disable autocast for networks other than SAM 2.1, which keep their data type."""
         stack = ExitStack()
         if not isinstance(self.tracker.segmenter, Sam2Segmenter):
             for kind in ("cpu", "cuda"):
@@ -306,4 +307,4 @@ class VideoPredictor(ModuleLike):
 
 def _check_known(state: InferenceState, obj_id: int) -> None:
     if obj_id not in state.obj_ids:
-        raise InputError(f"there is no object {obj_id}: there are {state.obj_ids}")
+        raise InputError(f"there is no object {obj_id}; known objects: {state.obj_ids}")

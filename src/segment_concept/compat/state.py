@@ -12,8 +12,9 @@ from segment_concept.ops.holes import fill_holes
 from segment_concept.tracking.concept import Keyframe, KeyframeBank
 from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
+from segment_concept.tracking.results import upsample_logits
 from segment_concept.tracking.segmenter import NO_OBJECT_LOGIT
-from segment_concept.tracking.session import Session, upsample_logits
+from segment_concept.tracking.session import Session
 from segment_concept.types import Frame, InputError, Mask, ObjectId, Prompt
 from segment_concept.video.source import VideoSource, read_frame
 

@@ -1,7 +1,8 @@
 """Predicting a video of a benchmark with a tracker."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -14,14 +15,15 @@ from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
 from segment_concept.evaluate.first_masks import FirstMask, first_masks
 from segment_concept.evaluate.pairing import prediction_layers
 from segment_concept.ops.png import mask_png, palette_png
+from segment_concept.pipeline.playback import play
 from segment_concept.shots.adaptive import find_cuts
-from segment_concept.tracking.api import TrackingSession, VideoTracker
-from segment_concept.types import Frame, FrameResult, Image, InputError, Mask
+from segment_concept.tracking.api import Prompts, TrackingSession, VideoTracker
+from segment_concept.tracking.offline import check_offline, second_pass
+from segment_concept.types import Frame, FrameResult, Image, InputError, Mask, ObjectId, Prompt
 from segment_concept.video.open import open_video
 
 _LARGEST_PALETTE_ID = 255
 
-NamedFrames = Iterable[tuple[str, Frame]]
 Results = Sequence[FrameResult]
 
 
@@ -29,8 +31,13 @@ Results = Sequence[FrameResult]
 class VideoJob:
     """One video to predict.
 
-    `kept` are the names of the frames whose masks are wanted (None: of all). `alone` tracks each
-    object by itself, so that no object can help or hurt another.
+    Attributes:
+        video: of a dataset.
+        shown: the masks from which its objects are tracked.
+        fps: frame rate; None if it is not known.
+        kept: the names of the frames whose masks are wanted; None for all.
+        alone: track each object by itself, so that no object can help or hurt another.
+        offline: track the video twice, the second time with the finalized keyframe banks.
     """
 
     video: VideoEntry
@@ -38,6 +45,17 @@ class VideoJob:
     fps: float | None
     kept: frozenset[str] | None = None
     alone: bool = False
+    offline: bool = False
+
+    def name(self, index: int) -> str:
+        """The name of a frame."""
+        return f"{index:05d}" if self.video.movie else self.video.pictures[index].stem
+
+    def index(self, name: str) -> int:
+        """The index of a frame; `video_job` has checked that there is one of that name."""
+        if self.video.movie:
+            return int(name)
+        return [path.stem for path in self.video.pictures].index(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +68,9 @@ class Prediction:
     cuts: tuple[str, ...]  # names of the frames that begin a new shot
 
 
-def video_job(dataset: Dataset, video: VideoEntry, *, alone: bool = False) -> VideoJob:
+def video_job(
+    dataset: Dataset, video: VideoEntry, *, alone: bool = False, offline: bool = False
+) -> VideoJob:
     """What there is to do for a video; reads the masks that show its objects.
 
     Of SA-V, whose truth has 6 of 24 frames a second, only the masks of those are kept.
@@ -71,14 +91,15 @@ def video_job(dataset: Dataset, video: VideoEntry, *, alone: bool = False) -> Vi
     kept = None
     if dataset.benchmark is Benchmark.SA_V:
         kept = frozenset(frame for layer in video.layers for frame in layer.frames)
-    return VideoJob(video, shown, dataset.fps, kept, alone)
+    return VideoJob(video, shown, dataset.fps, kept, alone, offline)
 
 
 def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Prediction:
     """Track a video's objects and write their masks into an empty folder, as a scorer reads them.
 
     Raises:
-        InputError: a picture cannot be read, or does not fit its mask.
+        InputError: a picture cannot be read, or does not fit its mask; the job is offline and
+            the tracker has no concept encoder.
         OSError: the masks cannot be written.
     """
     layers = prediction_layers(job.video, folder)
@@ -89,7 +110,7 @@ def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Predict
 
     def pixels() -> Iterator[Image]:
         nonlocal calls
-        for name, frame, results in track_objects(tracker, read_frames(job), job):
+        for name, frame, results in track_video(tracker, job):
             names.append(name)
             calls += sum(result.concept_queried for result in results)
             if job.kept is None or name in job.kept:
@@ -100,44 +121,71 @@ def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Predict
     return Prediction(len(names), len(job.shown), calls, tuple(names[i] for i in cuts))
 
 
-def read_frames(job: VideoJob) -> Iterator[tuple[str, Frame]]:
-    """Every frame of a video with its name.
+def read_frames(job: VideoJob) -> Iterator[Frame]:
+    """Every frame of a video.
 
     Raises:
         InputError: a picture is missing or damaged.
     """
     if job.video.movie is not None:
-        for frame in open_video(job.video.movie).frames():
-            yield f"{frame.index:05d}", frame
+        yield from open_video(job.video.movie).frames()
         return
     for index, path in enumerate(job.video.pictures):
-        yield path.stem, Frame(index, read_picture(path), index / job.fps if job.fps else None)
+        yield Frame(index, read_picture(path), index / job.fps if job.fps else None)
 
 
-def track_objects(
-    tracker: VideoTracker, frames: NamedFrames, job: VideoJob
-) -> Iterator[tuple[str, Frame, list[FrameResult]]]:
-    """Follow a video's objects from the frames on that show them; one session, or one each.
+def track_video(
+    tracker: VideoTracker, job: VideoJob
+) -> Generator[tuple[str, Frame, list[FrameResult]], None, None]:
+    """Track a video's objects, each from the frame on which its mask is given.
 
-    Before an object is shown nothing is said of it: there may be no result.
+    Yields:
+        Of every frame its name, the frame, and the results: one for all objects together, or one
+        for each object that is tracked alone. Frames before the first given mask have none.
+
+    Raises:
+        InputError: as `predict_video`.
     """
-    waiting: dict[str, list[FirstMask]] = {}
+    if job.offline:
+        check_offline(tracker)
+    if not job.alone:
+        yield from _track_together(tracker, job)
+        return
+    each = [_track_together(tracker, replace(job, shown=(shown,))) for shown in job.shown]
+    for frames in zip(*each, strict=True):
+        name, frame, _ = frames[0]
+        yield name, frame, [result for _, _, results in frames for result in results]
+
+
+def _track_together(
+    tracker: VideoTracker, job: VideoJob
+) -> Iterator[tuple[str, Frame, list[FrameResult]]]:
+    prompts: dict[int, dict[ObjectId, Prompt]] = {}
     for shown in job.shown:
-        waiting.setdefault(shown.frame, []).append(shown)
-    sessions: list[TrackingSession] = []
-    for name, frame in frames:
-        results = [session.step(frame) for session in sessions]
-        new = waiting.pop(name, [])
-        parties = [[shown] for shown in new] if job.alone else [new] if new else []
-        for group in parties:
-            if job.alone or not sessions:
-                sessions.append(tracker.session())
-            prompts = {shown.object_id: Mask(shown.bitmap) for shown in group}
-            results.append(sessions[-1].prompt(frame, prompts))
-        yield name, frame, results
+        prompts.setdefault(job.index(shown.frame), {})[shown.object_id] = Mask(shown.bitmap)
+    session = tracker.session()
+    if job.offline:
+        for _ in _play(session, job, prompts):
+            pass
+        session = second_pass(session)
+    yield from _play(session, job, prompts)
+
+
+def _play(
+    session: TrackingSession, job: VideoJob, prompts: Prompts
+) -> Iterator[tuple[str, Frame, list[FrameResult]]]:
+    frames, waiting = read_frames(job), set(prompts)
+    for frame in frames:
+        if frame.index not in prompts:
+            yield job.name(frame.index), frame, []
+            continue
+        for each, result in play(session, chain([frame], frames), prompts):
+            waiting.discard(each.index)
+            yield job.name(each.index), each, [result]
     if waiting:
         raise InputError(
-            f"video {job.video.name} ends before frame {min(waiting)}, which shows an object first"
+            f"video {job.video.name} has no frame {job.name(min(waiting))}, but there is a mask of "
+            "an object for it"
         )
 
 

@@ -45,6 +45,7 @@ class Manifest:
     alone: bool
     versions: Mapping[str, str]
     format: int = _FORMAT
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

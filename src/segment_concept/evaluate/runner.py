@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -14,7 +14,7 @@ from segment_concept.batch.pool import InProcessPool, WorkerFactory, WorkerPool,
 from segment_concept.batch.process_pool import ProcessPool
 from segment_concept.batch.shard import Shard
 from segment_concept.datasets.types import Dataset, VideoEntry
-from segment_concept.evaluate.predict import read_frames, track_objects, video_job
+from segment_concept.evaluate.predict import track_video, video_job
 from segment_concept.evaluate.run_folder import RunFolder, VideoRecord
 from segment_concept.evaluate.worker import LOG, Outcome, PredictionWorker, log_to
 from segment_concept.types import InputError
@@ -199,8 +199,8 @@ def estimated_rate(
     for video in todo.pending:
         try:
             job = video_job(dataset, video, alone=station.alone)
-            steps = track_objects(tracker, read_frames(job), job)
-            return _timed(islice(steps, _SAMPLE))
+            with closing(track_video(tracker, job)) as steps:
+                return _timed(islice(steps, _SAMPLE))
         except InputError:
             continue  # a broken video says nothing of the others
     return None

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from segment_concept.tracking.api import VideoTracker
+from segment_concept.tracking.offline import check_offline
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
@@ -42,6 +43,18 @@ class TrackerSource:
         from segment_concept.checkpoints.load import load
 
         return load(cast("Recipe", made), device=device_in_turn(self.device, worker_index))
+
+    def check_offline(self) -> None:
+        """Refuse what cannot be run offline, before weights are looked for.
+
+        Raises:
+            InputError: there is no concept encoder, or it is never queried.
+        """
+        made = self.made()
+        if _is_tracker(made):
+            check_offline(made)
+        else:
+            cast("Recipe", made).check_offline()
 
     def described(self) -> dict[str, Any]:
         """What determines the results: the configuration and the SHA-256 of the weights."""

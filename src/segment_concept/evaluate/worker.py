@@ -43,6 +43,7 @@ class PredictionWorker:
     run: RunFolder
     alone: bool = False
     threads: int = 0
+    offline: bool = False
 
     def __call__(self, worker_index: int) -> Callable[[VideoEntry], Outcome]:
         """Load the tracker, and return what predicts a video with it."""
@@ -59,7 +60,7 @@ class PredictionWorker:
         started = time.perf_counter()
         try:
             with self.run.staging_folder(video.name) as draft:
-                job = video_job(self.dataset, video, alone=self.alone)
+                job = video_job(self.dataset, video, alone=self.alone, offline=self.offline)
                 prediction = predict_video(tracker, job, draft)
                 record = VideoRecord(video.name, prediction)
                 cost = _cost(prediction, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""How well a mask matches the truth: region similarity (J) and boundary accuracy (F)."""
+"""Region similarity (J) and boundary accuracy (F) of masks."""
 
 from segment_concept.metrics.boundary import boundary_accuracy, boundary_map, disk, tolerance_radius
 from segment_concept.metrics.mose import MosePair, mose_pair

@@ -1,6 +1,6 @@
-"""Boundary accuracy F: how many boundary pixels of one mask lie near the other's.
+"""Boundary accuracy F: agreement of the boundary pixels of two masks.
 
-Definitions by Martin, Fowlkes and Malik (PAMI 2004) as used by DAVIS (Perazzi et al., CVPR 2016).
+Definitions of Martin, Fowlkes and Malik (PAMI 2004) as used by DAVIS (Perazzi et al., CVPR 2016).
 """
 
 import math
@@ -18,31 +18,31 @@ from segment_concept.ops.overlap import Bits, as_bits
 TOLERANCE = 0.008  # of the image diagonal (DAVIS 2016, 2017 and all that follow them)
 
 _SQUARE_OF_TWO = np.ones((2, 2), np.uint8)
-# Looking up one value costs as much as this many kernel cells in a dilation (measured, AVX2).
+# A lookup of one value costs as much as this many kernel cells of a dilation (measured, AVX2).
 _CELLS_PER_LOOKUP = 250
 
 
 def boundary_map(mask: Bits) -> Bits:
     """The one-pixel boundary of a (H, W) mask, half a pixel towards the origin.
 
-    A pixel is boundary where it differs from its right, lower or lower-right neighbour; outside
-    the image there is no neighbour, so a mask that fills the image has no boundary.
+    A boundary pixel differs from its right, lower or lower-right neighbor. There are no neighbors
+    outside the image, so a mask that fills the image has no boundary.
     """
     # The gradient over the 2x2 square that starts at the pixel is non-zero exactly there.
     return cast(Bits, cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, _SQUARE_OF_TWO, anchor=(0, 0)))
 
 
 def tolerance_radius(height: int, width: int) -> int:
-    """Pixels that two boundaries may lie apart and still match: 8 at 854x480, 18 at 1920x1080."""
+    """Distance in pixels at which two boundaries still match: 8 at 854x480, 18 at 1920x1080."""
     return math.ceil(TOLERANCE * math.hypot(height, width))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Footprint:
-    """A neighbourhood of a pixel, prepared for quick tests.
+    """A neighborhood of a pixel, prepared for fast tests.
 
-    `cells` is (2k+1, 2k+1) uint8 around the centre; `square` is the half side of the largest
-    centred square inside it; `ring` holds the (dy, dx) of the cells outside that square.
+    `cells` is (2k+1, 2k+1) uint8 around the center; `square` is the half side of the largest
+    centered square inside it; `ring` holds the (dy, dx) of the cells outside that square.
     """
 
     cells: NDArray[np.uint8]
@@ -57,10 +57,10 @@ class Footprint:
 
 @lru_cache(maxsize=64)
 def disk(radius: float) -> Footprint:
-    """All cells within `radius` of the centre.
+    """All cells within `radius` of the center.
 
     As published, a fractional radius gives cells at offsets -r, -r+1, ... and so a disk that is
-    slightly off its centre: MOSE v2 relies on it (radius 7.837 has 191 cells, radius 8 has 197).
+    slightly off center; MOSE v2 relies on this (radius 7.837 has 191 cells, radius 8 has 197).
     """
     offsets = np.arange(-radius, radius + 1)
     cells = (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(np.uint8)
@@ -80,9 +80,9 @@ def _has_square(cells: NDArray[np.uint8], half: int) -> bool:
 
 
 def count_near(pixels: Bits, others: Bits, footprint: Footprint) -> int:
-    """How many set `pixels` have a set pixel of `others` in their footprint.
+    """Number of set `pixels` that have a set pixel of `others` in their footprint.
 
-    Exact, but most pixels are settled by a square, whose dilation is separable and so cheap.
+    The result is exact. Most pixels are decided by a square, whose dilation is separable and fast.
     """
     side = 2 * footprint.square + 1
     near = cv2.dilate(others, np.ones((side, side), np.uint8))
@@ -101,7 +101,7 @@ def _count_in_ring(pixels: Bits, others: Bits, footprint: Footprint) -> int:
     reach = footprint.reach
     padded = cv2.copyMakeBorder(others, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
     stride = padded.shape[1]
-    # OpenCV 4 answers (N, 1, 2), OpenCV 5 (N, 2).
+    # OpenCV 4 returns (N, 1, 2), OpenCV 5 (N, 2).
     xy = cv2.findNonZero(pixels).reshape(-1, 2).astype(np.intp)
     centres = (xy[:, 1] + reach) * stride + xy[:, 0] + reach
     steps = footprint.ring[:, 0] * stride + footprint.ring[:, 1]
@@ -110,11 +110,11 @@ def _count_in_ring(pixels: Bits, others: Bits, footprint: Footprint) -> int:
 
 
 def f_measure(near_predicted: int, predicted: int, near_true: int, true: int) -> float:
-    """F from boundary pixel counts: those matched and all, of the prediction and of the truth."""
+    """F from the numbers of matched and of all boundary pixels of prediction and truth."""
     if not predicted and not true:
         return 1.0
     if not predicted or not true:
-        return 0.0  # one of precision and recall is 0
+        return 0.0  # precision or recall is 0
     precision, sensitivity = near_predicted / predicted, near_true / true
     if precision + sensitivity == 0:
         return 0.0
@@ -136,7 +136,7 @@ def boundary_accuracy(
 ) -> float:
     """F of two (H, W) masks, a score in [0, 1]; `radius` in pixels is 0.8 % of the diagonal.
 
-    Two masks without boundary (empty, or filling the image) agree fully, as published: an empty
+    Two masks without boundary (empty, or filling the image) have F = 1, as published: an empty
     prediction of an object that fills the image has F = 1 and J = 0.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The measures of MOSE v2: smoothed J, and F under a tolerance that shrinks with the object.
+"""Measures of MOSE v2: smoothed J, and F with a tolerance that depends on the object size.
 
-Definitions as its published scorer computes them, quirks included (see `disk`).
+Definitions of the published scorer, including its peculiarities (see `disk`).
 """
 
 import math
@@ -12,11 +12,11 @@ from segment_concept.metrics.boundary import TOLERANCE, boundary_map, boundary_m
 from segment_concept.metrics.pairs import MaskPair, without_partner
 from segment_concept.ops.overlap import Overlap
 
-_OF_OBJECT_SIDE = 0.1  # the adaptive tolerance, of the square root of the true area
+_OF_OBJECT_SIDE = 0.1  # adaptive tolerance, relative to the square root of the true area
 
 
 class MosePair(NamedTuple):
-    """What one object scores in one frame, all in [0, 1]."""
+    """Scores of one object in one frame, in [0, 1]."""
 
     region: float  # J, smoothed
     boundary: float  # F
@@ -24,7 +24,7 @@ class MosePair(NamedTuple):
 
 
 def smoothed_jaccard(counts: Overlap) -> float:
-    """J with one pixel added above and below: a miss of a small object scores above 0."""
+    """J with one pixel added to both counts, so that missing a small object scores above 0."""
     if not counts.union:
         return 1.0
     return float(np.clip((counts.shared + 1) / (counts.union + 1), 0.0, 1.0))
@@ -45,6 +45,6 @@ def mose_pair(pair: MaskPair) -> MosePair:
         return MosePair(
             region, boundary_match(predicted, true, disk(float(math.ceil(plain)))), small
         )
-    # As published, large objects are measured with the fractional radius, not its ceiling.
+    # As published, large objects use the fractional radius, not its ceiling.
     f = boundary_match(predicted, true, disk(plain))
     return MosePair(region, f, f)

@@ -1,4 +1,4 @@
-"""J and F of one object in one frame, computed together on the pixels that matter."""
+"""J and F of one object in one frame, computed on a crop around it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from segment_concept.ops.overlap import Bits, Overlap, as_bits, overlap
 
 Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
 
-_EXACT_FLOAT32 = 1 << 24  # calcHist counts in float32: whole numbers are exact up to here
+_EXACT_FLOAT32 = 1 << 24  # calcHist counts in float32, which is exact up to this number
 
 
 class PairScore(NamedTuple):
-    """What one object scores in one frame, both in [0, 1]."""
+    """Scores of one object in one frame, in [0, 1]."""
 
     region: float  # J
     boundary: float  # F
@@ -29,7 +29,7 @@ BOTH_EMPTY = PairScore(1.0, 1.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskPair:
-    """A prediction and the truth of one object, cropped to both of them and a pixel around.
+    """Prediction and truth of one object, cropped to both with a margin of one pixel.
 
     `predicted` and `true` are of equal shape, 0 or 1; `size` is the (H, W) of the whole frame.
     """
@@ -40,7 +40,7 @@ class MaskPair:
 
     @classmethod
     def of(cls, prediction: NDArray[np.generic], truth: NDArray[np.generic]) -> "MaskPair":
-        """Any two (H, W) masks; non-zero is object.
+        """From two (H, W) masks; non-zero is object.
 
         Raises:
             InputError: the masks differ in size or are not two-dimensional.
@@ -50,7 +50,7 @@ class MaskPair:
         return cls(as_bits(prediction != 0), as_bits(truth != 0), (height, width)).cropped()
 
     def cropped(self) -> "MaskPair":
-        """The same pair on the smallest window that keeps every boundary pixel."""
+        """The same pair on the smallest crop that keeps every boundary pixel."""
         window = window_of((self.predicted, self.true))
         return MaskPair(self.predicted[window], self.true[window], self.size)
 
@@ -60,10 +60,10 @@ class MaskPair:
 
 
 def window_of(masks: Iterable[Bits]) -> tuple[slice, slice]:
-    """Rows and columns that hold every non-zero pixel of the (H, W) masks and one more each way.
+    """Rows and columns of all non-zero pixels of the (H, W) masks, with a margin of one pixel.
 
-    The margin keeps boundaries exact: they reach one pixel up and left of a mask, and the rows
-    and columns next to the image's lower and right edge follow a rule of their own.
+    The margin keeps boundaries exact: they extend one pixel up and left of a mask, and the rows and
+    columns at the lower and right edge of the image follow a special rule.
     """
     boxes = [cv2.boundingRect(mask) for mask in masks]
     boxes = [box for box in boxes if box[2]]
@@ -77,7 +77,7 @@ def window_of(masks: Iterable[Bits]) -> tuple[slice, slice]:
 
 
 def davis_pair(pair: MaskPair) -> PairScore:
-    """J and F of one object in one frame as DAVIS 2017 defines them."""
+    """J and F of one object in one frame as defined by DAVIS 2017."""
     counts = pair.overlap()
     if not counts.predicted or not counts.true:
         return PairScore(counts.jaccard(), without_partner(counts, pair.size))
@@ -87,7 +87,7 @@ def davis_pair(pair: MaskPair) -> PairScore:
 
 
 def without_partner(counts: Overlap, size: tuple[int, int]) -> float:
-    """F where a mask is empty: 1 if the other has no boundary either, else 0.
+    """F if one mask is empty: 1 if the other has no boundary either, else 0.
 
     As published, a mask that fills the image has no boundary, so missing it costs no F.
     """
@@ -96,10 +96,10 @@ def without_partner(counts: Overlap, size: tuple[int, int]) -> float:
 
 
 class LabelPair:
-    """The label maps of a prediction and of the truth for one frame, object by object."""
+    """Label maps of prediction and truth of one frame, compared per object."""
 
     def __init__(self, prediction: Labels, truth: Labels) -> None:
-        """Raises InputError where the two differ in size."""
+        """Raises InputError if they differ in size."""
         check_sizes(prediction, truth)
         self.size: tuple[int, int] = (truth.shape[0], truth.shape[1])
         window = window_of(_indicator(labels) for labels in (prediction, truth))
@@ -114,11 +114,11 @@ class LabelPair:
         return self.cross(object_id, object_id)
 
     def cross(self, predicted_id: int, true_id: int) -> MaskPair:
-        """A predicted object beside another true one; id 0 stands for no object."""
+        """Masks of a predicted and a true object; id 0 stands for no object."""
         predicted = self._prediction == predicted_id if predicted_id else self._nothing()
         true = self._truth == true_id if true_id else self._nothing()
         pair = MaskPair(predicted.view(np.uint8), true.view(np.uint8), self.size)
-        # the window of all objects is that of the only one
+        # the crop of all objects is that of the only one
         return pair if self._ids == {predicted_id} == {true_id} else pair.cropped()
 
     def _nothing(self) -> NDArray[np.bool_]:
@@ -142,7 +142,9 @@ def ids_of(labels: Labels) -> frozenset[int]:
     highest = int(labels.max(initial=0))
     if not highest:
         return frozenset()
-    if np.count_nonzero(labels == highest) == cv2.countNonZero(labels):  # the usual single object
+    if np.count_nonzero(labels == highest) == cv2.countNonZero(
+        labels
+    ):  # the common case of a single object
         return frozenset({highest})
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256])
     return frozenset(int(i) for i in np.flatnonzero(counts.ravel()) if i)

@@ -1,4 +1,4 @@
-"""What DAVIS says of a sequence beyond the mean: recall and decay (Perazzi et al., CVPR 2016)."""
+"""Recall and decay of a sequence, as defined by DAVIS (Perazzi et al., CVPR 2016)."""
 
 import math
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ _GOOD = 0.5
 
 
 def recall(scores: Sequence[float]) -> float:
-    """The share of frames that score above 0.5; NaN where there are none."""
+    """Share of frames with a score above 0.5; NaN without frames."""
     return float(np.mean(np.asarray(scores) > _GOOD)) if len(scores) else math.nan
 
 
 def decay(scores: Sequence[float], as_published: bool = True) -> float:
-    """Mean of the first quarter of the frames minus mean of the last; NaN where there are none.
+    """Mean of the first quarter of the frames minus mean of the last; NaN without frames.
 
-    As published, the quarters' limits are kept in 8 bits: beyond 256 frames they wrap around and
-    the answer means nothing or is NaN. `as_published=False` computes what was meant.
+    As published, the limits of the quarters are 8-bit numbers: beyond 256 frames they overflow, and
+    the result is meaningless or NaN. `as_published=False` computes the definition.
     """
     values = np.asarray(scores, float)
     if not len(values):

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from segment_concept.types import Bitmap, Image
 
 HUE_BINS, SATURATION_BINS = 60, 80  # as published by SeC
-COARSE_BINS = (12, 4, 4)  # hue, saturation, value: fine enough for colors, coarse in their shades
 
 
 def hue_saturation_histogram(rgb: Image, side: int = 1024) -> NDArray[np.float32]:
-    """Normalised (60, 80) hue-saturation histogram of `rgb` (H, W, 3) resized to `side` squared.
+    """Normalized (60, 80) hue-saturation histogram of `rgb` (H, W, 3) resized to `side` squared.
 
     As published, the BGR-to-HSV formula is applied although the pixels are RGB.
     """
@@ -24,36 +23,17 @@ def hue_saturation_histogram(rgb: Image, side: int = 1024) -> NDArray[np.float32
 
 
 def hue_saturation_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Bhattacharyya distance of two histograms: 0 the same, 1 disjoint."""
+    """Bhattacharyya distance of two histograms: 0 if equal, 1 if disjoint."""
     return float(cv2.compareHist(a, b, cv2.HISTCMP_BHATTACHARYYA))
 
 
-def appearance(rgb: Image, mask: Bitmap) -> NDArray[np.float32]:
-    """(2, 12, 4, 4) shares of the colors of an object, `mask` (H, W), and of its whole frame."""
-    hsv = cast(Image, cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
-    inside = np.ascontiguousarray(mask).view(np.uint8)
-    return np.stack([_color_shares(hsv, inside), _color_shares(hsv, None)])
-
-
-def appearance_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """How differently an object and its surroundings look, half each: 0 the same, 1 nothing in
-    common."""
-    return sum(hue_saturation_distance(x, y) for x, y in zip(a, b, strict=True)) / 2
-
-
-def _color_shares(hsv: Image, inside: NDArray[np.uint8] | None) -> NDArray[np.float32]:
-    limits = [0, 180, 0, 256, 0, 256]
-    histogram = cv2.calcHist([hsv], [0, 1, 2], inside, list(COARSE_BINS), limits)
-    return cast(NDArray[np.float32], histogram / max(float(histogram.sum()), 1.0))
-
-
-HUES, SATURATIONS = 12, 8  # coarse: an object may have few pixels
-LEAST_PIXELS = 16  # of the small picture; colors of fewer are noise
+HUES, SATURATIONS = 12, 8  # coarse, because an object may have few pixels
+LEAST_PIXELS = 16  # of the small image; colors of fewer pixels are noise
 Colors = NDArray[np.float32]
 
 
 def object_colors(hsv: Image, mask: Bitmap) -> Colors | None:
-    """(12, 8) shares of hue and saturation under a mask, or None of a mask with too few pixels.
+    """(12, 8) normalized hue-saturation histogram under a mask; None if it has too few pixels.
 
     `hsv` is (h, w, 3) uint8 with 180 hues to a turn; `mask` may be of another size.
     """
@@ -68,7 +48,7 @@ def object_colors(hsv: Image, mask: Bitmap) -> Colors | None:
 
 
 def color_distance(a: Colors, b: Colors) -> float:
-    """Hellinger's distance of two shares: 0 the same, 1 nothing in common."""
+    """Hellinger distance of two normalized histograms: 0 if equal, 1 if disjoint."""
     return float(np.sqrt(max(0.0, 1.0 - float(np.sqrt(a * b).sum()))))
 
 
@@ -87,6 +67,6 @@ PALETTE = davis_palette()
 
 
 def color_of(object_id: int) -> tuple[int, int, int]:
-    """The object's RGB color; ids above 255 begin again at 1."""
+    """The object's RGB color; ids above 255 start again at 1."""
     red, green, blue = PALETTE[(object_id - 1) % 255 + 1].tolist()
     return red, green, blue

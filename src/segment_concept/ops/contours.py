@@ -1,23 +1,23 @@
-"""Pictures for a vision-language model: the object outlined on a frame."""
+"""Draw an object's contours on a frame, for a vision-language model."""
 
 import cv2
 import numpy as np
 
 from segment_concept.types import Bitmap, Image, InputError
 
-OUTLINE_RGB = (0, 255, 0)  # as published: pure green
-OUTLINE_PIXELS = 2  # as published, at the video's resolution
+OUTLINE_RGB = (0, 255, 0)  # pure green, as published
+OUTLINE_PIXELS = 2  # in video pixels, as published
 
 
 def label_keyframe(rgb: Image, mask: Bitmap) -> Image:
-    """A copy of the frame on which the object's outer contours are drawn, as SeC marks it.
+    """A copy of the frame with the object's outer contours, as in SeC.
 
     Args:
         rgb: (H, W, 3) uint8.
-        mask: (H, W) bool; an empty mask leaves the picture as it is.
+        mask: (H, W) bool; an empty mask changes nothing.
 
     Raises:
-        InputError: the mask is of another size than the frame.
+        InputError: mask and frame differ in size.
     """
     if mask.shape != rgb.shape[:2]:
         raise InputError(

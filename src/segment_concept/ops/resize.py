@@ -1,4 +1,4 @@
-"""Pictures and masks brought to the square that a network reads."""
+"""Resize frames and masks to the square input of a network."""
 
 import numpy as np
 import torch
@@ -13,33 +13,33 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def resize_bicubic(rgb: Image, side: int) -> Image:
-    """(side, side, 3) uint8: bicubic, antialiased as PIL does it; the aspect is not kept."""
+    """(side, side, 3) uint8: bicubic and antialiased as in PIL; the aspect ratio is not kept."""
     picture = Picture.fromarray(np.ascontiguousarray(rgb))
     resized: Image = np.array(picture.resize((side, side), Picture.Resampling.BICUBIC))
     return resized
 
 
 def normalized_square(rgb: Image, side: int) -> Tensor:
-    """(3, side, side) float32: resized, scaled to [0, 1], normalised with ImageNet's statistics.
+    """(3, side, side) float32: resized, scaled to [0, 1] and normalized with ImageNet statistics.
 
-    This is how SAM 2 and InternVL load their pictures.
+    SAM 2 and InternVL load images in this way.
     """
     pixels = torch.from_numpy(resize_bicubic(rgb, side)).permute(2, 0, 1).float().div(255)
     return normalized(pixels)
 
 
 def normalized(pixels: Tensor) -> Tensor:
-    """(..., 3, H, W) in [0, 1] with ImageNet's mean and deviation taken out."""
+    """(..., 3, H, W) in [0, 1], normalized with ImageNet's mean and standard deviation."""
     mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
     std = torch.tensor(IMAGENET_STD, device=pixels.device)[:, None, None]
     return (pixels - mean) / std
 
 
 def mask_square(bitmap: Bitmap, side: int) -> Tensor:
-    """(side, side) float32 of 0 and 1: bilinear, antialiased, at least half covered, as in SAM 2.
+    """(side, side) float32, 1 where a pixel is half covered: bilinear, antialiased, as in SAM 2.
 
-    SAM 2 loses a mask so small that no pixel of the square is half covered; here the pixels that
-    it covers most stand for it, so that nothing that was shown is lost.
+    SAM 2 loses a mask that covers no pixel of the square by half. Here the pixels that it covers
+    most are set, so that no prompt is lost.
     """
     shown = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
     if shown.shape[-2:] == (side, side):

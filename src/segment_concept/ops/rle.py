@@ -1,8 +1,8 @@
-"""COCO's run-length masks: runs down the columns, and the text that its tools make of them.
+"""COCO's run-length encoding of masks: runs in column order, and their compressed text.
 
-The text has 5 bits a character, lowest first, in two's complement; a set sixth bit says that more
-follow, and 48 is added to be printable. From the fourth run on the difference to the run before
-the last is written (`rleToString` in COCO's `maskApi.c`).
+Each character has 5 bits, lowest first, in two's complement; the sixth bit is set if more follow,
+and 48 is added to make it printable. From the fourth run on, the difference to the run before the
+last is written (`rleToString` in COCO's `maskApi.c`).
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ _DATA_BITS, _SIGN, _MORE = 0x1F, 0x10, 0x20
 
 
 def encode_rle(mask: Bitmap) -> str:
-    """The counts of a (H, W) mask as text."""
+    """Encode a (H, W) mask as COCO's compressed text."""
     return counts_to_text(runs_of(mask))
 
 
 def decode_rle(counts: str, size: tuple[int, int]) -> Bitmap:
-    """The (H, W) mask that `encode_rle` made the text of.
+    """Decode the text of `encode_rle` to a (H, W) mask.
 
     Raises:
         InputError: the text is damaged or belongs to a mask of another size.
@@ -30,7 +30,7 @@ def decode_rle(counts: str, size: tuple[int, int]) -> Bitmap:
 
 
 def mask_of_runs(runs: NDArray[np.int64], size: tuple[int, int]) -> Bitmap:
-    """The (H, W) mask of lengths of runs, columns first; the first run is of background.
+    """The (H, W) mask of run lengths in column order; the first run is background.
 
     Raises:
         InputError: the runs do not add up to a mask of this size, or no mask is so large.
@@ -47,7 +47,7 @@ def mask_of_runs(runs: NDArray[np.int64], size: tuple[int, int]) -> Bitmap:
 
 
 def runs_of(mask: Bitmap) -> NDArray[np.int64]:
-    """Lengths of the runs of a (H, W) mask, columns first; the first run is of background."""
+    """Run lengths of a (H, W) mask in column order; the first run is background."""
     pixels = np.ascontiguousarray(mask.T).ravel()
     if not len(pixels):
         return np.zeros(0, np.int64)
@@ -57,7 +57,7 @@ def runs_of(mask: Bitmap) -> NDArray[np.int64]:
 
 
 def counts_to_text(runs: NDArray[np.int64]) -> str:
-    """Runs as COCO's text."""
+    """Run lengths as COCO's compressed text."""
     left = runs.astype(np.int64)
     left[3:] -= runs[1:-2]
     columns: list[NDArray[np.int64]] = []
@@ -73,10 +73,10 @@ def counts_to_text(runs: NDArray[np.int64]) -> str:
 
 
 def text_to_counts(text: str) -> NDArray[np.int64]:
-    """Runs from COCO's text.
+    """Run lengths of COCO's compressed text.
 
     Raises:
-        InputError: the text ends within a number or holds a character that is not of the code.
+        InputError: the text ends within a number or has an invalid character.
     """
     if not text:
         return np.zeros(0, np.int64)
@@ -91,6 +91,6 @@ def text_to_counts(text: str) -> NDArray[np.int64]:
     shifts = 5 * (np.arange(len(bits)) - np.repeat(starts, lengths))
     runs = np.add.reduceat((bits & _DATA_BITS) << shifts, starts)
     runs -= np.where(bits[ends] & _SIGN, np.int64(1) << (5 * lengths), 0)
-    for first in (1, 2):  # undo the differences, odd and even runs apart
+    for first in (1, 2):  # undo the differences, separately for odd and even runs
         runs[first::2] = np.cumsum(runs[first::2])
     return runs

@@ -1,11 +1,14 @@
-"""Several trackers on one video: pictures side by side, speed, memory, and how far they agree."""
+"""Several trackers on one video: images side by side, speed, memory, and how far they agree."""
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil, sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -13,17 +16,21 @@ from numpy.typing import NDArray
 
 from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.pipeline.outputs import OVERLAY_CRF
+from segment_concept.pipeline.playback import play
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.schedule import Direction, PlaybackSchedule, make_schedule
-from segment_concept.pipeline.track import RunMonitor, step_and_show
+from segment_concept.pipeline.track import RunMonitor
 from segment_concept.runtime.background import read_ahead
-from segment_concept.tracking.api import TrackingSession, VideoTracker
-from segment_concept.types import Bitmap, Frame, Image, InputError, ObjectId, Prompt
+from segment_concept.tracking.api import Prompts, TrackingSession, VideoTracker
+from segment_concept.types import Bitmap, Frame, Image, InputError, ObjectId
 from segment_concept.video.draw import overlay, to_i420
 from segment_concept.video.encode import PartWriter, join
 from segment_concept.video.source import VideoSource
 
+Masks: TypeAlias = Mapping[ObjectId, Bitmap]
+
 FRAMES_AHEAD = 4
+AT_ONCE = 16  # frames that one tracker gets before the next one does; held in memory
 WIDEST = 1920  # pixels of the video that is written; pictures are made smaller to fit
 LABEL = 28  # pixels above each picture, for its name
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -31,7 +38,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True, slots=True)
 class CompareJob:
-    """What to follow, where, and the video to write."""
+    """What to track, where, and the video to write."""
 
     source: VideoSource
     shown: tuple[TimedPrompt, ...]
@@ -41,13 +48,13 @@ class CompareJob:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of it. Entry i is of the i-th tracker."""
+    """The result. Entry i belongs to the i-th tracker."""
 
     names: tuple[str, ...]
     frames: int
     finished: bool
     seconds: tuple[float, ...]  # spent tracking, without reading and drawing
-    held: tuple[int, ...]  # the most bytes that the session remembered, weights not counted
+    held: tuple[int, ...]  # peak size of the session's state in bytes, without the weights
     agreement: NDArray[np.float64]  # (trackers, trackers) mean IoU over objects and frames
 
     def rate(self, tracker: int) -> float:
@@ -71,11 +78,11 @@ def check_comparison(job: CompareJob) -> PlaybackSchedule:
 
 
 def run_compare(
-    job: CompareJob, trackers: Mapping[str, VideoTracker], watch: RunMonitor | None = None
+    job: CompareJob, trackers: Mapping[str, VideoTracker], monitor: RunMonitor | None = None
 ) -> Comparison:
-    """Play the video once, forwards, every frame to all trackers in turn.
+    """Play the video once, forwards: every few frames go to one tracker after another.
 
-    Stopped by `watch`, what was done is written.
+    If `monitor` stops the run, what was done is written.
 
     Raises:
         InputError: fewer than two trackers, as `check_comparison`, or a tracker refuses a prompt.
@@ -83,28 +90,25 @@ def run_compare(
     """
     if len(trackers) < 2:
         raise InputError("a comparison needs at least two trackers")
-    plan, watch = check_comparison(job), watch or RunMonitor()
+    plan, monitor = check_comparison(job), monitor or RunMonitor()
     runners = [_Runner(name, tracker, tracker.session()) for name, tracker in trackers.items()]
     agreement = _Agreement(len(runners))
     done, finished = 0, True
-    start, total = plan.passes[0].start, plan.frames(job.source.info.frames)
-    with TemporaryDirectory(prefix=".compare-", dir=job.out.parent) as folder:
+    live, total = job.source.info.live, plan.frames(job.source.info.frames)
+    read = read_ahead(job.source.frames(plan.passes[0].start), FRAMES_AHEAD, newest_only=live)
+    with TemporaryDirectory(prefix=".compare-", dir=job.out.parent) as folder, closing(read):
         video = PartWriter(Path(folder), "compare", job.source.info, OVERLAY_CRF)
-        frames = read_ahead(
-            job.source.frames(start), FRAMES_AHEAD, newest_only=job.source.info.live
-        )
-        for frame in frames:
-            found = [runner.step(frame, plan.prompts_at.get(frame.index, {})) for runner in runners]
-            agreement.add(found)
-            video.write(
-                frame, to_i420(side_by_side(frame, dict(zip(trackers, found, strict=True))))
-            )
-            done += 1
-            watch.on_frame(done, total)
-            if watch.should_stop():
-                finished = False
-                break
-        frames.close()
+        while finished and (frames := list(islice(read, 1 if live else AT_ONCE))):
+            each = [runner.track(frames, plan.prompts_at, live=live) for runner in runners]
+            for frame, *found in zip(frames, *each, strict=True):
+                agreement.add(found)
+                drawn = side_by_side(frame, dict(zip(trackers, found, strict=True)))
+                video.write(frame, to_i420(drawn))
+                done += 1
+                monitor.on_frame(done, total)
+                if monitor.should_stop():
+                    finished = False
+                    break
         video.cut()
         join(Path(folder), video.parts, job.source.info, job.out)
     seconds, held = tuple(r.seconds for r in runners), tuple(r.held for r in runners)
@@ -136,7 +140,7 @@ def mask_overlap(a: Bitmap, b: Bitmap) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Runner:
-    """One of the trackers at work."""
+    """One of the trackers."""
 
     name: str
     tracker: VideoTracker
@@ -144,16 +148,17 @@ class _Runner:
     seconds: float = 0.0
     held: int = 0
 
-    def step(self, frame: Frame, prompts_at: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Bitmap]:
-        began = time.perf_counter()
+    def track(self, frames: Sequence[Frame], prompts: Prompts, *, live: bool) -> Sequence[Masks]:
+        """The masks on each of the next frames. Adds up the time, and notes the most memory."""
+        began, found = time.perf_counter(), []
         try:
-            result = step_and_show(self.session, frame, prompts_at)
+            for _, result in play(self.session, frames, prompts, live=live):
+                found.append({i: result.mask(i) for i in result.object_ids})  # waits for a GPU
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
-        masks = {i: result.mask(i) for i in result.object_ids}  # a GPU is waited for here
         self.seconds += time.perf_counter() - began
         self.held = max(self.held, session_nbytes(self.session, self.tracker))
-        return masks
+        return found
 
 
 @dataclass(slots=True, eq=False)

@@ -35,7 +35,7 @@ OWN = (
     RESULT,
     STATE,
 )
-_FORMAT = 1  # of the checkpoint
+FORMAT = 2  # of everything that a run stores; those of other versions are refused
 _RESUME = "continue with --resume"
 
 
@@ -79,14 +79,14 @@ class OutputFolder:
         if before is None or not path.exists():
             return None
         values = _loaded(path)
-        if values.get("format") != _FORMAT:
-            raise InputError(f"{path} was written by another version: start again with --overwrite")
-        parts = {k: tuple(Part(**p) for p in v) for k, v in values["parts"].items()}
-        return Checkpoint(
-            Position(**values["position"]),
-            WrittenState(values["journal"], parts),
-            values["session"],
-        )
+        if values.get("format") != FORMAT:
+            raise _of_another_version(path)
+        try:
+            parts = {k: tuple(Part(**p) for p in v) for k, v in values["parts"].items()}
+            position = Position(**values["position"])
+            return Checkpoint(position, WrittenState(values["journal"], parts), values["session"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is damaged: start again with --overwrite") from error
 
     def finished_result(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
         """The finished result of this request; None if there is none.
@@ -110,7 +110,7 @@ class OutputFolder:
         buffer = BytesIO()
         torch.save(
             {
-                "format": _FORMAT,
+                "format": FORMAT,
                 "position": asdict(checkpoint.position),
                 "journal": checkpoint.written.journal,
                 "parts": {kind: [asdict(p) for p in ps] for kind, ps in parts.items()},
@@ -191,7 +191,7 @@ def _clear(folder: OutputFolder) -> None:
         entry = folder.path / name
         if name == STATE:
             for own in entry.iterdir():
-                if own.is_dir():  # passes of offline mode
+                if own.is_dir():  # older versions kept folders there
                     shutil.rmtree(own)
                 elif own.name != "lock":
                     own.unlink()
@@ -202,12 +202,21 @@ def _clear(folder: OutputFolder) -> None:
 
 
 def _compare(before: Mapping[str, Any], request: Mapping[str, Any], path: Path) -> None:
+    if before.get("format") != request["format"]:
+        raise _of_another_version(path)
     for key, value in json.loads(json.dumps(request)).items():
         if before.get(key) != value:
             raise InputError(
                 f"{path} holds a run with another {key}: repeat it with the same options, "
                 "start again with --overwrite, or choose another folder with --out"
             )
+
+
+def _of_another_version(path: Path) -> InputError:
+    return InputError(
+        f"{path} was written by another version of segment-concept: start again with --overwrite, "
+        "or choose another folder with --out"
+    )
 
 
 def _loaded(path: Path) -> dict[str, Any]:

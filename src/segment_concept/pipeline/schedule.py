@@ -1,17 +1,18 @@
-"""Which frames are played, in which direction, and where objects are shown."""
+"""Which frames are played, in which direction, and on which objects are prompted."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from segment_concept.pipeline.prompts import TimedPrompt
+from segment_concept.tracking.api import Prompts
 from segment_concept.types import InputError, ObjectId, Prompt, check_prompts
 from segment_concept.video.source import VideoSource, read_frame
 from segment_concept.video.timecode import index_of
 
 
 class Direction(Enum):
-    """Where to look for the objects, seen from the frames on which they are shown."""
+    """Which way to track from the prompted frames."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
@@ -20,16 +21,26 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The video played once: from `start` to its end, or back to its first frame."""
+    """The video played once: from `start` to its end, or backwards to its first frame.
+
+    Attributes:
+        start: index of the first frame.
+        backwards: the playing direction.
+        fills: whether this pass only fills in what an earlier one left out: for every object the
+            frames before its first prompt. No prompts are applied then.
+        written: whether the results are written. False for the first of two passes of offline
+            mode, which only collects keyframes.
+    """
 
     start: int
     backwards: bool
-    prompting: bool  # are objects shown on the way, or were they before?
+    fills: bool = False
+    written: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The frame that comes next, in which pass."""
+    """The next frame to play: the number of its pass, and its index."""
 
     number: int
     frame: int
@@ -37,31 +48,41 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackSchedule:
-    """What will be played. With both directions a second pass fills in what the first left out:
-    for every object the frames before the one on which it was first shown."""
+    """What will be played, in which order."""
 
-    prompts_at: Mapping[int, Mapping[ObjectId, Prompt]]  # prompts by frame
+    prompts_at: Prompts
     passes: tuple[Pass, ...]
-    initial_prompts: tuple[
-        tuple[int, Mapping[ObjectId, Prompt]], ...
-    ] = ()  # shown before it is played
+
+    def with_second_pass(self) -> "PlaybackSchedule":
+        """The schedule of offline mode: everything once without writing, then once more."""
+        first = tuple(replace(each, written=False) for each in self.passes)
+        return replace(self, passes=first + self.passes)
+
+    @property
+    def first_written(self) -> int:
+        """The number of the first pass whose results are written."""
+        return next(number for number, each in enumerate(self.passes) if each.written)
 
     def first_shown(self, object_id: ObjectId) -> int:
-        """The earliest frame on which the object is shown."""
+        """The earliest frame on which the object is prompted."""
         return min(index for index, prompts in self.prompts_at.items() if object_id in prompts)
 
-    def new_objects(
-        self, number: int, index: int, object_ids: Iterable[ObjectId]
-    ) -> list[ObjectId]:
-        """Of the objects seen on a frame in a pass, those whose masks are new."""
-        if number == 0:
+    def new_objects(self, part: Pass, index: int, object_ids: Iterable[ObjectId]) -> list[ObjectId]:
+        """The objects on a frame of a pass whose masks no earlier pass has written."""
+        if not part.written:
+            return []
+        if not part.fills:
             return list(object_ids)
         return [i for i in object_ids if index < self.first_shown(i)]
 
     @property
     def seams(self) -> frozenset[Position]:
-        """Where a video's part must end, because a later pass writes what is before anew."""
-        return frozenset(Position(0, p.start) for p in self.passes[1:])
+        """Where a part of a written video must end: a later pass rewrites what is before."""
+        return frozenset(
+            Position(self.first_written, each.start)
+            for each in self.passes
+            if each.fills and each.written
+        )
 
     def is_past(self, here: Position, there: Position) -> bool:
         """Does `here` come after `there`, or is it the same?"""
@@ -71,40 +92,58 @@ class PlaybackSchedule:
             return here.frame <= there.frame
         return here.frame >= there.frame
 
+    def played(self, here: Position, length: int | None) -> int:
+        """How many frames come before `here`. Estimated if the video's length is not known."""
+        part = self.passes[here.number]
+        earlier = self.passes[: here.number]
+        return sum(_frames(each, length) or 0 for each in earlier) + abs(here.frame - part.start)
+
     def frames(self, length: int | None) -> int | None:
         """How many frames are played in a video of this length."""
-        if length is None:
-            return None
-        return sum(p.start + 1 if p.backwards else max(0, length - p.start) for p in self.passes)
+        counts = [_frames(each, length) for each in self.passes]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def _frames(part: Pass, length: int | None) -> int | None:
+    if part.backwards:
+        return part.start + 1
+    return None if length is None else max(0, length - part.start)
 
 
 def make_schedule(
     source: VideoSource, shown: Sequence[TimedPrompt], direction: Direction
 ) -> PlaybackSchedule:
-    """Find the prompted frames and check every prompt against its own, before anything is written.
+    """Find the prompted frames and check every prompt against its frame.
 
     Raises:
-        InputError: nothing is shown; an object twice on a frame; a frame that does not exist or
-            is damaged; a prompt that does not fit it; a live source shown later or backwards.
+        InputError: there is no prompt; an object has two on one frame; a frame does not exist or
+            is damaged; a prompt does not fit its frame; a live source has a prompt on a later
+            frame, or is to be played backwards.
     """
     if not shown:
-        raise InputError("nothing to follow: show the object by a mask, a box or a point")
+        raise InputError("nothing to track: give a mask, a box or a point as a prompt")
     prompts_at: dict[int, dict[ObjectId, Prompt]] = {}
     for one in shown:
         index = index_of(source, one.at)
         prompts = prompts_at.setdefault(index, {})
         if one.object_id in prompts:
             raise InputError(
-                f"object {one.object_id} is shown twice on frame {index}: "
-                "give its points and box together, or number the objects apart"
+                f"object {one.object_id} has two prompts on frame {index}: "
+                "combine its points and box in one prompt, or use different object ids"
             )
         prompts[one.object_id] = one.prompt
     if source.info.live:
         if direction is Direction.BACKWARD or list(prompts_at) != [0]:
-            raise InputError(f"{source.name} is live: show objects on frame 0, and play it forward")
+            raise InputError(
+                f"{source.name} is a live source: prompts must be on frame 0 and the direction "
+                "must be forward"
+            )
     else:
         for index in sorted(prompts_at):
-            check_prompts(read_frame(source, index), prompts_at[index])
+            try:
+                check_prompts(read_frame(source, index), prompts_at[index])
+            except InputError as error:
+                raise InputError(f"{error}{source.info.coordinates}") from error
     return PlaybackSchedule(prompts_at, _passes(prompts_at, direction, live=source.info.live))
 
 
@@ -112,11 +151,11 @@ def _passes(
     prompts_at: Mapping[int, Mapping[ObjectId, Prompt]], direction: Direction, *, live: bool
 ) -> tuple[Pass, ...]:
     if direction is Direction.BACKWARD:
-        return (Pass(max(prompts_at), backwards=True, prompting=True),)
-    forward = Pass(min(prompts_at), backwards=False, prompting=True)
+        return (Pass(max(prompts_at), backwards=True),)
+    forward = Pass(min(prompts_at), backwards=False)
     plan = PlaybackSchedule(prompts_at, (forward,))
     # The pass begins on a prompted frame, so that the next one is compared with that.
     last_first = max(plan.first_shown(i) for prompts in prompts_at.values() for i in prompts)
     if direction is Direction.FORWARD or live or last_first == 0:
         return (forward,)
-    return forward, Pass(last_first, backwards=True, prompting=False)
+    return forward, Pass(last_first, backwards=True, fills=True)

@@ -7,6 +7,7 @@ are shared within a session (a memory in two hypotheses) are shared again when i
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -49,15 +50,24 @@ def load_session(packed: Packed, tracker: VideoTracker) -> TrackingSession:
         CheckpointError: it was packed by another kind of tracker, or by another version.
     """
     session = tracker.session()
-    if packed["type"] != _name_of(type(session)):
+    own = _name_of(type(session))
+    if packed.get("type") != own:
         raise CheckpointError(
-            f"the state is that of a {packed['type']} and the tracker's are "
-            f"{_name_of(type(session))}: begin again with --overwrite"
+            f"the state was stored by a session of type {packed.get('type')}, and this tracker's "
+            f"are of type {own}: begin again with --overwrite"
         )
     package = type(session).__module__.split(".")[0]
-    restorer = _Restorer(packed["nodes"], {"segment_concept", package})
-    for name, value in packed["fields"].items():
-        setattr(session, name, restorer.restore(value))
+    try:
+        restorer = _Restorer(packed["nodes"], {"segment_concept", package})
+        for name, value in packed["fields"].items():
+            setattr(session, name, restorer.restore(value))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"the state was stored by another version of segment-concept ({error}): begin again "
+            "with --overwrite"
+        ) from error
     return session
 
 
@@ -133,12 +143,14 @@ class _Restorer:
 
     def _class(self, name: str) -> Any:
         module, _, qualified = name.partition(":")
+        found: Any = None
         if module.split(".")[0] in self._packages:
-            found: Any = import_module(module)
-            for part in qualified.split("."):
-                found = getattr(found, part, None)
-            if isinstance(found, type) and _is_record(found):
-                return found
+            with suppress(ImportError):
+                found = import_module(module)
+        for part in qualified.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type) and _is_record(found):
+            return found
         raise CheckpointError(
             f"the state holds a {name}, which this version does not know: "
             "begin again with --overwrite"

@@ -1,41 +1,23 @@
-"""The main job: follow objects through a video and write down where they are.
+"""The main job: track objects through a video and write the results to a folder.
 
-Reading and encoding, tracking, and writing overlap in three threads with short queues between them.
-From time to time, and when it is stopped, a run is saved so that it can go on exactly where it was.
+Reading and encoding, tracking, and writing overlap in three threads with short queues between
+them. A run saves its state from time to time, and when it is stopped; it can be resumed exactly.
 """
 
 import logging
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.pipeline.journal import JournalIndex
-from segment_concept.pipeline.outputs import (
-    VIDEOS,
-    FrameOutput,
-    OutputFormat,
-    Recorder,
-    WrittenState,
-)
+from segment_concept.pipeline.outputs import FrameOutput, OutputFormat, WrittenState
+from segment_concept.pipeline.playback import Playback, PlayedFrame
 from segment_concept.pipeline.prompts import TimedPrompt
-from segment_concept.pipeline.results import (
-    TrackSummary,
-    as_json,
-    digest,
-    prompt_as_json,
-    read_summary,
-    write_result,
-    write_rle,
-)
+from segment_concept.pipeline.results import TrackSummary, as_json, prompt_as_json, read_summary
 from segment_concept.pipeline.run_folder import (
-    EXPLAINED,
-    RESULT,
+    FORMAT,
     Checkpoint,
     IfExists,
     OutputFolder,
@@ -44,36 +26,37 @@ from segment_concept.pipeline.run_folder import (
 )
 from segment_concept.pipeline.schedule import (
     Direction,
-    Pass,
     PlaybackSchedule,
     Position,
     make_schedule,
 )
 from segment_concept.pipeline.session_state import NotStorableError, dump_session, load_session
-from segment_concept.pipeline.timeline.page import write_explanation
-from segment_concept.runtime.background import BackgroundWorker, read_ahead
-from segment_concept.runtime.parallel import shared_cores
-from segment_concept.tracking.api import TrackingSession, VideoTracker
-from segment_concept.tracking.prefetch import PrefetchingSegmenter
-from segment_concept.tracking.session import Session, Tracker
-from segment_concept.types import Frame, FrameResult, InputError, ObjectId, Prompt
-from segment_concept.video.encode import join
-from segment_concept.video.source import VideoSource, read_frame
+from segment_concept.pipeline.writer import ResultWriter
+from segment_concept.tracking.api import VideoTracker
+from segment_concept.tracking.offline import check_offline
+from segment_concept.types import InputError
+from segment_concept.video.source import VideoSource
 
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 60.0  # seconds between checkpoints
-FRAMES_AHEAD = 2  # that are read and encoded, and wait
-RESULTS_BEHIND = 2
 DEFAULT_SAVE = frozenset({OutputFormat.OVERLAY, OutputFormat.PALETTE})
 
 
 @dataclass(frozen=True, slots=True)
 class TrackJob:
-    """What to follow, where, and what to write.
+    """What to track, where, and what to write.
 
-    `provenance` is written into `result.json`; its "recipe" and "weights" must be the same for a
-    run to be resumed.
+    Attributes:
+        source: the video.
+        shown: the prompts.
+        out: the output folder.
+        save: which outputs to write.
+        direction: which way to track from the prompted frames.
+        offline: track the video twice, the second time with the finalized keyframe banks.
+        if_exists: what to do with an output folder that is not empty.
+        provenance: what the masks are made with; written into `result.json`. Its "recipe" and
+            "weights" must be the same when a run is resumed.
     """
 
     source: VideoSource
@@ -81,43 +64,67 @@ class TrackJob:
     out: Path
     save: frozenset[OutputFormat] = DEFAULT_SAVE
     direction: Direction = Direction.BOTH
+    offline: bool = False
     if_exists: IfExists = IfExists.REFUSE
     provenance: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunMonitor:
-    """How a run is observed and stopped."""
+    """How a run is observed and stopped.
+
+    Attributes:
+        on_frame: called after every frame with the number of frames done and the total.
+        should_stop: asked after every frame.
+        save_every: seconds between checkpoints.
+    """
 
     on_frame: Callable[[int, int | None], None] = lambda done, total: None
     should_stop: Callable[[], bool] = lambda: False
-    save_every: float = SAVE_EVERY  # seconds
+    save_every: float = SAVE_EVERY
 
 
 def check_job(job: TrackJob) -> PlaybackSchedule:
-    """What will be played. Changes nothing.
+    """What will be played: hand it on to `run_track`. Reads the prompted frames, writes nothing.
 
     Raises:
-        InputError: the prompts do not fit the video, or the output folder is in use.
+        InputError: the prompts do not fit the video, the output folder is in use, or a live
+            source is to be tracked offline.
     """
+    if job.offline and job.source.info.live:
+        raise InputError(
+            f"{job.source.name} is a live source, and offline mode plays the video twice: record "
+            "it first, or leave --offline out"
+        )
     plan = make_schedule(job.source, job.shown, job.direction)
     check_folder(job.out, job.if_exists)
-    return plan
+    return plan.with_second_pass() if job.offline else plan
 
 
 def run_track(
-    job: TrackJob, tracker: VideoTracker, watch: RunMonitor | None = None
+    job: TrackJob,
+    tracker: VideoTracker,
+    monitor: RunMonitor | None = None,
+    plan: PlaybackSchedule | None = None,
 ) -> TrackSummary:
-    """Do the job. A run that was stopped by `watch` is kept and can be resumed.
+    """Track and write. A run that `monitor` stops is kept and can be resumed.
 
-    Masks and scores of a resumed run equal those of an undisturbed one. Where the tracker's
-    session cannot be stored, resuming plays the frames again that were done, without writing.
+    Masks and scores of a resumed run equal those of an undisturbed one. If the tracker's session
+    cannot be stored, the frames that were done are tracked again, without writing.
+
+    Args:
+        job: what to do.
+        tracker: what tracks.
+        monitor: how the run is observed and stopped.
+        plan: what `check_job` returned, if it was called before.
 
     Raises:
-        InputError: prompts, video or output folder cannot be used; nothing was changed then.
+        InputError: prompts, video, tracker or output folder cannot be used; nothing was changed.
         OutputError: the disk is full or read-only; what was written is kept.
     """
-    plan = check_job(job)
+    if job.offline:
+        check_offline(tracker)
+    plan = plan or check_job(job)
     request = request_of(job)
     with open_output_folder(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
@@ -125,12 +132,11 @@ def run_track(
             return read_summary(job.out, before)
         checkpoint = folder.load(request)
         folder.begin(request)
-        run = Run(job, plan, tracker, folder, watch or RunMonitor(), checkpoint)
-        return run.play(request)
+        return _Run(job, plan, tracker, folder, monitor or RunMonitor(), checkpoint).run(request)
 
 
-class Run:
-    """A run in progress. The folder is its own: `claimed`, or inside one that is."""
+class _Run:
+    """A run in progress: what is played is written, and from time to time it is saved."""
 
     def __init__(
         self,
@@ -138,194 +144,95 @@ class Run:
         plan: PlaybackSchedule,
         tracker: VideoTracker,
         folder: OutputFolder,
-        watch: RunMonitor,
+        monitor: RunMonitor,
         checkpoint: Checkpoint | None,
     ) -> None:
-        self._cores = shared_cores if _works_side_by_side(tracker) else nullcontext
-        self._lookout: PrefetchingSegmenter | None = None
-        if isinstance(tracker, Tracker) and not job.source.info.live:  # of live ones some are lost
-            self._lookout = PrefetchingSegmenter(
-                tracker.segmenter, FRAMES_AHEAD + 2
-            )  # one put, one got
-            tracker = replace(tracker, segmenter=self._lookout)
         self._job, self._plan, self._tracker, self._folder = job, plan, tracker, folder
-        self._watch = watch
+        self._monitor = monitor
         begin = Position(0, plan.passes[0].start)
-        self._written_to = checkpoint.position if checkpoint else begin
+        self._saved = checkpoint.position if checkpoint else begin
         stored = checkpoint.session if checkpoint else None
-        self._position = self._written_to if stored else begin
-        self._session = load_session(stored, tracker) if stored else self._begun()
+        session = load_session(stored, tracker) if stored else tracker.session()
+        position = self._saved if stored else begin
+        self._playback = Playback(job.source, plan, session, position)
         written = checkpoint.written if checkpoint else WrittenState()
-        self._recorder = Recorder(job.out, folder.state, job.source.info, job.save, written)
-        self._writer = BackgroundWorker(self._recorder.record, RESULTS_BEHIND)
-        self._stepped = 0
+        self._writer = ResultWriter(job.out, folder.state, job.source.info, job.save, written)
         self._began = self._saved_at = time.monotonic()
 
-    def play(self, request: Mapping[str, Any]) -> TrackSummary:
+    def run(self, request: Mapping[str, Any]) -> TrackSummary:
         """To the end, or until it is stopped."""
         try:
-            with self._cores():
-                finished = self._play_passes()
-            return self._finish(request, finished=finished)
+            return self._finish(request, finished=self._play())
         except InputError:
             # Refused before the session changed: what came before is as good as after Ctrl-C.
-            if self._written_to == self._position:
-                self._folder.abandoned = self._recorder.is_empty
+            if self._saved == self._playback.position:
+                self._folder.abandoned = self._writer.is_empty
             else:
                 self._finish(request, finished=False)
             raise
         finally:
-            self._writer.stop()
-            self._recorder.close()
+            self._writer.close()
 
-    def record(self) -> bool:
-        """As `play`, but the journal is all that is made. False when it was stopped."""
-        try:
-            with self._cores():
-                finished = self._play_passes()
-            self._save()
-            return finished
-        finally:
-            self._writer.stop()
-            self._recorder.close()
-
-    def _begun(self) -> TrackingSession:
-        """A new session that knows what it is shown before it is played."""
-        session = self._tracker.session()
-        for index, prompts in self._plan.initial_prompts:
-            session.prompt(read_frame(self._job.source, index), prompts)
-        if isinstance(session, Session) and self._plan.initial_prompts:
-            session.rewind(backwards=self._plan.passes[0].backwards)
-        return session
-
-    def _play_passes(self) -> bool:
-        """True when all was played, False when it was stopped."""
-        for number, part in enumerate(self._plan.passes):
-            if number < self._position.number:
-                continue
-            if number > self._position.number:
-                self._position = Position(number, part.start)
-            self._recorder.begin(backwards=part.backwards, again=number > 0)
-            with closing(self._frames(part)) as frames:
-                for frame in frames:
-                    self._step(frame, part)
-                    if self._watch.should_stop():
-                        return False
-            self._writer.drain()
+    def _play(self) -> bool:
+        """True when everything was played, False when it was stopped."""
+        with closing(self._playback.play()) as played:
+            for each in played:
+                self._write(each)
+                if time.monotonic() - self._saved_at > self._monitor.save_every:
+                    self._save()
+                self._monitor.on_frame(*self._playback.progress())
+                if self._monitor.should_stop():
+                    return False
         return True
 
-    def _frames(self, part: Pass) -> Generator[Frame, None, None]:
-        source, start = self._job.source, self._position.frame
-        frames = source.backwards(start) if part.backwards else source.frames(start)
-        watched = frames if self._lookout is None else self._lookout.prefetch(frames)
-        return read_ahead(watched, FRAMES_AHEAD, newest_only=source.info.live)
-
-    def _step(self, frame: Frame, part: Pass) -> None:
-        here = Position(self._position.number, frame.index)
-        prompts_at = self._plan.prompts_at.get(frame.index, {}) if part.prompting else {}
-        result = step_and_show(self._session, frame, prompts_at)
-        if self._plan.is_past(here, self._written_to):
-            self._hand_over(frame, result, here)
-        self._position = replace(here, frame=frame.index + (-1 if part.backwards else 1))
-        self._stepped += 1
-        if time.monotonic() - self._saved_at > self._watch.save_every:
-            self._save()
-        self._watch.on_frame(*self._progress())
-
-    def _hand_over(self, frame: Frame, result: FrameResult, here: Position) -> None:
-        new_objects = self._plan.new_objects(here.number, frame.index, result.object_ids)
-        if here.number > 0 and not new_objects:
+    def _write(self, played: PlayedFrame) -> None:
+        if not self._plan.is_past(played.position, self._saved):
+            return  # written by the run that this one continues
+        frame, result = played.frame, played.result
+        new = self._plan.new_objects(played.part, frame.index, result.object_ids)
+        if not new and (played.part.fills or not played.part.written):
             return
-        if here in self._plan.seams:
-            self._cut()
+        if played.position in self._plan.seams:
+            self._writer.cut()
         name = self._job.source.frame_name(frame.index)
-        self._writer.put(FrameOutput(frame, name, result, new_objects))
-
-    def _progress(self) -> tuple[int, int | None]:
-        here = self._position
-        passes = self._plan.passes
-        before = sum(p.start + 1 if p.backwards else 0 for p in passes[: here.number])
-        length = self._job.source.info.frames
-        if here.number > 0 and length is not None:
-            before = length - passes[0].start
-        return before + abs(here.frame - passes[here.number].start), self._plan.frames(length)
-
-    def _cut(self) -> WrittenState:
-        self._writer.drain()
-        return self._recorder.cut()
+        self._writer.put(FrameOutput(frame, name, result, new), played.part)
 
     def _save(self) -> None:
-        """Everything up to here can be resumed from."""
-        written = self._cut()
-        if self._plan.is_past(self._position, self._written_to):
-            self._folder.save(Checkpoint(self._position, written, self._packed()))
-            self._written_to = self._position
+        """The run can be resumed from here."""
+        written, position = self._writer.cut(), self._playback.position
+        if self._plan.is_past(position, self._saved):
+            self._folder.save(Checkpoint(position, written, self._packed()))
+            self._saved = position
         self._saved_at = time.monotonic()
 
     def _packed(self) -> dict[str, Any] | None:
         try:
-            return dump_session(self._session, self._tracker)
+            return dump_session(self._playback.session, self._tracker)
         except NotStorableError as error:
             log.debug("the session is not stored: %s", error)
             return None
 
     def _finish(self, request: Mapping[str, Any], *, finished: bool) -> TrackSummary:
-        """Make the files that need all frames, of the frames that there are."""
         self._save()  # a disk that fills up now costs nothing that was tracked
-        job, parts = self._job, self._recorder.parts()
-        for kind in VIDEOS:
-            if kind in job.save:
-                target = job.out / f"{kind.value}.mp4"
-                join(self._folder.state, parts[kind.value], job.source.info, target)
-        journal = JournalIndex(self._recorder.journal)
-        if OutputFormat.RLE in job.save:
-            write_rle(job.out / "rle.json", journal, request["video"])
-        found = digest(journal)
-        header = {"finished": finished, "request": dict(request)} | as_json(job.provenance)
-        if OutputFormat.EXPLAIN in job.save:
-            write_explanation(job.out / EXPLAINED, self._folder.state, journal, request)
-        write_result(job.out / RESULT, journal, header, found)
-        took = time.monotonic() - self._began
+        header = {"finished": finished, "request": dict(request)} | as_json(self._job.provenance)
+        found = self._writer.finish(header, request)
         return TrackSummary(
-            out=job.out,
+            out=self._job.out,
             finished=finished,
             frames=found.frames,
-            seconds=took,
-            stepped=self._stepped,
+            seconds=time.monotonic() - self._began,
+            stepped=self._playback.count,
             objects=found.objects,
             asked=tuple(found.asked),
             skipped=tuple(found.skipped),
         )
 
 
-def step_and_show(
-    session: TrackingSession, frame: Frame, prompts_at: Mapping[ObjectId, Prompt]
-) -> FrameResult:
-    """One frame, on which objects may be shown: those that are followed are tracked first."""
-    if not prompts_at:
-        return session.step(frame)
-    if not session.object_ids:
-        return session.prompt(frame, prompts_at)
-    tracked = session.step(frame)
-    shown = session.prompt(frame, prompts_at)
-    rows = [row for row, i in enumerate(tracked.object_ids) if i not in shown.object_ids]
-    return replace(
-        tracked,
-        object_ids=(*(tracked.object_ids[row] for row in rows), *shown.object_ids),
-        logits=torch.cat((tracked.logits[rows], shown.logits)),
-        presence=torch.cat((tracked.presence[rows], shown.presence)),
-        quality=torch.cat((tracked.quality[rows], shown.quality)),
-        keyframes=(
-            *(tracked.keyframes[row] for row in rows if tracked.keyframes),
-            *shown.keyframes,
-        ),
-    )
-
-
 def request_of(job: TrackJob) -> dict[str, Any]:
-    """What makes two runs the same run."""
+    """What decides the results of a run: it can be resumed by a job with the same."""
     info = job.source.info
     return {
+        "format": FORMAT,
         "video": {
             "name": job.source.name,
             "size": list(info.size),
@@ -337,13 +244,8 @@ def request_of(job: TrackJob) -> dict[str, Any]:
             for s in job.shown
         ],
         "direction": job.direction.value,
+        "offline": job.offline,
         "outputs": sorted(kind.value for kind in job.save),
         "recipe": as_json(job.provenance.get("recipe")),
         "weights": as_json(job.provenance.get("weights")),
     }
-
-
-def _works_side_by_side(tracker: VideoTracker) -> bool:
-    """Other networks keep all threads for every operator: theirs are large enough to divide."""
-    segmenter = tracker.segmenter if isinstance(tracker, Tracker) else None
-    return isinstance(segmenter, CompactSegmenter) and segmenter.on_cpu

@@ -1,4 +1,4 @@
-"""Triggers by name, for the command line and for scripts; some are made for one video."""
+"""Triggers by name, for the command line and for scripts. Some are made for one video."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,75 +24,91 @@ NAMES = (*ANYWHERE, TRANSNET, CUTS)
 
 @dataclass(frozen=True, slots=True)
 class TriggerSpec:
-    """When to ask, in words."""
+    """When to query the concept encoder, in words.
 
-    names: tuple[str, ...] = ()  # of `NAMES`; any of them
-    cuts: Path | None = None  # a cut list, see `data.cut_lists`; it goes without being named
-    refractory: int = 0  # frames after a call on which none is made
+    Attributes:
+        names: of `NAMES`; any of them fires.
+        cuts: a cut list (see `shots.cut_lists`), which need not be named in `names`.
+        cooldown: frames after a query on which there is none.
+
+    Raises:
+        InputError: the combination makes no sense.
+    """
+
+    names: tuple[str, ...] = ()
+    cuts: Path | None = None
+    cooldown: int = 0
 
     def __post_init__(self) -> None:
         for name in self.names:
             if name not in NAMES:
                 raise InputError(f"there is no trigger {name!r}: expected some of {_said(NAMES)}")
         if CUTS in self.names and self.cuts is None:
-            raise InputError("the trigger `cuts` needs a list of cuts: give --cuts FILE")
-        if "never" in self.names and (len(self.all_names) > 1 or self.refractory):
-            raise InputError("the trigger `never` goes alone: nothing is asked that could rest")
-        if self.refractory < 0:
-            raise InputError(f"--refractory {self.refractory}: expected 0 frames or more")
-        if self.refractory and not self.all_names:
-            raise InputError("--refractory is part of a trigger: name one by --trigger or --cuts")
+            raise InputError("the trigger `cuts` needs a cut list: give --cuts FILE")
+        if "never" in self.names and (len(self.all_names) > 1 or self.cooldown):
+            raise InputError(
+                "the trigger `never` cannot be combined with other triggers or a cooldown"
+            )
+        if self.cooldown < 0:
+            raise InputError(f"--cooldown {self.cooldown}: expected 0 frames or more")
+        if self.cooldown and not self.all_names:
+            raise InputError("--cooldown needs a trigger: name one with --trigger or --cuts")
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """Each once, `cuts` among them where there is a list."""
+        """Each once, `cuts` among them if there is a list."""
         return tuple(dict.fromkeys((*self.names, *((CUTS,) if self.cuts else ()))))
+
+    @property
+    def queries(self) -> bool:
+        """Can the trigger ever fire?"""
+        return self.all_names != ("never",)
 
 
 def no_progress(done: int, total: int | None) -> None:
-    """Nobody is told."""
+    """Report nothing."""
 
 
-def check_trigger_spec(asking: TriggerSpec, source: VideoSource) -> None:
-    """What can be found out about a trigger before anything slow is done.
+@dataclass(frozen=True, slots=True)
+class PreparedTrigger:
+    """A trigger for one video, checked, whose slow part is still to be done."""
+
+    spec: TriggerSpec
+    source: VideoSource
+    cuts: frozenset[int] = frozenset()
+
+    def make(
+        self,
+        on_frame: Callable[[int, int | None], None] = no_progress,
+        device: str = "cpu",
+    ) -> Trigger:
+        """The trigger. `transnet` reads the whole video now, and reports to `on_frame`."""
+        triggers = [self._one(name, on_frame, device) for name in self.spec.all_names]
+        trigger = triggers[0] if len(triggers) == 1 else AnyOf(tuple(triggers))
+        return Cooldown(trigger, self.spec.cooldown) if self.spec.cooldown else trigger
+
+    def _one(self, name: str, on_frame: Callable[[int, int | None], None], device: str) -> Trigger:
+        if name == TRANSNET:
+            return AtFrames(shots_ahead(self.source, on_frame, device))
+        return AtFrames(self.cuts) if name == CUTS else ANYWHERE[name]()
+
+
+def prepare_trigger(spec: TriggerSpec, source: VideoSource) -> PreparedTrigger:
+    """Check everything about a trigger that can be checked quickly, and read the cut list.
 
     Raises:
-        InputError: as `make_trigger`.
+        InputError: no trigger is named; the cut list cannot be used; the weights of the shot
+            detector are not installed, or the video is live.
     """
-    if TRANSNET in asking.names:
+    if not spec.all_names:
+        raise InputError(f"no trigger is named: expected some of {_said(NAMES)}")
+    if TRANSNET in spec.names:
         _check_readable(source)
         from segment_concept.checkpoints.transnet import transnet_file
 
         transnet_file()
-    if asking.cuts is not None:
-        read_cuts(asking.cuts, source)
-
-
-def make_trigger(
-    asking: TriggerSpec,
-    source: VideoSource,
-    on_frame: Callable[[int, int | None], None] = no_progress,
-    device: str = "cpu",
-) -> Trigger:
-    """The trigger for a video. `transnet` reads the whole of it ahead, and tells `on_frame`.
-
-    Raises:
-        InputError: the cut list cannot be used; the shot detector is not installed, or the video
-            is live; nothing is named.
-    """
-    if not asking.all_names:
-        raise InputError(f"no trigger is named: expected some of {_said(NAMES)}")
-    triggers: list[Trigger] = []
-    for name in asking.all_names:
-        if name == TRANSNET:
-            triggers.append(AtFrames(shots_ahead(source, on_frame, device)))
-        elif name == CUTS:
-            assert asking.cuts is not None, "TriggerSpec refuses the name without a file"
-            triggers.append(AtFrames(read_cuts(asking.cuts, source)))
-        else:
-            triggers.append(ANYWHERE[name]())
-    trigger = triggers[0] if len(triggers) == 1 else AnyOf(tuple(triggers))
-    return Cooldown(trigger, asking.refractory) if asking.refractory else trigger
+    cuts = frozenset[int]() if spec.cuts is None else read_cuts(spec.cuts, source)
+    return PreparedTrigger(spec, source, cuts)
 
 
 def shots_ahead(
@@ -120,7 +136,7 @@ def shots_ahead(
 def _check_readable(source: VideoSource) -> None:
     if source.info.live:
         raise InputError(
-            f"{source.name} is live and cannot be read ahead: use the trigger `adaptive`"
+            f"{source.name} is a live source and cannot be read ahead: use the trigger `adaptive`"
         )
 
 

@@ -13,9 +13,7 @@ from segment_concept.recipes.catalog import (
     samurai,
     samurai_compact,
     sec_4b,
-    sec_4b_offline,
     sec_compact,
-    sec_compact_offline,
     xmem,
 )
 from segment_concept.recipes.recipe import SAM2_FILES, Recipe
@@ -23,10 +21,10 @@ from segment_concept.types import InputError
 
 __all__ = ["RECIPES", "Recipe", "find_recipe"]
 
-_BUNDLED = (sec_compact, sec_compact_offline, sam2_compact, samurai_compact, sam2long_compact)
+_BUNDLED = (sec_compact, sam2_compact, samurai_compact, sam2long_compact)
 _OTHERS = (cutie_base, xmem)
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    **{make.__name__: make for make in (*_BUNDLED, sec_4b, sec_4b_offline)},
+    **{make.__name__: make for make in (*_BUNDLED, sec_4b)},
     **{
         f"{make.__name__}_{size}": partial(make, size)
         for make in (sam2, samurai, sam2long)

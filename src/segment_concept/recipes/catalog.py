@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from segment_concept.recipes.recipe import BUNDLED, SAM2_FILES, Recipe, Sam2Size
-from segment_concept.tracking.offline import Offline
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
@@ -36,16 +35,6 @@ def sec_compact() -> Recipe:
         trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
         concept_margin=1.5,
         about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
-    )
-
-
-def sec_compact_offline() -> Recipe:
-    """The default in two passes: recognised from the most diverse keyframes of the whole video."""
-    return replace(
-        sec_compact(),
-        name="sec_compact_offline",
-        offline=Offline(),
-        about="bundled; two passes over the whole video, both directions, for `track`",
     )
 
 
@@ -143,16 +132,6 @@ def sec_4b() -> Recipe:
         about="SeC as published: a vision-language model recognizes the object after cuts; a GPU",
         size="14 GB",
         licence=SEC_4B_LICENSE,
-    )
-
-
-def sec_4b_offline() -> Recipe:
-    """SeC-4B in two passes: the concept comes of the most diverse keyframes of the whole video."""
-    return replace(
-        sec_4b(),
-        name="sec_4b_offline",
-        offline=Offline(),
-        about="SeC in two passes over the whole video, both directions, for `track`; a GPU",
     )
 
 

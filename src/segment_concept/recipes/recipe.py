@@ -1,18 +1,19 @@
-"""recipe."""
+"""A recipe: a complete, named configuration of a tracker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from segment_concept.tracking.offline import Offline
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.refinement import PromptRefiner
 from segment_concept.tracking.triggers.base import Never, Trigger
+from segment_concept.types import InputError
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
 DType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Sam2Size: TypeAlias = Literal["tiny", "small", "base_plus", "large"]
+WITH_CONCEPT: frozenset[Network] = frozenset({"compact", "sec"})
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
 SAM2_FILES: Mapping[Sam2Size, str] = {
     "tiny": "156 MB",
@@ -24,31 +25,36 @@ SAM2_FILES: Mapping[Sam2Size, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides what a tracker does.
+    """Everything that decides what a tracker does. A variant is `dataclasses.replace(recipe, ...)`.
 
     Attributes:
-        name: under which it is listed.
+        name: the name in the list of recipes.
         network: which family the weights belong to.
-        weights: a hub id, a folder, a file, or `bundled:...` for those inside the package. For
-            Cutie and XMem a published file's name or address, which must be on disk already.
-        policy: which memories are recalled and which masks believed. Cutie and XMem have
-            memories of their own: of what follows nothing but the last three concerns them.
-        trigger: when the concept encoder is asked.
+        weights: a Hugging Face repository, a folder, a file, or `bundled:...` for the weights
+            inside the package. For Cutie and XMem the name or address of a published file, which
+            must be on disk.
+        policy: which memories a frame attends to, and which proposed mask is taken. Cutie and
+            XMem have their own memories: only `name`, `network`, `weights` and the last three
+            fields concern them.
+        trigger: when the concept encoder is queried.
         refiner: further decoder passes for clicks and boxes; None for one pass.
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
-        exclusive: no two objects claim the same pixel.
-        short_side: pixels of the shorter side of the compact network's input.
         concept_margin: extra presence logit that a mask needs on the first frame of a shot, if the
             concept encoder was queried. Within a shot there is no margin.
-        numbers: in which SAM 2.1 and SeC compute; `auto` is bfloat16 on a GPU, else float32.
-        concept_numbers: the same for SeC's concept network.
+        non_overlapping: no two objects claim the same pixel.
+        short_side: the shorter side of the compact network's input, in pixels.
+        dtype: number type of SAM 2.1 and of SeC's segmenter; `auto` is bfloat16 on a GPU and
+            float32 elsewhere.
+        concept_numbers: the same for SeC's language model.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
             beside the weights, in a folder `tokenizer` there, and on the hub.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
-        offline: how the video is tracked in two passes; None for one, frame by frame.
-        about: one line for the table of recipes.
-        size: of the weights, for the same table.
-        licence: of the weights.
+        about: one line for the list of recipes.
+        size: size of the weights, for the list.
+        licence: license of the weights, for the list.
+
+    Raises:
+        InputError: the network has no concept encoder, and there is a trigger.
     """
 
     name: str
@@ -58,14 +64,13 @@ class Recipe:
     trigger: Trigger = field(default_factory=Never)
     refiner: PromptRefiner | None = None
     keyframes: int = 7
+    concept_margin: float = 0.0
     non_overlapping: bool = False
     short_side: int = 448
-    concept_margin: float = 0.0
     dtype: DType = "float32"
     concept_numbers: DType = "auto"
     tokenizer: str = ""
     four_bit: bool = False
-    offline: Offline | None = None
     about: str = ""
     size: str = ""
     licence: str = "Apache-2.0"
@@ -79,3 +84,30 @@ class Recipe:
             raise ValueError(f"{self.network} has no language model to keep in 4 bits")
         if self.tokenizer and self.network != "sec":
             raise ValueError(f"{self.network} has no language model that needs a tokenizer")
+        if not isinstance(self.trigger, Never):
+            self.check_queryable()
+
+    def check_offline(self) -> None:
+        """Refuse a recipe for which a second pass would change nothing.
+
+        Raises:
+            InputError: it has no concept encoder, or its trigger never queries it.
+        """
+        self.check_queryable()
+        if isinstance(self.trigger, Never):
+            raise InputError(
+                f"recipe {self.name} never queries its concept encoder, so offline mode has no "
+                "effect: give it a trigger (--trigger), or use sec_compact or sec_4b"
+            )
+
+    def check_queryable(self) -> None:
+        """Refuse a recipe without a concept encoder, before its weights are looked for.
+
+        Raises:
+            InputError: triggers and offline mode have no effect on it.
+        """
+        if self.network not in WITH_CONCEPT:
+            raise InputError(
+                f"recipe {self.name} has no concept encoder, so triggers, cut lists and offline "
+                "mode have no effect: leave them out, or use sec_compact or sec_4b"
+            )

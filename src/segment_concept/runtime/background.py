@@ -1,7 +1,7 @@
-"""A bounded queue between two threads, for reading ahead and for writing in the background.
+"""Bounded queue between two threads, to read ahead and to write in the background.
 
 `read_ahead` reads frames while earlier ones are tracked. `BackgroundWorker` writes results while
-later frames are tracked. Neither holds more than `depth` items.
+later frames are tracked. Neither keeps more than `depth` items.
 """
 
 from collections import deque
@@ -12,25 +12,25 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-JOIN_SECONDS = 5.0  # how long a reader that hangs in a dead stream is waited for
+JOIN_SECONDS = 5.0  # seconds to wait for a reader that hangs in a dead stream
 
 
 class BoundedQueue(Generic[T]):
-    """One thread puts, another gets; either can end it."""
+    """A queue into which one thread puts and from which another gets; either can end it."""
 
     def __init__(self, depth: int, *, newest_only: bool = False) -> None:
         if depth < 1:
-            raise ValueError(f"a pipe holds at least 1 item, got {depth}")
+            raise ValueError(f"the queue needs room for at least 1 item, got {depth}")
         self._items: deque[T] = deque()
         self._depth = depth
         self._newest_only = newest_only
         self._changed = Condition()
-        self._ended = False  # nothing more will be put
-        self._closed = False  # nothing more will be got
+        self._ended = False  # no more items will be put
+        self._closed = False  # no more items will be taken
         self._error: BaseException | None = None
 
     def put(self, item: T) -> bool:
-        """Wait for room, or with `newest_only` make it; False where nobody will get the item."""
+        """Wait for room, or with `newest_only` drop the oldest item; False if nobody gets items."""
         with self._changed:
             if self._newest_only and len(self._items) >= self._depth:
                 self._items.popleft()
@@ -42,7 +42,7 @@ class BoundedQueue(Generic[T]):
             return True
 
     def end(self, error: BaseException | None = None) -> None:
-        """No more items will come; the error, if there is one, is raised where they are got."""
+        """End the queue; `error` is raised in the thread that gets items."""
         with self._changed:
             self._ended = True
             self._error = error
@@ -52,7 +52,7 @@ class BoundedQueue(Generic[T]):
         """Wait for an item.
 
         Raises:
-            StopIteration: the pipe has ended. Or whatever error it was ended with.
+            StopIteration: the queue has ended. If it was ended with an error, that error is raised.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended)
@@ -65,7 +65,7 @@ class BoundedQueue(Generic[T]):
             raise StopIteration
 
     def close(self) -> None:
-        """Nothing more will be got."""
+        """Tell the other thread that no more items will be taken."""
         with self._changed:
             self._closed = True
             self._items.clear()
@@ -75,9 +75,9 @@ class BoundedQueue(Generic[T]):
 def read_ahead(
     items: Iterable[T], depth: int = 4, *, newest_only: bool = False
 ) -> Generator[T, None, None]:
-    """The same items, taken in another thread before they are asked for.
+    """Iterate over `items` with another thread that reads ahead.
 
-    `newest_only` is for live sources: what comes too fast is dropped, the oldest first.
+    `newest_only` is for live sources: if items come too fast, the oldest are dropped.
     Closing the iterator stops the thread.
     """
     pipe: BoundedQueue[T] = BoundedQueue(depth, newest_only=newest_only)
@@ -88,7 +88,7 @@ def read_ahead(
                 if not pipe.put(item):
                     break
             if isinstance(items, Generator):
-                items.close()  # lets go of the file here, in the thread that reads it
+                items.close()  # closes the file in the thread that reads it
         except BaseException as error:
             pipe.end(error)
         else:
@@ -109,7 +109,7 @@ def read_ahead(
 
 
 class BackgroundWorker(Generic[T]):
-    """Calls `work` on items in another thread, in order. An error stops it and is raised here."""
+    """Calls `work` on items in order, in another thread. An error stops it and is raised here."""
 
     def __init__(self, work: Callable[[T], None], depth: int = 2) -> None:
         self._work = work
@@ -121,7 +121,7 @@ class BackgroundWorker(Generic[T]):
         self._thread.start()
 
     def put(self, item: T) -> None:
-        """Wait for room and hand the item over. Raises what went wrong with an earlier one."""
+        """Wait for room and pass the item on. Raises the error of an earlier item."""
         self._check()
         with self._done:
             self._pending += 1
@@ -129,13 +129,13 @@ class BackgroundWorker(Generic[T]):
             self._check()
 
     def drain(self) -> None:
-        """Wait until all items are dealt with. Raises what went wrong with one of them."""
+        """Wait until all items are done. Raises the error of any of them."""
         with self._done:
             self._done.wait_for(lambda: self._pending == 0 or self._error is not None)
         self._check()
 
     def stop(self) -> None:
-        """Deal with the items that were put, then end the thread. Raises nothing."""
+        """Finish the items that were put, then end the thread. Raises nothing."""
         self._pipe.end()
         self._thread.join()
 

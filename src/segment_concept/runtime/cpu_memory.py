@@ -1,11 +1,11 @@
-"""What the C library does with memory that is freed, and how much oneDNN keeps of what it made.
+"""Keep freed memory in the process, and limit the primitive cache of oneDNN.
 
-GLIBC gives large blocks back to the system as soon as they are free, and the system clears every
-page when it is asked for again. A network's intermediate results are such blocks, of the same sizes
-on every frame: on a CPU a sixth of a frame's time goes into that (docs/LOG.md).
+glibc returns large blocks to the system when they are freed, and the system clears every page when
+it is allocated again. The activations of a network are such blocks, of the same sizes on every
+frame: on a CPU this takes a sixth of the time of a frame (docs/LOG.md).
 
-oneDNN writes a program for every shape of a product and keeps the last 1024. Windows in which
-objects are looked for have ever other shapes, and the programs grow to 400 MB.
+oneDNN compiles a primitive for every shape of a product and keeps the last 1024. Regions of
+interest have ever new shapes, and the primitives grow to 400 MB.
 """
 
 import ctypes
@@ -15,19 +15,19 @@ from functools import lru_cache
 
 # mallopt's numbers, from malloc.h
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD, _ARENA_MAX = -3, -1, -2, -8
-_LARGEST_KEPT = 32 << 20  # bytes; the most that every GLIBC takes for it
-_UNUSED_KEPT = 512 << 20  # bytes at the end of the heap; beyond that they are given back
-_GROWTH = 64 << 20  # bytes that are asked for at once
-_PROGRAMS = 256  # of oneDNN; a frame takes about a hundred
-_ARENAS = 1  # heaps: every thread would keep what it freed in one of its own
+_LARGEST_KEPT = 32 << 20  # bytes; the maximum that every glibc accepts
+_UNUSED_KEPT = 512 << 20  # bytes at the end of the heap; more are returned to the system
+_GROWTH = 64 << 20  # bytes requested at once
+_PROGRAMS = 256  # oneDNN primitives; a frame needs about a hundred
+_ARENAS = 1  # heaps; otherwise every thread keeps freed memory in its own
 
 
 @lru_cache(maxsize=1)
 def keep_freed_memory() -> bool:
-    """Let this process keep blocks of up to 32 MB that it frees, to use them again.
+    """Let this process keep and reuse freed blocks of up to 32 MB.
 
-    Does nothing, and returns False, where the C library is not GLIBC, or where the environment
-    already tells it how to allocate (`MALLOC_..._` or `GLIBC_TUNABLES`).
+    Does nothing and returns False if the C library is not glibc, or if the environment already
+    configures it (`MALLOC_..._` or `GLIBC_TUNABLES`).
     """
     told = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     if told or platform.libc_ver()[0] != "glibc":
@@ -43,8 +43,8 @@ def keep_freed_memory() -> bool:
 
 
 def keep_few_programs() -> None:
-    """Let oneDNN keep fewer programs, unless the environment says how many.
+    """Let oneDNN keep fewer primitives, unless the environment sets a number.
 
-    It asks the environment once, before its first operator.
+    oneDNN reads the environment once, before its first operator.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_PROGRAMS))

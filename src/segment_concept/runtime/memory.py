@@ -1,14 +1,14 @@
-"""memory."""
+"""Peak memory of this process."""
 
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
+if TYPE_CHECKING:  # only recipes need torch; `--help` must not load it
     pass
 
 
 def process_peak() -> int | None:
-    """Bytes that this process occupied at most; None where the system does not tell."""
+    """Peak memory of this process in bytes; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -18,7 +18,7 @@ def process_peak() -> int | None:
 
 
 def gpu_peak() -> int | None:
-    """Bytes that this process occupied at most on its GPU; None where it has none."""
+    """Peak GPU memory of this process in bytes; None if it has no GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None

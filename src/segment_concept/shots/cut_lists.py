@@ -1,4 +1,4 @@
-"""Cut lists that people have: an editor's EDL, or frames and moments in a text file."""
+"""Read cut lists: a CMX 3600 EDL, or frames and times in a text file."""
 
 import re
 from collections.abc import Iterator
@@ -24,27 +24,27 @@ _LOOKS_LIKE_EVENT = re.compile(rf"^\s*\d+\s.*{_CODE}")
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """A piece of picture on the timeline, in frames of its timecode."""
+    """A video event on the timeline, in frames of its timecode."""
 
     start: int
-    shown: int  # from here on it is alone: after a dissolve or wipe from what was before
+    shown: int  # first frame after the transition from the event before
     end: int  # the first frame after it
 
 
 def read_cuts(path: Path, source: VideoSource) -> frozenset[int]:
-    """Frames of a video that begin a shot, by a file: a CMX 3600 EDL or a plain list.
+    """Frames of a video that start a shot, read from a CMX 3600 EDL or a plain list.
 
-    Of an EDL the record times of picture events count, from the earliest of them, which is the
-    video's first frame; after a dissolve or a wipe the shot begins when that is over, and the
-    black between two events is a shot too. Timecodes are read at the video's rate, rounded to
-    whole frames (23.976 as 24), with drop-frame numbers where `;` or `FCM: DROP FRAME` say so.
+    An EDL counts by the record times of its video events; the earliest is the first frame of the
+    video. After a dissolve or wipe the shot starts when the transition is over, and black between
+    two events is a shot. Timecodes are read at the frame rate of the video, rounded to an integer
+    (23.976 as 24), and as drop-frame if `;` or `FCM: DROP FRAME` says so.
 
-    A plain list holds frames such as 120 and moments such as 4.8s, apart by spaces, commas or
-    lines; what follows a # is left out.
+    A plain list has frames (120) and times (4.8s), separated by spaces, commas or line breaks;
+    # starts a comment.
 
     Raises:
-        InputError: the file is missing or no text, a line is of no such form, no cut is listed, or
-            none lies within the video.
+        InputError: the file is missing or not text, a line is invalid, or no cut within the video
+            is listed.
     """
     text = read_text(path, "cut list", _MAX_BYTES)
     try:
@@ -59,12 +59,14 @@ def read_cuts(path: Path, source: VideoSource) -> frozenset[int]:
 
 def _within(cuts: frozenset[int], path: Path, source: VideoSource) -> frozenset[int]:
     if not cuts:
-        raise InputError(f"{path} lists no cut: expected frames, moments such as 4.8s, or an EDL")
+        raise InputError(
+            f"{path} lists no cut: expected frame indices, times such as 4.8s, or an EDL"
+        )
     length = source.info.frames
     if length is not None and min(cuts) >= length:
         raise InputError(
             f"{path}: the first cut is on frame {min(cuts)} and {source.name} has about {length} "
-            "frames: is it the list of another video?"
+            "frames: check that the list belongs to this video"
         )
     return cuts
 
@@ -78,22 +80,22 @@ def _listed(text: str, source: VideoSource) -> Iterator[int]:
                 raise InputError(f"line {number}: {error}") from error
             if index < 0:
                 raise InputError(f"line {number}: frame {index}: frames count from 0")
-            if index > 0:  # the first shot begins there anyway
+            if index > 0:  # the first shot starts there anyway
                 yield index
 
 
 def cuts_of_edl(text: str, rate: Fraction) -> frozenset[int]:
-    """Frames that begin a shot, by the text of a CMX 3600 EDL at `rate` frames a second.
+    """Frames that start a shot, from the text of a CMX 3600 EDL at `rate` frames per second.
 
     Raises:
         InputError: an event cannot be read, or a timecode does not exist at that rate.
     """
     events = list(_events(text, rate))
     if not events:
-        raise InputError("no event with picture: expected lines of a CMX 3600 EDL on track V")
+        raise InputError("no video event: expected lines of a CMX 3600 EDL on track V")
     first, last = min(e.start for e in events), max(e.end for e in events)
     edges = {e.shown for e in events} | {e.end for e in events}
-    # Where one event dissolves into the next, the end of the first lies in the transition.
+    # During a dissolve, the end of the first event lies within the transition.
     inside = {t for e in events for t in edges if e.start <= t < e.shown}
     return frozenset(t - first for t in edges - inside if first < t < last)
 
@@ -107,7 +109,7 @@ def _events(text: str, rate: Fraction) -> Iterator[_Event]:
         if match is None:
             if _LOOKS_LIKE_EVENT.match(line):
                 raise InputError(
-                    f"line {number}: {line.strip()!r} is no event of a CMX 3600 EDL: expected "
+                    f"line {number}: {line.strip()!r} is not an event of a CMX 3600 EDL: expected "
                     "number, reel, track, transition, and four timecodes"
                 )
             continue
@@ -118,11 +120,11 @@ def _events(text: str, rate: Fraction) -> Iterator[_Event]:
         except InputError as error:
             raise InputError(f"line {number}: {error}") from error
         if end < start:
-            raise InputError(f"line {number}: it ends ({match['end']}) before it begins")
+            raise InputError(f"line {number}: the event ends ({match['end']}) before it starts")
         if end > start:  # the first line of a transition has no length
             yield _Event(start, min(end, start + int(match["long"] or 0)), end)
 
 
 def _has_picture(tracks: str) -> bool:
-    """V, V2, AA/V, B (both) and such; A, A2, AA are sound alone."""
+    """Whether tracks have video: V, V2, AA/V, B (both). A, A2 and AA are audio only."""
     return "V" in tracks.upper() or tracks.upper() == "B"

@@ -1,6 +1,6 @@
 """TransNet V2 (Soucek and Lokoc, arXiv 2008.04838), for inference with the released weights.
 
-Shapes: B clips, T frames, C channels, h w pixels of a picture, K filters of a branch.
+Shapes: B clips, T frames, C channels, h w pixels of an image, K filters of a branch.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from segment_concept.shots.content import thumbnail
 from segment_concept.types import Frame
 
-PICTURE = (27, 48)  # (h, w) of the pictures that it reads
-FILTERS = (16, 32, 64)  # of each branch, by stage
-DILATIONS = (1, 2, 4, 8)  # in time, of the branches
+PICTURE = (27, 48)  # (h, w) of the input
+FILTERS = (16, 32, 64)  # per branch, by stage
+DILATIONS = (1, 2, 4, 8)  # temporal, one per branch
 BATCH_NORM_EPS = 1e-3
 REACH = 50  # frames on each side with which a frame is compared
-COMPARED = 128  # size of what the comparisons become
+COMPARED = 128  # width of the comparison features
 HIDDEN = 1024
 
 
 class TransNet(nn.Module):
-    """Says of every frame of a clip whether its shot ends there."""
+    """Predicts for every frame of a clip whether its shot ends there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class TransNet(nn.Module):
         self.ends = nn.Linear(HIDDEN, 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(B, T) logits that a shot ends on a frame; `pictures` is (B, T, 27, 48, 3) uint8 RGB."""
+        """(B, T) logits that a shot ends on a frame; `pictures` are (B, T, 27, 48, 3) uint8 RGB."""
         if tuple(pictures.shape[2:]) != (*PICTURE, 3) or pictures.dtype != torch.uint8:
             raise ValueError(
                 f"expected (B, T, {PICTURE[0]}, {PICTURE[1]}, 3) uint8, "
@@ -58,7 +58,7 @@ class TransNet(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Two layers of dilated convolutions with a shortcut around the second, then half the size."""
+    """Two dilated layers with a shortcut around the second, then 2x spatial pooling."""
 
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class _Stage(nn.Module):
 
 
 class _Dilated(nn.Module):
-    """The same look at four paces of time, side by side."""
+    """Four branches with different temporal dilation, concatenated."""
 
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Dilated(nn.Module):
 
 
 class _Branch(nn.Module):
-    """A convolution over the picture, then one over time."""
+    """A spatial convolution, then a temporal one."""
 
     def __init__(self, channels: int, filters: int, dilation: int) -> None:
         super().__init__()
@@ -105,9 +105,9 @@ class _Branch(nn.Module):
 
 
 def _compared(descriptions: Tensor) -> Tensor:
-    """(B, T, 101): how alike each frame is to those around it; 0 beyond the clip's ends.
+    """(B, T, 101) similarity of each frame to its neighbors; 0 beyond the ends of the clip.
 
-    `descriptions` is (B, T, C), of any length; likeness is the cosine.
+    `descriptions` is (B, T, C), of any length; the similarity is the cosine.
     """
     unit = F.normalize(descriptions, dim=2)
     alike = F.pad(unit @ unit.transpose(1, 2), (REACH, REACH))
@@ -118,7 +118,7 @@ def _compared(descriptions: Tensor) -> Tensor:
 
 
 def _histograms(pictures: Tensor) -> Tensor:
-    """(B, T, 512): how many pixels have each color, of 8 reds by 8 greens by 8 blues."""
+    """(B, T, 512) normalized color histograms, 8 bins per channel."""
     red, green, blue = (pictures >> 5).long().unbind(-1)
     color = ((red << 6) + (green << 3) + blue).flatten(2)
     counts = torch.zeros((*color.shape[:2], 512), device=pictures.device)
@@ -126,7 +126,7 @@ def _histograms(pictures: Tensor) -> Tensor:
 
 
 WINDOW = 100  # as published
-STEP = 50  # the scores of the middle ones are taken
+STEP = 50  # only the scores of the middle frames are used
 MARGIN = (WINDOW - STEP) // 2
 
 
@@ -139,14 +139,14 @@ def _scores(window: list[Tensor], network: TransNet) -> list[float]:
 
 
 def ends_of_shots(pictures: Iterable[Tensor], network: TransNet) -> Iterator[float]:
-    """For every picture, in their order, the score that a shot ends there.
+    """Yield for every image, in order, the score that a shot ends there.
 
-    Windows overlap by half, so that no frame is judged without 25 on each side; the first and the
-    last picture stand for those before and after the video, as published. At most a hundred
-    pictures (27, 48, 3) uint8 are held.
+    Windows overlap by half, so that every frame has 25 neighbors on each side; the first and the
+    last image are repeated beyond the ends of the video, as published. At most 100 images
+    (27, 48, 3) uint8 are in memory.
     """
     window: list[Tensor] = []
-    waiting = 0  # pictures without a score
+    waiting = 0  # images without a score
     for picture in pictures:
         if not window:
             window = [picture] * MARGIN
@@ -167,12 +167,12 @@ ENDS_ABOVE = 0.5  # score of TransNet V2 above which a shot ends, as published
 
 
 def learned_cuts(frames: Iterable[Frame], network: TransNet) -> Iterator[int]:
-    """Indices of the frames that begin a new shot, by TransNet V2, as they are found.
+    """Yield the frame indices that start a shot according to TransNet V2, as they are found.
 
-    Of a transition that takes several frames it is the first one after it. A hundred pictures of
-    48x27 pixels are held, however long the video is.
+    After a gradual transition this is the first frame after it. At most 100 images of 48x27 pixels
+    are in memory, for a video of any length.
     """
-    indices: list[int] = []  # of the frames whose score is still to come
+    indices: list[int] = []  # indices of the frames without a score yet
 
     def pictures() -> Iterator[torch.Tensor]:
         for frame in frames:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Track
-from segment_concept.tracking.session import Session, upsample_logits
+from segment_concept.tracking.results import upsample_logits
+from segment_concept.tracking.session import Session
 from segment_concept.types import Frame, FrameResult, ObjectId
 
 

@@ -1,23 +1,26 @@
-"""The main path: show an object, then step through frames.
+"""The main path: prompt an object, then step through frames.
 
-encode the frame -> ask the concept encoder, if the trigger fires
+encode the frame -> query the concept encoder, if the trigger fires
 then for all objects together: recall -> propose -> choose -> remember
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from segment_concept.runtime.parallel import core_pool, pool_in_use
+from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.prefetch import encode_ahead
 from segment_concept.tracking.refinement import PromptRefiner
+from segment_concept.tracking.results import merge_results, upsample_logits
 from segment_concept.tracking.segmenter import Concept, Features, Segmenter
 from segment_concept.tracking.step import ObjectState, prompt_objects, track_objects
 from segment_concept.tracking.triggers.base import (
@@ -34,25 +37,35 @@ from segment_concept.types import (
     InputError,
     Mask,
     ObjectId,
-    Prompt,
     check_prompts,
 )
-
-SUPPRESSED_LOGIT = -10.0  # SAM 2 clamps a pixel that another object claims to at most this
 
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """How to track: network, policy, trigger, concept. Holds no video; share it between sessions.
+    """How to track: network, policy, trigger, concept. Holds no video: sessions can share it.
 
-    `keyframes` is the size of an object's keyframe bank (SeC's `mllm_memory_size`); a frame joins
-    it when the concept was asked, the mask is not empty and the presence logit exceeds
-    `keyframe_presence`. On a frame that the trigger takes for the first of a shot, presence logits
-    of objects with a concept are reduced by `concept_margin`: after a cut the object is often
-    absent, and a false positive would be reinforced on the following frames. With
-    `non_overlapping` no two objects claim the same pixel in the output.
-    With `track_before_prompt` an object is also looked for on frames that are played before the
-    first one on which it was prompted, as SAM 2 does; else it has no mask there.
+    Attributes:
+        segmenter: the network.
+        policy: which memories a frame attends to, and which proposed mask is taken.
+        trigger: when the concept encoder is queried.
+        concept: the concept encoder, or None.
+        refiner: further decoder passes for clicks and boxes; None for one pass.
+        keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
+        keyframe_presence: a frame joins the bank if the concept encoder was queried on it, the
+            mask is not empty, and the presence logit is above this.
+        concept_margin: on a frame that the trigger takes for the first of a shot, presence logits
+            of objects with a concept are reduced by this: after a cut the object is often absent,
+            and a false positive would be reinforced on the following frames.
+        non_overlapping: no two objects claim the same pixel in the output.
+        track_before_prompt: an object is also looked for on frames that are played before the first
+            one on which it was prompted, as SAM 2 does; else it has no mask there.
+        share_cores: `Session.track` with prefetching gives each operator half of torch's threads,
+            and runs independent parts of a step at the same time. Faster for small networks on a
+            CPU.
+
+    Raises:
+        InputError: there is a trigger but no concept encoder.
     """
 
     segmenter: Segmenter
@@ -65,21 +78,25 @@ class Tracker:
     concept_margin: float = 0.0
     non_overlapping: bool = False
     track_before_prompt: bool = False
+    share_cores: bool = False
 
     def __post_init__(self) -> None:
         if self.concept is None and not isinstance(self.trigger, Never):
-            raise ValueError(f"{self.trigger} can never be answered: no concept encoder was given")
+            raise InputError(
+                f"there is no concept encoder that {self.trigger} could query: use the trigger "
+                "Never(), or weights that include a concept encoder"
+            )
         if self.keyframes < 1:
             raise ValueError(f"a keyframe bank holds at least 1 keyframe, got {self.keyframes}")
 
     def session(self) -> "Session":
-        """A new video."""
+        """Start a new video."""
         return Session(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Previous:
-    """The frame processed last: its encoding is reused where it is prompted or asked again."""
+    """The frame processed last. Its features are reused if it is prompted or played again."""
 
     frame: Frame
     features: Features[Any]
@@ -91,8 +108,8 @@ class _Previous:
 class Session:
     """One video being tracked. All state of the run is in these fields.
 
-    What it holds is bounded: per object the memories its policy can still recall, at most
-    `keyframes` keyframes, and the last frame.
+    The size of the state is bounded: per object the memories that its policy can still recall
+    and at most `Tracker.keyframes` keyframes, and the last frame.
     """
 
     tracker: Tracker
@@ -102,31 +119,136 @@ class Session:
     frames_since_query: int = 0
     queried_before: bool = False
     trigger_state: TriggerState = ()  # returned with the last decision
-    backwards: bool = False  # which way it was played last
+    backwards: bool = False  # the direction of the last step
+    finalized: frozenset[ObjectId] = frozenset()  # objects whose keyframe banks do not change
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
-        """The objects that are followed, in the order in which they were shown."""
+        """The tracked objects, in the order in which they were prompted."""
         return tuple(self.tracks)
 
-    @torch.inference_mode()
-    def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
-        """Show the session an object. On a frame that was tracked or prompted it is corrected.
+    def step(
+        self,
+        frame: Frame,
+        prompts: FramePrompts = NO_FRAME_PROMPTS,
+        *,
+        backwards: bool | None = None,
+    ) -> FrameResult:
+        """Segment every object in the next frame that was prompted on a frame played before.
 
-        Returns the prompted objects. A mask is taken as it is; a box or points are segmented.
+        On a frame on which an object was prompted, its prompted mask is returned.
+
+        Args:
+            frame: the next frame.
+            prompts: new objects on this frame, or corrections of tracked ones. Tracked objects
+                are segmented first, then the prompts are applied.
+            backwards: the playing direction. By default it follows from the last frame.
+
+        Returns:
+            The tracked objects, followed by the prompted ones.
 
         Raises:
-            InputError: no prompt, one that does not fit the frame, or an object below 1.
+            InputError: there is no object yet and no prompt, the frame is of another size than
+                those before it, or a prompt does not fit the frame.
+        """
+        return self._step(frame, prompts, None, backwards)
+
+    @torch.inference_mode()
+    def prompt(self, frame: Frame, prompts: FramePrompts) -> FrameResult:
+        """Add objects on this frame. Objects that were tracked or prompted on it are corrected.
+
+        A mask is taken as it is; a box or points are segmented.
+
+        Returns:
+            The prompted objects only.
+
+        Raises:
+            InputError: there is no prompt, one does not fit the frame, or an object id is below 1.
         """
         self._check_size(frame)
         check_prompts(frame, prompts)
-        ids = tuple(prompts)
-        features, descriptor = self._encode(frame), self._describe(frame)
-        moment = PlaybackPosition(frame.index, self._backwards(frame))
+        return self._prompt(frame, prompts, self._encode(frame, None))
+
+    def track(
+        self,
+        frames: Iterable[Frame],
+        prompts: Prompts = NO_PROMPTS,
+        *,
+        prefetch: int = 0,
+        backwards: bool | None = None,
+    ) -> Iterator[FrameResult]:
+        """`step` for every frame, in order.
+
+        Args:
+            frames: the video, or a part of it.
+            prompts: by frame index, as for `step`.
+            prefetch: how many frames may be read and encoded in another thread before they are
+                tracked. Results do not change; two frames give the full speed. Do not use it for
+                live sources, and do not read `frames` elsewhere meanwhile. Until the iterator
+                ends, torch may use half of its threads (`Tracker.share_cores`).
+            backwards: as for `step`.
+
+        Raises:
+            InputError: as `step`.
+        """
+        if prefetch == 0:
+            for frame in frames:
+                yield self.step(frame, prompts.get(frame.index, {}), backwards=backwards)
+            return
+        with ExitStack() as stack:
+            pool = stack.enter_context(core_pool()) if self.tracker.share_cores else None
+            encoded = encode_ahead(self.tracker.segmenter, frames, prefetch)
+            for frame, features in stack.enter_context(closing(encoded)):
+                with pool_in_use(pool):
+                    result = self._step(frame, prompts.get(frame.index, {}), features, backwards)
+                yield result
+
+    def second_pass(self) -> "Session":
+        """A new session for the same video that starts with the keyframe banks of this one.
+
+        The banks stay as they are: no keyframe is added or replaced (SeC's offline mode).
+        """
+        return Session(self.tracker, banks=dict(self.banks), finalized=frozenset(self.banks))
+
+    def remove(self, object_id: ObjectId) -> None:
+        """Stop tracking an object. Raises KeyError if it is not tracked."""
+        if object_id not in self.tracks:
+            raise KeyError(f"object {object_id} is not tracked; there are {self.object_ids}")
+        del self.tracks[object_id], self.banks[object_id]
+        if self.previous is not None:
+            seen = {i: s for i, s in self.previous.seen.items() if i != object_id}
+            self.previous = replace(self.previous, seen=seen)
+
+    @torch.inference_mode()
+    def _step(
+        self,
+        frame: Frame,
+        prompts: FramePrompts,
+        features: Features[Any] | None,
+        backwards: bool | None,
+    ) -> FrameResult:
+        if not self.tracks and not prompts:
+            raise InputError("nothing to track: prompt an object first")
+        self._check_size(frame)
+        if prompts:
+            check_prompts(frame, prompts)  # before anything changes
+        features = self._encode(frame, features)
+        if not self.tracks:
+            return self._prompt(frame, prompts, features)
+        result = self._advance(frame, features, backwards)
+        if not prompts:
+            return result
+        return merge_results(result, self._prompt(frame, prompts, features))
+
+    def _prompt(self, frame: Frame, prompts: FramePrompts, features: Features[Any]) -> FrameResult:
+        ids, descriptor = tuple(prompts), self._describe(frame)
+        position = PlaybackPosition(frame.index, self._backwards(frame))
         known = [self.tracks.get(i, ()) for i in ids]
         refiner, shown = self.tracker.refiner, [prompts[i] for i in ids]
         refine = partial(refiner.refine, self.tracker.segmenter, frame) if refiner else None
-        step = prompt_objects(self.tracker, features, moment, shown, known, [0] * len(ids), refine)
+        step = prompt_objects(
+            self.tracker, features, position, shown, known, [0] * len(ids), refine
+        )
         seen = dict(zip(ids, step.seen, strict=True))
         self.tracks |= {i: s.tracks for i, s in seen.items()}
         result = self._result(frame, ids, step.seen, TriggerDecision(False))
@@ -139,26 +261,16 @@ class Session:
         self.previous = _Previous(frame, features, descriptor, seen)
         return self._with_keyframes(result)
 
-    @torch.inference_mode()
-    def step(self, frame: Frame, *, backwards: bool | None = None) -> FrameResult:
-        """Segment in the next frame every object that was shown on a frame played before.
-
-        `backwards` says which way the video is played; left out, it follows from the frame
-        processed last. On a frame on which an object was prompted, the prompted mask is returned.
-
-        Raises:
-            InputError: no object was shown, or the frame's size is not the video's.
-        """
-        if not self.tracks:
-            raise InputError("nothing to track: call prompt() before step()")
-        self._check_size(frame)
+    def _advance(
+        self, frame: Frame, features: Features[Any], backwards: bool | None
+    ) -> FrameResult:
         if backwards is None:
             backwards = self._backwards(frame)
-        moment = PlaybackPosition(frame.index, backwards)
-        features, descriptor = self._encode(frame), self._describe(frame)
-        decision = self._decide(moment, descriptor)
+        position = PlaybackPosition(frame.index, backwards)
+        descriptor = self._describe(frame)
+        decision = self._decide(position, descriptor)
         held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
-        moving = [i for i in self.tracks if i not in held and self._was_shown(i, moment)]
+        moving = [i for i in self.tracks if i not in held and self._was_shown(i, position)]
         queried = [i for i in moving if decision.queries(i)]
         known = self._concepts(queried, frame, features) if queried else {}
         concepts = [known.get(i) for i in moving]
@@ -167,7 +279,7 @@ class Session:
             tracks = [self.tracks[i] for i in moving]
             margin = self.tracker.concept_margin if decision.cut else 0.0
             step = track_objects(
-                self.tracker, features, moment, tracks, concepts, [0] * len(moving), margin
+                self.tracker, features, position, tracks, concepts, [0] * len(moving), margin
             )
             seen |= dict(zip(moving, step.seen, strict=True))
             self.tracks |= {i: s.tracks for i, s in zip(moving, step.seen, strict=True)}
@@ -183,33 +295,11 @@ class Session:
         self.previous = _Previous(frame, features, descriptor, seen)
         return self._with_keyframes(result)
 
-    def track(
-        self, frames: Iterable[Frame], *, backwards: bool | None = None
-    ) -> Iterator[FrameResult]:
-        """`step` over frames as they come."""
-        for frame in frames:
-            yield self.step(frame, backwards=backwards)
-
-    def rewind(self, *, backwards: bool) -> None:
-        """What is known stays; the video is played from elsewhere, which way is said here.
-
-        The next frame is compared with none before it.
-        """
-        self.previous, self.backwards = None, backwards
-
-    def remove(self, object_id: ObjectId) -> None:
-        """Forget an object. Raises KeyError if it is not followed."""
-        if object_id not in self.tracks:
-            raise KeyError(f"object {object_id} is not followed; there are {self.object_ids}")
-        del self.tracks[object_id], self.banks[object_id]
-        if self.previous is not None:
-            seen = {i: s for i, s in self.previous.seen.items() if i != object_id}
-            self.previous = replace(self.previous, seen=seen)
-
-    def _encode(self, frame: Frame) -> Features[Any]:
+    def _encode(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
+        """The frame's features: those of the last frame if it is the same, else as given."""
         if self.previous is not None and self.previous.frame is frame:
             return self.previous.features
-        return self.tracker.segmenter.encode([frame])
+        return self.tracker.segmenter.encode([frame]) if features is None else features
 
     def _describe(self, frame: Frame) -> FrameDescriptor:
         if self.previous is not None and self.previous.frame is frame:
@@ -220,7 +310,7 @@ class Session:
         return self.previous is not None and self.previous.frame.index == frame.index
 
     def _backwards(self, frame: Frame) -> bool:
-        """A frame that was just prompted, or is played once more, turns nothing."""
+        """Playing the current frame again does not change the direction."""
         if self.previous is None or self._is_previous(frame):
             return self.backwards
         return frame.index < self.previous.frame.index
@@ -233,10 +323,10 @@ class Session:
                 "resize it, or start a new session"
             )
 
-    def _was_shown(self, object_id: ObjectId, moment: PlaybackPosition) -> bool:
+    def _was_shown(self, object_id: ObjectId, position: PlaybackPosition) -> bool:
         prompted = self.tracks[object_id][0].bank.prompted
         return self.tracker.track_before_prompt or any(
-            moment.since(m.frame_index) > 0 for m in prompted
+            position.since(m.frame_index) > 0 for m in prompted
         )
 
     def _prompted_on(self, object_id: ObjectId, frame_index: int) -> ObjectState | None:
@@ -244,16 +334,16 @@ class Session:
         on = [m for m in tracks[0].bank.prompted if m.frame_index == frame_index]
         return ObjectState(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
 
-    def _decide(self, moment: PlaybackPosition, descriptor: FrameDescriptor) -> TriggerDecision:
+    def _decide(self, position: PlaybackPosition, descriptor: FrameDescriptor) -> TriggerDecision:
         if self.previous is None:
             return TriggerDecision(False)
         context = TriggerContext(
-            frame_index=moment.frame_index,
+            frame_index=position.frame_index,
             before=self.previous.descriptor,
             now=descriptor,
             frames_since_query=self.frames_since_query + 1,
             previous_index=self.previous.frame.index,
-            backwards=moment.backwards,
+            backwards=position.backwards,
             queried_before=self.queried_before,
             seen=self.previous.seen,
             state=self.trigger_state,
@@ -281,11 +371,13 @@ class Session:
                 self._add_keyframe(object_id, Keyframe(frame, mask))
 
     def _add_keyframe(self, object_id: ObjectId, keyframe: Keyframe) -> None:
+        if object_id in self.finalized:
+            return
         bank = self.banks.get(object_id, KeyframeBank(at_most=self.tracker.keyframes))
         self.banks[object_id] = bank.add(keyframe)
 
     def _with_keyframes(self, result: FrameResult) -> FrameResult:
-        """The same, with the banks as the frame left them."""
+        """The result with the keyframe banks as they are after the frame."""
         banks = (self.banks[i].keyframes for i in result.object_ids)
         return replace(result, keyframes=tuple(tuple(k.frame.index for k in b) for b in banks))
 
@@ -309,23 +401,3 @@ class Session:
             cut=decision.cut,
             seconds=frame.seconds,
         )
-
-
-def upsample_logits(
-    small: Sequence[Tensor], size: tuple[int, int], *, non_overlapping: bool
-) -> Tensor:
-    """Logits (h, w) of O objects in the size of the video: (O, H, W) float32."""
-    if not small:
-        return torch.zeros((0, *size))
-    stacked = torch.stack(list(small)).float()
-    logits = F.interpolate(stacked[:, None], size, mode="bilinear")[:, 0]
-    return suppress_overlap(logits) if non_overlapping else logits
-
-
-def suppress_overlap(logits_OHW: Tensor) -> Tensor:
-    """The highest logit keeps a pixel, the others are clamped to at most -10, as in SAM 2."""
-    if len(logits_OHW) < 2:
-        return logits_OHW
-    winner_HW = logits_OHW.argmax(dim=0)
-    rows = torch.arange(len(logits_OHW), device=logits_OHW.device)[:, None, None]
-    return torch.where(rows == winner_HW, logits_OHW, logits_OHW.clamp(max=SUPPRESSED_LOGIT))

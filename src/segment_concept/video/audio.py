@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 COPIED = frozenset(
     {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}
 )  # what players take in MP4
+MOST_CHANNELS = 6  # of sound that has to be decoded
+_SILENT = 8  # times less data than another sound has
 AAC_FRAME = 1024  # samples
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -50,23 +52,54 @@ def audio_of(
     with ExitStack() as stack:
         try:
             container = stack.enter_context(opened(sound.address))
-            given = container.streams.audio[0]
+            given = audio_stream(container)
             stretch = TimeSpan(sound.starts + start, sound.starts + end)
             if given.codec_context.name in COPIED:
                 packets = _copied(container, given, out.add_stream_from_template(given), stretch)
             else:
                 packets = _encoded(container, given, out, stretch)
-        except (InputError, av.error.FFmpegError, ValueError, IndexError) as error:
-            log.warning("the sound of %s was left out: %s", sound.address, error)
+        except (InputError, av.error.FFmpegError, ValueError) as error:
+            log.debug("%s", error, exc_info=True)
+            why = error if isinstance(error, InputError) else "it cannot be read"
+            log.warning("the sound of %s was left out: %s", sound.address, why)
             packets = iter(())
         yield _until_it_fails(packets, sound.address)
+
+
+def audio_stream(container: InputContainer) -> AudioStream:
+    """The sound to keep: one that is known and not silent, the default one, that with most data.
+
+    Raises:
+        InputError: no sound is of a kind that can be kept.
+    """
+    known = [s for s in container.streams.audio if s.codec_context is not None]
+    if not known:
+        raise InputError("it is of an unknown kind")
+    default = av.stream.Disposition.default
+    most = max(s.bit_rate or 0 for s in known)
+
+    def fitness(stream: AudioStream) -> tuple[bool, bool, int]:
+        data = stream.bit_rate or 0
+        # Encoders write next to nothing for silence, and cameras leave such tracks first.
+        return data * _SILENT >= most, bool(stream.disposition & default), data
+
+    best = max(known, key=fitness)
+    context = best.codec_context
+    if context.name not in COPIED and context.channels > MOST_CHANNELS:
+        # Decoding more of them corrupts the memory of the process in PyAV 17 and 18.
+        raise InputError(
+            f"it has {context.channels} channels of {context.name}, and up to {MOST_CHANNELS} can "
+            "be converted"
+        )
+    return best
 
 
 def _until_it_fails(packets: Iterator[TimedPacket], address: str) -> Iterator[TimedPacket]:
     try:
         yield from packets
-    except av.error.InvalidDataError as error:
-        log.warning("the sound of %s is damaged; the rest of it was left out: %s", address, error)
+    except av.error.FFmpegError as error:
+        log.debug("%s", error, exc_info=True)
+        log.warning("the sound of %s is damaged; the rest of it was left out", address)
 
 
 def _copied(

@@ -1,6 +1,7 @@
 """Opening media with PyAV and getting pictures out of it, whatever is damaged in it."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -8,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -15,7 +17,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from segment_concept.runtime.limits import check_pixels
 from segment_concept.types import Image, InputError
+from segment_concept.video.display import Orientation
+from segment_concept.video.open import STREAM_ADDRESS
 
 if TYPE_CHECKING:
     AnyPacket: TypeAlias = Packet[Any]
@@ -28,8 +33,23 @@ NETWORK_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, seconds to wait for 
 UNREADABLE_PACKETS = 64  # so many in a row, and the rest of the file is given up
 TEXT_FORMATS = frozenset({"tty"})  # FFmpeg would draw the letters of any text file
 DEFAULT_RATE = Fraction(25)
+_CONTRADICTS = 0.1  # a rate that is farther off than this is not the packets'
+_SAME_RATE = 0.01
+_USUAL_RATES = [Fraction(n) for n in (10, 12, 15, 24, 25, 30, 50, 60, 100, 120, 240)]
+_USUAL_RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)]
 _LOOK_AHEAD = 16  # pictures, as many as a decoder may hold back to reorder them
 _RATES = (Fraction(1, 100), Fraction(1000))  # what a file may claim and be believed
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (FileNotFoundError, "there is no such file or device"),
+    (PermissionError, "permission is denied"),
+    (av.error.ProtocolNotFoundError, "addresses of this kind cannot be read"),
+    (ConnectionError, "the connection failed"),
+    (TimeoutError, "nothing came in time"),
+    (av.error.HTTPError, "the server refused it"),
+    (av.error.InvalidDataError, "it is damaged, or no video"),
+)
 
 
 @contextmanager
@@ -42,30 +62,48 @@ def opened(
         InputError: there is no such file or stream, or it is not a video.
     """
     timeout = NETWORK_TIMEOUT if network else None
+    place = address if input_format else media_address(address)
     try:
-        container = av.open(address, format=input_format, timeout=timeout)
-    except av.error.FFmpegError as error:
+        container = av.open(place, format=input_format, timeout=timeout)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        log.debug("%s: %s", address, error)
+        reason = next((words for kind, words in _REASONS if isinstance(error, kind)), "unreadable")
         raise InputError(
-            f"{address} cannot be opened as a video ({error.strerror}): expected a video file, "
+            f"{address} cannot be opened as a video ({reason}): expected a video file, "
             "a folder of images, a webcam's number or a stream's address"
         ) from error
     with container:
         yield container
 
 
+def media_address(path: str) -> str:
+    """What FFmpeg is to open: a file's name may look like an address to it (`12:30.mp4`)."""
+    return path if STREAM_ADDRESS.match(path) else os.path.abspath(path)
+
+
 def video_stream(container: InputContainer, address: str) -> VideoStream:
-    """The first video stream, set to decode on several threads.
+    """The video stream to play, set to decode on several threads.
+
+    Covers are none; of others one that can be decoded, the default one, the largest one.
 
     Raises:
-        InputError: there is none (sound only, or a cover picture).
+        InputError: there is none (sound only, or a cover picture), or it cannot be decoded.
     """
     covers = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & covers]
     if not streams or container.format.name in TEXT_FORMATS:
         found = ", ".join(s.type for s in container.streams) or "nothing"
         raise InputError(f"{address} has no video stream (it holds: {found}): give a video")
-    streams[0].thread_type = "AUTO"
-    return streams[0]
+    readable = [s for s in streams if s.codec_context is not None]
+    if not readable:
+        raise InputError(
+            f"the video in {address} is of a kind that cannot be decoded: convert it to H.264"
+        )
+    default = av.stream.Disposition.default
+    best = max(readable, key=lambda s: (bool(s.disposition & default), s.width * s.height))
+    check_pixels(best.width, best.height, address)
+    best.thread_type = "AUTO"
+    return best
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[AnyPacket]:
@@ -129,15 +167,53 @@ def average_rate(stream: VideoStream) -> Fraction:
     return DEFAULT_RATE
 
 
-class Camera:
-    """Turns decoded pictures into upright RGB pixels."""
+def rate_of(frames: int, span: Fraction, claimed: Fraction) -> Fraction:
+    """Frames a second on average: what the file claims, unless its packets contradict that.
 
-    def __init__(self) -> None:
+    Args:
+        frames: how many there are.
+        span: seconds from the first to the last of them.
+        claimed: the rate by the file's header.
+    """
+    if frames < 2 or span <= 0:
+        return claimed
+    measured = (frames - 1) / span
+    if abs(measured / claimed - 1) < _CONTRADICTS:
+        return claimed
+    usual = min(_USUAL_RATES, key=lambda rate: abs(measured / rate - 1))
+    if abs(measured / usual - 1) < _SAME_RATE:
+        return usual
+    return measured.limit_denominator(1001) or claimed
+
+
+class Camera:
+    """Turns decoded pictures into upright RGB pixels of one size.
+
+    Args:
+        size: (H, W) of the pixels; that of each picture where left out.
+        name: the video, for the warning that a picture has another size.
+    """
+
+    def __init__(self, size: tuple[int, int] | None = None, name: str = "") -> None:
         self._reformatter = VideoReformatter()
+        self._size, self._name = size, name
+        self._warned = False
 
     def rgb(self, picture: VideoFrame) -> Image:
-        """(H, W, 3) uint8, turned as the file's display matrix says."""
-        upright = self._reformatter.reformat(picture, format="rgb24")
-        pixels = np.asarray(upright.to_ndarray(), np.uint8)
-        turns = round(picture.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        """(H, W, 3) uint8, as the file's display matrix says."""
+        converted = self._reformatter.reformat(picture, format="rgb24")
+        pixels = Orientation.of(picture).upright(np.asarray(converted.to_ndarray(), np.uint8))
+        if self._size is None or pixels.shape[:2] == self._size:
+            return pixels
+        return self._scaled(pixels, self._size)
+
+    def _scaled(self, pixels: Image, size: tuple[int, int]) -> Image:
+        height, width = size
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%s changes its size from %dx%d to %dx%d: what has another size is scaled to the "
+                "first one",
+                *(self._name, width, height, pixels.shape[1], pixels.shape[0]),
+            )
+        return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))

@@ -1,4 +1,4 @@
-"""Masks made visible: the DAVIS colors and the overlay."""
+"""Draw masks on frames, and convert images to planar video formats."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ def overlay(rgb: Image, masks: Iterable[tuple[int, Bitmap]]) -> Image:
 
     Args:
         rgb: the frame.
-        masks: (object id, (H, W) mask), later ones over earlier ones.
+        masks: (object id, (H, W) mask), later ones are drawn over earlier ones.
     """
     picture = rgb.copy()
     thickness = 1 + (picture.shape[0] - 1) // LINES_PER_CONTOUR_PIXEL
@@ -45,7 +45,7 @@ def _paint(
 def to_i420(rgb: Image) -> NDArray[np.uint8]:
     """(H, W, 3) RGB as planar 4:2:0 video, (H + H/2, W): BT.601, limited range.
 
-    A video of that kind has even sides: an odd one is widened by repeating its last line.
+    Such a video needs even sides: the last row or column of an odd side is repeated.
     """
     height, width = rgb.shape[:2]
     if height % 2 or width % 2:

@@ -5,8 +5,9 @@ be played backwards chunk by chunk, and nothing has to be encoded twice. Parts a
 keep any time base exactly and stay readable where they are cut off.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from heapq import merge
 from itertools import count
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 
 from segment_concept.types import Frame
 from segment_concept.video.audio import TimedPacket, audio_of
-from segment_concept.video.decode import AnyPacket, opened, video_stream
+from segment_concept.video.decode import AnyPacket, media_address, opened, video_stream
 from segment_concept.video.source import VideoInfo
+
+log = logging.getLogger(__name__)
 
 ENCODERS = ("libx264", "h264")
 ENCODER_THREADS = 2
@@ -113,7 +116,7 @@ class _Encoder:
         self._first = self._last = first.index
         self._last_pts = first.pts - 1
         self._base = info.time_base
-        self._container: OutputContainer = av.open(str(path), "w", format="nut")
+        self._container: OutputContainer = av.open(media_address(str(path)), "w", format="nut")
         encoder = next(name for name in ENCODERS if name in av.codecs_available)
         self._stream = cast(VideoStream, self._container.add_stream(encoder, rate=info.rate))
         height, width = first.planes.shape[0] * 2 // 3, first.planes.shape[1]
@@ -155,7 +158,8 @@ def joinable(parts: Sequence[Part]) -> list[Part]:
 def join(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> None:
     """Write parts as one MP4 file, with the sound of the same stretch of the source.
 
-    Presentation times are the source's, counted from the first frame that is written.
+    Presentation times are the source's, counted from the first frame that is written. Where sound
+    fails in any way, the file is silent, and a warning says so.
 
     Raises:
         OSError: the disk is full, or such; `target` is then as it was.
@@ -165,7 +169,14 @@ def join(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> 
         return
     partial = target.with_name(f".{target.name}.partial")
     try:
-        _mux(folder, ordered, info, partial)
+        try:
+            _mux(folder, ordered, info, partial)
+        except Exception as error:  # whatever it is: sound is no reason to lose a video
+            if info.sound is None:
+                raise
+            log.debug("%s", error, exc_info=True)
+            _mux(folder, ordered, replace(info, sound=None), partial)
+            log.warning("%s has no sound: that of the source cannot be joined to it", target.name)
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -179,7 +190,9 @@ def _mux(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> 
     end = last + _ticks(info)
     with (
         opened(str(folder / parts[0].file)) as model,
-        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as out,
+        av.open(
+            media_address(str(target)), "w", format="mp4", options={"movflags": "faststart"}
+        ) as out,
     ):
         made = out.add_stream_from_template(video_stream(model, parts[0].file))
         made.time_base = base

@@ -1,75 +1,75 @@
-"""Numbering frames: in the order of presentation, with damaged ones counted."""
+"""Numbering frames: in the order of presentation, with damaged ones counted.
 
-from bisect import bisect_right
+A presentation time is no identity: files repeat times (2,000 frames a second in milliseconds) and
+jump back (two recordings one after another). Frames are numbered by their times between jumps, in
+decoding order where times are equal, and get times of one clock that always goes on.
+"""
+
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_AT_ONCE = 16  # frames of one time; with more of them times say nothing
 
-@dataclass(slots=True)
-class FrameCounter:
-    """Numbers the frames of a video that is read from its start.
-
-    Every packet announces the presentation time of its frame; a frame that comes out while
-    earlier times are still waiting shows that those were lost. What was announced before the
-    first frame that could be decoded is no part of the video.
-    """
-
-    next_index: int = 0
-    _waiting: list[int] = field(default_factory=list)
-    _begun: bool = False
-
-    def announce(self, pts: int) -> None:
-        """A packet with this presentation time goes to the decoder."""
-        heappush(self._waiting, pts)
-
-    def number(self, pts: int) -> int:
-        """The index of the frame that came out."""
-        lost = 0
-        while self._waiting and self._waiting[0] < pts:
-            heappop(self._waiting)
-            lost += 1
-        if self._waiting and self._waiting[0] == pts:
-            heappop(self._waiting)
-        index = self.next_index + (lost if self._begun else 0)
-        self._begun = True
-        self.next_index = index + 1
-        return index
-
-    @property
-    def missing(self) -> int:
-        """Frames that were announced and, at the end of the video, did not come."""
-        return len(self._waiting) if self._begun else 0
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class FrameIndex:
-    """When every frame is shown and where decoding can begin: 8 bytes a frame."""
+class PacketTimes:
+    """When a packet's frame is decoded and shown, in ticks of the stream."""
 
-    pts: NDArray[np.int64]  # ascending
-    keys: NDArray[np.int64]  # of the keyframes, ascending
+    pts: int
+    dts: int | None
+    key: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameIndex:
+    """When every frame is shown and where decoding can begin: 17 bytes a frame."""
+
+    pts: Integers  # the file's times, in the order of the frames
+    ticks: Integers  # times of one clock from 0 on, strictly ascending, in ticks / `scale`
+    keys: NDArray[np.bool_]  # can decoding begin there?
+    scale: int = 1
+    seekable: bool = True  # False where times jump, so that a time is no place in the file
 
     @classmethod
-    def of(cls, packets: Iterable[tuple[int, bool]], first_pts: int) -> "FrameIndex":
-        """From the (pts, is a keyframe) of all packets and the first frame that is decodable."""
-        rows = np.array([(pts, key) for pts, key in packets if pts >= first_pts], np.int64)
-        rows = rows.reshape(-1, 2)
-        return cls(np.sort(rows[:, 0]), np.sort(rows[rows[:, 1] > 0, 0]))
+    def of(cls, packets: Iterable[PacketTimes], first_pts: int) -> "FrameIndex | None":
+        """From the packets in decoding order and the time of the first picture that came out.
+
+        None where so many packets have one time that times say nothing.
+        """
+        packets = list(packets)
+        begin = next((i for i, p in enumerate(packets) if p.key), 0)
+        rows = np.array([(p.pts, p.key) for p in packets[begin:]], np.int64).reshape(-1, 2)
+        starts = [i for i, back in enumerate(_goes_back(packets[begin:])) if back]
+        parts = np.split(rows, starts)
+        # Pictures that lead a keyframe and need one before it are no part of the video.
+        leading = min(first_pts, int(parts[0][0, 0])) if len(rows) else 0
+        parts[0] = parts[0][parts[0][:, 0] >= leading]
+        ordered = [part[np.argsort(part[:, 0], kind="stable")] for part in parts if len(part)]
+        if not ordered:
+            return cls(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.bool_))
+        times, most = _one_clock([part[:, 0] for part in ordered])
+        if most > MOST_AT_ONCE:
+            return None
+        whole = np.concatenate(ordered)
+        return cls(whole[:, 0], times, whole[:, 1] > 0, most, seekable=not starts)
 
     def __len__(self) -> int:
         return len(self.pts)
 
-    def index(self, pts: int) -> int:
+    def at(self, ticks: int) -> int:
         """The frame that is on screen at this time."""
-        return int(np.searchsorted(self.pts, pts, side="right")) - 1
+        return max(0, int(np.searchsorted(self.ticks, ticks, side="right")) - 1)
 
     def seek_points(self, index: int) -> list[int]:
-        """Times of keyframes from which the frame can be reached, the nearest first."""
-        count = bisect_right(self.keys, int(self.pts[index]))
-        return [int(pts) for pts in self.keys[max(0, count - 3) : count][::-1]]
+        """Keyframes from which the frame can be reached, the nearest first."""
+        if not self.seekable:
+            return []
+        return [int(i) for i in np.flatnonzero(self.keys[: index + 1])[-3:][::-1]]
 
     def chunk_start(self, last: int, at_most: int) -> int:
         """Where to begin so as to read up to `last`, no more than `at_most` frames of it.
@@ -77,7 +77,61 @@ class FrameIndex:
         A keyframe where there is one, so that as little as possible is decoded in vain.
         """
         earliest = max(0, last - at_most + 1)
-        after = int(np.searchsorted(self.keys, self.pts[earliest]))
-        if after < len(self.keys) and self.keys[after] <= self.pts[last]:
-            return self.index(int(self.keys[after]))
-        return earliest
+        keys = np.flatnonzero(self.keys[earliest : last + 1])
+        return earliest + int(keys[0]) if len(keys) else earliest
+
+    def find(self, pts: int, start: int) -> int | None:
+        """The first frame from `start` on with this time of the file."""
+        if start < len(self) and self.pts[start] == pts:
+            return start
+        found = np.flatnonzero(self.pts[start:] == pts)
+        return start + int(found[0]) if len(found) else None
+
+
+@dataclass(slots=True)
+class FrameCounter:
+    """Numbers pictures in the order in which they are decoded.
+
+    A picture that comes out while earlier ones of the index did not shows that those are damaged.
+    """
+
+    index: FrameIndex
+    next_index: int = 0
+
+    def number(self, pts: int | None) -> int | None:
+        """The picture's frame; None for one that is no part of the video, or came before."""
+        found = self.next_index if pts is None else self.index.find(pts, self.next_index)
+        if found is None or found >= len(self.index):
+            return None
+        self.next_index = found + 1
+        return found
+
+
+def _goes_back(packets: list[PacketTimes]) -> Iterable[bool]:
+    """For every packet: does decoding time go back here, as where files were joined?"""
+    before: int | None = None
+    for packet in packets:
+        now = packet.dts
+        yield before is not None and now is not None and now < before
+        before = before if now is None else now
+
+
+def _one_clock(parts: list[Integers]) -> tuple[Integers, int]:
+    """Times of parts, one after another, and how many frames share one at most.
+
+    Times are multiplied with that number, so that those frames can be spread.
+    """
+    gaps = np.concatenate([np.diff(part) for part in parts])
+    step = int(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1
+    end = 0
+    moved = []
+    for part in parts:
+        moved.append(part - part[0] + end)
+        end = int(moved[-1][-1]) + step
+    times, place, counts = np.unique(np.concatenate(moved), return_inverse=True, return_counts=True)
+    most = int(counts.max())
+    following = np.append(times[1:], end)
+    firsts = np.cumsum(counts) - counts
+    nth = np.arange(len(place)) - firsts[place]
+    spread = nth * (following - times)[place] * most // counts[place]
+    return times[place] * most + spread, most

@@ -46,8 +46,8 @@ class LiveVideo:
             self.close()
             raise InputError(f"{address} shows no picture: is the camera in use elsewhere?")
         self._first: VideoFrame | None = first
-        self._camera = Camera()
-        height, width = self._camera.rgb(first).shape[:2]
+        height, width = Camera().rgb(first).shape[:2]
+        self._camera = Camera((height, width), address)
         self.info = VideoInfo(
             size=(height, width), rate=average_rate(stream), time_base=TIME_BASE, live=True
         )

@@ -23,10 +23,23 @@ class VideoInfo:
     size: tuple[int, int]  # (H, W), upright
     rate: Fraction  # frames a second, on average
     time_base: Fraction  # all presentation times are multiples of it, in seconds
-    frames: int | None = None  # about how many there are
+    frames: int | None = None  # how many there are, damaged ones included
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel over its height
     sound: AudioTrack | None = None
     live: bool = False  # frames come once, and when they like
+    stored_size: tuple[int, int] | None = None  # (H, W) in the file, where it is shown otherwise
+    incomplete: str | None = None  # what of the file is missing, in words
+
+    @property
+    def coordinates(self) -> str:
+        """What prompts' pixels are of, in words, where it is not plain; else nothing."""
+        if self.stored_size is None:
+            return ""
+        (height, width), (h, w) = self.size, self.stored_size
+        return (
+            f" (the file stores {w}x{h} pixels and is shown as {width}x{height}: coordinates and "
+            "masks are those of the shown picture)"
+        )
 
 
 @runtime_checkable

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from segment_concept.runtime.limits import check_regular_file
 from segment_concept.types import Frame, InputError
+from segment_concept.video.container_size import missing_part
 from segment_concept.video.decode import (
     AnyPacket,
     Camera,
@@ -22,9 +23,11 @@ from segment_concept.video.decode import (
     opened,
     packets_of,
     pictures_of,
+    rate_of,
     video_stream,
 )
-from segment_concept.video.frame_index import FrameCounter, FrameIndex
+from segment_concept.video.display import Orientation
+from segment_concept.video.frame_index import FrameCounter, FrameIndex, PacketTimes
 from segment_concept.video.open import STREAM_ADDRESS
 from segment_concept.video.source import AudioTrack, VideoInfo, frame_at, frames_in_words
 
@@ -36,48 +39,59 @@ ROUNDING = 0.001  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
-    """What the first frame tells."""
+class _First:
+    """What the first picture that can be decoded tells."""
 
-    info: VideoInfo
-    first_pts: int | None  # None where the packets bear no times
+    picture: VideoFrame
+    timed: bool  # do packets say when their frames are shown?
 
 
 class VideoFile:
-    """A video file, or a finite one behind an address."""
+    """A video file, or a finite one behind an address.
+
+    Its packets are read once when it is opened, without decoding: they say how many frames there
+    are and when each is shown, and headers contradict them often. Coordinates are pixels of the
+    picture as it is shown, turned or mirrored as the file says; pixels that are not square stay as
+    they are.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        """Look at the first frame.
+        """Look at the first frame and at the times of all.
 
         Raises:
             InputError: the file is missing, empty, not a video, or has no decodable picture.
         """
         self.address = str(path)
-        self.name = self.address if STREAM_ADDRESS.match(self.address) else Path(path).name
-        if not STREAM_ADDRESS.match(self.address):
-            _check_file(Path(path))
-        self._probe = _probe(self.address)
-
-    @property
-    def info(self) -> VideoInfo:
-        """Size, rate and such."""
-        return self._probe.info
+        is_address = bool(STREAM_ADDRESS.match(self.address))
+        self.name = self.address if is_address else Path(path).name
+        self._missing = None if is_address else _check_file(Path(path))
+        try:
+            first = self._look()
+        except InputError as error:
+            if self._missing is None:
+                raise
+            raise InputError(f"{self.address} is incomplete: {self._missing}") from error
+        self._index, self.info = self._measured(first)
+        if self.info.incomplete is not None:
+            log.warning("%s is incomplete: %s", self.name, self.info.incomplete)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Frames `start`, `start + 1`, ... to the end; decoding begins at a keyframe near it."""
-        camera = Camera()
+        camera = Camera(self.info.size, self.name)
         expected = start
         for index, picture in self._pictures(start):
             self._warn(expected, index)
             expected = index + 1
             yield self._frame(index, picture, camera)
+        if self._index is not None:
+            self._warn(expected, len(self._index))
 
     def backwards(self, start: int) -> Iterator[Frame]:
         """Frames `start`, `start - 1`, ... to 0, in chunks of bounded size."""
-        camera = Camera()
-        expected = start if self._probe.first_pts is None else min(start, len(self._table) - 1)
+        camera = Camera(self.info.size, self.name)
+        expected = start if self.info.frames is None else min(start, self.info.frames - 1)
         while expected >= 0:
-            first = self._chunk_start(expected)
+            first = min(self._chunk_start(expected), expected)  # every chunk is a step back
             chunk = []
             for index, picture in self._pictures(first):
                 if index > expected:
@@ -97,27 +111,29 @@ class VideoFile:
         Raises:
             InputError: the video is over by then.
         """
-        rate, base = self.info.rate, self.info.time_base
-        if self._probe.first_pts is None or seconds == 0:
+        rate, base, index = self.info.rate, self.info.time_base, self._index
+        if index is None:
+            last = (self.info.frames or 1) / rate
+        else:
+            last = int(index.ticks[-1]) * base + 1 / rate
+        if seconds and seconds >= float(last) and self.info.frames is not None:
+            raise InputError(
+                f"{self.name} is {float(last):.2f} s long: there is no frame at {seconds:g}s"
+            )
+        if index is None:
             return frame_at(seconds, rate)
-        table = self._table
-        ends = float((int(table.pts[-1]) - self._probe.first_pts) * base + 1 / rate)
-        if seconds >= ends:
-            raise InputError(f"{self.name} is {ends:.2f} s long: there is no frame at {seconds:g}s")
         # 0.12 s is the fourth frame at 25 a second, although containers round times.
-        ticks = int(seconds / float(base) + min(0.5, ROUNDING / float(base)))
-        return max(0, table.index(self._probe.first_pts + ticks))
+        return index.at(int(seconds / float(base) + min(0.5, ROUNDING / float(base))))
 
     def frame_name(self, index: int) -> str:
         """What files that belong to this frame are called: its number, as in DAVIS."""
         return f"{index:05d}"
 
     def _frame(self, index: int, picture: VideoFrame, camera: Camera) -> Frame:
-        first = self._probe.first_pts
-        if first is None or picture.pts is None:
+        if self._index is None:
             seconds = float(index / self.info.rate)
         else:
-            seconds = float((picture.pts - first) * self.info.time_base)
+            seconds = float(int(self._index.ticks[index]) * self.info.time_base)
         return Frame(index, camera.rgb(picture), seconds)
 
     def _warn(self, expected: int, index: int) -> None:
@@ -129,110 +145,153 @@ class VideoFile:
 
     def _pictures(self, start: int) -> Iterator[tuple[int, VideoFrame]]:
         """Numbered pictures from `start` on."""
-        if start == 0 or self._probe.first_pts is None:
-            return ((i, p) for i, p in self._from_the_start() if i >= start)
-        return self._from_near(start) if start < len(self._table) else iter(())
+        if self._index is None:
+            return ((i, p) for i, p in enumerate(self._decoded()) if i >= start)
+        if start >= len(self._index):
+            return iter(())
+        if start == 0:
+            return self._numbered(self._decoded(), FrameCounter(self._index))
+        return self._from_near(start, self._index)
 
-    def _from_the_start(self) -> Iterator[tuple[int, VideoFrame]]:
-        tally = FrameCounter()
-        timed = self._probe.first_pts is not None
+    def _decoded(self) -> Iterator[VideoFrame]:
         with opened(self.address) as container:
             stream = video_stream(container, self.name)
-            for packet in packets_of(container, stream):
-                if timed and (pts := announced(packet, stream)) is not None:
-                    tally.announce(pts)
-                for picture in pictures_of(packet):
-                    yield tally.number(picture.pts if timed and picture.pts else 0), picture
-        if tally.missing:
-            self._warn(tally.next_index, tally.next_index + tally.missing)
+            yield from _pictures_in(packets_of(container, stream))
 
-    def _from_near(self, start: int) -> Iterator[tuple[int, VideoFrame]]:
-        table = self._table
-        wanted = int(table.pts[start])
-        for key in [*table.seek_points(start), None]:
+    def _numbered(
+        self, pictures: Iterable[VideoFrame], counter: FrameCounter, start: int = 0
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        for picture in pictures:
+            index = counter.number(picture.pts)
+            if index is not None and index >= start:
+                yield index, picture
+
+    def _from_near(self, start: int, index: FrameIndex) -> Iterator[tuple[int, VideoFrame]]:
+        for key in [*index.seek_points(start), None]:
             with opened(self.address) as container:
                 stream = video_stream(container, self.name)
                 if key is not None:
-                    container.seek(key, stream=stream, backward=True)
-                pictures = _decoded(packets_of(container, stream))
+                    container.seek(int(index.pts[key]), stream=stream, backward=True)
+                pictures = _pictures_in(packets_of(container, stream))
                 first = next(pictures, None)
+                place = 0 if key is None else _place(first, key, index)
                 # A container's own index may lead past the frame: then from farther back.
-                if first is None or (key is not None and (first.pts or 0) > wanted):
+                if first is None or place is None or place > start:
                     continue
-                for picture in chain([first], pictures):
-                    index = table.index(picture.pts or 0)
-                    if index >= start:
-                        yield index, picture
+                counter = FrameCounter(index, place)
+                yield from self._numbered(chain([first], pictures), counter, start)
                 return
 
     def _chunk_start(self, last: int) -> int:
         height, width = self.info.size
         at_least, at_most = CHUNK_FRAMES
         length = max(at_least, min(at_most, CHUNK_BYTES // (height * width * 3)))
-        if self._probe.first_pts is None:
+        if self._index is None:
             return max(0, last - length + 1)
-        return self._table.chunk_start(last, length)
+        return self._index.chunk_start(last, length)
 
-    @cached_property
-    def _table(self) -> FrameIndex:
-        """Read from the packets alone: nothing is decoded."""
-        first = self._probe.first_pts
-        assert first is not None, "only asked for where packets bear times"
+    def _look(self) -> _First:
+        with opened(self.address) as container:
+            stream = video_stream(container, self.address)
+            packets = packets_of(container, stream)
+            head = list(islice(packets, 1))
+            pictures = _pictures_in(chain(head, packets))
+            picture = next(pictures, None)
+            if picture is None:
+                raise InputError(f"no picture in {self.address} can be decoded: it is damaged")
+            timed = is_timed(stream, head[0], chain([picture], pictures))
+            return _First(picture, timed and picture.pts is not None)
+
+    def _measured(self, first: _First) -> tuple[FrameIndex | None, VideoInfo]:
+        """The times of all frames, and what is known of the video by them."""
         with opened(self.address) as container:
             stream = video_stream(container, self.name)
-            return FrameIndex.of(
-                (
-                    (pts, packet.is_keyframe)
-                    for packet in packets_of(container, stream)
-                    if (pts := announced(packet, stream)) is not None
-                ),
-                first,
-            )
+            packets = _Packets(stream)
+            rows = list(packets.times(packets_of(container, stream)))
+            index = FrameIndex.of(rows, first.picture.pts or 0) if first.timed and rows else None
+            index = index if index is not None and len(index) else None
+            return index, self._described(container, stream, first, packets, index)
+
+    def _described(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        first: _First,
+        packets: "_Packets",
+        index: FrameIndex | None,
+    ) -> VideoInfo:
+        base = Fraction(stream.time_base or 1 / average_rate(stream))
+        if index is None:
+            rate = rate_of(packets.count, packets.span * base, average_rate(stream))
+            base, starts, frames = 1 / rate, Fraction(0), packets.count or None
+        else:
+            frames, starts = len(index), int(index.pts[0]) * base
+            base = base / index.scale
+            rate = rate_of(frames, int(index.ticks[-1]) * base, average_rate(stream))
+        shown = Orientation.of(first.picture)
+        height, width = first.picture.height, first.picture.width
+        size = shown.size(height, width)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        return VideoInfo(
+            size=size,
+            rate=rate,
+            time_base=base,
+            frames=frames,
+            pixel_aspect=shown.pixel_aspect(aspect) if aspect > 0 else Fraction(1),
+            sound=AudioTrack(self.address, starts) if container.streams.audio else None,
+            stored_size=None if size == (height, width) else (height, width),
+            incomplete=self._missing or packets.missing(),
+        )
 
 
-def _decoded(packets: Iterable[AnyPacket]) -> Iterator[VideoFrame]:
+class _Packets:
+    """Counts the packets of a stream on their way."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._stream = stream
+        self.count = 0  # of frames
+        self.span = 0  # ticks from the first to the last time of decoding
+        self._all = 0  # packets, those of hidden frames included
+
+    def times(self, packets: Iterable[AnyPacket]) -> Iterator[PacketTimes]:
+        first: int | None = None
+        for packet in packets:
+            self._all += bool(packet.size)
+            self.count += bool(packet.size and not packet.is_discard)
+            if packet.size and packet.dts is not None:
+                first = packet.dts if first is None else first
+                self.span = max(self.span, packet.dts - first)
+            pts = announced(packet, self._stream)
+            if pts is not None:
+                yield PacketTimes(pts, packet.dts, packet.is_keyframe)
+
+    def missing(self) -> str | None:
+        """What the header announces and is not there, where the header counts packets."""
+        if "mp4" not in self._stream.container.format.name.split(","):
+            return None
+        lost = self._stream.frames - self._all
+        return f"{lost} of {self._stream.frames} frames are missing" if lost > 0 else None
+
+
+def _place(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:
+    """Which frame came out first after seeking to a keyframe; None where that is not known."""
+    if first is None or first.pts is None:
+        return None
+    if first.pts == index.pts[key]:
+        return key
+    place = index.find(first.pts, 0)
+    return place if place is not None and index.find(first.pts, place + 1) is None else None
+
+
+def _pictures_in(packets: Iterable[AnyPacket]) -> Iterator[VideoFrame]:
     for packet in packets:
         yield from pictures_of(packet)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path) -> str | None:
+    """What of the file is missing, if anything. Raises InputError."""
     if not path.exists():
         raise InputError(f"there is no file {path}: check the name, or give a folder of images")
-    if path.is_file() and path.stat().st_size == 0:
+    if check_regular_file(path, "video file") == 0:
         raise InputError(f"{path} is empty (0 bytes): it was not copied or downloaded fully")
-
-
-def _probe(address: str) -> _Probe:
-    with opened(address) as container:
-        stream = video_stream(container, address)
-        packets = packets_of(container, stream)
-        head = list(islice(packets, 1))
-        pictures = _decoded(chain(head, packets))
-        picture = next(pictures, None)
-        if picture is None:
-            raise InputError(f"no picture in {address} can be decoded: the file is damaged")
-        timed = picture.pts is not None and is_timed(stream, head[0], chain([picture], pictures))
-        return _probed(container, stream, picture, timed)
-
-
-def _probed(
-    container: InputContainer, stream: VideoStream, picture: VideoFrame, timed: bool
-) -> _Probe:
-    height, width = picture.height, picture.width
-    if round(picture.rotation / 90) % 2:
-        height, width = width, height
-    rate = average_rate(stream)
-    base = Fraction(stream.time_base or 1 / rate) if timed else 1 / rate
-    starts = Fraction(0) if picture.pts is None or not timed else picture.pts * base
-    frames = stream.frames or None
-    if frames is None and container.duration:
-        frames = max(1, round(Fraction(container.duration, 1_000_000) * rate))
-    info = VideoInfo(
-        size=(height, width),
-        rate=rate,
-        time_base=base,
-        frames=frames,
-        pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
-        sound=AudioTrack(container.name, starts) if container.streams.audio else None,
-    )
-    return _Probe(info, picture.pts if timed else None)
+    return missing_part(path)

@@ -1,4 +1,4 @@
-"""Looking at scores from several sides: by split, by video, over time, after cuts and returns."""
+"""Breakdowns of scores: by split, by video, over time, after cuts and reappearances."""
 
 import math
 from bisect import bisect_right
@@ -10,9 +10,9 @@ from segment_concept.datasets.types import Group
 from segment_concept.evaluate.protocols.secvos import PARTS
 from segment_concept.evaluate.scores import OVERALL, ObjectScore, mean
 
-_BINS = 20  # of a video's length
-_MANY_CUTS = 4  # this many and more are taken together
-_LONGEST_RETURN = 30  # frames after an object's return
+_BINS = 20  # over the length of a video
+_MANY_CUTS = 4  # this many and more are one group
+_LONGEST_RETURN = 30  # frames after an object reappears
 _VIDEOS_BY_CUTS = ("videos without cuts", "videos with one cut", "videos with several cuts")
 
 Curve = Sequence[tuple[float, float]]  # (x, score)
@@ -31,16 +31,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class AfterReturn:
-    """How objects are found again: scores before they leave, and after they come back."""
+    """Scores of objects before they first disappear and after they reappear."""
 
     objects: int
     before: float
     after: float
-    curve: Curve  # frames since the return -> mean score
+    curve: Curve  # frames since reappearance -> mean score
 
 
 def boundary_measure(scored: ObjectScore) -> str:
-    """The F that the headline takes: F-dot where the protocol has it."""
+    """The F of the headline: F-dot if the protocol has it."""
     return "Fdot" if "Fdot" in scored.values else "F"
 
 
@@ -50,7 +50,7 @@ def both(scored: ObjectScore) -> float:
 
 
 def both_curve(scored: ObjectScore) -> list[float]:
-    """J&F of one object on every scored frame."""
+    """J&F of one object for every scored frame."""
     curves = scored.curves
     return [
         (j + f) / 2
@@ -59,12 +59,12 @@ def both_curve(scored: ObjectScore) -> list[float]:
 
 
 def overall(objects: Iterable[ObjectScore]) -> list[ObjectScore]:
-    """Each object once, over all of its video."""
+    """The scores of whole videos, one per object."""
     return [scored for scored in objects if scored.part == OVERALL]
 
 
 def row_of(name: str, objects: Sequence[ObjectScore]) -> Row:
-    """The plain mean over objects."""
+    """Mean over objects."""
     return Row(
         name,
         len(objects),
@@ -75,7 +75,7 @@ def row_of(name: str, objects: Sequence[ObjectScore]) -> Row:
 
 
 def by_split(objects: Sequence[ObjectScore]) -> list[Row]:
-    """All, then seen and unseen, then each part of the videos that was scored by itself."""
+    """Rows for all objects, seen and unseen classes, and each separately scored part of videos."""
     whole = overall(objects)
     rows = [row_of("all", whole)]
     for group in (Group.SEEN, Group.UNSEEN):
@@ -87,12 +87,12 @@ def by_split(objects: Sequence[ObjectScore]) -> list[Row]:
 
 
 def by_cuts_of_video(objects: Sequence[ObjectScore]) -> list[Row]:
-    """Whole videos by how many cuts they have, where the parts between cuts were scored apart."""
+    """Rows of whole videos by number of cuts, if the shots were scored separately."""
     parts: dict[str, set[str]] = {}
     for scored in objects:
         if scored.part in PARTS:
             parts.setdefault(scored.video, set()).add(scored.part)
-    # What a video's last part is called says how many cuts it has.
+    # The name of a video's last part gives its number of cuts.
     kinds = {video: max(there, key=list(PARTS).index) for video, there in parts.items()}
     rows = []
     for part, name in zip(PARTS, _VIDEOS_BY_CUTS, strict=True):
@@ -102,14 +102,14 @@ def by_cuts_of_video(objects: Sequence[ObjectScore]) -> list[Row]:
 
 
 def by_video(objects: Sequence[ObjectScore]) -> list[Row]:
-    """A row a video, in the order of their names."""
+    """A row per video, sorted by name."""
     whole = overall(objects)
     names = sorted({o.video for o in whole})
     return [row_of(name, [o for o in whole if o.video == name]) for name in names]
 
 
 def over_time(objects: Sequence[ObjectScore]) -> Curve:
-    """(share of the object's scored frames in %, mean J&F of that stretch)."""
+    """(position in the object's scored frames in %, mean J&F there)."""
     bins: list[list[float]] = [[] for _ in range(_BINS)]
     for scored in overall(objects):
         curve = both_curve(scored)
@@ -135,7 +135,7 @@ def by_cuts(
 def after_return(
     objects: Sequence[ObjectScore], surveys: Mapping[str, VideoSurvey]
 ) -> AfterReturn | None:
-    """Scores around objects' first absences, on frames that show them; None where none returns."""
+    """Scores before and after the first absence, on visible frames; None if no object reappears."""
     before: list[float] = []
     after: list[float] = []
     since: list[list[float]] = [[] for _ in range(_LONGEST_RETURN)]

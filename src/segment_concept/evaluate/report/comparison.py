@@ -1,4 +1,4 @@
-"""Is one run better than another? Differences by video, and how sure the mean of them is."""
+"""Compare runs: differences by video, and a confidence interval of their mean."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from segment_concept.types import InputError
 
 RESAMPLES = 10_000
 _SHARE = 0.95
-_SEED = 0  # the interval is the same every time
+_SEED = 0  # equal intervals in every run
 
 
 @dataclass(frozen=True, slots=True)
 class VideoDifference:
-    """One video in both runs: mean J&F over its objects, shares of 1."""
+    """A video in both runs: mean J&F over its objects, shares of 1."""
 
     video: str
     objects: int
@@ -28,13 +28,13 @@ class VideoDifference:
 
     @property
     def difference(self) -> float:
-        """Positive where the second run is better."""
+        """Positive if the second run is better."""
         return self.second - self.first
 
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A run against the first one. `low` to `high` is the 95 % interval of the mean difference."""
+    """A run compared with the first; (low, high) is the 95 % interval of the mean difference."""
 
     name: str
     mean: float
@@ -44,13 +44,13 @@ class Against:
 
     @property
     def wins(self) -> int:
-        """Videos on which this run is better."""
+        """Number of videos on which this run is better."""
         return sum(video.difference > 0 for video in self.videos)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Several runs over the same data."""
+    """Comparison of several runs on the same data."""
 
     benchmark: str
     protocol: str
@@ -58,7 +58,7 @@ class Comparison:
     names: tuple[str, ...]
     headlines: tuple[Mapping[str, float], ...]
     against: tuple[Against, ...]
-    left_out: tuple[str, ...]  # videos that not every run has
+    left_out: tuple[str, ...]  # videos that are not in every run
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ class _Run:
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
-    """Compare scored runs, each with the first.
+    """Compare each scored run with the first.
 
     Raises:
-        InputError: fewer than two, not scored, or of other data or protocols.
+        InputError: fewer than two runs, a run is not scored, or data or protocols differ.
     """
     if len(folders) < 2:
         raise InputError("give at least two runs to compare")
@@ -85,8 +85,8 @@ def compare(folders: Sequence[Path]) -> Comparison:
     for run, folder in zip(runs, folders, strict=True):
         if run.dataset != first.dataset:
             raise InputError(
-                f"{folder} and {folders[0]} are runs over other data ({run.benchmark} and "
-                f"{first.benchmark}, or files were changed between them): their scores cannot be "
+                f"{folder} and {folders[0]} are runs on different data ({run.benchmark} and "
+                f"{first.benchmark}, or files changed in between): their scores cannot be "
                 "compared"
             )
         if run.scores.protocol != first.scores.protocol:
@@ -116,7 +116,7 @@ def _open(folder: Path) -> _Run:
 
 
 def _names(runs: Sequence[_Run], folders: Sequence[Path]) -> list[str]:
-    """Recipes, or folders where the recipes are the same."""
+    """Names of the recipes; of the folders if recipes are equal."""
     recipes = [run.name for run in runs]
     return recipes if len(set(recipes)) == len(recipes) else [str(folder) for folder in folders]
 
@@ -140,9 +140,9 @@ def _against(name: str, first: _Run, second: _Run, shared: set[tuple[str, str]])
 def bootstrap_interval(
     difference: NDArray[np.float64], weight: NDArray[np.int_]
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of the weighted mean of (N,) differences (Efron 1979).
+    """95 % bootstrap percentile interval of the weighted mean of (N,) differences (Efron 1979).
 
-    Videos are drawn with replacement, not objects: those of one video stand and fall together.
+    Videos are resampled, not objects, because the objects of one video are correlated.
     """
     draw = np.random.default_rng(_SEED).integers(len(difference), size=(RESAMPLES, len(difference)))
     means = (difference * weight)[draw].sum(axis=1) / weight[draw].sum(axis=1)

@@ -1,4 +1,4 @@
-"""Contact sheets of the worst objects: the truth above, the prediction below."""
+"""Contact sheets of the worst objects: truth in the top row, prediction in the bottom row."""
 
 import base64
 import io
@@ -20,18 +20,18 @@ from segment_concept.video.image_folder import read_image
 
 WORST = 6  # objects
 _COLUMNS = 5
-_WIDTH = 240  # pixels of one picture
+_WIDTH = 240  # of one image, in pixels
 _GAP = 4
 _QUALITY = 80
 _TRUE, _PREDICTED = (40, 225, 95), (255, 70, 85)  # green and red
-_COLOR_LEFT = 0.35  # of the picture's own colors, so that the masks stand out
+_COLOR_LEFT = 0.35  # share of the original colors that is kept, so that the masks stand out
 _OPACITY = 0.55
 _WHITE = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Pictures of one object: a JPEG file in base64, and what its columns are."""
+    """Contact sheet of one object: a JPEG file in base64 and the frames of its columns."""
 
     video: str
     object_name: str
@@ -43,7 +43,7 @@ class Sheet:
 def worst_sheets(
     dataset: Dataset, masks: Path, objects: Sequence[ObjectScore]
 ) -> tuple[Sheet, ...]:
-    """Sheets of the objects with the lowest J&F that have pictures, worst first."""
+    """Sheets of the objects with the lowest J&F, worst first; videos without images have none."""
     videos = {video.name: video for video in dataset.videos}
     ranked = sorted(
         (o for o in overall(objects) if o.frames and videos[o.video].pictures),
@@ -70,7 +70,7 @@ def _sheet(video: VideoEntry, masks: Path, scored: ObjectScore) -> Sheet | None:
         try:
             true, predicted = (_mask(layer, frame, scored.object_name) for layer in layers)
         except InputError:
-            continue  # scoring has said so
+            continue  # already reported by scoring
         strips.append(_column(rgb, true, predicted))
         columns.append((frame, curve[i]))
     if not strips:
@@ -88,7 +88,7 @@ def _layers(video: VideoEntry, masks: Path, scored: ObjectScore) -> tuple[Layer,
 
 
 def _frames(curve: Sequence[float]) -> list[int]:
-    """Positions evenly over the scored frames, with the worst one among them."""
+    """Evenly spaced positions of scored frames, including the worst one."""
     count = min(_COLUMNS, len(curve))
     even = {round(i * (len(curve) - 1) / max(count - 1, 1)) for i in range(count)}
     worst = int(np.argmin(curve))
@@ -117,7 +117,7 @@ def _column(rgb: Image, true: Bitmap, predicted: Bitmap) -> Image:
 
 
 def _tinted(rgb: Image, mask: Image, color: tuple[int, int, int]) -> Image:
-    """A pale copy of a (H, W, 3) picture with the (H, W) mask in the color, outlined."""
+    """A pale copy of a (H, W, 3) image with the (H, W) mask tinted and outlined in a color."""
     gray = np.repeat(rgb.mean(axis=2, keepdims=True), 3, axis=2)
     pale = _COLOR_LEFT * rgb + (1 - _COLOR_LEFT) * gray
     tinted = (1 - _OPACITY) * pale + _OPACITY * np.array(color)

@@ -1,4 +1,4 @@
-"""report.md."""
+"""report.md: the report as text."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from segment_concept.evaluate.report.breakdowns import Row
 from segment_concept.evaluate.report.summary import Report
 
-_WORST = 20  # objects in the table of the weakest
+_WORST = 20  # objects in the table of the weakest objects
 
 
 def percent(value: float | None) -> str:
-    """A share of 1 in percent; a dash where there is none."""
+    """A share of 1 in percent; a dash if undefined."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
@@ -25,7 +25,7 @@ def _cell(text: str) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """The whole report."""
+    """The report as Markdown."""
     manifest = report.manifest
     lines = [f"# {manifest.recipe} on {manifest.benchmark} ({manifest.split})", ""]
     lines += _warnings(report)
@@ -38,7 +38,10 @@ def to_markdown(report: Report) -> str:
         lines += _weakest(report)
         lines += _sides(report)
     else:
-        lines += ["The full truth of this split is not here, so nothing was scored.", ""]
+        lines += [
+            "The full annotations of this split are not available here, so nothing was scored.",
+            "",
+        ]
     return "\n".join([*lines, *_cost(report), *_provenance(report), *_remarks(report)]) + "\n"
 
 
@@ -47,7 +50,9 @@ def _warnings(report: Report) -> list[str]:
         return []
     count = len(report.broken)
     total = len(report.manifest.videos)
-    what = f"**{count} of {total} videos have no result: this is not the dataset's score.**"
+    what = (
+        f"**{count} of {total} videos have no result: this is not the score of the whole dataset.**"
+    )
     return [what, "", *table(["video", "why"], report.broken)]
 
 
@@ -75,19 +80,19 @@ def _sides(report: Report) -> list[str]:
     if report.after_return is not None:
         back = report.after_return
         row = [str(back.objects), percent(back.before), percent(back.after)]
-        head = ["objects that return", "before they leave", "after they return"]
+        head = ["objects", "before disappearing", "after reappearing"]
         lines += ["## After reappearance", "", *table(head, [row])]
     return lines
 
 
 def cost_rows(report: Report) -> list[tuple[str, str]]:
-    """What the run took, in words."""
+    """Time and memory of the run as (name, value) rows."""
     cost = report.cost
     rows = [
         ("frames", f"{cost.frames}"),
-        ("seconds of work", f"{cost.seconds:.1f}"),
-        ("frames a second (one worker)", "-" if math.isnan(cost.rate) else f"{cost.rate:.2f}"),
-        ("frames with a concept call", f"{cost.concept_calls}"),
+        ("seconds of computation", f"{cost.seconds:.1f}"),
+        ("frames per second (one worker)", "-" if math.isnan(cost.rate) else f"{cost.rate:.2f}"),
+        ("frames with a concept query", f"{cost.concept_calls}"),
         ("peak memory", _mebibytes(cost.memory)),
         ("device", ", ".join(cost.devices) or "-"),
     ]
@@ -105,12 +110,13 @@ def _cost(report: Report) -> list[str]:
 
 
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
-    """What the numbers come from."""
+    """Origin of the numbers as (name, value) rows."""
     manifest = report.manifest
     rows: list[tuple[str, str]] = [("command", report.command)]
     rows += [(key, str(value)) for key, value in manifest.tracker.items()]
     rows += [
-        ("objects", "each tracked alone" if manifest.alone else "tracked together"),
+        ("objects", "tracked separately" if manifest.alone else "tracked together"),
+        ("mode", "offline: every video tracked twice" if manifest.offline else "online"),
         ("dataset", f"{manifest.benchmark}, split {manifest.split}, {len(manifest.videos)} videos"),
         ("dataset fingerprint", manifest.dataset),
     ]

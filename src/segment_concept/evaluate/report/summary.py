@@ -1,4 +1,4 @@
-"""Everything a report says, as plain values."""
+"""The content of a report as plain values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ _MEGA = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TotalCost:
-    """What all videos took together; memory in MiB, of the hungriest process."""
+    """Cost of all videos; memory is the highest peak of a process, in MiB."""
 
     videos: int
     frames: int
-    seconds: float  # summed over workers
+    seconds: float  # total of all workers
     concept_calls: int
     memory: float | None
     gpu_memory: float | None
@@ -40,7 +40,7 @@ class TotalCost:
 
     @property
     def rate(self) -> float:
-        """Frames a second of one worker, reading and writing included."""
+        """Frames per second of one worker, including reading and writing."""
         return self.frames / self.seconds if self.seconds else math.nan
 
 
@@ -59,12 +59,12 @@ class ObjectRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run's report. Scores are shares of 1; what was not scored is empty."""
+    """Report of a run. Scores are shares of 1; fields without scores are empty."""
 
     manifest: Manifest
     protocol: str
     official: bool
-    measure: str  # what the main column is called: J&F, or J&F-dot
+    measure: str  # name of the main column: J&F or J&F-dot
     headline: Mapping[str, float]
     splits: tuple[Row, ...]
     videos: tuple[Row, ...]
@@ -79,7 +79,7 @@ class Report:
 
     @property
     def is_whole(self) -> bool:
-        """Whether no video is missing."""
+        """Whether every video has a result."""
         return not self.broken
 
 
@@ -90,7 +90,7 @@ def make_report(
     surveys: Mapping[str, VideoSurvey],
     command: str,
 ) -> Report:
-    """Gather a run's results; `surveys` say when objects are visible, by video, where known."""
+    """Collect the results of a run; `surveys` give the visibility of objects by video, if known."""
     records = [found for v in manifest.videos if (found := run.record(v)) is not None]
     cuts = {r.video: r.prediction.cuts for r in records if r.prediction is not None}
     objects = scores.objects if scores is not None else ()
@@ -122,7 +122,7 @@ def _object_row(o: Any) -> ObjectRow:
 def _broken(
     manifest: Manifest, records: Sequence[VideoRecord], scores: Scores | None
 ) -> tuple[tuple[str, str], ...]:
-    """Videos without a result, with the reason: not predicted, or not scored."""
+    """Videos without a result, and why: not predicted or not scored."""
     reasons = {r.video: r.problem for r in records if r.prediction is None}
     there = {record.video for record in records}
     reasons |= {video: "not predicted yet" for video in manifest.videos if video not in there}
@@ -134,7 +134,7 @@ def _broken(
 
 
 def total_cost(run: RunFolder, records: Sequence[VideoRecord]) -> TotalCost:
-    """Sum up what the predicted videos took."""
+    """Total cost of the predicted videos."""
     done = [r for r in records if r.prediction is not None]
     costs = [cost for r in done if (cost := run.cost(r.video)) is not None]
     return TotalCost(
@@ -154,7 +154,7 @@ def _peak(costs: Sequence[Cost], kind: str) -> float | None:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Plain values; NaN becomes null. Only `cost` and `command` differ between equal runs."""
+    """Plain values with None for NaN. Only `cost` and `command` differ between equal runs."""
     values = asdict(report)
     values["cost"]["frames_per_second"] = report.cost.rate
     values["findings"] = [str(finding) for finding in report.findings]
@@ -163,7 +163,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Mappings, lists, texts and numbers only; NaN becomes null."""
+    """Convert to mappings, lists, strings and numbers; NaN becomes None."""
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Writing a report's files."""
+"""Write the files of a report."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from segment_concept.runtime.files import disk_errors, write_atomic
 
 
 def write_report(run: RunFolder, dataset: Dataset, scores: Scores | None, command: str) -> Report:
-    """Write report.md, report.json and report.html into a run's folder; reads all true masks.
+    """Write report.md, report.json and report.html into a run's folder; this reads all annotations.
 
     Raises:
         InputError: it is not a run folder, or a file in it is damaged.
