@@ -13,16 +13,29 @@ from segment_concept.compat.builders import (
     build_sam2_video_predictor,
     build_sam2_video_predictor_hf,
 )
+from segment_concept.compat.camera import CameraPredictor, build_sam2_camera_predictor
+from segment_concept.compat.image_predictor import ImagePredictor
+from segment_concept.compat.mask_generator import AutomaticMaskGenerator
 from segment_concept.compat.predictor import VideoPredictor
 from segment_concept.compat.state import InferenceState
 
 SAM2VideoPredictor = VideoPredictor
+SAM2CameraPredictor = CameraPredictor
+SAM2ImagePredictor = ImagePredictor
+SAM2AutomaticMaskGenerator = AutomaticMaskGenerator
 
 __all__ = [
+    "AutomaticMaskGenerator",
+    "CameraPredictor",
+    "ImagePredictor",
     "InferenceState",
+    "SAM2AutomaticMaskGenerator",
+    "SAM2CameraPredictor",
+    "SAM2ImagePredictor",
     "SAM2VideoPredictor",
     "VideoPredictor",
     "build_sam2",
+    "build_sam2_camera_predictor",
     "build_sam2_hf",
     "build_sam2_video_predictor",
     "build_sam2_video_predictor_hf",

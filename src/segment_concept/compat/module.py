@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from segment_concept.checkpoints.sam2.keys import FREQUENCIES
 from segment_concept.compat.overrides import with_options
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
-from segment_concept.tracking.session import Tracker, suppress_overlap
+from segment_concept.tracking.results import suppress_overlap
+from segment_concept.tracking.session import Tracker
 from segment_concept.types import InputError
 
 _Self = TypeVar("_Self", bound="ModuleLike")

@@ -22,7 +22,7 @@ from segment_concept.recipes import Recipe
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.session import Tracker
-from segment_concept.types import Box, InputError, Points, Prompt
+from segment_concept.types import Box, Frame, InputError, Points, Prompt
 from segment_concept.video import open_video
 from segment_concept.video.memory_frames import MemoryVideo
 from segment_concept.video.source import VideoSource
@@ -83,15 +83,16 @@ class VideoPredictor(ModuleLike):
         source = video_path if isinstance(video_path, VideoSource) else open_video(video_path)
         if source.info.live:
             raise InputError(f"{source.name} is live: use a CameraPredictor, frame by frame")
-        return self._state(source, unforgetting=not offload_state_to_cpu)
+        return self.start(source, remember_all=not offload_state_to_cpu)
 
-    def _state(self, source: VideoSource, *, unforgetting: bool) -> InferenceState:
+    def start(self, source: VideoSource, *, remember_all: bool) -> InferenceState:
+        """A state of an open video; with `remember_all` each frame can be corrected later."""
         policy = self.tracker.policy
         frames = source.info.frames
         if isinstance(policy, RecentMemory | ReliableMemory) and frames is not None:
             # SAM 2 uses the length of the video to normalize pointer distances in short videos
             policy = replace(policy, video_length=frames)
-        kept = Unforgetting(policy) if unforgetting else policy
+        kept = Unforgetting(policy) if remember_all else policy
         tracker = replace(self.tracker, policy=kept, track_before_prompt=True)
         return InferenceState(source, tracker.session(), self.image_size, self.device)
 
@@ -208,11 +209,15 @@ class VideoPredictor(ModuleLike):
                 abs(frame.index - start) > max_frame_num_to_track
             ):
                 return
-            with self._numbers():
-                if state.session.tracks:
-                    state.session.step(state.seen(frame), backwards=reverse)
-                masks = state.masks(frame.index, propagated=True)
-            yield frame.index, list(state.obj_ids), masks
+            yield self.follow(state, frame, backwards=reverse)
+
+    def follow(self, state: InferenceState, frame: Frame, *, backwards: bool = False) -> Answer:
+        """All objects on one more frame, which comes after the one before (or before it)."""
+        with self._numbers():
+            if state.session.tracks:
+                state.session.step(state.seen(frame), backwards=backwards)
+            masks = state.masks(frame.index, propagated=True)
+        return frame.index, list(state.obj_ids), masks
 
     def clear_all_prompts_in_frame(
         self,

@@ -265,7 +265,7 @@ class Sam2Segmenter:
         decoded = network.decode(coarse, fine, (sparse, dense), several=ambiguous)
         if not ambiguous and self.options.stability_fallback:
             several = network.decode(coarse, fine, (sparse, dense), several=True)
-            decoded = _stable(decoded, several)
+            decoded = fall_back_to_stable(decoded, several)
         return self._with_pointers(decoded, decoded.presence > 0)
 
     def _filled(self, logits: Tensor) -> Tensor:
@@ -302,7 +302,7 @@ def _resize(images: Tensor, side: int, *, antialias: bool = False) -> Tensor:
     return F.interpolate(images, (side, side), mode="bilinear", antialias=antialias)
 
 
-def _stable(single: Decoded, several: Decoded) -> Decoded:
+def fall_back_to_stable(single: Decoded, several: Decoded) -> Decoded:
     """Where the single mask is not stable, the best of three; the pointer's token stays."""
     flat = single.logits.flatten(1)
     inner = (flat > STABLE_MARGIN).sum(dim=1)
