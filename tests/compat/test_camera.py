@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from official import frames, tiny
 from PIL import Image
 
+from helpers.official_calls import frames, tiny
 from segment_concept import open_video
 from segment_concept.compat import CameraPredictor, VideoPredictor
 from segment_concept.tracking.session import Tracker

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from official import EVERY, answers, frames, tiny
 from PIL import Image
 from torch import Tensor
 from transformers.models.sam2.configuration_sam2 import Sam2Config
 from transformers.models.sam2.modeling_sam2 import Sam2Model
 
+from helpers.official_calls import EVERY, answers, frames, tiny
 from segment_concept.compat import (
     AutomaticMaskGenerator,
     ImagePredictor,

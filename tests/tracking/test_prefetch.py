@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from helpers.tracking_toy import ONE, RED, TWO, Blob, ColorSegmenter, video
 
+from helpers.tracking_toy import ONE, RED, TWO, Blob, ColorSegmenter, video
 from segment_concept import Frame, InputError, Tracker
 
 BLOB = Blob(RED, left=2, speed=1)

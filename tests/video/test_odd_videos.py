@@ -10,7 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_cases import (
+
+from helpers.video_cases import (
     with_aspect,
     with_matrix,
     write_sound,
@@ -18,7 +19,6 @@ from video_cases import (
     write_times,
 )
 from helpers.video_toys import HEIGHT, WIDTH, Film, damaged, picture, presentation_times, write_film
-
 from segment_concept.types import Frame, InputError
 from segment_concept.video.decode import Camera, rate_of
 from segment_concept.video.draw import to_i420

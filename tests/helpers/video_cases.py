@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+
 from helpers.video_toys import HEIGHT, WIDTH, picture
 
 
