@@ -64,7 +64,7 @@ def test_points_on_the_object_are_all_foreground():
 
 
 def test_a_mask_without_a_foreground_pixel_is_refused():
-    with pytest.raises(InputError, match="no foreground pixel: nothing to follow"):
+    with pytest.raises(InputError, match="no foreground pixel: nothing to track"):
         Mask(np.zeros((12, 20), np.bool_))
 
 
@@ -175,9 +175,9 @@ def test_an_object_without_a_number_is_refused(object_id):
 
 
 def test_shares_of_the_picture_are_recognized():
-    with pytest.raises(InputError, match=r"shares of the picture\? In pixels they .* 2,4,6,7"):
+    with pytest.raises(InputError, match=r"relative to the image size\? In pixels they .* 2,4,6,7"):
         check_prompt(Box(0.125, 0.33, 0.31, 0.58), FRAME)
-    with pytest.raises(InputError, match=r"shares of the picture\? In pixels it .* \(5, 9\)"):
+    with pytest.raises(InputError, match=r"relative to the image size\? In pixels it .* \(5, 9\)"):
         check_prompt(Points.on((0.25, 0.75)), FRAME)
 
 
@@ -224,7 +224,7 @@ def test_a_mask_is_where_the_logit_is_above_zero():
 
 
 def test_an_object_that_is_not_followed_has_no_mask():
-    with pytest.raises(KeyError, match="object 9 is not followed"):
+    with pytest.raises(KeyError, match="object 9 is not tracked"):
         result([[1.0]], ids=(4,)).mask(9)
 
 

@@ -1,13 +1,13 @@
-"""The nouns of the package. Everything that crosses a folder boundary is one of these.
+"""Basic types of the package: frames, prompts, masks, results and errors.
 
-Glossary, one word per idea:
-    frame     one picture of a video           object    what is followed, named by an id
-    prompt    how a person shows an object     mask      which pixels belong to it
-    memory    one object on one past frame     recall    the memories a frame attends to
+Glossary:
+    frame     one image of a video             object    a tracked object, named by its id
+    prompt    a mask, box or points of it      mask      the pixels of an object
+    memory    an object on a past frame        recall    the memories that a frame attends to
     keyframe  a frame with its mask, kept for the concept encoder
-    concept   an embedding of what the object is, whatever the scene
+    concept   an embedding of the object that does not depend on the scene
 
-Shape letters, used in names and comments everywhere:
+Shape letters in names and comments:
     T frames   B images   O objects   M mask candidates   N memory tokens   C channels
     H W video pixels      h w the mask decoder's grid (a quarter of the network's input)
 
@@ -28,18 +28,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-ObjectId: TypeAlias = int  # chosen by the caller, from 1; up to 255 they fit a palette PNG
+ObjectId: TypeAlias = int  # chosen by the caller, from 1; ids up to 255 fit a palette PNG
 
 Bitmap: TypeAlias = NDArray[np.bool_]
 Image: TypeAlias = NDArray[np.uint8]
 
 
 class SegmentConceptError(Exception):
-    """Base of every error the package raises on purpose."""
+    """Base class of all errors that the package raises on purpose."""
 
 
 class InputError(SegmentConceptError, ValueError):
-    """What was given cannot be used; the message says what is wrong and what to do."""
+    """The input cannot be used; the message says what is wrong and what to do."""
 
 
 class OutputError(SegmentConceptError):
@@ -52,11 +52,11 @@ class CheckpointError(SegmentConceptError, ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of a video: `rgb` is (H, W, 3) uint8."""
+    """An image of a video: `rgb` is (H, W, 3) uint8."""
 
     index: int  # 0-based position in the video
     rgb: Image
-    seconds: float | None = None  # presentation time, where the source has one
+    seconds: float | None = None  # presentation time, if the source has one
 
     def __post_init__(self) -> None:
         if not isinstance(self.rgb, np.ndarray):
@@ -81,7 +81,7 @@ class Frame:
 class Box:
     """A box around the object, in video pixels: x0 < x1 and y0 < y1.
 
-    Numbers of any kind are taken and kept as floats.
+    Any numbers are accepted and stored as floats.
 
     Raises:
         InputError: the box is empty, or a coordinate is not a finite number.
@@ -120,10 +120,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Clicks, in video pixels: on the object (foreground) or off it; a box may go with them.
+    """Foreground and background points in video pixels, optionally with a box.
 
-    Any sequence or array is taken: `xy` (N, 2) numbers, `foreground` (N,) booleans, or 1 for on
-    the object and 0 for off it. `box` may be four numbers.
+    Any sequence or array is accepted: `xy` (N, 2) numbers, `foreground` (N,) booleans, or 1 for
+    foreground and 0 for background. `box` may be four numbers.
 
     Raises:
         InputError: a label is missing or unknown, a coordinate is not a finite number, or there
@@ -148,16 +148,16 @@ class Points:
 
     @classmethod
     def on(cls, *xy: tuple[float, float]) -> Points:
-        """Clicks that are all on the object."""
+        """Foreground points."""
         return cls(xy, (True,) * len(xy))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """The object's pixels: `bitmap` is (H, W) bool, of the video's size.
+    """The object's pixels: `bitmap` is (H, W) bool in the size of the video.
 
-    Arrays and tensors of 0 and 1, or 0 and 255, are taken as well, and so are (1, H, W) and
-    (H, W, 1).
+    Arrays and tensors of 0 and 1, or 0 and 255, are accepted as well, and so are (1, H, W)
+    and (H, W, 1).
 
     Raises:
         InputError: it has another shape or other values, or no foreground pixel.
@@ -168,7 +168,7 @@ class Mask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "bitmap", _bitmap(self.bitmap))
         if not self.bitmap.any():
-            raise InputError("the mask has no foreground pixel: nothing to follow")
+            raise InputError("the mask has no foreground pixel: nothing to track")
 
 
 Prompt: TypeAlias = Points | Box | Mask
@@ -258,7 +258,7 @@ def _bitmap(values: object) -> Bitmap:
 
 
 def check_prompt(prompt: Prompt, frame: Frame) -> None:
-    """Refuse a prompt that does not fit its frame.
+    """Check that a prompt fits its frame.
 
     Raises:
         InputError: no prompt at all, a mask of another size, a point or a box outside the image,
@@ -303,7 +303,7 @@ def _check_box(box: Box, frame: Frame) -> None:
     if _are_shares((box.x0, box.y0, box.x1, box.y1)):
         in_pixels = f"{box.x0 * width:.0f},{box.y0 * height:.0f}"
         in_pixels += f",{box.x1 * width:.0f},{box.y1 * height:.0f}"
-        remedy = f"are these shares of the picture? In pixels they would be {in_pixels}"
+        remedy = f"are these relative to the image size? In pixels they would be {in_pixels}"
     raise InputError(
         f"the box ({box}) covers less than a pixel of frame {frame.index}, which is "
         f"{width}x{height}: {remedy}"
@@ -323,18 +323,18 @@ def _check_points(points: Points, frame: Frame) -> None:
         x, y = points.xy[0]
         raise InputError(
             f"the point ({x:g}, {y:g}) lies in the first pixel of frame {frame.index}: are these "
-            f"shares of the picture? In pixels it would be ({x * width:.0f}, {y * height:.0f})"
+            f"relative to the image size? In pixels it would be ({x * width:.0f}, {y * height:.0f})"
         )
 
 
 def _are_shares(values: Sequence[float]) -> bool:
-    """Do numbers that should be pixels look like shares of a picture?"""
+    """Whether numbers that should be pixels look like fractions of the image size."""
     within = all(0 <= v <= 1 for v in values)
     return within and any(v not in (0.0, 0.5, 1.0) for v in values)
 
 
 def check_prompts(frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> None:
-    """Refuse prompts that no session can take.
+    """Check prompts for a session.
 
     Raises:
         InputError: there is none, an object's number is below 1, or a prompt does not fit the
@@ -356,7 +356,7 @@ def check_prompts(frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What the tracker believes about every object in one frame.
+    """Result of a tracker for all objects of a frame.
 
     Row i of every tensor belongs to `object_ids[i]`.
     """
@@ -364,33 +364,35 @@ class FrameResult:
     frame_index: int
     object_ids: tuple[ObjectId, ...]  # length O
     logits: Tensor  # (O, H, W) float32, video resolution; > 0 is object
-    presence: Tensor  # (O,) score that the object is visible
-    quality: Tensor  # (O,) predicted IoU of the mask, score
-    concept_queried: bool = False  # was the concept encoder asked on this frame?
-    scene_change: float | None = None  # the trigger's distance to the previous frame
+    presence: Tensor  # (O,) score: the object is visible
+    quality: Tensor  # (O,) score: predicted IoU of the mask
+    concept_queried: bool = False  # whether the concept encoder was queried on this frame
+    scene_change: float | None = None  # difference to the previous frame, by the trigger
     seconds: float | None = None
-    # O rows: of which frames each object's keyframe bank consists now. Empty where there are none.
+    # Frames in the keyframe bank of each object (O rows); empty without keyframe banks.
     keyframes: tuple[tuple[int, ...], ...] = ()
-    # Does the trigger take this frame for the first of a shot? Played backwards: for its last.
+    # Whether the trigger detects a cut here: the first frame of a shot, backwards the last one.
     cut: bool = False
 
     def __post_init__(self) -> None:
         rows = (len(self.object_ids), len(self.logits), len(self.presence), len(self.quality))
         if self.keyframes and len(self.keyframes) != rows[0]:
-            raise ValueError(f"keyframes of {len(self.keyframes)} objects, of {rows[0]} followed")
+            raise ValueError(
+                f"keyframes of {len(self.keyframes)} objects for {rows[0]} tracked objects"
+            )
         if len(set(rows)) != 1:
             raise ValueError(f"object_ids, logits, presence, quality disagree on O: {rows}")
 
     def mask(self, object_id: int) -> Bitmap:
-        """(H, W) bool. Raises KeyError for an object that is not followed."""
+        """(H, W) bool. Raises KeyError for an object that is not tracked."""
         if object_id not in self.object_ids:
-            raise KeyError(f"object {object_id} is not followed; there are {self.object_ids}")
+            raise KeyError(f"object {object_id} is not tracked; tracked objects: {self.object_ids}")
         row = self.object_ids.index(ObjectId(object_id))
         bitmap: Bitmap = (self.logits[row] > 0).cpu().numpy()
         return bitmap
 
     def label_map(self) -> NDArray[np.int32]:
-        """(H, W) object ids, 0 = background; where objects meet, the higher logit wins."""
+        """(H, W) object ids, 0 = background; the highest logit wins where objects overlap."""
         if not self.object_ids:
             return np.zeros(tuple(self.logits.shape[1:]), np.int32)
         best_HW, row_HW = self.logits.max(dim=0)

@@ -132,7 +132,7 @@ def test_quiet_says_nothing(film: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ([], "nothing to follow"),
+        ([], "nothing to track"),
         (["--point", "96,10"], "lies outside frame 0, which is 96x64"),
         (["--box", "1,2,3"], "expected x0,y0,x1,y1"),
         (["--box", "200,200,220,220"], "lies outside"),

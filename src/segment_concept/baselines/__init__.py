@@ -1,6 +1,6 @@
-"""Trackers whose memory is of another kind than SAM 2's: Cutie and XMem.
+"""Mask-propagation trackers: Cutie and XMem.
 
-Both propagate masks: a frame reads, pixel by pixel, from what was remembered of past frames.
+Each pixel of a frame reads from a memory of the pixels of past frames.
 """
 
 from segment_concept.baselines.checkpoints import (

@@ -1,4 +1,4 @@
-"""Blocks both networks are made of, with the official keys. Objects are the batch dimension O."""
+"""Blocks of both networks, with the official parameter names. O objects are the batch."""
 
 from collections import OrderedDict
 
@@ -10,9 +10,9 @@ from segment_concept.baselines.resnet import Pyramid
 
 
 class GroupResBlock(nn.Module):
-    """Two 3x3 convolutions, each after a ReLU, around a skip; no normalisation.
+    """Two 3x3 convolutions, each after a ReLU, around a skip; no normalization.
 
-    The skip is a convolution of `shortcut` pixels where the widths differ (Cutie 1, XMem 3).
+    The skip is a `shortcut` x `shortcut` convolution if the widths differ (Cutie 1, XMem 3).
     """
 
     def __init__(self, inputs: int, outputs: int, shortcut: int) -> None:
@@ -34,7 +34,7 @@ class GroupResBlock(nn.Module):
 class GatedResBlock(nn.Module):
     """Two 3x3 convolutions whose channels are gated by their own means (ECA, Wang et al. 2020)."""
 
-    GATE_CHANNELS = 5  # channels the gate looks at; ECA's rule gives 5 for 256 channels
+    GATE_CHANNELS = 5  # kernel size of the gate; the rule of ECA gives 5 for 256 channels
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class GatedResBlock(nn.Module):
 
 
 class GatedUpdate(nn.Module):
-    """A gated recurrent step on a map: what an object carries from frame to frame."""
+    """Gated recurrent unit on a feature map: the state that an object keeps between frames."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class GatedUpdate(nn.Module):
 
 
 class DecoderUpdate(GatedUpdate):
-    """The recurrent step after a segmentation: it sees the decoder's maps at three strides."""
+    """Recurrent update after a segmentation, from decoder features at three strides."""
 
     def __init__(self, channels: tuple[int, int, int], middle: int, hidden: int) -> None:
         super().__init__(middle, hidden)
@@ -78,7 +78,7 @@ class DecoderUpdate(GatedUpdate):
         self.g4_conv = nn.Conv2d(at_4 + 1, middle, 1)
 
     def after(self, decoded: Pyramid, logits: Tensor, hidden: Tensor) -> Tensor:
-        """The next hidden; `logits` (O, 1, H / 4, W / 4) are the masks that were decoded."""
+        """The next hidden state; `logits` (O, 1, H / 4, W / 4) are the decoded masks."""
         with_mask = torch.cat([decoded.at_4, logits], dim=1)
         size = decoded.at_16.shape[-2:]
         seen: Tensor = (
@@ -91,7 +91,7 @@ class DecoderUpdate(GatedUpdate):
 
 
 class ConvolutionalAttention(nn.Module):
-    """CBAM (Woo et al. 2018): a gate per channel, then one per pixel."""
+    """CBAM (Woo et al. 2018): a channel gate, then a pixel gate."""
 
     REDUCTION = 16
 
@@ -121,7 +121,7 @@ class ConvolutionalAttention(nn.Module):
 
 
 class SumFusion(nn.Module):
-    """Cutie's meeting of image features with objects' features: summed, then two gated blocks."""
+    """Cutie's fusion of image and object features: their sum, then two gated blocks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class SumFusion(nn.Module):
 
 
 class CatFusion(nn.Module):
-    """XMem's meeting of image features with objects' features: side by side, then attention."""
+    """XMem's fusion of image and object features: concatenation, then attention."""
 
     def __init__(self, image: int, objects: int, outputs: int) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class CatFusion(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Objects' features at twice the resolution, joined by the image's."""
+    """Upsample object features by 2 and add image features."""
 
     def __init__(self, inputs: int, outputs: int, shortcut: int) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class Upsample(nn.Module):
 
 
 class KeyProjection(nn.Module):
-    """Keys (K channels), shrinkage (1, at least 1) and selection (K scores) of every pixel."""
+    """Key (K channels), shrinkage (at least 1) and selection (K scores) of every pixel."""
 
     def __init__(self, inputs: int, key: int) -> None:
         super().__init__()

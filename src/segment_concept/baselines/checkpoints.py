@@ -1,4 +1,4 @@
-"""Files of weights: those that are published, reading them, converting them once."""
+"""Published weight files: read, verify and convert them."""
 
 import hashlib
 import pickle
@@ -28,13 +28,13 @@ XMEM_RELEASE = "https://github.com/hkchengrex/XMem/releases/download/v1.0"
 
 @dataclass(frozen=True, slots=True)
 class PublishedCheckpoint:
-    """A file of weights as its authors released it, under the MIT licence."""
+    """A weight file as released by its authors, under the MIT license."""
 
     file: str
     network: str  # "Cutie" or "XMem"
     url: str
     parameters: int
-    md5: str | None = None  # where the authors publish one
+    md5: str | None = None  # published by the authors; None if unknown
 
 
 PUBLISHED = {
@@ -57,7 +57,7 @@ LOADERS: dict[str, Callable[[Weights], CutieNetwork | XMemNetwork]] = {
     "Cutie": cutie_from_weights,
     "XMem": xmem_from_weights,
 }
-# Under which the authors' training scripts keep the weights, beside the optimiser's state.
+# Names under which training scripts of the authors store the weights beside the optimizer state.
 TRAINING_NAMES = ("weights", "network", "model", "state_dict")
 
 
@@ -65,7 +65,7 @@ def load_cutie(path: Path) -> CutieNetwork:
     """Cutie from an official `.pth` or a converted `.safetensors` file, on the CPU, in float32.
 
     Raises:
-        CheckpointError: no such file, a damaged one, or one of another network.
+        CheckpointError: the file is missing, damaged, or of another network.
     """
     return _named(path, cutie_from_weights)
 
@@ -74,20 +74,20 @@ def load_xmem(path: Path) -> XMemNetwork:
     """XMem from an official `.pth` or a converted `.safetensors` file, on the CPU, in float32.
 
     Raises:
-        CheckpointError: no such file, a damaged one, or one of another network.
+        CheckpointError: the file is missing, damaged, or of another network.
     """
     return _named(path, xmem_from_weights)
 
 
 def convert_once(source: Path, folder: Path) -> Path:
-    """The weights of `source` as a `.safetensors` file in `folder`, written if it is not there.
+    """Convert `source` to a `.safetensors` file in `folder`, unless that exists already.
 
-    The file has the official names, and in its metadata the MD5 of what it was made from; it is
-    written again when `source` has changed.
+    The file has the official names, and in its metadata the MD5 of `source`; it is written again
+    if `source` has changed.
 
     Raises:
-        CheckpointError: `source` is missing, damaged, not what its name says, or of a network
-            that is neither Cutie nor XMem.
+        CheckpointError: `source` is missing, damaged, differs from the release of its name, or is
+            neither Cutie nor XMem.
     """
     md5 = check_published(source)
     target = folder / f"{source.stem}.safetensors"
@@ -102,17 +102,17 @@ def convert_once(source: Path, folder: Path) -> Path:
         )
     network = _named(source, LOADERS[name])
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".unfinished")  # so that a target is always whole
+    unfinished = target.with_suffix(".unfinished")  # so that a target is always complete
     save_file(network.state_dict(), unfinished, {"network": name, "source_md5": md5})
     unfinished.replace(target)
     return target
 
 
 def check_published(path: Path) -> str:
-    """The file's MD5, which is that of the release where the file has a published name.
+    """MD5 of a file, verified if the file has a published name.
 
     Raises:
-        CheckpointError: no such file, or another content than was published under its name.
+        CheckpointError: the file is missing, or differs from the release of its name.
     """
     _check_exists(path)
     digest = hashlib.md5(usedforsecurity=False)
@@ -130,10 +130,10 @@ def check_published(path: Path) -> str:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Names and tensors of a `.safetensors` or `.pth` file; code in a `.pth` is never run.
+    """Names and tensors of a `.safetensors` or `.pth` file; code in a `.pth` file is never run.
 
     Raises:
-        CheckpointError: no such file, or not a file of weights.
+        CheckpointError: the file is missing or not a weight file.
     """
     _check_exists(path)
     try:
@@ -149,7 +149,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path, content: object) -> dict[str, Tensor]:
-    """The weights in what a `.pth` file held; one made while training keeps them under a name."""
+    """The weights of a `.pth` file; training checkpoints store them under a name."""
     if isinstance(content, dict):
         content = next((content[k] for k in TRAINING_NAMES if k in content), content)
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
@@ -161,7 +161,7 @@ def _tensors(path: Path, content: object) -> dict[str, Tensor]:
 
 
 def _named(path: Path, build: Callable[[Weights], Network]) -> Network:
-    """What `build` makes of the file's weights; its refusal names the file."""
+    """Build a network from the weights of a file; errors name the file."""
     weights = read_weights(path)
     try:
         return build(weights)
@@ -170,7 +170,7 @@ def _named(path: Path, build: Callable[[Weights], Network]) -> Network:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """What was written beside the weights; nothing where the file cannot be read."""
+    """Metadata of a file; empty if it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}

@@ -1,4 +1,4 @@
-"""The memory of objects that were first shown on one frame, and reading from it. Frozen."""
+"""Memory of the objects that were first prompted on the same frame. Immutable."""
 
 from dataclasses import dataclass, replace
 
@@ -13,11 +13,11 @@ from segment_concept.types import ObjectId
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Objects first shown on the same frame share their keys.
+    """Objects that were first prompted on the same frame share their keys.
 
-    XMem's release keeps one list of keys for all groups and pairs later groups with its tail,
-    which long-term memory puts out of step; a list per group, as in Cutie, is always in step
-    and reads the same as long as nothing was consolidated.
+    The release of XMem has one list of keys for all groups and aligns later groups with its end,
+    which is wrong after a consolidation. A list per group, as in Cutie, is always aligned, and
+    equal as long as nothing was consolidated.
     """
 
     object_ids: tuple[ObjectId, ...]
@@ -25,7 +25,7 @@ class Group:
 
     @classmethod
     def begin(cls, object_ids: tuple[ObjectId, ...], shown: Tokens) -> "Group":
-        """A group whose objects were shown on the frame of these tokens."""
+        """A group whose objects were prompted on the frame of these tokens."""
         none = shown.pick(slice(0, 0))
         return cls(object_ids, Parts(permanent=shown, working=none, long=none))
 
@@ -35,15 +35,15 @@ class Group:
         return replace(self, parts=keeper.keep(replace(self.parts, working=working)))
 
     def read(self, query: Tensor, selection: Tensor, top_k: int) -> tuple[Tensor, "Group"]:
-        """What the memory says at every query pixel.
+        """Read the memory for every query pixel.
 
         Args:
             query: (C, Q) keys of the frame.
-            selection: (C, Q) which channels each query cares for, scores.
+            selection: (C, Q) weight of each channel per query, scores.
             top_k: tokens that a query may read.
 
         Returns:
-            (O, V, Q) values, and the group with the read counted.
+            (O, V, Q) values, and the group with updated usage counts.
         """
         parts = self.parts
         tokens = (parts.long, parts.permanent, parts.working)
@@ -51,13 +51,13 @@ class Group:
         shrinkage = torch.cat([t.shrinkage for t in tokens])
         affinity_NQ = top_k_affinity(similarity(key, shrinkage, query, selection), top_k)
         shares = list(zip(tokens, torch.split(affinity_NQ, [len(t) for t in tokens]), strict=True))
-        # part by part: joined values would copy the whole memory on every frame
+        # separately, because joining would copy the whole memory on every frame
         values = torch.stack([t.values @ share for t, share in shares]).sum(dim=0)
         long, permanent, working = (t.read(share.sum(dim=1)) for t, share in shares)
         return values, replace(self, parts=Parts(permanent, working, long))
 
     def without(self, object_id: ObjectId) -> "Group | None":
-        """Forget one object; None if it was the last."""
+        """The group without an object; None if it was the last."""
         row = self.object_ids.index(object_id)
         left = (*self.object_ids[:row], *self.object_ids[row + 1 :])
         if not left:

@@ -1,4 +1,4 @@
-"""What is stored of past frames: tokens, one for each stride-16 pixel or prototype. Frozen."""
+"""Memory tokens: one per stride-16 pixel of a past frame, or per prototype. Immutable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-UNREAD_LIFE = 1e-7  # as published: a token that was never read has usage 0, not 0 / 0
+UNREAD_LIFE = (
+    1e-7  # as published, so that the usage of a token that was never read is 0 and not 0 / 0
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,7 +19,7 @@ class Tokens:
     shrinkage: Tensor  # (N,) at least 1
     selection: Tensor  # (C, N) scores
     values: Tensor  # (O, V, N)
-    use: Tensor  # (N,) sum of the weights given to it by all reads
+    use: Tensor  # (N,) sum of its weights over all reads
     life: Tensor  # (N,) number of reads
 
     def __len__(self) -> int:
@@ -25,13 +27,13 @@ class Tokens:
 
     @classmethod
     def fresh(cls, key: Tensor, shrinkage: Tensor, selection: Tensor, values: Tensor) -> "Tokens":
-        """Tokens that no frame has read yet; shapes as the fields'."""
+        """Tokens that were not read yet; shapes as the fields."""
         zeros = torch.zeros_like(shrinkage)
         return cls(key, shrinkage, selection, values, use=zeros, life=zeros + UNREAD_LIFE)
 
     @classmethod
     def joined(cls, parts: Sequence["Tokens"]) -> "Tokens":
-        """All tokens of `parts`, in their order."""
+        """Concatenate tokens."""
         return cls(
             key=torch.cat([p.key for p in parts], dim=1),
             shrinkage=torch.cat([p.shrinkage for p in parts]),
@@ -56,14 +58,14 @@ class Tokens:
         )
 
     def read(self, weights: Tensor) -> "Tokens":
-        """Count one read that gave each token `weights` (N,) in all."""
+        """Count a read with total `weights` (N,)."""
         return replace(self, use=self.use + weights, life=self.life + 1)
 
     def usage(self) -> Tensor:
-        """(N,) mean weight given to a token by a read of its life."""
+        """(N,) mean weight of a token per read."""
         return self.use / self.life
 
     def without_row(self, row: int) -> "Tokens":
-        """Forget the values of one object of the group."""
+        """The tokens without the values of one object."""
         kept = [i for i in range(len(self.values)) if i != row]
         return replace(self, values=self.values[kept])

@@ -1,7 +1,7 @@
-"""One frame of mask propagation: read memory, segment, take prompts in, remember. Pure.
+"""One step of mask propagation: read memory, segment, apply prompts, memorize. Pure functions.
 
-Cutie and XMem are the same loop over two networks; what differs between them is a network, a
-keeper, a rhythm and a way to resize. State goes in and comes out; nothing here changes.
+Cutie and XMem share this loop. They differ in the network, the retention policy, the update
+schedule and the resizing. State is passed in and returned; nothing is modified.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from segment_concept.types import InputError, ObjectId
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFeatures:
-    """What a network sees in one picture, whatever the objects. h, w are at stride 16."""
+    """Image features, independent of the objects. h, w are at stride 16."""
 
-    image: Tensor  # (1, 3, H, W) normalised and padded
+    image: Tensor  # (1, 3, H, W) normalized and padded
     pyramid: Pyramid
-    features: Tensor  # (1, C, h, w) that objects' features are fused with
+    features: Tensor  # (1, C, h, w), fused with object features
     key: Tensor  # (K, h * w)
     shrinkage: Tensor  # (h * w,) at least 1
     selection: Tensor  # (K, h * w) scores
@@ -41,55 +41,55 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecurrentState:
-    """What O objects carry from one frame to the next, beside the memory tokens."""
+    """State of O objects between frames, besides the memory tokens."""
 
     hidden: Tensor  # (O, C, h, w) recurrent state
     masks: Tensor  # (O, H, W) scores on the last frame
-    summaries: Tensor  # (O, ...) sums over all remembered frames; (O, 0) where a network has none
+    summaries: Tensor  # (O, ...) sums over all memorized frames; (O, 0) if the network has none
 
     def rows(self, rows: list[int]) -> "RecurrentState":
-        """Some of the objects."""
+        """The state of some objects."""
         return RecurrentState(self.hidden[rows], self.masks[rows], self.summaries[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedMemory:
-    """What a network makes of O objects on a frame to be remembered."""
+    """Memory encoding of O objects on a frame."""
 
     values: Tensor  # (O, V, h, w)
-    hidden: Tensor  # (O, C, h, w) renewed
+    hidden: Tensor  # (O, C, h, w) updated
     summaries: Tensor  # (O, ...)
 
 
 class PropagationNetwork(Protocol):
-    """Tensors in, tensors out: no memory, no decision."""
+    """The network: tensors in, tensors out, without memory or decisions."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         ...
 
     @property
     def sees_others(self) -> bool:
-        """Do its weights make objects see each other? Those for single objects do not."""
+        """Whether objects see each other; False for single-object weights."""
         ...
 
     def prepare(self, picture: Tensor, fit: FrameTransform) -> Tensor:
-        """(1, 3, H', W') in [0, 1] -> normalised and padded."""
+        """(1, 3, H', W') in [0, 1] -> normalized and padded."""
         ...
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
-        """Everything that does not depend on the objects."""
+        """Features that do not depend on the objects."""
         ...
 
     def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The hidden state and the summaries of objects that were never seen: zeros."""
+        """Hidden state and summaries of new objects: zeros."""
         ...
 
     def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
-        """What was read (O, V, h, w) as features of the objects, of the same shape.
+        """Object features from the memory readout (O, V, h, w), of the same shape.
 
-        Called for one group at a time: objects of other groups are not seen, as published.
+        Called per group: objects of other groups are not seen, as published.
         """
         ...
 
@@ -98,26 +98,26 @@ class PropagationNetwork(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Features of all objects to probabilities (O + 1, H, W), background first.
 
-        With them comes the hidden state (O, C, h, w), as it was unless `update`.
+        Also returns the hidden state (O, C, h, w), updated if `update`.
         """
         ...
 
     def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
-        """Objects' masks (O, H, W) on a frame, as they are to be remembered."""
+        """Encode the masks (O, H, W) of objects on a frame for the memory."""
         ...
 
 
 class UpdateSchedule(Protocol):
-    """When segmenting a frame renews the recurrent state."""
+    """Decides which frames update the recurrent state."""
 
     def renews(self, since: int, every: int, *, remembered: bool) -> bool:
-        """`since` frames after the last remembered one, of which there is one in `every`."""
+        """For a frame `since` frames after the last memorized one; one in `every` is memorized."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Staggered:
-    """Cutie: `updates` frames, spread evenly between two remembered ones."""
+    """Cutie: `updates` frames, evenly spaced between two memorized ones."""
 
     updates: int = 5
 
@@ -127,7 +127,7 @@ class Staggered:
 
 @dataclass(frozen=True, slots=True)
 class BetweenMemories:
-    """XMem: every frame but the remembered ones, whose own encoding renews the state."""
+    """XMem: every frame except the memorized ones, whose encoding updates the state."""
 
     def renews(self, since: int, every: int, *, remembered: bool) -> bool:
         return not remembered
@@ -135,31 +135,31 @@ class BetweenMemories:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to use a network on a video."""
+    """Settings of mask propagation."""
 
     keeper: RetentionPolicy
     rhythm: UpdateSchedule
     resize: Resize
-    memory_every: int = 5  # frames between two remembered ones
-    top_k: int = 30  # memory tokens that a pixel may read
+    memory_every: int = 5  # frames between two memorized ones
+    top_k: int = 30  # number of memory tokens that a pixel may read
 
     def __post_init__(self) -> None:
         for name, value in (("memory_every", self.memory_every), ("top_k", self.top_k)):
             if value < 1:
-                raise InputError(f"{name} is at least 1, got {value}")
+                raise InputError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """Everything that is known of a video's objects after a frame."""
+    """State of all objects after a frame."""
 
     object_ids: tuple[ObjectId, ...]  # row i of `carried` is object_ids[i]
     carried: RecurrentState
-    groups: tuple[Group, ...]  # in the order in which they were shown
-    since: int  # frames since the last remembered one, when the next is seen
+    groups: tuple[Group, ...]  # in the order of their first prompts
+    since: int  # frames since the last memorized one, on the next frame
 
     def without(self, object_id: ObjectId) -> "State | None":
-        """Forget one object; None if it was the last."""
+        """The state without an object; None if it was the last."""
         rows = [r for r, i in enumerate(self.object_ids) if i != object_id]
         if not rows:
             return None
@@ -174,7 +174,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Propagation:
-    """A network with the settings to use it: one frame at a time, from state to state."""
+    """A network with its settings; `step` maps a state and a frame to the next state."""
 
     network: PropagationNetwork
     settings: Settings
@@ -182,13 +182,12 @@ class Propagation:
     def advance(
         self, state: State | None, sight: ImageFeatures, given: Mapping[ObjectId, Tensor]
     ) -> tuple[State, Tensor]:
-        """See one more frame.
+        """Process a frame.
 
         Args:
-            state: what was known before; None if nothing was shown yet, and then something is
-                given.
+            state: the state before; None before the first prompt, which must be in `given`.
             sight: the frame.
-            given: prompted masks (H, W), padded; of known objects and of new ones.
+            given: prompted masks (H, W), padded, of known and new objects.
 
         Returns:
             The new state and probabilities (O + 1, H, W), background first, then
@@ -222,7 +221,7 @@ class Propagation:
         return replace(state, carried=carried, groups=groups), probabilities
 
     def _read(self, group: Group, state: State, sight: ImageFeatures) -> tuple[Group, Tensor]:
-        """The group with the read counted, and its objects' features (O, V, h, w)."""
+        """The group with updated usage counts, and its object features (O, V, h, w)."""
         values, group = group.read(sight.key, sight.selection, self.settings.top_k)
         readout = values.reshape(*values.shape[:2], *sight.grid)
         carried = state.carried.rows([state.object_ids.index(i) for i in group.object_ids])
@@ -231,7 +230,7 @@ class Propagation:
     def _show(
         self, state: State | None, sight: ImageFeatures, given: Mapping[ObjectId, Tensor]
     ) -> tuple[State, Tensor]:
-        """Put prompted masks in the place of what was segmented; they win over other objects."""
+        """Replace segmented masks by prompted ones, which win over other objects."""
         if state is None:
             state = self._empty(sight)
         new = tuple(i for i in given if i not in state.object_ids)
@@ -254,7 +253,7 @@ class Propagation:
         return State((), RecurrentState(hidden, masks, summaries), groups=(), since=0)
 
     def _remember(self, state: State, sight: ImageFeatures) -> State:
-        """Add the frame to every group's memory; objects without a group found one."""
+        """Add the frame to the memory of every group; objects without a group start a new one."""
         carried = state.carried
         seen = self.network.encode_memory(sight, carried.masks, carried.hidden)
         values = dict(zip(state.object_ids, seen.values.flatten(start_dim=2), strict=True))

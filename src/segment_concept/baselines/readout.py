@@ -1,4 +1,4 @@
-"""How a frame reads from memory, and how objects share a pixel. Pure functions, no weights.
+"""Read memory by similarity, and let objects compete for pixels. Pure functions without weights.
 
 The similarity is XMem's anisotropic L2 (Cheng and Schwing 2022, equation 3); Cutie keeps it.
 """
@@ -8,15 +8,15 @@ import math
 import torch
 from torch import Tensor
 
-PROBABILITY_FLOOR = 1e-7  # as published: keeps the logit of a hard mask finite
+PROBABILITY_FLOOR = 1e-7  # as published; keeps the logit of a binary mask finite
 
 
 def similarity(key: Tensor, shrinkage: Tensor, query: Tensor, selection: Tensor) -> Tensor:
-    """How alike memory tokens and query pixels are: never above zero.
+    """Similarity of memory tokens and query pixels, at most 0.
 
     Args:
         key: (C, N) memory keys.
-        shrinkage: (N,) how much each memory token insists, at least 1.
+        shrinkage: (N,) sharpness of each memory token, at least 1.
         query: (C, Q) query keys.
         selection: (C, Q) which channels each query cares for, scores.
 
@@ -32,25 +32,25 @@ def similarity(key: Tensor, shrinkage: Tensor, query: Tensor, selection: Tensor)
 
 
 def top_k_affinity(similarity_NQ: Tensor, top_k: int) -> Tensor:
-    """(N, Q) weights: for every query a softmax over its `top_k` nearest tokens, 0 elsewhere.
+    """(N, Q) weights: a softmax over the `top_k` nearest tokens of every query, 0 elsewhere.
 
-    With fewer than `top_k` tokens all of them take part (frames of under 30 stride-16 tokens).
-    The releases divide plain exponentials, which gives 0 / 0 where a pixel is like nothing in
-    memory; a softmax is the same number wherever theirs is one.
+    With fewer than `top_k` tokens (very small frames) all are used. The releases divide plain
+    exponentials, which is 0 / 0 for a pixel that is similar to no token; a softmax has the same
+    value wherever theirs is defined.
     """
     values, rows = similarity_NQ.topk(min(top_k, len(similarity_NQ)), dim=0)
     return torch.zeros_like(similarity_NQ).scatter_(0, rows, values.softmax(dim=0))
 
 
 def full_affinity(similarity_NQ: Tensor) -> Tensor:
-    """(N, Q) weights: a softmax over all tokens, as consolidation uses."""
+    """(N, Q) weights: a softmax over all tokens, for consolidation."""
     return similarity_NQ.softmax(dim=0)
 
 
 def aggregate(scores: Tensor) -> Tensor:
-    """Objects' scores (O, H, W) to logits (O + 1, H, W) that compete, background first.
+    """Object scores (O, H, W) to competing logits (O + 1, H, W), background first.
 
-    The background is where no object is: the product of (1 - score) (STM, Oh et al. 2019).
+    The background score is the product of (1 - score) (STM, Oh et al. 2019).
     A softmax over the rows gives the probabilities.
     """
     background = (1 - scores).prod(dim=0, keepdim=True)
@@ -59,5 +59,5 @@ def aggregate(scores: Tensor) -> Tensor:
 
 
 def others(masks: Tensor) -> Tensor:
-    """(O, H, W): for every object the sum of all the other masks."""
+    """(O, H, W) sum of the masks of all other objects."""
     return masks.sum(dim=0, keepdim=True) - masks

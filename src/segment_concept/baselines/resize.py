@@ -1,4 +1,4 @@
-"""From a video's frames to a network's pictures and back: resizing, padding, prompts as masks."""
+"""Resize and pad frames and masks for a network, and map its scores back to the video."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from segment_concept.types import InputError
 
-STRIDE = 16  # both networks read memory at this stride, so sides must be multiples of it
-MOST_ELONGATED = 32  # a longer strip than 1 : 32 is no picture, and scaled up it fills memory
+STRIDE = 16  # stride of the memory of both networks: sides must be multiples of it
+MOST_ELONGATED = 32  # maximum aspect ratio: a longer frame, scaled up, would fill the memory
 
 
 class Resize(Protocol):
-    """Decides the size at which a network looks at a video."""
+    """Decides the input size of a network."""
 
     def inner_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) before padding."""
@@ -22,7 +22,7 @@ class Resize(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AsItIs:
-    """The video's own size."""
+    """The size of the video."""
 
     def inner_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
@@ -30,7 +30,7 @@ class AsItIs:
 
 @dataclass(frozen=True, slots=True)
 class ShrinkTo:
-    """Cutie: a shorter side above `side` pixels becomes `side`; smaller videos stay."""
+    """Cutie: a shorter side above `side` pixels is resized to `side`; smaller videos are kept."""
 
     side: int = 480
 
@@ -45,7 +45,7 @@ class ShrinkTo:
 
 @dataclass(frozen=True, slots=True)
 class ScaleTo:
-    """XMem: the shorter side becomes `side` pixels, down or up."""
+    """XMem: the shorter side is resized to `side` pixels, down or up."""
 
     side: int = 480
 
@@ -58,7 +58,7 @@ class ScaleTo:
 
 def _check_side(side: int) -> None:
     if side < 1:
-        raise InputError(f"a video's shorter side has at least 1 pixel, got {side}")
+        raise InputError(f"the shorter side must have at least 1 pixel, got {side}")
 
 
 def _with_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
@@ -68,15 +68,17 @@ def _with_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class FrameTransform:
-    """How one video meets a network: its size, the resized size, the padding to whole strides."""
+    """Size of a video, its resized size, and the padding to whole strides."""
 
     video: tuple[int, int]  # (H, W)
     inner: tuple[int, int]  # (H, W) after resizing
-    padding: tuple[int, int, int, int]  # left, right, top, bottom; centred, the rest after
+    padding: tuple[
+        int, int, int, int
+    ]  # left, right, top, bottom; centered, an odd pixel at the end
 
     @classmethod
     def of(cls, video: tuple[int, int], resize: Resize) -> "FrameTransform":
-        """Raises InputError for a video too elongated to look at."""
+        """Raises InputError if the aspect ratio is too large."""
         if max(video) > MOST_ELONGATED * min(video):
             height, width = video
             raise InputError(
@@ -96,18 +98,18 @@ class FrameTransform:
         )
 
     def pad(self, image: Tensor) -> Tensor:
-        """(..., H', W') with zeros around it: both sides become multiples of 16."""
+        """Pad (..., H', W') with zeros to multiples of 16."""
         return F.pad(image, self.padding)
 
     def mask(self, bitmap: Tensor) -> Tensor:
-        """(H, W) bool in the video -> (H'', W'') float mask, resized and padded."""
+        """(H, W) bool mask of the video -> (H'', W'') float, resized and padded."""
         mask = bitmap[None, None].float()
         if self.inner != self.video:
             mask = F.interpolate(mask, self.inner, mode="nearest")
         return self.pad(mask)[0, 0]
 
     def scores(self, padded: Tensor) -> Tensor:
-        """(R, H'', W'') scores -> (R, H, W) in the video."""
+        """(R, H'', W'') scores -> (R, H, W) in the size of the video."""
         left, _, top, _ = self.padding
         height, width = self.inner
         inside = padded[:, top : top + height, left : left + width]
@@ -117,6 +119,6 @@ class FrameTransform:
 
 
 def _margins(side: int) -> tuple[int, int]:
-    """Pixels before and after that make `side` a multiple of the stride."""
+    """Padding before and after that makes `side` a multiple of the stride."""
     missing = -side % STRIDE
     return missing // 2, missing - missing // 2

@@ -1,7 +1,7 @@
-"""The residual networks under both baselines: their first three stages, with torchvision's keys.
+"""Residual networks of both baselines: the first three stages, with torchvision's names.
 
-The image encoders call the first stage `res2`, the mask encoders `layer1`, as the official
-checkpoints do. ImageNet bottlenecks with the stride on the 3x3 convolution (He et al. 2015,
+The image encoders name the first stage `res2`, the mask encoders `layer1`, as in the official
+checkpoints. ImageNet bottlenecks with the stride on the 3x3 convolution (He et al. 2015,
 torchvision's "v1.5").
 """
 
@@ -64,7 +64,7 @@ class Bottleneck(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class TrunkSize:
-    """How large a residual network is: its block, blocks a stage and channels of the stem."""
+    """Size of a residual network: block type, blocks per stage, and channels of the stem."""
 
     block: type[BasicBlock] | type[Bottleneck]
     depths: tuple[int, int, int]
@@ -82,7 +82,7 @@ RESNET50 = TrunkSize(Bottleneck, (3, 4, 6))
 
 
 class ImageEncoder(nn.Module):
-    """A picture to features at strides 16, 8 and 4."""
+    """Image features at strides 16, 8 and 4."""
 
     def __init__(self, size: TrunkSize) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class ImageEncoder(nn.Module):
         self.res2, self.layer2, self.layer3 = _stages(size)
 
     def forward(self, image: Tensor) -> Pyramid:
-        """(B, 3, H, W) normalised, H and W divisible by 16."""
+        """(B, 3, H, W) normalized, H and W divisible by 16."""
         stem = F.max_pool2d(F.relu(self.bn1(self.conv1(image))), 3, 2, 1)
         at_4 = self.res2(stem)
         at_8 = self.layer2(at_4)
@@ -99,7 +99,7 @@ class ImageEncoder(nn.Module):
 
 
 class MaskTrunk(nn.Module):
-    """A picture with an object's mask and that of the others to features at stride 16."""
+    """Features at stride 16 of an image with an object's mask and the mask of the others."""
 
     def __init__(self, size: TrunkSize) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class MaskTrunk(nn.Module):
 
     @property
     def sees_others(self) -> bool:
-        """Does it look at the other objects' masks? Weights for single objects do not."""
+        """Whether it uses the masks of other objects; False for single-object weights."""
         return bool(self.conv1.weight[:, -1].any())
 
     def encode_image(self, image: Tensor, masks: Tensor, others: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class MaskTrunk(nn.Module):
 
 
 def _stages(size: TrunkSize) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
-    """The three stages, of strides 1, 2 and 2 after the stem's 4."""
+    """The three stages, with strides 1, 2 and 2 after 4 in the stem."""
     stages = []
     inputs = size.width
     for number, depth in enumerate(size.depths):

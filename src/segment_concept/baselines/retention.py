@@ -1,7 +1,7 @@
-"""What a memory keeps when it grows: the published rules of Cutie and XMem, as classes.
+"""Retention policies: what a memory keeps when it grows, as published for Cutie and XMem.
 
-A keeper is a pure function over the parts of one group's memory: permanent tokens are never
-touched; working tokens, newest last, may be dropped or turned into few long-term prototypes.
+A policy is a pure function of the memory of a group: permanent tokens are never changed; working
+tokens, newest last, may be dropped or consolidated into few long-term prototypes.
 """
 
 from dataclasses import dataclass, replace
@@ -14,24 +14,24 @@ from segment_concept.types import InputError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The memory of one group of objects; they are read in the order long, permanent, working."""
+    """Memory of a group of objects, read in the order long, permanent, working."""
 
-    permanent: Tokens  # of the frame on which the group was first shown
+    permanent: Tokens  # of the frame of the first prompts
     working: Tokens
-    long: Tokens  # prototypes that stand for forgotten working tokens
+    long: Tokens  # prototypes of consolidated working tokens
 
 
 class RetentionPolicy(Protocol):
-    """Decides what stays after a frame was added."""
+    """Decides what is kept after a frame was added."""
 
     def keep(self, parts: Parts) -> Parts:
-        """What stays. One frame holds as many tokens as `parts.permanent`."""
+        """The memory that is kept. A frame has as many tokens as `parts.permanent`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeepEverything:
-    """XMem without long-term memory: as published, working memory grows without bound."""
+    """XMem without long-term memory: working memory grows without bound, as published."""
 
     def keep(self, parts: Parts) -> Parts:
         return parts
@@ -39,13 +39,13 @@ class KeepEverything:
 
 @dataclass(frozen=True, slots=True)
 class NewestFrames:
-    """Cutie's default: the permanent frame and the newest ones, `frames` in all."""
+    """Cutie's default: `frames` frames, the permanent one and the newest."""
 
     frames: int = 5
 
     def __post_init__(self) -> None:
         if self.frames < 1:
-            raise InputError(f"a memory keeps at least 1 frame, got {self.frames}")
+            raise InputError(f"a memory must keep at least 1 frame, got {self.frames}")
 
     def keep(self, parts: Parts) -> Parts:
         room = (self.frames - 1) * len(parts.permanent)
@@ -56,16 +56,16 @@ class NewestFrames:
 
 
 class Eviction(Protocol):
-    """Makes room for new prototypes in a full long-term memory."""
+    """Makes space for new prototypes in a full long-term memory."""
 
     def evict(self, long: Tokens, room: int) -> Tokens:
-        """At most `room` of the tokens, the most used."""
+        """The most used tokens, at most `room`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MostUsed:
-    """Cutie's eviction: the most used stay, and `spare` places more are freed at once."""
+    """Cutie's eviction: the most used tokens stay, and `spare` extra places are freed at once."""
 
     spare: int = 2000
 
@@ -76,9 +76,9 @@ class MostUsed:
 
 @dataclass(frozen=True, slots=True)
 class AboveLeastUsed:
-    """XMem's eviction: those stay that are used more than the last one that has to go.
+    """XMem's eviction: tokens stay if they are used more than the last removed one.
 
-    As published, tokens tied with that one go too.
+    As published, tokens with equal usage are removed too.
     """
 
     def evict(self, long: Tokens, room: int) -> Tokens:
@@ -92,13 +92,13 @@ class AboveLeastUsed:
 
 @dataclass(frozen=True, slots=True)
 class LongTerm:
-    """Working memory of bounded length, consolidated into prototypes of bounded number."""
+    """Bounded working memory, consolidated into a bounded number of prototypes."""
 
     eviction: Eviction
-    max_frames: int = 10  # consolidation starts when so many frames are held ...
-    min_frames: int = 5  # ... and leaves so many, the permanent one among them
-    prototypes: int = 128  # made by one consolidation
-    max_tokens: int = 10_000  # of long-term memory
+    max_frames: int = 10  # consolidation starts with this many frames ...
+    min_frames: int = 5  # ... and leaves this many, including the permanent one
+    prototypes: int = 128  # per consolidation
+    max_tokens: int = 10_000  # in long-term memory
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_frames < self.max_frames:
@@ -129,7 +129,7 @@ class LongTerm:
 
 
 def consolidate(candidates: Tokens, prototypes: int) -> Tokens:
-    """The most used candidates, most used first, each made the mean of what is like it.
+    """The most used candidates in that order, each averaged over similar ones.
 
     Values and shrinkage are averaged over all candidates by a softmax of their similarity to
     the prototype (XMem, section 3.3); keys and selections are the prototype's own.

@@ -40,40 +40,40 @@ from segment_concept.types import (
     check_prompts,
 )
 
-SCORE_FLOOR = 1e-12  # keeps the logarithm of a score finite
+SCORE_FLOOR = 1e-12  # keeps logarithms of scores finite
 
 
 @dataclass(frozen=True, slots=True)
 class PropagationTracker:
-    """A network with its settings. Holds no video; share it between sessions."""
+    """A network with its settings. Has no state of a video and can be shared by sessions."""
 
-    name: str  # as a person knows it, for messages
+    name: str  # for messages
     network: PropagationNetwork
     settings: Settings
 
     def session(self) -> "PropagationSession":
-        """A new video."""
+        """A session for a new video."""
         return PropagationSession(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Current:
-    """The frame processed last, with what is needed to process it again with more prompts."""
+    """The last frame, with everything needed to process it again with more prompts."""
 
     index: int
     sight: ImageFeatures
-    before: State | None  # what was known when the frame came
+    before: State | None  # state before the frame
     given: Mapping[ObjectId, Tensor]  # masks (H, W), padded
     probabilities: Tensor  # (O + 1, H, W) padded, background first
 
 
 @dataclass(slots=True, eq=False)
 class PropagationSession:
-    """One video being tracked. All state of the run is in these fields.
+    """Tracks one video. All state is in these fields.
 
-    Frames are taken in the order in which they come, forwards or backwards. A prompt on the
-    frame processed last processes it again, so prompts may come in one call or in several, and
-    before or after `step`; `step` on that frame returns what is known of all its objects.
+    Frames may come forwards or backwards. A prompt on the last frame processes that frame again, so
+    prompts may come in one call or in several, before or after `step`; `step` on that frame
+    returns the result of all objects.
     """
 
     tracker: PropagationTracker
@@ -88,14 +88,14 @@ class PropagationSession:
 
     @torch.inference_mode()
     def prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
-        """Show objects, or correct them, with masks. The result holds the prompted objects.
+        """Add or correct objects with masks. The result has the prompted objects.
 
-        Objects share no pixel: where masks overlap, the one given later has it. A frame with a
-        prompt is remembered; those of an object's first frame are never forgotten.
+        Objects do not overlap: a pixel in several masks belongs to the last one. A frame with a
+        prompt is memorized, and that of an object's first prompt is never forgotten.
 
         Raises:
-            InputError: no prompt, one that is not a mask or does not fit the frame, or an
-                object below 1; or several objects, and weights that are for a single one.
+            InputError: no prompt, a prompt that is not a mask or does not fit the frame, an object
+                id below 1, or several objects with single-object weights.
         """
         masks = self._masks(frame, prompts)
         self._check_object_count(masks)
@@ -151,7 +151,7 @@ class PropagationSession:
         if self.state is None or object_id not in self.state.object_ids:
             raise KeyError(f"object {object_id} is not tracked; there are {self.object_ids}")
         current = self.current
-        assert current is not None, "there is an object, so there was a frame"
+        assert current is not None, "an object needs a frame"
         rows = [0] + [r for r, i in enumerate(self.object_ids, start=1) if i != object_id]
         before = current.before
         if before is not None and object_id in before.object_ids:
@@ -178,7 +178,7 @@ class PropagationSession:
         return masks
 
     def _check_object_count(self, shown: Iterable[ObjectId]) -> None:
-        """Weights for single objects would lose one of two without a word."""
+        """Single-object weights would silently drop one of two objects."""
         together = {*self.object_ids, *shown}
         if len(together) > 1 and not self.tracker.network.sees_others:
             raise InputError(
@@ -233,10 +233,10 @@ class PropagationSession:
 
 
 def margins(scores: Tensor) -> Tensor:
-    """Scores (O + 1, H, W) that compete, background first, to objects' logits (O, H, W).
+    """Competing scores (O + 1, H, W), background first, to object logits (O, H, W).
 
-    A logit is the log of an object's score over that of its strongest rival, so that it is
-    above 0 exactly where the object has the highest score.
+    A logit is the log of an object's score divided by the highest other score, so that it is above
+    0 exactly where the object has the highest score.
     """
     first, second = scores.topk(2, dim=0).values
     own = scores[1:]
@@ -245,10 +245,10 @@ def margins(scores: Tensor) -> Tensor:
 
 
 def expected_overlap(scores: Tensor, masks: Tensor) -> Tensor:
-    """(O,) the IoU of masks (O, H, W) with what the scores (O, H, W) say; 0 for an empty mask.
+    """(O,) expected IoU of masks (O, H, W) under the scores (O, H, W); 0 for an empty mask.
 
-    These networks predict no quality of their own. Expected intersection over expected union is
-    1 where every pixel is certain, and falls with every pixel that is not.
+    These networks do not predict the quality of a mask. Expected intersection over expected union
+    is 1 if every pixel is certain, and lower with uncertain pixels.
     """
     inside = (scores * masks).sum(dim=(1, 2))
     union = torch.where(masks, 1.0, scores).sum(dim=(1, 2))
@@ -256,7 +256,7 @@ def expected_overlap(scores: Tensor, masks: Tensor) -> Tensor:
 
 
 def cutie_settings() -> Settings:
-    """Cutie's default: 480 px, the newest five remembered frames (DAVIS, YouTubeVOS, MOSE)."""
+    """Cutie's default: 480 px, the newest five memorized frames (DAVIS, YouTubeVOS, MOSE)."""
     return Settings(keeper=NewestFrames(5), rhythm=Staggered(5), resize=ShrinkTo(480))
 
 
@@ -266,7 +266,7 @@ def cutie_long_video_settings() -> Settings:
 
 
 def cutie_plus_settings() -> Settings:
-    """Cutie's larger setting ("plus"): 720 px, ten frames, one remembered in three."""
+    """Cutie's larger setting ("plus"): 720 px, ten frames, one in three memorized."""
     return Settings(
         keeper=NewestFrames(10), rhythm=Staggered(5), resize=ShrinkTo(720), memory_every=3
     )
@@ -280,15 +280,15 @@ def xmem_settings() -> Settings:
 
 
 def xmem_short_video_settings() -> Settings:
-    """XMem without long-term memory. Its memory grows with the video."""
+    """XMem without long-term memory; its memory grows with the video."""
     return Settings(keeper=KeepEverything(), rhythm=BetweenMemories(), resize=ScaleTo(480))
 
 
 def cutie_tracker(network: CutieNetwork, settings: Settings | None = None) -> PropagationTracker:
-    """Cutie, with its published default settings unless others are given."""
+    """Cutie; the default settings are the published ones."""
     return PropagationTracker("Cutie", network, settings or cutie_settings())
 
 
 def xmem_tracker(network: XMemNetwork, settings: Settings | None = None) -> PropagationTracker:
-    """XMem, with its published default settings unless others are given."""
+    """XMem; the default settings are the published ones."""
     return PropagationTracker("XMem", network, settings or xmem_settings())

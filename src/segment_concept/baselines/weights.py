@@ -1,4 +1,4 @@
-"""Official weights to networks: sizes read off the weights, every name accounted for."""
+"""Build networks from official weights: sizes are read from the weights, all names are checked."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -14,7 +14,7 @@ from segment_concept.types import CheckpointError
 Weights = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 
-# How names begin that only one network has.
+# Prefixes of names that only one network has.
 SIGNATURES = {
     "object_transformer.": "Cutie",
     "value_encoder.hidden_reinforce.": "XMem",
@@ -27,7 +27,7 @@ def cutie_from_weights(weights: Weights) -> CutieNetwork:
     """A network of the size of official Cutie weights (base or small).
 
     Raises:
-        CheckpointError: these are not Cutie's weights, or some are missing, unknown or misshapen.
+        CheckpointError: these are not Cutie's weights, or some are missing, unknown or misshaped.
     """
     _check_owner(weights, "Cutie")
     size = CutieSize(
@@ -52,7 +52,7 @@ def xmem_from_weights(weights: Weights) -> XMemNetwork:
     """A network of the size of official XMem weights.
 
     Raises:
-        CheckpointError: these are not XMem's weights, or some are missing, unknown or misshapen.
+        CheckpointError: these are not XMem's weights, or some are missing, unknown or misshaped.
     """
     _check_owner(weights, "XMem")
     size = XMemSize(
@@ -68,7 +68,7 @@ def xmem_from_weights(weights: Weights) -> XMemNetwork:
 
 
 def owner(weights: Weights) -> str | None:
-    """Whose weights these are: "Cutie", "XMem", "SAM 2" or "SeC"; None where nothing tells."""
+    """The network of weights: "Cutie", "XMem", "SAM 2" or "SeC"; None if unknown."""
     for beginning, name in SIGNATURES.items():
         if any(key.startswith(beginning) for key in weights):
             return name
@@ -89,7 +89,7 @@ def _check_owner(weights: Weights, expected: str) -> None:
 
 
 def _filled(network: Network, weights: Weights, name: str) -> Network:
-    """Strict: only what the network computes by itself may be missing."""
+    """Load strictly: only buffers that the network computes may be missing."""
     expected = network.state_dict()
     computed = (".inv_freq", ".num_batches_tracked")
     missing = [k for k in expected if k not in weights and not k.endswith(computed)]
@@ -114,11 +114,11 @@ def _filled(network: Network, weights: Weights, name: str) -> Network:
 
 
 def _for_several_objects(weights: Weights, inputs: Mapping[str, int]) -> dict[str, Tensor]:
-    """Weights in which a variant for single objects has its missing input channel, of zeros.
+    """Add the missing input channel of single-object weights, filled with zeros.
 
-    The missing channel, the last one, is that of the other objects' masks. `inputs` are the
-    layers that see it and their input channels. One object is followed exactly as by the variant;
-    several are refused by the session, which sees the zeros (`sees_others`).
+    This last channel is for the masks of other objects. `inputs` are the layers that use it and
+    their input channels. One object is tracked exactly as by the original; several are refused by
+    the session, which detects the zeros (`sees_others`).
     """
     result = dict(weights)
     short = [key for key, channels in inputs.items() if _shape(weights, key)[1] == channels - 1]
@@ -141,14 +141,14 @@ def _trunk(weights: Weights, prefix: str, first: str) -> TrunkSize:
 
 
 def _count(weights: Weights, prefix: str) -> int:
-    """How many numbered entries there are below `prefix`."""
+    """Number of numbered entries below `prefix`."""
     count = len({k[len(prefix) :].split(".")[0] for k in weights if k.startswith(prefix)})
     if count == 0:
-        raise CheckpointError(f"the weights are not complete: nothing is named {prefix}...")
+        raise CheckpointError(f"the weights are incomplete: no name starts with {prefix}")
     return count
 
 
 def _shape(weights: Weights, key: str) -> tuple[int, ...]:
     if key not in weights:
-        raise CheckpointError(f"the weights are not complete: {key} is missing")
+        raise CheckpointError(f"the weights are incomplete: {key} is missing")
     return tuple(weights[key].shape)

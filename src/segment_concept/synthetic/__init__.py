@@ -1,7 +1,7 @@
-"""The synthetic world: clips of moving objects with exact masks, made of free pictures.
+"""Synthetic clips of moving objects with exact masks, rendered from freely licensed images.
 
-`assets.prepare` turns unpacked picture packages into one cache file, `load` reads it, and
-`render_clip` makes a clip from a seed.
+`assets.prepare` turns unpacked image packages into one cache file, `load` reads it, and
+`render_clip` renders a clip from a seed.
 """
 
 from segment_concept.synthetic.assets import Assets, Background, Cutout, load, prepare

@@ -1,6 +1,6 @@
-"""Puppets: objects of one or many jointed parts, drawn in any phase of their movement.
+"""Puppets: articulated objects of one or more parts, drawn in any phase of their movement.
 
-A still object is a puppet of one part, and the parts of a solid one are its views, of which one is
+A rigid object is a puppet with one part. The parts of a 3D object are its views, of which one is
 drawn at a time. Lengths are in *units*: a puppet is about one unit long.
 """
 
@@ -16,13 +16,13 @@ from segment_concept.synthetic.pixels import Image, as_image, lay, premultiply
 
 Matrix = NDArray[np.float64]  # (3, 3), acts on columns (x, y, 1)
 
-SOLID = "solid"  # the kind of puppets that turn
-_PHASES = 8  # phases in which the extent of a puppet is measured
+SOLID = "solid"  # the kind of 3D objects
+_PHASES = 8  # number of phases in which the extent of a puppet is measured
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A picture that hangs on its parent at a joint and turns about it."""
+    """An image attached to its parent by a joint, about which it turns."""
 
     image: Image  # (h, w, 4), straight alpha
     density: float  # pixels of the image per unit
@@ -33,26 +33,26 @@ class Part:
     swing: float = 0.0  # radians to either side
     offset: float = 0.0  # of the swing, in cycles
     turns: int = 0  # full turns a cycle (wheels)
-    depth: float = 0.0  # larger is nearer
+    depth: float = 0.0  # drawing order: larger is nearer
 
 
 @dataclass(frozen=True, slots=True)
 class ArticulatedObject:
-    """An object's identity: what it is and what it looks like."""
+    """Identity and appearance of an object."""
 
-    kind: str  # "cutout", "person", "bike", ...: which builder makes another one like it
-    category: str  # look-alikes share it
+    kind: str  # "cutout", "person", "bike", ...: the builder that makes similar ones
+    category: str  # shared by look-alikes
     parts: tuple[Part, ...]
-    source: int = -1  # the cut-out it was made from, if there is one
-    otherwise: tuple[tuple[Part, ...], ...] = ()  # a solid one's views in its other movements
+    source: int = -1  # index of its cut-out, if it has one
+    otherwise: tuple[tuple[Part, ...], ...] = ()  # views of a 3D object in its other movements
 
     @property
     def solid(self) -> bool:
-        """Are its parts views of the whole, one after another, all of one size?"""
+        """Whether the parts are views of the whole object, all of one size."""
         return self.kind == SOLID
 
     def repainted(self, paint: Callable[[Image], Image]) -> "ArticulatedObject":
-        """The same puppet with `paint` applied to every part's RGBA picture."""
+        """The same puppet with `paint` applied to the RGBA image of every part."""
 
         def painted(parts: tuple[Part, ...]) -> tuple[Part, ...]:
             return tuple(replace(p, image=paint(p.image)) for p in parts)
@@ -65,7 +65,7 @@ class ArticulatedObject:
 
 
 class Actor:
-    """A puppet made ready to be drawn fast: premultiplied pictures in a pyramid of sizes."""
+    """A puppet prepared for fast drawing: premultiplied images in a pyramid of sizes."""
 
     def __init__(self, puppet: ArticulatedObject) -> None:
         self.puppet = puppet
@@ -78,9 +78,9 @@ class Actor:
         self._extent = corners.max(axis=1) - self._low
 
     def sprite(self, phase: float, size: float) -> Image:
-        """Premultiplied RGBA (h, w, 4), its longer side `size` pixels or somewhat more.
+        """Premultiplied RGBA (h, w, 4), its longer side at least `size` pixels.
 
-        The picture's box is the same in every phase (cycles), so it does not jump about.
+        The box of the image is the same in every phase (in cycles), so the object does not jump.
         """
         if self.puppet.solid:
             shown = _there_and_back(phase, len(self._pyramids))
@@ -138,14 +138,14 @@ class Actor:
 
 
 def still(image: Image, kind: str, category: str, source: int = -1) -> ArticulatedObject:
-    """A puppet of one part, from a picture (h, w, 4)."""
+    """A puppet of one part, from an image (h, w, 4)."""
     height, width = image.shape[:2]
     part = Part(image, float(max(height, width)), (width / 2, height / 2))
     return ArticulatedObject(kind, category, (part,), source)
 
 
 def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> ArticulatedObject:
-    """A puppet from views (N, h, w, 4) of one thing, in the first movement of those given."""
+    """A puppet from views (N, h, w, 4) of one object, starting in the first of its movements."""
     first, *rest = [
         tuple(
             Part(as_image(view), float(max(views.shape[1:3])), (views.shape[2] / 2, 0.0))
@@ -157,7 +157,7 @@ def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> ArticulatedO
 
 
 def _there_and_back(phase: float, count: int) -> int:
-    """Which of `count` views is shown: a cycle goes through all and back again."""
+    """Index of the view to draw: a cycle goes through all `count` views and back."""
     at = round((phase % 1) * 2 * (count - 1))
     return min(at, 2 * (count - 1) - at)
 
@@ -171,13 +171,13 @@ def _pyramid(image: Image) -> list[Image]:
     levels = [image]
     while min(levels[-1].shape[:2]) >= 8:
         height, width = levels[-1].shape[:2]
-        # Same ratio both ways (round up): a level is the picture at one scale, not stretched.
+        # Same ratio for both sides (rounded up), so that a level is not stretched.
         size = ((width + 1) // 2, (height + 1) // 2)
         levels.append(as_image(cv2.resize(levels[-1], size, interpolation=cv2.INTER_AREA)))
     return levels
 
 
 def _level(pyramid: list[Image], scale: float) -> Image:
-    """The smallest picture that is at least as large as `scale` times the first one."""
+    """The smallest level that is at least as large as `scale` times the first one."""
     steps = 0 if scale >= 1 else int(math.log2(1 / max(scale, 1e-6)) + 0.15)
     return pyramid[min(steps, len(pyramid) - 1)]

@@ -1,7 +1,7 @@
-"""Cut-outs and backgrounds of the synthetic world: read once from files, kept in one cache file.
+"""Cut-outs, backgrounds and 3D objects of the synthetic world, prepared in one cache file.
 
-The pictures come from free Debian packages (`tools/fetch_training_assets.sh`): Tux Paint
-stamps are the cut-outs, desktop wallpapers the backgrounds, MegaGlest's models the solid things.
+The images come from free Debian packages (`tools/fetch_training_assets.sh`): Tux Paint stamps for
+the cut-outs, desktop wallpapers for the backgrounds, MegaGlest's models for the 3D objects.
 """
 
 import hashlib
@@ -20,46 +20,48 @@ from segment_concept.synthetic.pixels import Image, as_image, bleed, uniform
 
 Split = Literal["train", "held_out"]
 
-CUTOUT_SIDE = 320  # longest side kept, pixels: the largest target in a 256-line clip is about 240
-BACKGROUND_SIDE = 600  # shortest side kept, pixels
-HELD_OUT_CUTOUTS = 6  # one in so many is held out
+CUTOUT_SIDE = (
+    320  # maximum longer side in pixels: the largest target in a 256-line clip has about 240
+)
+BACKGROUND_SIDE = 600  # minimum shorter side in pixels
+HELD_OUT_CUTOUTS = 6  # one in this many is held out
 HELD_OUT_BACKGROUNDS = 7
-HELD_OUT_SOLIDS = 6  # of kinds of units, such as "archer"
-MOST_OF_A_SOLID = 3  # movements of one thing that are kept
+HELD_OUT_SOLIDS = 6  # unit types, such as "archer"
+MOST_OF_A_SOLID = 3  # number of movements that are kept per object
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """One object on a transparent ground."""
+    """An object on a transparent background."""
 
-    name: str  # path below the stamps folder
+    name: str  # path relative to the folder of stamps
     category: str  # folder of the stamp, for example "animals/birds"
-    rgba: Image  # (h, w, 4), straight alpha, colors continued under the transparent pixels
+    rgba: Image  # (h, w, 4), straight alpha, with colors continued under transparent pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Solid:
-    """One thing that turns and moves, in a few views (`solid.draw_views`)."""
+    """A 3D object in a few views (`mesh.draw_views`)."""
 
     name: str  # path of the model
-    category: str  # its folder: what has the same is the same thing, moving otherwise
+    category: str  # its folder: equal for the movements of one object
     views: NDArray[np.uint8]  # (N, h, w, 4), straight alpha
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """One picture to stand behind the objects."""
+    """An image behind the objects."""
 
     name: str
     rgb: Image  # (h, w, 3)
-    weight: float  # how often it is drawn: photographs more than flat drawings
+    weight: float  # sampling weight: larger for photographs than for flat drawings
 
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """What clips are made of. Use `load`; tests may build a tiny one by hand."""
+    """The images that clips are made of. Use `load`; tests may build a small one by hand."""
 
     cutouts: tuple[Cutout, ...]
     backgrounds: tuple[Background, ...]
@@ -68,23 +70,23 @@ class Assets:
     def __post_init__(self) -> None:
         if not self.cutouts or not self.backgrounds:
             raise ValueError(
-                f"a world needs cut-outs and backgrounds, got {len(self.cutouts)} and "
+                f"assets need cut-outs and backgrounds, got {len(self.cutouts)} and "
                 f"{len(self.backgrounds)}: unpack the asset packages and run prepare() again"
             )
 
     def kin(self, index: int) -> tuple[int, ...]:
-        """Other cut-outs of the same category as number `index`; may be empty."""
+        """Other cut-outs of the category of number `index`; may be empty."""
         category = self.cutouts[index].category
         return tuple(i for i, c in enumerate(self.cutouts) if i != index and c.category == category)
 
 
 def is_held_out(name: str, one_in: int) -> bool:
-    """Whether a file is kept away from training: a stable function of its name alone."""
+    """Whether a file is held out of training; depends only on its name."""
     return int(hashlib.md5(name.encode()).hexdigest(), 16) % one_in == 0
 
 
 def texture_weight(rgb: Image) -> float:
-    """How photographic a picture (h, w, 3) looks: mean gradient times richness of colors."""
+    """How photographic an image (h, w, 3) looks: mean gradient times number of colors."""
     small = as_image(cv2.resize(rgb, (320, 200), interpolation=cv2.INTER_AREA))
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     gradient = float(np.abs(np.diff(gray, axis=1)).mean() + np.abs(np.diff(gray, axis=0)).mean())
@@ -94,10 +96,10 @@ def texture_weight(rgb: Image) -> float:
 
 
 def prepare(folder: Path, cache: Path) -> None:
-    """Read the unpacked packages below `folder` and write one cache file (`.npz`, no pickle).
+    """Read the unpacked packages in `folder` and write one cache file (`.npz`, without pickle).
 
     Raises:
-        FileNotFoundError: there are no usable stamps or no wallpapers below `folder`.
+        FileNotFoundError: there are no usable stamps or no wallpapers in `folder`.
     """
     cutouts = list(_read_cutouts(folder))
     backgrounds = list(_read_backgrounds(folder))
@@ -119,23 +121,23 @@ def prepare(folder: Path, cache: Path) -> None:
     }
     arrays["listing"] = np.frombuffer(json.dumps(listing).encode(), np.uint8)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    # A reader never sees half a file: written beside, then renamed.
+    # Written beside the target and then renamed, so that no reader sees half a file.
     partial = cache.with_name(cache.name + ".partial")
     with partial.open("wb") as out:
-        # mypy takes **arrays for the keyword allow_pickle as well
+        # mypy also takes **arrays for the argument allow_pickle
         np.savez(out, **arrays)  # type: ignore[arg-type]
     partial.replace(cache)
 
 
 def load(cache: Path, split: Split = "train") -> Assets:
-    """The training or the held-out part of a cache file that `prepare` wrote.
+    """Load the training or the held-out part of a cache file written by `prepare`.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
     if not cache.is_file():
         raise FileNotFoundError(
-            f"no asset cache at {cache}: make it with `segment-concept train assets`"
+            f"no asset cache at {cache}: create it with `segment-concept train assets`"
         )
     wanted = split == "held_out"
     with np.load(cache, allow_pickle=False) as stored:
@@ -152,7 +154,9 @@ def load(cache: Path, split: Split = "train") -> Assets:
         )
         solids = tuple(
             Solid(name, category, stored[f"solid{i}"])
-            for i, (name, category) in enumerate(listing.get("solids", ()))  # older caches: none
+            for i, (name, category) in enumerate(
+                listing.get("solids", ())
+            )  # older caches have none
             if is_held_out(Path(category).name, HELD_OUT_SOLIDS) == wanted
         )
     return Assets(cutouts, backgrounds, solids)
@@ -173,7 +177,7 @@ def _read_cutouts(folder: Path) -> Iterator[Cutout]:
 
 
 def _read_solids(folder: Path) -> Iterator[Solid]:
-    """Units of every faction, each in some of its movements and in the colors of one team."""
+    """Views of the units of every faction, in some of their movements and one team's colors."""
     for models in sorted(folder.glob("**/factions/*/units/*/models")):
         category = "/".join(models.parts[-4:-1:2])  # faction and unit
         rng = np.random.default_rng(int(hashlib.md5(category.encode()).hexdigest()[:8], 16))
@@ -188,7 +192,7 @@ def _read_solids(folder: Path) -> Iterator[Solid]:
 
 
 def _crop_cutout(rgba: Image) -> Image | None:
-    """The object alone, at most CUTOUT_SIDE long; None if it is too small, thin or empty."""
+    """The cropped object, at most CUTOUT_SIDE long; None if it is too small, thin or empty."""
     rows, columns = np.where(rgba[..., 3] > 32)
     if rows.size < 300:
         return None
@@ -209,7 +213,7 @@ def _crop_cutout(rgba: Image) -> Image | None:
 
 
 def _wallpaper_key(name: str) -> str:
-    """What light, dark and portrait forms of one wallpaper have in common."""
+    """Name shared by the light, dark and portrait versions of a wallpaper."""
     return name.split("/contents/")[0].replace("-d.webp", "").replace("-l.webp", "")
 
 
@@ -222,7 +226,7 @@ def _read_backgrounds(folder: Path) -> Iterator[Background]:
         rgb = as_image(cv2.cvtColor(raw, cv2.COLOR_BGR2RGB))
         thumbnail = cv2.resize(rgb, (12, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
         if any(float(np.abs(thumbnail - other).mean()) < 4 for other in thumbnails):
-            continue  # the same picture in another size
+            continue  # the same image in another size
         thumbnails.append(thumbnail)
         scale = BACKGROUND_SIDE / min(rgb.shape[:2])
         if scale < 1:

@@ -1,4 +1,4 @@
-"""Clips of the synthetic world: what happens, shot by shot, and the finished pictures."""
+"""Plan and render clips of the synthetic world, shot by shot."""
 
 from dataclasses import dataclass
 
@@ -31,25 +31,25 @@ _TRIES = 40
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """What to render. Probabilities are per clip."""
+    """What to render. Probabilities are per clip unless noted."""
 
     frames: int = 5
     height: int = 256
     width: int = 256
     cut: float = 0.35  # at least one hard cut
-    absent: float = 0.33  # object 1 is wholly out of sight in some later frames
-    absent_by_cut: float = 0.5  # of these: in a shot without it, rather than in the same shot
-    stand_in: float = 0.6  # of shots without it: another of its kind has its part
-    interlude: float = 0.0  # of shots without it: another place, with nothing of the clip in it
-    same_place: float = 0.4  # of later shots: an earlier shot's place, seen by another camera
-    lookalike: float = 0.5  # something easily taken for object 1 is about
-    composite: float = 0.4  # an object is jointed, thin or holed rather than one cut-out
-    solid: float = 0.0  # an object turns and moves in all three dimensions
-    camouflage: float = 0.0  # objects wear the colors of the place where they are first seen
-    occluders: float = 0.35  # of a shot: things pass in front
+    absent: float = 0.33  # object 1 is completely invisible in some later frames
+    absent_by_cut: float = 0.5  # share of these with the absence in a shot of its own
+    stand_in: float = 0.6  # share of shots without it that show a look-alike
+    interlude: float = 0.0  # share of shots without it in another place with other objects
+    same_place: float = 0.4  # share of later shots in an earlier place with another camera
+    lookalike: float = 0.5  # the clip has a look-alike of object 1
+    composite: float = 0.4  # per object: articulated, thin or with holes instead of a cut-out
+    solid: float = 0.0  # per object: 3D
+    camouflage: float = 0.0  # objects take the colors of the place of their first shot
+    occluders: float = 0.35  # per shot: occluders pass in front
     most_objects: int = 4
-    least_area: int = 150  # pixels of object 1 on frame 0, and of every target
-    speed: float = 1.0  # multiplies all movement
+    least_area: int = 150  # minimum pixels of every target on frame 0
+    speed: float = 1.0  # factor of all movement
 
     def __post_init__(self) -> None:
         if self.frames < 1 or min(self.height, self.width) < 64:
@@ -69,34 +69,34 @@ class ClipSpec:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A rendered clip and what is known about it."""
+    """A rendered clip with its ground truth."""
 
     rgb: NDArray[np.uint8]  # (T, H, W, 3)
-    labels: NDArray[np.uint8]  # (T, H, W): object ids from 1, 0 where there is none
-    targets: tuple[int, ...]  # ids with at least `least_area` pixels on frame 0; always has 1
-    cuts: tuple[int, ...]  # first frame of every shot but the first
+    labels: NDArray[np.uint8]  # (T, H, W) object ids from 1; 0 is background
+    targets: tuple[int, ...]  # ids with at least `least_area` pixels on frame 0; includes 1
+    cuts: tuple[int, ...]  # first frames of all shots after the first
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """When the shots begin and where object 1 is not."""
+    """Shots and absences of object 1."""
 
     frames: int
     starts: tuple[int, ...]  # first frame of every shot
-    without: frozenset[int]  # shots that do not have object 1
-    gone: range | None = None  # frames of the first shot in which it is out of sight
+    without: frozenset[int]  # shots without object 1
+    gone: range | None = None  # frames of the first shot in which it is invisible
 
     def length(self, shot: int) -> int:
-        """Frames in a shot."""
+        """Number of frames of a shot."""
         return (*self.starts, self.frames)[shot + 1] - self.starts[shot]
 
 
 def render_clip(assets: Assets, spec: ClipSpec, seed: int) -> Clip:
-    """Render one clip; the same arguments give the same clip, bit for bit.
+    """Render a clip. Equal arguments give bit-identical clips.
 
     Raises:
-        RuntimeError: the wanted clip did not come about in many tries (`least_area` too large
-            for the frame, or assets that are all but transparent).
+        RuntimeError: no suitable clip in many tries (`least_area` is too large for the frame, or
+            the assets are almost transparent).
     """
     plan = _draw_plan(np.random.default_rng([seed, 0]), spec)
     for attempt in range(1, _TRIES + 1):
@@ -110,9 +110,9 @@ def render_clip(assets: Assets, spec: ClipSpec, seed: int) -> Clip:
 
 
 def _draw_plan(rng: Generator, spec: ClipSpec) -> _Plan:
-    """Whether and when there are cuts and absences; not changed by failed tries."""
+    """Draw the cuts and absences; failed tries do not change them."""
     absent = chance(rng, spec.absent)
-    # Cuts away from object 1 are part of the share of clips with cuts.
+    # Cuts to shots without object 1 count as cuts.
     away = absent and spec.cut > 0 and chance(rng, spec.absent_by_cut)
     away_share = spec.absent * spec.absent_by_cut if spec.cut > 0 else 0.0
     rest = (spec.cut - away_share) / max(1e-9, 1 - away_share)
@@ -127,7 +127,7 @@ def _draw_plan(rng: Generator, spec: ClipSpec) -> _Plan:
     end = starts[1] if len(starts) > 1 else spec.frames
     if not absent:
         return _Plan(spec.frames, starts, frozenset())
-    if end < 2:  # no room before the cut: go away after it instead
+    if end < 2:  # no room before the cut: be absent after it instead
         return _Plan(spec.frames, starts, frozenset({1}))
     begin = int(rng.integers(1, end))
     length = end - begin if chance(rng, 0.5) else int(rng.integers(1, end - begin + 1))
@@ -135,7 +135,7 @@ def _draw_plan(rng: Generator, spec: ClipSpec) -> _Plan:
 
 
 def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, ...]:
-    """First frames of the shots: one cut, or more in long clips."""
+    """First frames of the shots: one cut, more in long clips."""
     count = 1 + int(at_least_two)
     if frames > 8:
         count += int(rng.integers(0, max(1, frames // 8)))
@@ -189,7 +189,7 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
 def _draw_cast(
     assets: Assets, rng: Generator, spec: ClipSpec
 ) -> tuple[list[ArticulatedObject], list[ArticulatedObject]]:
-    """The objects of the clip, the first is object 1, and extras without a label."""
+    """The objects of the clip (object 1 first) and extras without a label."""
     weights = [0.22, 0.33, 0.27, 0.18, *([0.1] * 250)][: spec.most_objects]
     count = 1 + pick(rng, weights)
     objects = [draw_object(assets, rng, spec.composite, spec.solid)]
@@ -212,14 +212,14 @@ def _draw_cast(
 def _draw_disguise(
     stage: ShotLayout, rng: Generator, objects: list[ArticulatedObject], share: float
 ) -> tuple[list[Layer] | None, list[ArticulatedObject]]:
-    """The first place and the objects in its colors, or no place and the objects as they are.
+    """The first place with the objects in its colors, or no place and unchanged objects.
 
-    What is cut out and laid elsewhere differs from its ground as real things seldom do.
+    A pasted cut-out differs from its background more than real objects do.
     """
     if share == 0 or not chance(rng, share):
         return None, objects
     place = draw_place(stage, rng)
-    ground = place[0].image  # the farthest layer: of nearer ones parts are cut away
+    ground = place[0].image  # the farthest layer, because nearer ones have transparent parts
     h, w = (side // 2 for side in ground.shape[:2])
     top, left = int(rng.integers(0, h + 1)), int(rng.integers(0, w + 1))
     patch = ground[top : top + h, left : left + w]
@@ -234,7 +234,7 @@ def _roles(
     cast: tuple[list[ArticulatedObject], list[ArticulatedObject]],
     stand_in: float,
 ) -> list[Role]:
-    """Who is in a shot. The others come and go by chance; object 1 follows the plan."""
+    """The objects of a shot: object 1 by plan, others at random."""
     objects, extras = cast
     away = shot in plan.without
     length = plan.length(shot)
@@ -254,7 +254,7 @@ def _roles(
 def _others(
     stage: ShotLayout, rng: Generator, absent: ArticulatedObject, stand_in: float
 ) -> list[Role]:
-    """Who is in an interlude: by chance of the kind of who is `absent`, in their own colors."""
+    """The objects of an interlude; some may be of the same kind as those in `absent`."""
     kin = draw_kin(stage.assets, rng, absent) if chance(rng, stand_in) else None
     count = 1 + pick(rng, [0.5, 0.3, 0.2])
     others = [draw_object(stage.assets, rng, stage.composite, stage.solid) for _ in range(count)]
@@ -263,7 +263,7 @@ def _others(
 
 
 def _comes_or_goes(rng: Generator, length: int) -> range | None:
-    """Frames of a shot of `length` before an object comes in, or after it has gone out."""
+    """Frames of a shot of `length` before an object enters, or after it has left."""
     if length < 2 or not chance(rng, 0.25):
         return None
     turn = int(rng.integers(1, length))

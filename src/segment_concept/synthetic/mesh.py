@@ -1,8 +1,8 @@
-"""Solid things of the synthetic world: animated, textured models, drawn from all around.
+"""3D objects of the synthetic world: animated, textured models drawn from all directions.
 
-The models are those of the game MegaGlest (files `.g3d`, version 4 of its format): people, animals,
-carts and buildings. A cut-out moves within the picture plane only; these turn, walk and fight. Each
-file becomes a few views of one thing as it moves while the camera goes round it.
+The models are those of the game MegaGlest (files `.g3d`, format version 4): people, animals, carts
+and buildings. A cut-out moves only within the image plane; these turn, walk and fight. Each file
+becomes a few views of the moving object from a camera that goes around it.
 """
 
 import struct
@@ -20,37 +20,37 @@ from segment_concept.synthetic.pixels import Image, as_image, uniform
 Floats: TypeAlias = NDArray[np.float32]
 Color: TypeAlias = tuple[float, float, float]
 
-VIEWS = 10  # of one thing
-SIDE = 216  # longest side of a view, pixels
-_FINER = 1.5  # drawn larger by this, then made smaller: smooth edges
+VIEWS = 10  # per object
+SIDE = 216  # longer side of a view, in pixels
+_FINER = 1.5  # supersampling factor, for smooth edges
 _PATH = 64  # bytes of a name or path in a file
-_TEAM = 1  # bit of a mesh's properties
-_DARKEST = 0.45  # light on the side that is turned away
-_TEXTURES = (".png", ".jpg", ".bmp")  # a model may name a file that was packed as another kind
+_TEAM = 1  # bit of the mesh properties
+_DARKEST = 0.45  # light on the side away from the source
+_TEXTURES = (".png", ".jpg", ".bmp")  # a model may name a file of another type
 
 
 class ModelError(Exception):
-    """The bytes are no model that can be read."""
+    """The file is not a readable model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """Textured triangles, in every frame of an animation. F frames, V vertices, N triangles."""
+    """Textured triangles of an animation. F frames, V vertices, N triangles."""
 
-    vertices: Floats  # (F, V, 3), y upwards
+    vertices: Floats  # (F, V, 3), y points up
     normals: Floats  # (F, V, 3)
     uv: Floats  # (V, 2)
     triangles: NDArray[np.int64]  # (N, 3)
-    color: Floats  # (3,) in [0, 1], where there is no texture
-    texture: str  # file name beside the model; empty: none
-    team: bool  # where the texture is transparent, a team's color shows
+    color: Floats  # (3,) in [0, 1], used without texture
+    texture: str  # file name beside the model; empty if none
+    team: bool  # the team color shows where the texture is transparent
 
 
 def read_model(data: bytes) -> tuple[Mesh, ...]:
-    """The meshes of a `.g3d` file, version 4.
+    """Read the meshes of a `.g3d` file, version 4.
 
     Raises:
-        ModelError: other bytes, another version, or nothing in it that can be drawn.
+        ModelError: another file type or version, or nothing that can be drawn.
     """
     if data[:4] != b"G3D\x04":
         raise ModelError("not a G3D file of version 4")
@@ -90,7 +90,7 @@ def _read_mesh(data: bytes, at: int) -> tuple[Mesh, int]:
     triangles = np.frombuffer(data, "<u4", indices, at).reshape(-1, 3).astype(np.int64)
     at += 4 * indices
     if triangles.size and triangles.max() >= vertices:
-        raise ModelError("a triangle has a corner that is not there")
+        raise ModelError("a triangle has a vertex that does not exist")
     if not all(np.isfinite(each).all() for each in (points, normals, uv)):
         raise ModelError("a number is not finite")
     mesh = Mesh(
@@ -106,14 +106,14 @@ def _read_mesh(data: bytes, at: int) -> tuple[Mesh, int]:
 
 
 def draw_views(path: Path, team: Color, rng: Generator) -> NDArray[np.uint8] | None:
-    """Views (VIEWS, h, w, 4) of the model in a file, straight alpha, all in the same box.
+    """Views (VIEWS, h, w, 4) of a model with straight alpha, all in the same box.
 
-    None where nothing is to be seen of it, or it is no model.
+    None if nothing is visible or the file is not a model.
 
     Args:
-        path: its textures lie beside it.
+        path: the model; its textures are in the same folder.
         team: RGB in [0, 255].
-        rng: chooses the way of the camera, what is seen of the movement, and the light.
+        rng: chooses the path of the camera, the part of the movement, and the light.
     """
     try:
         meshes = read_model(path.read_bytes())
@@ -123,7 +123,7 @@ def draw_views(path: Path, team: Color, rng: Generator) -> NDArray[np.uint8] | N
     sweep = uniform(rng, 0.4, 2.4) * (1 if rng.random() < 0.5 else -1)
     yaw, height = uniform(rng, 0, 2 * np.pi), uniform(rng, -0.08, 0.5)
     rise, distance = uniform(rng, -0.2, 0.2), uniform(rng, 2.5, 6)
-    share = uniform(rng, 0.25, 1.0)  # of the movement
+    share = uniform(rng, 0.25, 1.0)  # part of the movement
     begin = uniform(rng, 0, 1 - share)
     sun = np.array([uniform(rng, -1, 1), uniform(rng, 0.2, 1), uniform(rng, 0, 1)], np.float32)
     sun /= np.linalg.norm(sun)
@@ -153,7 +153,7 @@ def draw_views(path: Path, team: Color, rng: Generator) -> NDArray[np.uint8] | N
 
 
 def _skin(folder: Path, mesh: Mesh, team: Floats) -> Floats:
-    """(h, w, 4) of a mesh, values in [0, 255]; one pixel where it has no texture."""
+    """Texture (h, w, 4) of a mesh in [0, 255]; a single pixel if it has none."""
     named = folder / mesh.texture
     files = [p for p in (named, *map(named.with_suffix, _TEXTURES)) if mesh.texture and p.is_file()]
     raw = cv2.imread(str(files[0]), cv2.IMREAD_UNCHANGED) if files else None
@@ -170,7 +170,7 @@ def _skin(folder: Path, mesh: Mesh, team: Floats) -> Floats:
 
 
 def _turn(yaw: float, height: float) -> Floats:
-    """Seen from a direction about the vertical axis and from above, (3, 3)."""
+    """Rotation (3, 3) of a camera by its angles around the vertical axis and above the ground."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     round_it = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
     cos, sin = np.cos(height), np.sin(height)
@@ -179,7 +179,7 @@ def _turn(yaw: float, height: float) -> Floats:
 
 
 def _posed(mesh: Mesh, phase: float, turn: Floats) -> tuple[Floats, Floats]:
-    """Points and normals (V, 3) as the camera has them, between two frames of the animation."""
+    """Points and normals (V, 3) in camera coordinates, interpolated between two frames."""
     last = len(mesh.vertices) - 1
     first = int(phase * last)
     second, part = min(first + 1, last), np.float32(phase * last - first)
@@ -208,7 +208,7 @@ def _draw(
     kept = np.flatnonzero((np.abs(area) > 1e-6) & (size.min(1) > 0))
     if not kept.size:
         return
-    # All pixels of all triangles' boxes in one list.
+    # all pixels of the boxes of all triangles in one list
     counts = size[kept].prod(1)
     which = np.repeat(kept, counts)
     within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
@@ -221,7 +221,7 @@ def _draw(
     weights = np.stack([1 - wb - wc, wb, wc], 1)
     inside = np.flatnonzero((weights >= 0).all(1))
     x, y, weights, corners = x[inside], y[inside], weights[inside], mesh.triangles[which[inside]]
-    # Perspective: what is looked up goes by 1 / distance.
+    # perspective-correct interpolation: weights are divided by the distance
     weights = weights / away[corners]
     z = 1 / weights.sum(1)
     weights *= z[:, None]
@@ -230,7 +230,7 @@ def _draw(
     columns = (u * skin.shape[1]).astype(np.int64).clip(0, skin.shape[1] - 1)
     rgba = skin[rows, columns]
     seen = np.flatnonzero((rgba[:, 3] > 127) & (z < depth[y, x]))
-    order = seen[np.argsort(-z[seen], kind="stable")]  # the nearest is written last
+    order = seen[np.argsort(-z[seen], kind="stable")]  # the nearest pixel is written last
     shade = (weights * light[corners]).sum(1)[order, None]
     x, y = x[order], y[order]
     canvas[y, x, :3] = rgba[order, :3] * shade
@@ -239,7 +239,7 @@ def _draw(
 
 
 def _cropped(views: Floats) -> NDArray[np.uint8] | None:
-    """Views in the box of what is seen in any of them, at their final size."""
+    """Views cropped to their common box, at their final size."""
     seen = views[..., 3].max(axis=0) > 0
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     if rows.size < 48 or columns.size < 24 or (views[..., 3] > 0).mean((1, 2)).min() < 0.01:
@@ -251,7 +251,7 @@ def _cropped(views: Floats) -> NDArray[np.uint8] | None:
 
 
 def _smaller(view: Floats, size: tuple[int, int]) -> Image:
-    """A view made smaller, colors weighed by what is there of them."""
+    """A downsampled view; colors are weighted by alpha."""
     alpha = view[..., 3:] / 255
     mixed = cv2.resize(
         np.concatenate([view[..., :3] * alpha, alpha], 2), size, interpolation=cv2.INTER_AREA

@@ -1,4 +1,4 @@
-"""Movement: smooth paths of positions, sizes and angles, and the camera's own."""
+"""Smooth paths of positions, sizes and angles, and the motion of the camera."""
 
 import math
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ Path2 = NDArray[np.float64]  # (T, 2), x and y
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where and how a sprite stands in a frame."""
+    """Pose of a sprite in a frame."""
 
-    x: float  # of its middle, pixels
+    x: float  # center, in pixels
     y: float
-    size: float  # longer side, pixels
+    size: float  # longer side, in pixels
     angle: float  # radians
     mirror: bool
-    stretch: float  # width grows and height shrinks by this factor
+    stretch: float  # factor of the width, inverse factor of the height
     shear: float
     tilt: tuple[float, float]  # perspective: relative depth per unit along the sprite's axes
     bend: Field | None  # (g, g, 2) displacement in units of the size; None: none
-    phase: float  # of a puppet's movement, cycles
+    phase: float  # phase of a puppet's movement, in cycles
 
 
 @dataclass
 class Track:
-    """The movement of one object through a shot; positions may be changed before it is drawn."""
+    """Motion of an object in a shot; positions may be changed before drawing."""
 
     place: Path2
     size: Path1
@@ -66,21 +66,21 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """How the world slides past the camera during a shot."""
+    """Motion of the camera during a shot."""
 
-    offset: Path2  # pixels by which things at depth 1 are moved
+    offset: Path2  # shift of objects at depth 1, in pixels
     zoom: Path1
     roll: Path1  # radians
 
     def seen(self, place: Path2, depth: float, height: int, width: int) -> Path2:
-        """Positions (T, 2) of a thing at `depth` (1: the objects, less: farther) on the screen."""
+        """Screen positions (T, 2) of something at `depth` (1: the objects, smaller: farther)."""
         middle = np.array([width / 2, height / 2])
         zoom = self.zoom[:, None] ** depth
         return np.asarray((place - middle) * zoom + middle + depth * self.offset)
 
 
 def wander(rng: Generator, frames: int, start: float, speed: float, drift: float) -> Path1:
-    """A smooth path (frames,): velocity starts at `drift`, changes by `speed`, is pulled home."""
+    """A smooth path (frames,) that starts with velocity `drift` and is pulled back."""
     values = np.empty(frames)
     velocity, value = drift, start
     for t in range(frames):
@@ -91,7 +91,7 @@ def wander(rng: Generator, frames: int, start: float, speed: float, drift: float
 
 
 def draw_camera(rng: Generator, frames: int, side: int, speed: float) -> Camera:
-    """Still, hand-held, panning or zooming; `side` in pixels is the measure."""
+    """A static, hand-held, panning or zooming camera; `side` in pixels sets the scale."""
     pace = side * speed * (0.0, 0.004, 0.02, 0.045)[pick(rng, [0.2, 0.3, 0.35, 0.15])]
     drift = rng.normal(0, pace, 2) * (1.0, 0.5)
     offset = np.stack([wander(rng, frames, 0.0, 0.3 * pace, d) for d in drift], axis=1)
@@ -107,12 +107,12 @@ def draw_camera(rng: Generator, frames: int, side: int, speed: float) -> Camera:
 def draw_track(
     rng: Generator, frames: int, frame_size: tuple[int, int], size: float, speed: float
 ) -> Track:
-    """A random movement in the world; `frame_size` is (height, width), `size` in pixels."""
+    """A random motion in world coordinates; `frame_size` is (height, width), `size` in pixels."""
     height, width = frame_size
     pace = speed * (0.012 * min(height, width) + 0.05 * size) * log_uniform(rng, 0.15, 1.8)
     heading = uniform(rng, 0, 2 * math.pi)
     velocity = pace * math.cos(heading), 0.6 * pace * math.sin(heading)
-    # Big things stand nearer the middle: a target may be cut by the border, not mostly outside.
+    # Large objects are nearer the center: the border may cut a target, but not most of it.
     room = max(0.12, 0.5 - 0.3 * size / min(height, width))
     x = width * (0.5 + uniform(rng, -room, room))
     y = height * (0.52 + 0.9 * uniform(rng, -room, room))
@@ -146,11 +146,11 @@ def draw_track(
 
 
 def _draw_bends(rng: Generator) -> tuple[Field, Field] | None:
-    """Two smooth displacement fields that a movement turns between; None: a rigid thing."""
+    """Two smooth displacement fields that the motion blends; None for a rigid object."""
     if chance(rng, 0.3):
         return None
     cells = int(rng.integers(2, 6))
-    # Below a quarter of a cell the warp does not fold over.
+    # below a quarter of a cell the warp does not fold
     strength = uniform(rng, 0.02, 0.22) / cells
     fields = rng.standard_normal((2, cells, cells, 2), dtype=np.float32) * strength
     first, second = (
@@ -161,7 +161,7 @@ def _draw_bends(rng: Generator) -> tuple[Field, Field] | None:
 
 
 def leave(rng: Generator, track: Track, gone: range, frame_size: tuple[int, int]) -> None:
-    """Bend a track on the screen so that its thing is beyond the border in the frames `gone`."""
+    """Change screen positions so that the object is outside the frame in the frames `gone`."""
     height, width = frame_size
     frames = len(track.place)
     first, last = gone.start, gone.stop - 1
@@ -179,7 +179,7 @@ def leave(rng: Generator, track: Track, gone: range, frame_size: tuple[int, int]
             share[t] = 1.0
         else:
             share[t] = max(0.0, 1 - (t - last) / ramp) ** 1.3
-    # While it is gone its own wandering must not bring it back.
+    # its own motion must not bring it back while it is gone
     held = track.place.copy()
     held[first : last + 1] = at
     track.place[:] = held + share[:, None] * way

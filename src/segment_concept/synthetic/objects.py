@@ -1,4 +1,4 @@
-"""Who plays: objects drawn at random, and look-alikes of them."""
+"""Random objects and look-alikes of them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ from segment_concept.synthetic.pixels import (
 
 Builder = Callable[[Assets, Generator], ArticulatedObject]
 
-# How often each composite is drawn, and who builds it.
+# sampling weight and builder of each composite object
 COMPOSITES: dict[str, tuple[float, Builder]] = {
     "person": (0.30, shapes.person),
     "animal": (0.20, shapes.animal),
@@ -41,9 +41,9 @@ COMPOSITES: dict[str, tuple[float, Builder]] = {
 def draw_object(
     assets: Assets, rng: Generator, composite: float, share_solid: float = 0.0
 ) -> ArticulatedObject:
-    """A random object: with probability `composite` a jointed, thin or holed one.
+    """A random object; with probability `composite` articulated, thin or with holes.
 
-    With probability `share_solid` one that turns; where the assets have none, never.
+    With probability `share_solid` a 3D object, if the assets have any.
     """
     if share_solid and assets.solids and chance(rng, share_solid):
         return _solid(assets, int(rng.integers(len(assets.solids))))
@@ -69,14 +69,14 @@ def _cutout(assets: Assets, rng: Generator, index: int) -> ArticulatedObject:
 
 
 def _solid(assets: Assets, index: int) -> ArticulatedObject:
-    """The solid thing of that number, with its other movements."""
+    """The 3D object of that index, with its other movements."""
     chosen = assets.solids[index]
     others = [s.views for s in assets.solids if s.category == chosen.category and s is not chosen]
     return solid([chosen.views, *others], chosen.category)
 
 
 def seen_otherwise(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
-    """The same object in any of its movements, for another shot; most have only one."""
+    """The same object in a random one of its movements, for another shot."""
     if not puppet.otherwise:
         return puppet
     movements = [puppet.parts, *puppet.otherwise]
@@ -85,17 +85,17 @@ def seen_otherwise(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObje
 
 
 def draw_lookalike(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:
-    """An object easily taken for `model`: it shares its category, yet is not the same.
+    """A look-alike of `model`: of the same category, but another object.
 
-    It is the same thing in another color, the same thing with a few differences, or another
-    individual of the same kind in the model's colors.
+    It is the same object in another color or with small differences, or another individual of the
+    same kind in the model's colors.
     """
     way = pick(rng, [0.25, 0.3, 0.45])
     if way == 2:
         sibling = draw_sibling(assets, rng, model)
         if sibling is not None:
             return sibling
-    if way == 0 or model.solid:  # a mark would sit on one view alone
+    if way == 0 or model.solid:  # a mark would be on a single view
         return shapes.recolored(model, uniform(rng, 50, 310), uniform(rng, 0.7, 1.4))
     return _marked(assets, rng, model)
 
@@ -103,7 +103,7 @@ def draw_lookalike(assets: Assets, rng: Generator, model: ArticulatedObject) -> 
 def draw_sibling(
     assets: Assets, rng: Generator, model: ArticulatedObject
 ) -> ArticulatedObject | None:
-    """Another individual of the model's kind in its colors; None where there is no other."""
+    """Another individual of the model's kind in its colors; None if there is none."""
     other = draw_kin(assets, rng, model)
     if other is None:
         return None
@@ -119,7 +119,7 @@ def draw_sibling(
 
 
 def draw_kin(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject | None:
-    """Another individual of the model's kind; None where there is no other."""
+    """Another individual of the model's kind; None if there is none."""
     if model.kind == "cutout":
         kin = assets.kin(model.source)
         if not kin:
@@ -134,7 +134,7 @@ def draw_kin(assets: Assets, rng: Generator, model: ArticulatedObject) -> Articu
 
 
 def disguised(puppet: ArticulatedObject, ground: Image, strength: float) -> ArticulatedObject:
-    """The puppet with its colors drawn towards those of `ground` (h, w, 3) by `strength`."""
+    """The puppet with its colors shifted towards those of `ground` (h, w, 3) by `strength`."""
     model = with_alpha(ground, np.full(ground.shape[:2], 255, np.uint8))
 
     def paint(rgba: Image) -> Image:
@@ -145,7 +145,7 @@ def disguised(puppet: ArticulatedObject, ground: Image, strength: float) -> Arti
 
 
 def _marked(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:
-    """The model bent a little, in a slightly other light, with a mark on one or two parts."""
+    """The model slightly bent, in slightly different light, with a mark on one or two parts."""
     chosen = rng.permutation(len(model.parts))[: 2 if len(model.parts) > 4 else 1]
     table = grade_table(rng, 0.6)
 
@@ -168,7 +168,7 @@ def _bent(rng: Generator, image: Image) -> Image:
         rng, height, width, 3
     )
     bent = as_image(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    # Beyond the picture there is nothing, though its colors go on.
+    # transparent outside the image, although its colors continue
     outside = (x < 0) | (y < 0) | (x > width - 1) | (y > height - 1)
     bent[outside, 3] = 0
     return bent

@@ -1,4 +1,4 @@
-"""What lies between the scene and the file: blur, light, grading, noise and compression."""
+"""Camera effects: blur, light, color grading, noise and compression."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from segment_concept.synthetic.pixels import (
 )
 
 _LONGEST_SMEAR = 14  # pixels
-_NOISE_TILE = 640  # pixels a side; frames take a random piece
+_NOISE_TILE = 640  # side in pixels; frames take a random crop
 
 
 def _make_noise() -> NDArray[np.int16]:
@@ -32,7 +32,7 @@ _noise_tile: list[NDArray[np.int16]] = []
 
 
 def noise_tile() -> NDArray[np.int16]:
-    """Fixed white noise, standard deviation 16, made on first use."""
+    """Fixed white noise with standard deviation 16, created on first use."""
     if not _noise_tile:
         _noise_tile.append(_make_noise())
     return _noise_tile[0]
@@ -58,21 +58,21 @@ def smear(image: Image, dx: float, dy: float) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Optics:
-    """The look of one shot, the same for all its frames but for its drift."""
+    """Camera effects of a shot, equal for all frames except for a drift."""
 
     table: Image  # (1, 256, 3)
-    drift: float  # change of brightness a frame
+    drift: float  # brightness change per frame
     light: tuple[Field, Field] | None  # shadows and vignette at start and end, (h, w)
     defocus: float  # sigma, pixels
     noise: float  # standard deviation, levels
     coarse_noise: bool
-    shrink: float  # the frame is made smaller by this and grown again
-    quality: int  # of JPEG; 0: none
+    shrink: float  # downsampling factor before the frame is enlarged again
+    quality: int  # JPEG quality; 0: none
     gray: bool
-    shutter: float  # share of a frame's movement that is smeared
+    shutter: float  # share of the motion of a frame that is blurred
 
     def expose(self, rgb: Image, at: float, frame: int, rng: Generator) -> Image:
-        """The finished frame; `at` in [0, 1] is the place in the shot."""
+        """Apply the effects; `at` in [0, 1] is the position in the shot."""
         if self.light is not None:
             rgb = self._lit(rgb, at)
         if self.shrink > 1:
@@ -123,7 +123,7 @@ def _shrunk(rgb: Image, factor: float) -> Image:
 
 
 def draw_optics(rng: Generator) -> Optics:
-    """A random look."""
+    """Random camera effects."""
     return Optics(
         table=grade_table(rng, 1.0 if chance(rng, 0.7) else 0.3),
         drift=float(rng.normal(0, 0.012)) if chance(rng, 0.4) else 0.0,

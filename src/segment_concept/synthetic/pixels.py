@@ -1,4 +1,4 @@
-"""Pixel arithmetic of the synthetic world: colors, textures, premultiplied alpha."""
+"""Pixel operations of the synthetic world: colors, textures, premultiplied alpha."""
 
 import math
 
@@ -12,7 +12,7 @@ Field = NDArray[np.float32]
 
 
 def as_image(values: ArrayLike) -> Image:
-    """The same pixels as a uint8 array (a copy only if they are of another type)."""
+    """The same pixels as a uint8 array (copied only if the dtype differs)."""
     return np.asarray(values, dtype=np.uint8)
 
 
@@ -22,7 +22,7 @@ def alpha_of(rgba: Image) -> Image:
 
 
 def with_alpha(rgb: Image, alpha: Image) -> Image:
-    """(h, w, 3) and (h, w) as one (h, w, 4)."""
+    """Join (h, w, 3) colors and (h, w) alpha to (h, w, 4)."""
     rgba = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
     return as_image(cv2.insertChannel(alpha, rgba, 3))
 
@@ -33,7 +33,7 @@ def colors_of(rgba: Image) -> Image:
 
 
 def graded(rgba: Image, table: Image) -> Image:
-    """`rgba` (h, w, 4, straight alpha) through a table of `grade_table`; alpha is kept."""
+    """`rgba` (h, w, 4, straight alpha) through a table of `grade_table`; alpha is unchanged."""
     wide = np.empty((1, 256, 4), np.uint8)
     wide[..., :3], wide[..., 3] = table, np.arange(256)
     return as_image(cv2.LUT(rgba, wide))
@@ -45,23 +45,23 @@ def chance(rng: Generator, probability: float) -> bool:
 
 
 def uniform(rng: Generator, low: float, high: float) -> float:
-    """A number in [low, high)."""
+    """A uniform random number in [low, high)."""
     return low + (high - low) * float(rng.random())
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
-    """A positive number whose logarithm is uniform."""
+    """A random number whose logarithm is uniform."""
     return math.exp(uniform(rng, math.log(low), math.log(high)))
 
 
 def pick(rng: Generator, weights: ArrayLike) -> int:
-    """An index drawn in proportion to `weights` (not negative, not all zero)."""
+    """A random index with probability proportional to `weights` (not negative, not all zero)."""
     steps = np.cumsum(np.asarray(weights, np.float64))
     return int(np.searchsorted(steps, float(rng.random()) * steps[-1], side="right"))
 
 
 def bleed(rgba: Image) -> Image:
-    """Continue the colors of solid pixels under the transparent ones, against dark fringes."""
+    """Continue the colors of opaque pixels under transparent ones, to avoid dark fringes."""
     solid = rgba[..., 3] > 200
     color = rgba[..., :3].astype(np.float32)
     spread = cv2.blur(color * solid[..., None].astype(np.float32), (15, 15))
@@ -74,14 +74,14 @@ def bleed(rgba: Image) -> Image:
 
 
 def premultiply(rgba: Image) -> Image:
-    """Straight to premultiplied alpha: after it, filters and warps leave no fringes."""
+    """Convert straight to premultiplied alpha, so that filters and warps leave no fringes."""
     alpha = alpha_of(rgba)
     wide = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGBA)  # its last channel is 255
     return as_image(cv2.multiply(rgba, wide, scale=1 / 255))
 
 
 def lay(ground: Image, sprite: Image) -> None:
-    """Lay a premultiplied sprite (h, w, 4) over `ground` (h, w, 3 or 4), in place."""
+    """Composite a premultiplied sprite (h, w, 4) over `ground` (h, w, 3 or 4), in place."""
     if not ground.size:
         return
     rest = cv2.bitwise_not(alpha_of(sprite))
@@ -100,7 +100,7 @@ def smooth_noise(rng: Generator, height: int, width: int, cells: int) -> Field:
 
 
 def grade_table(rng: Generator, strength: float) -> Image:
-    """A light: one look-up table a channel, (1, 256, 3); gain, gamma, offset and tint."""
+    """Look-up table (1, 256, 3) of a color grading: gain, gamma, offset and tint."""
     levels = np.linspace(0, 1, 256)[:, None]
     gain = np.exp(rng.normal(0, 0.16 * strength) + rng.normal(0, 0.07 * strength, 3))
     gamma = math.exp(float(rng.normal(0, 0.22 * strength)))

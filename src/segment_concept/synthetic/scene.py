@@ -1,4 +1,4 @@
-"""One shot: a backdrop, players on it, a camera before it."""
+"""Draw a shot: backdrop, objects and occluders seen by a moving camera."""
 
 import math
 from dataclasses import dataclass
@@ -26,25 +26,25 @@ _CELL = 8  # pixels between the nodes of a warp; the map between them is linear
 
 @dataclass
 class Player:
-    """An actor with its way through a shot, in screen positions."""
+    """An object with its motion in a shot, in screen positions."""
 
     actor: Actor
     track: Track
     label: int  # 0: not an object of the clip
-    shadow: float = 0.0  # darkness of the shadow it throws, in [0, 1]
-    soft: bool = True  # its edge is blended over a pixel more
+    shadow: float = 0.0  # darkness of its shadow, in [0, 1]
+    soft: bool = True  # its edge is one pixel softer
     depth: float = 1.0
 
 
 @dataclass
 class Layer:
-    """A large flat picture in the scene, at its own depth."""
+    """A large flat image in the scene at its own depth."""
 
     image: Image  # RGB, or premultiplied RGBA
     depth: float
 
     def view(self, camera: Camera, frame: int, height: int, width: int) -> Image:
-        """What the camera sees of it, (height, width, 3 or 4)."""
+        """The part that the camera sees, (height, width, 3 or 4)."""
         zoom = float(camera.zoom[frame]) ** self.depth
         roll = float(camera.roll[frame])
         x, y = camera.offset[frame] * self.depth
@@ -70,9 +70,9 @@ class Shot:
     height: int
     width: int
     frames: int
-    layers: list[Layer]  # far to near, all behind the players
+    layers: list[Layer]  # far to near, all behind the objects
     players: list[Player]  # far to near
-    front: Layer | None  # before all players; not an object
+    front: Layer | None  # in front of all objects; without a label
     camera: Camera
     optics: Optics
 
@@ -189,7 +189,7 @@ def _forward(pose: Pose) -> NDArray[np.float64]:
 def _throw_shadow(
     rgb: Image, patch: Image, corner: tuple[int, int], size: float, darkness: float
 ) -> None:
-    """Darken the ground a little below the object, in place."""
+    """Draw the object's shadow on the ground, in place."""
     x, y = corner
     down = max(1, round(0.05 * size))
     y = min(y + down, rgb.shape[0])
@@ -204,7 +204,7 @@ def _throw_shadow(
 
 
 def horizon(rgb: Image, rng: Generator, line: float, rough: float) -> Image:
-    """A picture (h, w, 3) whose part above a wavy line is cut away: premultiplied RGBA."""
+    """An image (h, w, 3) with the part above a wavy line removed, as premultiplied RGBA."""
     height, width = rgb.shape[:2]
     waves = smooth_noise(rng, 2, width, int(rng.integers(3, 12)))[0]
     edge = height * line + rough * height * waves

@@ -29,7 +29,7 @@ DENSITY = 300.0  # pixels per unit of everything drawn here
 Cloth = Callable[[int, int], Image]  # (height, width) -> RGB
 
 
-# ------------------------------------------------------------------------------ what it is made of
+# ------------------------------------------------------------------------------ materials
 
 
 def photo_crop(
@@ -37,7 +37,7 @@ def photo_crop(
 ) -> Image:
     """A piece (height, width, 3) of some background, at a random scale, perhaps mirrored.
 
-    One pixel of it is at least `finest` pixels of the picture, where the picture allows.
+    One of its pixels covers at least `finest` pixels of the background, if that is large enough.
     """
     rgb = assets.backgrounds[pick(rng, [b.weight for b in assets.backgrounds])].rgb
     limit = min(rgb.shape[0] / height, rgb.shape[1] / width)
@@ -51,7 +51,7 @@ def photo_crop(
 
 
 def random_color(rng: Generator) -> tuple[float, float, float]:
-    """A cloth-like color: every hue, mostly muted, sometimes black, gray or white."""
+    """A clothing-like color: any hue, mostly muted, sometimes black, gray or white."""
     saturation = uniform(rng, 0, 60) if chance(rng, 0.35) else uniform(rng, 60, 210)
     pixel = np.array([[[rng.integers(180), saturation, uniform(rng, 30, 245)]]], np.uint8)
     r, g, b = cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0]
@@ -98,11 +98,11 @@ def any_cloth(assets: Assets, rng: Generator) -> Cloth:
     return stripes
 
 
-# -------------------------------------------------------------------------------- single pictures
+# -------------------------------------------------------------------------------- single images
 
 
 def shade(rgb: Image, light: float, roundness: float) -> Image:
-    """Shade (h, w, 3) like a cylinder standing upright; `light` in [-1, 1] is where it shines."""
+    """Shade (h, w, 3) like a vertical cylinder with the highlight at `light` in [-1, 1]."""
     across = np.linspace(-1, 1, rgb.shape[1], dtype=np.float32)
     gain = (1.1 - roundness * (across - 0.6 * light) ** 2).clip(0, 1.9) * 128
     wide = np.broadcast_to(as_image(gain)[None, :, None], rgb.shape)
@@ -156,7 +156,7 @@ def blob_image(rng: Generator, cloth: Cloth, holes: float = 0.0) -> Image:
 
 
 def wheel_image(rng: Generator, radius: int, color: tuple[float, float, float]) -> Image:
-    """A tyre, a rim and thin spokes, RGBA; nothing between the spokes."""
+    """A tire, a rim and thin spokes, RGBA; transparent between the spokes."""
     side, middle = 2 * radius + 4, radius + 2
     alpha = np.zeros((side, side), np.uint8)
     rgb = np.full((side, side, 3), (35, 35, 38), np.uint8)
@@ -218,7 +218,7 @@ def limb(cloth: Cloth, length: float, top: float, bottom: float, light: float = 
 
 
 def _chain(parts: list[Part], root: int, links: list[Part], reach: float) -> None:
-    """Hang `links` one below the other on part `root`; the first keeps its own anchor."""
+    """Attach `links` one below the other to part `root`; the first keeps its own anchor."""
     parent = root
     for i, link in enumerate(links):
         below = replace(link, parent=parent, anchor=(0.0, reach)) if i else link
@@ -245,7 +245,7 @@ def person_parts(assets: Assets, rng: Generator) -> list[Part]:
     stride, bent = uniform(rng, 0.25, 0.8), uniform(rng, 0.2, 1.0)
     bare = chance(rng, 0.4)
     for side in (-1.0, 1.0):
-        beat = 0.25 * (1 + side)  # the two sides swing against each other
+        beat = 0.25 * (1 + side)  # both sides swing in opposite directions
         arm = [
             limb(shirt, 0.16, 0.034 * heavy, 0.028 * heavy, light),
             limb(skin if bare else shirt, 0.16, 0.026 * heavy, 0.02 * heavy, light),
@@ -267,7 +267,7 @@ def person_parts(assets: Assets, rng: Generator) -> list[Part]:
 
 
 def person(assets: Assets, rng: Generator) -> ArticulatedObject:
-    """A walking, waving or dancing figure; sometimes with a thing in its hand."""
+    """A walking, waving or dancing figure; sometimes with an object in its hand."""
     parts = person_parts(assets, rng)
     if chance(rng, 0.25):
         parts[2:] = [replace(p, swing=p.swing * 1.8, angle=p.angle * 1.5) for p in parts[2:]]
@@ -285,7 +285,7 @@ def animal(assets: Assets, rng: Generator) -> ArticulatedObject:
     light, slim = uniform(rng, -1, 1), uniform(rng, 0.7, 1.3)
     trunk = limb(coat, 0.42, 0.11 * slim, 0.1 * slim, light)
     middle = (trunk.image.shape[1] / 2, trunk.image.shape[0] / 2)
-    # The trunk lies: its "down" is the world's right, the neck is at its far end.
+    # The trunk is horizontal: its "down" is the world's right, with the neck at the far end.
     parts = [replace(trunk, pivot=middle, angle=-math.pi / 2, swing=0.03)]
     legs = int(rng.choice([4, 4, 4, 6, 8]))
     length, thick = uniform(rng, 0.1, 0.26), uniform(rng, 0.018, 0.04)
@@ -320,7 +320,7 @@ def animal(assets: Assets, rng: Generator) -> ArticulatedObject:
 
 
 def bike(assets: Assets, rng: Generator) -> ArticulatedObject:
-    """A bicycle with a rider: thin frame, spoked turning wheels and a pedalling figure."""
+    """A bicycle with a rider: thin frame, spoked turning wheels and a pedaling figure."""
     color = random_color(rng)
     radius = int(rng.integers(42, 66))
     span = 2 * radius + int(rng.integers(16, 46))
@@ -339,7 +339,7 @@ def bike(assets: Assets, rng: Generator) -> ArticulatedObject:
             rider = replace(part, parent=part.parent + base, depth=part.depth + 1)
             parts.append(rider)
         parts[base] = replace(parts[base], parent=0, anchor=seat, angle=lean)
-        for i in (base + 2, base + 6):  # arms reach for the bar, thighs and shins pedal
+        for i in (base + 2, base + 6):  # arms reach to the handlebar, thighs and shins pedal
             parts[i] = replace(parts[i], angle=-lean - 0.55, swing=0.08)
             parts[i + 1] = replace(parts[i + 1], angle=-0.25, swing=0.06)
             parts[i + 2] = replace(parts[i + 2], angle=-lean - 0.75, swing=0.4)
@@ -366,7 +366,7 @@ def _bike_frame(rng: Generator, radius: int, span: int, color: tuple[float, floa
 
 
 def rope(assets: Assets, rng: Generator) -> ArticulatedObject:
-    """A thin rope, snake or stick of several links; sometimes a thing hangs at its end."""
+    """A thin rope, snake or stick of several links; sometimes with an object at its end."""
     cloth = any_cloth(assets, rng)
     links = int(rng.integers(1, 11))
     length, radius = 0.9 / links, uniform(rng, 0.008, 0.035)
@@ -421,13 +421,13 @@ def cluster(assets: Assets, rng: Generator) -> ArticulatedObject:
 
 
 def blob(assets: Assets, rng: Generator) -> ArticulatedObject:
-    """A lump of texture, often with holes."""
+    """A textured blob, often with holes."""
     holes = uniform(rng, 0.4, 0.8) if chance(rng, 0.6) else 0.0
     return still(blob_image(rng, any_cloth(assets, rng), holes), "blob", "shape/blob")
 
 
 def wire(assets: Assets, rng: Generator) -> ArticulatedObject:
-    """A thing of thin bars."""
+    """An object of thin bars."""
     return still(wire_image(rng, any_cloth(assets, rng)), "wire", "shape/wire")
 
 

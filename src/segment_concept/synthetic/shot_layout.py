@@ -1,4 +1,4 @@
-"""Sets up shots: backdrops, clutter, occluders, the sizes and ways of the players."""
+"""Lay out shots: backdrops, clutter, occluders, and the sizes and motions of objects."""
 
 import math
 from dataclasses import dataclass, replace
@@ -28,28 +28,28 @@ from segment_concept.synthetic.pixels import (
 )
 from segment_concept.synthetic.scene import Layer, Player, Shot, horizon
 
-_MARGIN = 1.5  # a backdrop is larger than the view by this; beyond it is mirrored
+_MARGIN = 1.5  # size of a backdrop relative to the view; beyond that it is mirrored
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What one object of a clip does in a shot."""
+    """Role of an object in a shot."""
 
     puppet: ArticulatedObject
-    label: int  # 0: an extra, not an object of the clip
-    gone: range | None = None  # frames of the shot in which it is wholly out of sight
-    covered: bool = False  # gone behind something rather than beyond the border
+    label: int  # 0 for an extra without a label
+    gone: range | None = None  # frames of the shot in which it is completely invisible
+    covered: bool = False  # hidden behind an occluder instead of outside the frame
     main: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShotLayout:
-    """What the shots of one clip have in common."""
+    """Settings shared by the shots of a clip."""
 
     assets: Assets
     height: int
     width: int
-    speed: float  # 1: typical of consecutive frames a few apart
+    speed: float  # 1 is typical of frames that are a few frames apart
     composite: float
     solid: float
     occluders: float
@@ -83,7 +83,7 @@ def draw_shot(
             leave(rng, player.track, role.gone, (stage.height, stage.width))
     order = rng.permutation(len(players))
     behind = [players[i] for i in order]
-    if chance(rng, 0.4):  # nothing passes before the first object
+    if chance(rng, 0.4):  # no occluder in front of the first object
         behind.sort(key=lambda p: p.label == 1)
     passers = _passers(stage, rng, frames, camera) if chance(rng, stage.occluders) else []
     return Shot(
@@ -122,14 +122,14 @@ def _player(stage: ShotLayout, rng: Generator, role: Role, camera: Camera, follo
 
 
 def _film(track: Track, camera: Camera, stage: ShotLayout, depth: float) -> None:
-    """From the world to the screen, in place."""
+    """Convert world to screen positions, in place."""
     track.place[:] = camera.seen(track.place, depth, stage.height, stage.width)
     track.size[:] *= camera.zoom**depth
     track.angle[:] += camera.roll
 
 
 def _relit(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
-    """The puppet in the light of a new shot: its own colors, seen otherwise."""
+    """The puppet in the light of a new shot."""
     if chance(rng, 0.25):
         return puppet
     table = grade_table(rng, 0.9)
@@ -140,7 +140,7 @@ def _relit(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
 
 
 def draw_place(stage: ShotLayout, rng: Generator) -> list[Layer]:
-    """A new backdrop, and sometimes a nearer ground before it."""
+    """A new backdrop, sometimes with a nearer ground in front of it."""
     height, width = int(stage.height * _MARGIN), int(stage.width * _MARGIN)
     far = shapes.photo_crop(stage.assets, rng, height, width, 0.75)
     if chance(rng, 0.3):
@@ -160,7 +160,7 @@ def draw_place(stage: ShotLayout, rng: Generator) -> list[Layer]:
 
 
 def seen_again(rng: Generator, layers: list[Layer]) -> list[Layer]:
-    """A place as another camera sees it: mirrored or not, nearer and shifted."""
+    """A place seen by another camera: nearer, shifted, and possibly mirrored."""
     mirror, zoom = chance(rng, 0.5), log_uniform(rng, 1.0, 1.7)
     room = 1 - 1 / zoom
     left, top = uniform(rng, 0, room), uniform(rng, 0, room)
@@ -176,7 +176,7 @@ def seen_again(rng: Generator, layers: list[Layer]) -> list[Layer]:
 
 
 def _front(stage: ShotLayout, rng: Generator) -> Layer:
-    """A hedge or wall at the lower border, nearer than the objects."""
+    """A hedge or wall at the lower border, in front of the objects."""
     height, width = int(stage.height * _MARGIN), int(stage.width * _MARGIN)
     rgb = shapes.photo_crop(stage.assets, rng, height, width)
     line, rough = uniform(rng, 0.68, 0.8), uniform(rng, 0.005, 0.04)
@@ -184,7 +184,7 @@ def _front(stage: ShotLayout, rng: Generator) -> Layer:
 
 
 def _scatter(stage: ShotLayout, rng: Generator, rgb: Image, count: int) -> None:
-    """Lay some things flat into a backdrop, in place: clutter that is never an object."""
+    """Draw clutter without labels into a backdrop, in place."""
     for _ in range(count):
         puppet = draw_object(stage.assets, rng, 0.25)
         size = log_uniform(rng, 0.08, 0.5) * stage.side
@@ -202,7 +202,7 @@ def _scatter(stage: ShotLayout, rng: Generator, rgb: Image, count: int) -> None:
 
 
 def _panel(stage: ShotLayout, rng: Generator, wide: float) -> ArticulatedObject:
-    """An upright strip longer than the frame's diagonal, `wide` times as wide as long."""
+    """A vertical strip longer than the diagonal of the frame, `wide` times as wide as long."""
     height, width = 480, max(6, round(480 * wide))
     cloth = shapes.any_cloth(stage.assets, rng)
     rgb = shapes.shade(cloth(height, width), uniform(rng, -1, 1), uniform(rng, 0, 0.6))
@@ -211,7 +211,7 @@ def _panel(stage: ShotLayout, rng: Generator, wide: float) -> ArticulatedObject:
 
 
 def _passers(stage: ShotLayout, rng: Generator, frames: int, camera: Camera) -> list[Player]:
-    """Things nearer than the objects: poles, bars, lumps or other objects going by."""
+    """Occluders in front of the objects: poles, bars, blobs or passing objects."""
     kind = pick(rng, [0.45, 0.55])
     diagonal = math.hypot(stage.height, stage.width)
     players = []
@@ -238,7 +238,7 @@ def _passers(stage: ShotLayout, rng: Generator, frames: int, camera: Camera) -> 
 
 
 def _cover(stage: ShotLayout, rng: Generator, target: Track, gone: range) -> Player:
-    """Something that stands before the target in the frames `gone` and passes on either side."""
+    """An occluder that hides the target in the frames `gone`."""
     frames = len(target.place)
     span = 1.35 * float(target.size[gone.start : gone.stop].max()) + 6
     upright = chance(rng, 0.6)

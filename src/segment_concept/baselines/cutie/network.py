@@ -34,7 +34,7 @@ class CutieSize:
     """Widths of the network. The defaults are Cutie-base."""
 
     key: int = 64
-    channels: int = 256  # of pixel features, values, hidden states and object vectors alike
+    channels: int = 256  # of pixel features, values, hidden states and object vectors
     queries: int = 16
     heads: int = 8
     feed_forward: int = 2048
@@ -44,7 +44,7 @@ class CutieSize:
 
 
 class ReducedKeyProjection(KeyProjection):
-    """Keys from image features that are first reduced by a projection of their own."""
+    """Keys from projected image features."""
 
     def __init__(self, inputs: int, channels: int, key: int) -> None:
         super().__init__(channels, key)
@@ -56,7 +56,7 @@ class ReducedKeyProjection(KeyProjection):
 
 
 class MaskEncoder(MaskTrunk):
-    """What is remembered of an object on a frame."""
+    """Encodes objects on a frame for the memory."""
 
     def __init__(self, size: CutieSize) -> None:
         super().__init__(size.mask)
@@ -64,14 +64,14 @@ class MaskEncoder(MaskTrunk):
         self.sensory_update = GatedUpdate(size.channels, size.channels)
 
     def forward(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """masks (O, H, W) -> values (O, C, h, w) and the renewed hidden state."""
+        """masks (O, H, W) -> values (O, C, h, w) and the updated hidden state."""
         around = others(masks).clamp(0, 1)
         values = self.fuser(sight.features, self.encode_image(sight.image, masks, around))
         return values, self.sensory_update(values, hidden)
 
 
 class PixelFuser(nn.Module):
-    """What was read from memory, with the hidden state, the last masks and the picture."""
+    """Fuses the memory readout with hidden state, last masks and image features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class PixelFuser(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """An object's features to its mask, and what segmenting it adds to the hidden state."""
+    """Decodes object features to masks and updates the hidden state."""
 
     def __init__(self, size: CutieSize) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self, pyramid: Pyramid, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
-        """Logits (O, 1, H / 4, W / 4) and the hidden state, renewed if `update`."""
+        """Logits (O, 1, H / 4, W / 4) and the hidden state, updated if `update`."""
         skip_8, skip_4 = self.decoder_feat_proc["transforms"].children()
         x_8 = self.up_16_8(skip_8(pyramid.at_8), objects)
         x_4 = self.up_8_4(skip_4(pyramid.at_4), x_8)
@@ -116,9 +116,9 @@ class MaskDecoder(nn.Module):
 
 
 class CutieNetwork(nn.Module):
-    """Implements `PropagationNetwork`. Holds no memory.
+    """Implements `PropagationNetwork`; has no memory.
 
-    The checkpoints' `aux_computer` only serves training and has no place here.
+    `aux_computer` of the checkpoints is used in training only and is left out.
     """
 
     def __init__(self, size: CutieSize) -> None:
@@ -139,20 +139,20 @@ class CutieNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.pix_feat_proj.weight.device
 
     @property
     def sees_others(self) -> bool:
-        """Do its weights make objects see each other?"""
+        """Whether objects see each other."""
         return self.mask_encoder.sees_others
 
     def prepare(self, picture: Tensor, fit: FrameTransform) -> Tensor:
-        """(1, 3, H', W') in [0, 1] -> padded with black, then normalised."""
+        """(1, 3, H', W') in [0, 1] -> padded with black, then normalized."""
         return normalized(fit.pad(picture))
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
-        """Everything that does not depend on the objects."""
+        """Features that do not depend on the objects."""
         pyramid: Pyramid = self.pixel_encoder(image)
         key, shrinkage, selection = self.key_proj(pyramid.at_16)
         features = self.pix_feat_proj(pyramid.at_16)
@@ -165,7 +165,7 @@ class CutieNetwork(nn.Module):
         return hidden, zeros(objects, size.queries, size.channels + 1)
 
     def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
-        """Pixels read (O, C, h, w) meet the last masks and what is known of the objects."""
+        """Object features from pixel readout (O, C, h, w), last masks and object memory."""
         fused = self.pixel_fuser(sight, readout, carried)
         objects: Tensor = self.object_transformer(fused, carried.summaries)
         return objects
@@ -180,6 +180,6 @@ class CutieNetwork(nn.Module):
         return large[0].softmax(dim=0), hidden
 
     def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
-        """Values (O, C, h, w) of objects' masks (O, H, W), hidden state and summaries."""
+        """Values (O, C, h, w), hidden state and summaries of object masks (O, H, W)."""
         values, hidden = self.mask_encoder(sight, masks, hidden)
         return EncodedMemory(values, hidden, summaries=self.object_summarizer(masks, values))

@@ -1,4 +1,4 @@
-"""Parts of Cutie's object memory: where a pixel is, what is kept of an object, how they attend."""
+"""Cutie's object memory: position encoding, object summaries and attention."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class PositionGrid(nn.Module):
-    """Sines and cosines of a pixel's place: half the channels for x, then half for y."""
+    """Sine-cosine position encoding: half of the channels for x, half for y."""
 
-    SCALE = 32.0  # the last row and column lie here
+    SCALE = 32.0  # position of the last row and column
     TEMPERATURE = 128.0
 
     inv_freq: Tensor  # (C / 4,)
@@ -33,14 +33,14 @@ class PositionGrid(nn.Module):
         )
 
     def _axis(self, length: int) -> Tensor:
-        """(C / 2, length): sine and cosine of each frequency side by side."""
+        """(C / 2, length): sine and cosine of each frequency, interleaved."""
         place = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)
         angle = self.inv_freq[:, None] * (place / (place[-1] + 1e-6) * self.SCALE)
         return torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1)
 
 
 class ObjectSummarizer(nn.Module):
-    """An object on a frame as weighted sums over its pixels and over those around it."""
+    """Summarizes an object on a frame by weighted sums over its pixels and over the rest."""
 
     def __init__(self, channels: int, summaries: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ObjectSummarizer(nn.Module):
     def forward(self, masks: Tensor, values: Tensor) -> Tensor:
         """masks (O, H, W), values (O, C, h, w) -> (O, S, C + 1): sums, and their weights' sum.
 
-        The first half of the S summaries looks at the object, the second half at the rest.
+        The first half of the S summaries covers the object, the second half the rest.
         """
         grid = values.shape[-2:]
         inside_O1hw = F.interpolate(masks[:, None], grid, mode="area")
@@ -69,14 +69,14 @@ class ObjectSummarizer(nn.Module):
 
 
 class Placed(NamedTuple):
-    """Tokens (O, N, C) and the embedding of where each of them is, of the same shape."""
+    """Tokens (O, N, C) and their position embeddings, of the same shape."""
 
     tokens: Tensor
     place: Tensor
 
 
 class CrossAttention(nn.Module):
-    """Tokens attend to others; what asks is normalised before if `norm`."""
+    """Cross-attention; queries are normalized first if `norm`."""
 
     def __init__(self, channels: int, heads: int, *, norm: bool) -> None:
         super().__init__()
@@ -84,13 +84,13 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
 
     def forward(self, x: Placed, memory: Placed, blocked: Tensor | None = None) -> Tensor:
-        """(O, N, C). `blocked` (O * heads, N, M) is true where a token must not look."""
+        """(O, N, C). `blocked` (O * heads, N, M) is true where attention is not allowed."""
         x = Placed(self.norm(x.tokens), x.place)
         return _attend(self.cross_attn, x, memory, blocked)
 
 
 class SelfAttention(nn.Module):
-    """Tokens attend to each other, normalised before."""
+    """Self-attention with pre-normalization."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class SelfAttention(nn.Module):
 def _attend(
     attention: nn.MultiheadAttention, x: Placed, memory: Placed, blocked: Tensor | None
 ) -> Tensor:
-    """Places are added to what asks and to what is asked, not to what is passed on."""
+    """Attention with positions added to queries and keys, not to values."""
     seen: Tensor = attention(
         x.tokens + x.place,
         memory.tokens + memory.place,
@@ -118,7 +118,7 @@ def _attend(
 
 
 class FeedForward(nn.Module):
-    """Two layers around a skip, normalised before."""
+    """Feed-forward layers around a skip, with pre-normalization."""
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Cutie's object transformer: what was read from pixel memory meets what is known of the object."""
+"""Cutie's object transformer: pixel readout and object memory attend to each other."""
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,11 @@ from segment_concept.baselines.cutie.objects import (
 )
 from segment_concept.baselines.readout import aggregate
 
-AREA_FLOOR = 1e-4  # as published: a summary of nothing is zero
+AREA_FLOOR = 1e-4  # as published, so that an empty summary is zero
 
 
 class TransformerBlock(nn.Module):
-    """Queries look at pixels and at each other; then pixels look at queries."""
+    """Queries attend to pixels and to each other; then pixels attend to queries."""
 
     def __init__(self, channels: int, heads: int, inner: int) -> None:
         super().__init__()
@@ -30,9 +30,9 @@ class TransformerBlock(nn.Module):
     def forward(
         self, pixels: Tensor, pixel_place: Tensor, query: Placed, blocked: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Pixels (O, C, h, w) with their place (O, h * w, C), and queries (O, S, C).
+        """Update pixels (O, C, h, w) with positions (O, h * w, C), and queries (O, S, C).
 
-        `blocked` (O * heads, S, h * w) is true where a query must not look. Returns both renewed.
+        `blocked` (O * heads, S, h * w) is true where attention is not allowed. Returns both.
         """
         grid = pixels.shape[-2:]
         pixel = Placed(pixels.flatten(start_dim=2).transpose(1, 2), pixel_place)
@@ -44,7 +44,7 @@ class TransformerBlock(nn.Module):
 
 
 class ObjectTransformer(nn.Module):
-    """Half of the queries look at an object's foreground, the other half at its background."""
+    """Half of the queries attend to the foreground of an object, half to its background."""
 
     def __init__(self, channels: int, queries: int, heads: int, inner: int, blocks: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class ObjectTransformer(nn.Module):
         self.pixel_emb_proj = nn.Conv2d(channels, channels, 1)
         self.spatial_pe = PositionGrid(channels)
         self.blocks = nn.ModuleList(TransformerBlock(channels, heads, inner) for _ in range(blocks))
-        # one more than blocks: the last one only serves training, and is in the checkpoints
+        # one more than blocks: the checkpoints have the last one, used in training only
         self.mask_pred = nn.ModuleList(
             nn.Sequential(nn.ReLU(), nn.Conv2d(channels, 1, 1)) for _ in range(blocks + 1)
         )
@@ -79,9 +79,9 @@ class ObjectTransformer(nn.Module):
         return pixels
 
     def blocked(self, logits: Tensor) -> Tensor:
-        """Where queries must not look: logits (O, h, w) -> (O * heads, S, h * w) bool.
+        """Blocked attention of queries: logits (O, h, w) -> (O * heads, S, h * w) bool.
 
-        A query with nowhere to look may look everywhere.
+        A query that is blocked everywhere may attend to everything.
         """
         competing = aggregate(logits.sigmoid())
         inside_OP = (competing[1:] >= competing.amax(dim=0)).flatten(start_dim=1)

@@ -1,1 +1,1 @@
-"""XMem (Cheng and Schwing, ECCV 2022): pixel memory for the short and the long term."""
+"""XMem (Cheng and Schwing, ECCV 2022): short-term and long-term pixel memory."""

@@ -40,7 +40,7 @@ class XMemSize:
 
 
 class ValueEncoder(MaskTrunk):
-    """What is remembered of an object on a frame."""
+    """Encodes objects on a frame for the memory."""
 
     def __init__(self, size: XMemSize) -> None:
         super().__init__(size.mask)
@@ -48,13 +48,13 @@ class ValueEncoder(MaskTrunk):
         self.hidden_reinforce = GatedUpdate(size.value, size.hidden)
 
     def forward(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """masks (O, H, W) -> values (O, V, h, w) and the renewed hidden state."""
+        """masks (O, H, W) -> values (O, V, h, w) and the updated hidden state."""
         values = self.fuser(sight.features, self.encode_image(sight.image, masks, others(masks)))
         return values, self.hidden_reinforce(values, hidden)
 
 
 class SkipUpsample(Upsample):
-    """Upsampling whose skip is first convolved."""
+    """Upsampling with a convolution of the skip connection."""
 
     def __init__(self, skip: int, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, shortcut=3)
@@ -66,7 +66,7 @@ class SkipUpsample(Upsample):
 
 
 class Decoder(nn.Module):
-    """What was read, with the hidden state, to masks."""
+    """Decodes the memory readout and the hidden state to masks."""
 
     def __init__(self, size: XMemSize) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
     def forward(
         self, pyramid: Pyramid, readout: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
-        """Logits (O, 1, H / 4, W / 4) and the hidden state, renewed if `update`."""
+        """Logits (O, 1, H / 4, W / 4) and the hidden state, updated if `update`."""
         x_16 = self.fuser(pyramid.at_16, torch.cat([readout, hidden], dim=1))
         x_8 = self.up_16_8(pyramid.at_8, x_16)
         x_4 = self.up_8_4(pyramid.at_4, x_8)
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
 
 
 class XMemNetwork(nn.Module):
-    """Implements `PropagationNetwork`. Holds no memory."""
+    """Implements `PropagationNetwork`; has no memory."""
 
     def __init__(self, size: XMemSize) -> None:
         super().__init__()
@@ -105,31 +105,31 @@ class XMemNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.decoder.pred.weight.device
 
     @property
     def sees_others(self) -> bool:
-        """Do its weights make objects see each other?"""
+        """Whether objects see each other."""
         return self.value_encoder.sees_others
 
     def prepare(self, picture: Tensor, fit: FrameTransform) -> Tensor:
-        """(1, 3, H', W') in [0, 1] -> normalised, then padded with zeros."""
+        """(1, 3, H', W') in [0, 1] -> normalized, then padded with zeros."""
         return fit.pad(normalized(picture))
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
-        """Everything that does not depend on the objects."""
+        """Features that do not depend on the objects."""
         pyramid: Pyramid = self.key_encoder(image)
         key, shrinkage, selection = self.key_proj(pyramid.at_16)
         return ImageFeatures(image, pyramid, pyramid.at_16, key, shrinkage, selection)
 
     def blank(self, objects: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Zeros (O, hidden, h, w); XMem keeps no summaries: (O, 0)."""
+        """Zeros (O, hidden, h, w); XMem has no summaries: (O, 0)."""
         weight = self.decoder.pred.weight
         return weight.new_zeros(objects, self.size.hidden, *grid), weight.new_zeros(objects, 0)
 
     def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
-        """(O, V, h, w) as it was read: XMem decodes it at once."""
+        """The readout (O, V, h, w) unchanged: XMem decodes it directly."""
         return readout
 
     def segment(
@@ -141,6 +141,6 @@ class XMemNetwork(nn.Module):
         return aggregate(large[:, 0].sigmoid()).softmax(dim=0), hidden
 
     def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
-        """Values (O, V, h, w) of objects' masks (O, H, W), and their hidden state renewed."""
+        """Values (O, V, h, w) of object masks (O, H, W), and the updated hidden state."""
         values, hidden = self.value_encoder(sight, masks, hidden)
         return EncodedMemory(values, hidden, summaries=values.new_zeros(len(values), 0))
