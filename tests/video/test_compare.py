@@ -16,10 +16,10 @@ from helpers.video_toys import (
     truth,
     write_film,
 )
+from segment_concept.ops.overlap import mask_iou
 from segment_concept.pipeline.compare import (
     LABEL,
     CompareJob,
-    mask_overlap,
     run_compare,
     side_by_side,
 )
@@ -180,9 +180,9 @@ def test_large_pictures_are_made_smaller_to_fit():
 
 def test_two_empty_masks_agree():
     full, empty = np.ones((2, 2), np.bool_), np.zeros((2, 2), np.bool_)
-    assert mask_overlap(empty, empty) == 1
-    assert mask_overlap(full, empty) == 0
-    assert mask_overlap(full, full) == 1
+    assert mask_iou(empty, empty) == 1
+    assert mask_iou(full, empty) == 0
+    assert mask_iou(full, full) == 1
 
 
 @dataclass

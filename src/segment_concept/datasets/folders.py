@@ -1,4 +1,4 @@
-"""Finding one's way in a dataset's folders."""
+"""Find videos, masks, images and name lists in the folders of a dataset."""
 
 import os
 from collections import Counter
@@ -14,13 +14,13 @@ from segment_concept.runtime.names import checked_name, is_number
 from segment_concept.types import InputError
 
 _LARGEST_LIST = 64 << 20  # bytes
-_MOST_NUMBERS = 10_000_000  # of a sequence whose gaps are listed
+_MOST_NUMBERS = 10_000_000  # longest number range whose gaps are listed
 PICTURES = (".jpg", ".jpeg", ".png")
 _SPLIT_FOLDERS = {"val": ("valid", "val"), "valid": ("valid", "val")}
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the visible sub-folders, sorted.
+    """Sorted names of the visible subfolders.
 
     Raises:
         InputError: the folder is missing or cannot be listed.
@@ -37,13 +37,13 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def has_masks(folder: Path) -> bool:
-    """Whether PNG files lie directly in the folder."""
+    """Whether the folder itself contains PNG files."""
     with os.scandir(folder) as entries:
         return any(entry.name.endswith(SUFFIX) for entry in entries)
 
 
 def video_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders that hold masks, as files or in a folder an object."""
+    """Names of the subfolders with masks, as files or in one folder per object."""
     return [name for name in folders_in(folder) if _is_video(folder / name)]
 
 
@@ -52,10 +52,10 @@ def _is_video(folder: Path) -> bool:
 
 
 def masks_folder(root: Path, candidates: Sequence[str], truth: Path | None, what: str) -> Path:
-    """Where the annotations lie: the given `truth`, else the first candidate that holds videos.
+    """The folder of annotations: `truth` if given, else the first candidate with videos.
 
     Raises:
-        InputError: naming what was looked for.
+        InputError: there is none; the message names the expected folders.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give the folder of {what}")
@@ -65,12 +65,12 @@ def masks_folder(root: Path, candidates: Sequence[str], truth: Path | None, what
             return choice
     places = " or ".join(str(choice) for choice in choices)
     raise InputError(
-        f"no masks of {what} found: expected {places} to hold a folder a video with PNG files"
+        f"no masks of {what} found: expected {places} to contain a folder of PNG files per video"
     )
 
 
 def split_folder(root: Path, split: str) -> Path:
-    """The folder of a split (`val` may be called `valid`), or the root where it is the split."""
+    """The folder of a split (`val` may be named `valid`), or the root if it is the split itself."""
     for name in _SPLIT_FOLDERS.get(split, (split,)):
         if (root / name).is_dir():
             return root / name
@@ -82,7 +82,7 @@ def read_meta(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         InputError: the file is missing, not JSON, without videos, or has a video whose name is
-            not a plain folder name or whose entry is not an object.
+            not a plain folder name or whose entry is not a JSON object.
     """
     content = read_json(path)
     videos = content.get("videos") if isinstance(content, dict) else None
@@ -99,7 +99,7 @@ def read_names(path: Path) -> list[str]:
     """Return the names that a text file lists, one per line.
 
     Raises:
-        InputError: the file is missing, no text, or lists what is not a plain name.
+        InputError: the file is missing or not text, or a name is not plain.
     """
     return [checked_name(line, path) for line in read_lines(path)]
 
@@ -122,7 +122,7 @@ def _shortly(value: object) -> str:
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a video in the order of their names; none where there is no folder."""
+    """The images of a video, sorted by name; empty without the folder."""
     if not folder.is_dir():
         return ()
     found = (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.name[0] != ".")
@@ -130,7 +130,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
 
 
 def layers_of(folder: Path) -> tuple[PngLayer, ...]:
-    """A video's masks: one label map a frame, or a folder an object."""
+    """The masks of a video: one label map per frame, or a folder per object."""
     if not folder.is_dir():
         return (PngLayer(folder),)
     objects = [name for name in folders_in(folder) if has_masks(folder / name)]
@@ -140,29 +140,29 @@ def layers_of(folder: Path) -> tuple[PngLayer, ...]:
 
 
 def require(names: Sequence[str], folder: Path, source: Path) -> None:
-    """Refuse where a listed video has no folder.
+    """Check that every listed video has a folder.
 
     Raises:
-        InputError: naming the first few.
+        InputError: some have none; the message names the first few.
     """
     missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
         raise InputError(
-            f"{source} lists {len(missing)} videos that {folder} does not hold: {listed(missing)}; "
+            f"{source} lists {len(missing)} videos that are not in {folder}: {listed(missing)}; "
             "complete the dataset, or give another split"
         )
 
 
 def missing_numbers(names: Sequence[str], step: int | None = None) -> list[str]:
-    """Names that are left out of a sequence of numbers `step` apart (or as most of them are).
+    """Missing names in a sequence of numbers with the given (or else the most common) step.
 
-    None are where the names are not numbers.
+    Empty if the names are not numbers.
     """
     if len(names) < 2 or not all(is_number(name) for name in names):
         return []
     numbers = sorted({int(name) for name in names})
     if numbers[-1] - numbers[0] > _MOST_NUMBERS:
-        return []  # no sequence: two numbers far apart
+        return []  # not a sequence: the numbers are too far apart
     usual = Counter(b - a for a, b in pairwise(numbers)).most_common(1)
     between = range(numbers[0], numbers[-1], step or (usual[0][0] if usual else 1))
     return [f"{number:0{len(names[0])}d}" for number in sorted(set(between) - set(numbers))]

@@ -1,4 +1,4 @@
-"""How each dataset lies on disk: one function a layout, from a `Source` to a `Dataset`."""
+"""The folder layouts of the datasets: one function per layout, from `Source` to `Dataset`."""
 
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ _SEGMENTS = ("first_segment", "second_segment", "remain_segments")
 def davis(source: Source, benchmark: Benchmark) -> Dataset:
     """DAVIS 2016, and 2017 for both of its tasks.
 
-    Annotations/480p/<video>/00000.png; ImageSets/<year>/<split>.txt names the videos. A 2016
-    mask is one object wherever it is not 0.
+    Annotations/480p/<video>/00000.png; ImageSets/<year>/<split>.txt names the videos. In a
+    2016 mask every value but 0 is the same object.
     """
     unsupervised = benchmark is Benchmark.DAVIS2017_UNSUPERVISED
     places = (
@@ -86,9 +86,9 @@ def _davis_names(source: Source, benchmark: Benchmark, masks: Path) -> list[str]
 def youtube_vos(source: Source, benchmark: Benchmark) -> Dataset:
     """YouTube-VOS 2018 and 2019: <split>/Annotations/<video>/00000.png and meta.json.
 
-    The public masks of `valid` and `test` are only the first of each object; `source.truth` gives
-    the full ones. Unseen categories come from `source.unseen` or are those that train/meta.json
-    does not have.
+    The public masks of `valid` and `test` are only the first of each object; `source.truth` is the
+    folder of the full ones. Unseen categories come from `source.unseen`, else they are those that
+    are not in train/meta.json.
     """
     folder = split_folder(source.root, source.split)
     meta = read_meta(folder / "meta.json")
@@ -161,7 +161,7 @@ def _categories(meta: dict[str, dict[str, Any]]) -> set[str]:
 def mose(source: Source, benchmark: Benchmark) -> Dataset:
     """MOSE v1 and v2: <split>/Annotations/<video>/00000.png; v2 has meta.json with the objects.
 
-    The public `valid` has only the masks of frame 0; `source.truth` gives the full ones.
+    The public `valid` has only the masks of frame 0; `source.truth` is the folder of the full ones.
     """
     folder = split_folder(source.root, source.split)
     masks = masks_folder(folder, ("Annotations",), source.truth, "MOSE")
@@ -234,7 +234,7 @@ def _unseen_videos(source: Source, folder: Path) -> set[str] | None:
 
 
 def _lvos_object(video: str, name: str, entry: dict[str, Any]) -> ObjectEntry:
-    """The object's frames, first and last included."""
+    """The frames of an object, including the first and the last."""
     try:
         span = entry["frame_range"]
         start, end, count = (int(span[key]) for key in ("start", "end", "frame_nums"))
@@ -242,19 +242,19 @@ def _lvos_object(video: str, name: str, entry: dict[str, Any]) -> ObjectEntry:
         raise InputError(
             f"video {video}, object {name}: frame_range needs start, end and frame_nums ({error})"
         ) from error
-    length = len(range(start, end, _LVOS_STEP)) + 1  # nothing is listed before it is plausible
+    length = len(range(start, end, _LVOS_STEP)) + 1  # check before a list of this length is made
     if length != count or (end - start) % _LVOS_STEP or not 0 <= start <= end <= _LAST_LVOS_FRAME:
         raise InputError(
             f"video {video}, object {name}: frame_range goes from {start} to {end} in steps of "
             f"{_LVOS_STEP}, which is {length} frames, but frame_nums says {count}; "
-            "the official tool cannot score this either: mend valid_meta.json"
+            "the official tool cannot score this either: correct valid_meta.json"
         )
     numbers = [*range(start, end, _LVOS_STEP), end]
     return ObjectEntry(name, tuple(f"{number:08d}" for number in numbers))
 
 
 def sa_v(source: Source, benchmark: Benchmark) -> Dataset:
-    """SA-V: Annotations_6fps/<video>/<object>/00000.png with 24 fps pictures (val, test), or
+    """SA-V: Annotations_6fps/<video>/<object>/00000.png with 24 fps images (val, test), or
 
     training videos as <video>.mp4 with run-length masks in <video>_manual.json and _auto.json.
     """
@@ -276,7 +276,7 @@ def sa_v(source: Source, benchmark: Benchmark) -> Dataset:
 def _sa_v_train(source: Source, benchmark: Benchmark) -> Dataset:
     movies = sorted(source.root.rglob("*.mp4"))
     if not movies:
-        raise InputError(f"{source.root} holds no .mp4 file: expected SA-V training videos")
+        raise InputError(f"{source.root} has no .mp4 file: expected SA-V training videos")
     videos = []
     for movie in movies:
         files = [movie.with_name(f"{movie.stem}_{kind}.json") for kind in ("manual", "auto")]
@@ -309,7 +309,9 @@ def secvos(source: Source, benchmark: Benchmark) -> Dataset:
 def _scenes(info: Path) -> dict[str, dict[str, Any]]:
     content = read_json(info)
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise InputError(f"{info} is not SeCVOS's: expected {{VIDEO: {{SEGMENT: [first, last]}}}}")
+        raise InputError(
+            f"{info} is not a SeCVOS file: expected {{VIDEO: {{SEGMENT: [first, last]}}}}"
+        )
     return content
 
 
@@ -330,7 +332,7 @@ def _segments(entry: dict[str, Any], video: str, info: Path) -> dict[str, tuple[
 
 
 def folder(source: Source, benchmark: Benchmark) -> Dataset:
-    """Any folder with a folder a video, of label maps or with a folder an object."""
+    """Any folder with one folder per video, of label maps or with a folder per object."""
     masks = masks_folder(source.root, ("Annotations", "."), source.truth, "the truth")
     pictures = source.root / "JPEGImages"
     videos = tuple(
@@ -344,12 +346,12 @@ def _dataset(
     benchmark: Benchmark, source: Source, videos: tuple[VideoEntry, ...], fps: float | None
 ) -> Dataset:
     if not videos:
-        raise InputError(f"{source.root} holds no video of split {source.split!r}")
+        raise InputError(f"{source.root} has no video of split {source.split!r}")
     return Dataset(benchmark, source, videos, fps, any(_has_truth(video) for video in videos))
 
 
 def _has_truth(video: VideoEntry) -> bool:
-    """Whether there are more masks than it takes to show each object once."""
+    """Whether there are more masks than the first one of each object."""
     annotated = {frame for layer in video.layers for frame in layer.frames}
     promised = {frame for entry in video.objects for frame in entry.frames}
     return len(annotated) > 1 and promised <= annotated

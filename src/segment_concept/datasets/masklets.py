@@ -1,4 +1,4 @@
-"""The masks of SA-V's training videos: one JSON file of run-length masks a video."""
+"""The masks of SA-V's training videos: one JSON file of run-length encoded masks per video."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,10 +27,10 @@ def _content(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class MaskletLayer:
-    """One object of an SA-V training file: a row every fourth frame of its 24 fps video."""
+    """An object of an SA-V training file: a mask for every fourth frame of a 24 fps video."""
 
     path: Path
-    column: int  # the object's place in each row
+    column: int  # index of the object in each row
     object_name: str
     step: int = 4
 
@@ -54,10 +54,10 @@ class MaskletLayer:
 
 
 def masklet_layers(path: Path) -> tuple[MaskletLayer, ...]:
-    """The objects of an SA-V annotation file, named `manual_0`, `auto_3`: ids repeat across files.
+    """The objects of an SA-V annotation file, named `manual_0` or `auto_3`, as ids repeat in both.
 
     Raises:
-        InputError: the file is missing or not one.
+        InputError: the file is missing or not an annotation file.
     """
     content = _content(path)
     rows = content["masklet"]

@@ -1,4 +1,4 @@
-"""Masks on disk: PNG files that hold an object id a pixel (a label map) or one object's mask."""
+"""Mask files: PNG label maps with an object id per pixel, or masks of one object."""
 
 import io
 import struct
@@ -34,7 +34,7 @@ def read_labels(path: Path) -> Labels:
     """
     data = _read(path)
     try:
-        height, width = png_size(data)  # refuses what is not a PNG file
+        height, width = png_size(data)  # raises for other file types
         if height * width > MAX_PIXELS:
             raise InputError(f"its header claims {width}x{height} pixels")
         quick = quick_pixels(data)
@@ -47,9 +47,9 @@ def read_labels(path: Path) -> Labels:
 
 
 def _decode_gray(data: bytes) -> Labels:
-    """Gray values through OpenCV, which hands over its pixels without a copy, unlike Pillow.
+    """Decode gray values with OpenCV, which needs no copy, unlike Pillow.
 
-    It is of no use for palettes, whose indices it turns into colors.
+    It cannot read palette files, because it converts their indices to colors.
     """
     labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
@@ -63,7 +63,7 @@ def _decode(data: bytes) -> Labels:
             if image.mode not in _ID_MODES:
                 raise InputError(
                     f"it is a {image.mode} picture with {len(image.getbands())} channels, where "
-                    "one object id a pixel is expected; write palette or gray PNG files (for a "
+                    "one object id per pixel is expected; write palette or gray PNG files (for a "
                     "picture of palette colors: map each color back to its id)"
                 )
             labels: Labels = np.asarray(image.convert("L") if image.mode == "1" else image)
@@ -82,7 +82,7 @@ def _read(path: Path) -> bytes:
 
 
 def mask_size(path: Path) -> tuple[int, int]:
-    """(H, W) from the file's header alone.
+    """(H, W) from the header of a PNG file.
 
     Raises:
         InputError: the file is missing or not a PNG file.
@@ -98,10 +98,10 @@ def mask_size(path: Path) -> tuple[int, int]:
 
 
 class Layer(Protocol):
-    """A mask a frame: of one object, or a label map of several.
+    """Masks by frame: of one object, or label maps of several.
 
-    `object_name` is the object's name as the dataset spells it, or "" for a label map; `frames`
-    are the frame names in the dataset's order, without suffix.
+    `object_name` is the name of the object in the dataset, or "" for label maps; `frames` are the
+    frame names in the order of the dataset, without suffix.
     """
 
     @property
@@ -115,15 +115,15 @@ class Layer(Protocol):
         ...
 
     def where(self, frame: str) -> str:
-        """The place of a frame's mask, for messages."""
+        """Location of a frame's mask, for messages."""
         ...
 
 
 @dataclass(frozen=True)
 class PngLayer:
-    """A folder with one PNG file a frame; `object_name` "" means a label map.
+    """A folder with one PNG file per frame; `object_name` "" means label maps.
 
-    Frames are sorted by name, as every evaluator but that of MOSE v2 sorts them.
+    Frames are sorted by name, as in every evaluator except that of MOSE v2.
     """
 
     folder: Path
@@ -131,28 +131,28 @@ class PngLayer:
 
     @cached_property
     def frames(self) -> tuple[str, ...]:
-        """Names without suffix; files that are not PNG files, or hidden, are left out."""
+        """Names without suffix; hidden files and other file types are left out."""
         return tuple(name[: -len(SUFFIX)] for name in self.listing if not _is_stray(name))
 
     @cached_property
     def listing(self) -> tuple[str, ...]:
-        """Every name in the folder, sorted; none where the folder is missing."""
+        """All names in the folder, sorted; empty if the folder is missing."""
         if not self.folder.is_dir():
             return ()
         return tuple(sorted(entry.name for entry in self.folder.iterdir()))
 
     @cached_property
     def extra_files(self) -> tuple[str, ...]:
-        """What does not belong into the folder."""
+        """Names that are not masks."""
         return tuple(name for name in self.listing if _is_stray(name))
 
     def read(self, frame: str) -> Labels:
-        """(H, W) ids; of one object's layer, 1 wherever the file is not 0."""
+        """(H, W) ids; in a layer of one object, 1 wherever the file is not 0."""
         labels = read_labels(self.folder / (frame + SUFFIX))
         return (labels != 0).view(np.uint8) if self.object_name else labels
 
     def where(self, frame: str) -> str:
-        """The file's path."""
+        """Path of the file."""
         return str(self.folder / (frame + SUFFIX))
 
 
@@ -164,7 +164,7 @@ def read_picture(path: Path) -> Image:
     """(H, W, 3) RGB.
 
     Raises:
-        InputError: the file is missing, unreadable or damaged; it is named.
+        InputError: the file is missing, unreadable or damaged; the message names it.
     """
     try:
         rgb = read_image(path)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_concept.ops.overlap import mask_iou
 from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.pipeline.outputs import OVERLAY_CRF
 from segment_concept.pipeline.playback import play
@@ -132,12 +133,6 @@ def side_by_side(frame: Frame, found: Mapping[str, Mapping[ObjectId, Bitmap]]) -
     return np.vstack(rows)
 
 
-def mask_overlap(a: Bitmap, b: Bitmap) -> float:
-    """Intersection over union of two masks; 1 where both are empty."""
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 1.0
-
-
 @dataclass(slots=True, eq=False)
 class _Runner:
     """One of the trackers."""
@@ -176,7 +171,7 @@ class _Agreement:
         for object_id in found[0]:
             masks = [one[object_id] for one in found]
             self.count += 1
-            self.sums += [[mask_overlap(a, b) for b in masks] for a in masks]
+            self.sums += [[mask_iou(a, b) for b in masks] for a in masks]
 
     def mean(self) -> NDArray[np.float64]:
         return self.sums / max(self.count, 1)

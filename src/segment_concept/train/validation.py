@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from segment_concept.metrics.boundary import boundary_accuracy
+from segment_concept.ops.overlap import mask_iou
 from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
 from segment_concept.tracking.session import Tracker
 from segment_concept.train.prompts import inner_point, loose_box
@@ -88,7 +89,7 @@ def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:
                 cut = any(t >= c for c in clip.cuts)
                 visible = bool(truth[t].sum() >= 20)
                 f = boundary_accuracy(mask, truth[t]) if visible and kind == "mask" else math.nan
-                rows.append(_Row(kind, visible, cut, _iou(mask, truth[t]), f, not mask.any()))
+                rows.append(_Row(kind, visible, cut, mask_iou(mask, truth[t]), f, not mask.any()))
     masks = [row for row in rows if row.prompt == "mask"]
     seen = [row for row in masks if row.visible]
     others = [row for row in rows if row.prompt != "mask" and row.visible]
@@ -110,11 +111,6 @@ def _follow(tracker: Tracker, clip: Clip, prompt: Prompt) -> Iterator[Bitmap]:
     yield session.prompt(frames[0], {who: prompt}).mask(who)
     for result in session.track(frames[1:]):
         yield result.mask(who)
-
-
-def _iou(mask: Bitmap, truth: Bitmap) -> float:
-    either = int((mask | truth).sum())
-    return float((mask & truth).sum()) / either if either else 1.0
 
 
 def _mean(values: Iterator[float]) -> float:

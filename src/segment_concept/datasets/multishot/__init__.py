@@ -1,4 +1,4 @@
-"""Clips with cuts and exact truth, made from annotated sequences without any."""
+"""Make clips with cuts and exact annotations from annotated single-shot sequences."""
 
 from segment_concept.datasets.multishot.distractors import (
     AppearanceDistractors,

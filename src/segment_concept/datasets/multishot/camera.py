@@ -1,4 +1,4 @@
-"""A new camera on a shot: another window on the picture, mirrored, in other colors."""
+"""Simulate another camera: crop, mirror and re-grade a shot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ from segment_concept.types import Bitmap, Image
 
 Size = tuple[int, int]  # (H, W)
 
-# How far a new camera's colors are off, as in the prototype of this tool.
+# Ranges of the color changes of a new camera.
 _GAMMA, _GAIN, _WHITE = (0.7, 1.4), (0.8, 1.2), (0.85, 1.15)
-_MARGIN = 1.1  # of a window around what the object covers during the shot
+_MARGIN = 1.1  # margin of a crop around the object's pixels of the whole shot
 _DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A camera. Colors of 0 to 1 become `gain` * `white` * color ** `gamma`."""
+    """A camera. Colors in [0, 1] become `gain` * `white` * color ** `gamma`."""
 
-    window: tuple[int, int, int, int]  # x, y, width, height in the source's pixels
+    window: tuple[int, int, int, int]  # x, y, width, height in source pixels
     mirror: bool = False
     gamma: float = 1.0
     gain: float = 1.0
     white: tuple[float, float, float] = (1.0, 1.0, 1.0)  # R, G, B
 
     def picture(self, rgb: Image, size: Size) -> Image:
-        """The (H, W, 3) picture that this camera takes, in another size."""
+        """The (H, W, 3) image of this camera, resized."""
         seen = _resized(self._cropped(rgb), size)
         if (self.gamma, self.gain, self.white) == (1.0, 1.0, (1.0, 1.0, 1.0)):
             return seen
-        # A table of 256 values a channel: the same bits wherever it is computed.
+        # A table of 256 values per channel gives the same bits on every machine.
         shades = (np.arange(256) / 255.0) ** self.gamma * self.gain
         table = np.clip(shades[:, None] * np.array(self.white), 0, 1) * 255
         return np.asarray(cv2.LUT(seen, table.round().astype(np.uint8)[None]), np.uint8)
 
     def labels(self, masks: Sequence[Bitmap], size: Size) -> NDArray[np.uint8]:
-        """(H, W) ids of masks as this camera sees them: the first has id 1, 0 is none of them.
+        """(H, W) label map of masks as seen by this camera: the first has id 1, 0 is background.
 
-        A pixel belongs to whoever covers most of it, as the picture is resized.
+        A pixel of the resized image belongs to the mask that covers most of it.
         """
         labels = np.zeros(size, np.uint8)
         nobody = ~np.any(np.stack(masks), axis=0)
@@ -69,14 +69,14 @@ def _resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
 
 
 def clip_size(source: Size, short_side: int) -> Size:
-    """The size of clips of a sequence: its aspect, even sides, never enlarged."""
+    """Size of the clips of a sequence: same aspect ratio, even sides, never enlarged."""
     scale = min(1.0, short_side / min(source))
     height, width = (max(2, 2 * round(side * scale / 2)) for side in source)
     return height, width
 
 
 def whole_view(source: Size, size: Size) -> View:
-    """The largest window in the middle that has the clip's aspect, and nothing else changed."""
+    """The largest centered crop with the clip's aspect ratio, and no other change."""
     height, width = source
     scale = min(height / size[0], width / size[1])
     h, w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -84,11 +84,11 @@ def whole_view(source: Size, size: Size) -> View:
 
 
 def new_view(rng: Random, spec: MultishotSpec, source: Size, size: Size, covered: Bitmap) -> View:
-    """A camera somewhere else that has the object in its picture during the whole shot.
+    """A random camera that shows the object during the whole shot.
 
     Args:
-        rng: the draws.
-        spec: how near it may come.
+        rng: random numbers.
+        spec: limits of the crop size.
         source: (H, W) of the sequence.
         size: (H, W) of the clip.
         covered: (H, W) where the object is on any frame of the shot.
@@ -116,11 +116,11 @@ def new_view(rng: Random, spec: MultishotSpec, source: Size, size: Size, covered
 
 
 def _placed(rng: Random, least: int, most: int, begins: int, ends: int) -> int:
-    """Where a window starts: within the picture, and around what begins and ends where it must.
+    """Start of a crop within the image that contains the object.
 
-    `begins` is the object's first pixel, `ends` the start at which the window just holds its last.
+    `begins` is the object's first pixel, `ends` the start at which the crop ends at its last.
     """
     low, high = max(least, min(ends, begins)), min(most, max(ends, begins))
-    if low > high:  # the object reaches out of the widest window
+    if low > high:  # the object is larger than the widest crop
         return min(max(low, least), most)
     return randint(rng, low, high)

@@ -1,4 +1,4 @@
-"""Which other sequences show something that could be mistaken for a target."""
+"""Find sequences with distractors: objects that could be mistaken for a target."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,18 +16,20 @@ from segment_concept.datasets.multishot.spec import shuffled
 from segment_concept.runtime.json_files import read_json
 from segment_concept.types import InputError
 
-_NEAREST = 4  # look-alikes by appearance, so that seeds differ
+_NEAREST = 4  # number of nearest distractors that are shuffled, so that seeds differ
 _BINS = (12, 6, 6)  # hue, saturation, value
-_SHAPE_WEIGHT = 0.25  # of a factor of e in size or aspect, beside a color distance from 0 to 1
+_SHAPE_WEIGHT = (
+    0.25  # weight of a factor of e in size or aspect, compared with a color distance from 0 to 1
+)
 
 
 class DistractorSampler(Protocol):
-    """Contract: a function of its arguments; the target is not among the others."""
+    """Contract: a pure function of its arguments; the target is not among the others."""
 
     def lookalikes(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
-        """Those of the others that look like the target, in the order to take them in."""
+        """The distractors among the others, in the order in which to use them."""
         ...
 
 
@@ -35,21 +37,21 @@ class DistractorSampler(Protocol):
 class CategoryDistractors:
     """Sequences that share a category with the target's, in a random order."""
 
-    categories: Mapping[str, frozenset[str]]  # of the objects of a sequence, by its name
+    categories: Mapping[str, frozenset[str]]  # categories of the objects, by sequence name
 
     def lookalikes(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
-        """Those that share a category; none where the target's sequence has none."""
+        """Sequences that share a category; empty if the target has no category."""
         own = self.categories.get(target.name, frozenset())
         return shuffled(rng, [o for o in others if own & self.categories.get(o.name, frozenset())])
 
 
 @dataclass(frozen=True)
 class AppearanceDistractors:
-    """Sequences whose main object is nearest in colors, size and aspect, where it is largest.
+    """Sequences whose main object is most similar in colors, size and aspect ratio.
 
-    The few nearest are taken in a random order, the others follow by distance.
+    The nearest few are shuffled, the others follow by distance.
     """
 
     _known: dict[str, "Appearance | None"] = field(default_factory=dict, repr=False, compare=False)
@@ -57,7 +59,7 @@ class AppearanceDistractors:
     def lookalikes(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
-        """All others that show an object."""
+        """All other sequences with an object."""
         own = self._appearance(target)
         if own is None:
             return []
@@ -78,7 +80,7 @@ class RandomDistractors:
     def lookalikes(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
-        """All others."""
+        """All other sequences, shuffled."""
         return shuffled(rng, others)
 
 
@@ -86,19 +88,19 @@ class RandomDistractors:
 class Appearance:
     """A cheap descriptor of an object on one frame."""
 
-    colors: NDArray[np.float32]  # (12, 6, 6) shares of its pixels, by hue, saturation, value
-    size: float  # log of its share of the picture
-    aspect: float  # log of its box's width over its height
+    colors: NDArray[np.float32]  # (12, 6, 6) normalized histogram of hue, saturation and value
+    size: float  # log of its share of the image
+    aspect: float  # log of width / height of its box
 
     def distance(self, other: "Appearance") -> float:
-        """0 for the same."""
+        """Distance to another descriptor; 0 if equal."""
         colors = cv2.compareHist(self.colors, other.colors, cv2.HISTCMP_BHATTACHARYYA)
         shape = abs(self.size - other.size) + abs(self.aspect - other.aspect)
         return round(float(colors) + _SHAPE_WEIGHT * shape, 6)
 
 
 def appearance(footage: SourceSequence) -> Appearance | None:
-    """Of the main object, on the frame that shows most of it; None where there is none."""
+    """Descriptor of the main object on its largest frame; None without an object."""
     name = footage.main_object
     if name is None:
         return None
@@ -119,7 +121,7 @@ def appearance(footage: SourceSequence) -> Appearance | None:
 
 
 def _smoothed(shares: NDArray[Any]) -> NDArray[np.float32]:
-    """Neighbouring shades count too, or colors that differ a little would differ wholly."""
+    """Smooth a histogram, so that slightly different colors are similar."""
     for axis, mode in ((0, "wrap"), (1, "edge"), (2, "edge")):  # hue is an angle
         wide = np.pad(shares, [(1, 1) if i == axis else (0, 0) for i in range(3)], mode=mode)  # type: ignore[call-overload]
         low, middle, high = (
@@ -132,7 +134,7 @@ def _smoothed(shares: NDArray[Any]) -> NDArray[np.float32]:
 def sizes_differ(
     footage: SourceSequence, place: int, mask: Sequence[int], picture: Sequence[int]
 ) -> str:
-    """What to say where a mask does not fit its picture."""
+    """Message for a mask that does not fit its image."""
     layer = footage.video.layers[0]
     return (
         f"{layer.where(footage.frames[place])} is {mask[1]}x{mask[0]} and its picture is "
@@ -141,10 +143,10 @@ def sizes_differ(
 
 
 def read_categories(path: Path, footage: Sequence[SourceSequence]) -> CategoryDistractors:
-    """Look-alikes from a file {"car": ["car-roundabout", "drift-straight"], ...}.
+    """Distractors from a file {"car": ["car-roundabout", "drift-straight"], ...}.
 
     Raises:
-        InputError: it is not such a file, or names a sequence that the dataset does not have.
+        InputError: the file has another form, or names a sequence that is not in the dataset.
     """
     content = read_json(path)
     good = isinstance(content, dict) and all(
@@ -163,7 +165,7 @@ def read_categories(path: Path, footage: Sequence[SourceSequence]) -> CategoryDi
 
 
 def sampler_of(footage: Sequence[SourceSequence]) -> DistractorSampler:
-    """By the categories of the dataset's own metadata, or by appearance where it has none."""
+    """By the categories in the metadata of the dataset; by appearance if it has none."""
     named = [(f.name, o.category) for f in footage for o in f.video.objects if o.category]
     return CategoryDistractors(_gathered(named)) if named else AppearanceDistractors()
 

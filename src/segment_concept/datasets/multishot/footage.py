@@ -1,4 +1,4 @@
-"""Annotated sequences as the material of clips."""
+"""Annotated sequences from which clips are made."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ _WITH_VOID = (Benchmark.DAVIS2017, Benchmark.DAVIS2017_UNSUPERVISED)
 
 @dataclass(frozen=True)
 class SourceSequence:
-    """A sequence: its frames that have a picture and a mask, in order."""
+    """A sequence: its frames with image and mask, in order."""
 
     video: VideoEntry
-    void: int = 0  # an id that marks no object; 0 where there is none
+    void: int = 0  # id of void pixels; 0 if there is none
 
     @property
     def name(self) -> str:
-        """As the dataset calls it."""
+        """Name of the video in the dataset."""
         return self.video.name
 
     @cached_property
     def frames(self) -> tuple[str, ...]:
-        """Names of the frames that all layers of masks have, and that have a picture."""
+        """Names of the frames that have an image and a mask in every layer."""
         if not self.video.layers:
             return ()
         known = set.intersection(*(set(layer.frames) for layer in self.video.layers))
@@ -39,7 +39,7 @@ class SourceSequence:
 
     @cached_property
     def areas(self) -> Mapping[str, tuple[int, ...]]:
-        """Pixels of every object on every frame. Reads all masks.
+        """Pixel count of every object on every frame. Reads all masks.
 
         Raises:
             InputError: a mask cannot be read.
@@ -53,7 +53,7 @@ class SourceSequence:
 
     @cached_property
     def main_object(self) -> str | None:
-        """The object that is in sight on the most frames, and of those the largest."""
+        """The object that is visible on the most frames; the largest of several."""
 
         def prominence(name: str) -> tuple[int, int]:
             return int(np.count_nonzero(self.areas[name])), sum(self.areas[name])
@@ -62,12 +62,12 @@ class SourceSequence:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """(H, W) of its pictures. Raises InputError where the first is damaged."""
+        """(H, W) of its images. Raises InputError if the first is damaged."""
         height, width = next(self._read(0, 1)).shape[:2]
         return height, width
 
     def masks(self, place: int) -> dict[str, Bitmap]:
-        """The (H, W) masks of the objects in sight on a frame.
+        """The (H, W) masks of the objects that are visible on a frame.
 
         Raises:
             InputError: a mask cannot be read.
@@ -82,10 +82,10 @@ class SourceSequence:
         return found
 
     def pictures(self, first: int, end: int) -> Iterator[Image]:
-        """The (H, W, 3) pictures of `frames[first:end]`.
+        """The (H, W, 3) images of `frames[first:end]`.
 
         Raises:
-            InputError: one of them is damaged, or of another size than the first.
+            InputError: an image is damaged, or differs in size from the first.
         """
         for name, rgb in zip(self.frames[first:end], self._read(first, end), strict=True):
             if rgb.shape[:2] != self.size:
@@ -97,7 +97,7 @@ class SourceSequence:
             yield rgb
 
     def picture(self, place: int) -> Image:
-        """One of them."""
+        """A single image."""
         return next(self.pictures(place, place + 1))
 
     def _read(self, first: int, end: int) -> Iterator[Image]:
@@ -123,10 +123,10 @@ class SourceSequence:
 
 
 def sequences_of(dataset: Dataset) -> tuple[SourceSequence, ...]:
-    """The sequences of a dataset that have pictures, in the order of their names.
+    """The sequences of a dataset that have images, sorted by name.
 
     Raises:
-        InputError: there are only pictures, only masks, or only the masks that prompt.
+        InputError: there are only images, only masks, or only the first masks of objects.
     """
     if not dataset.truth_is_complete:
         raise InputError(

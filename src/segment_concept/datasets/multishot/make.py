@@ -1,4 +1,4 @@
-"""Cutting the clips, and the folder that they make."""
+"""Make clips with cuts and write their folder."""
 
 import json
 import shutil
@@ -25,15 +25,19 @@ from segment_concept.datasets.types import Dataset
 from segment_concept.ops.png import palette_png
 from segment_concept.types import Bitmap, Image, InputError
 
-_SEGMENTS = ("first_segment", "second_segment", "remain_segments")  # of SeCVOS: by cuts so far
+_SEGMENTS = (
+    "first_segment",
+    "second_segment",
+    "remain_segments",
+)  # segment names of SeCVOS, by number of cuts so far
 
 
 @dataclass(frozen=True, slots=True)
 class MultishotJob:
-    """Which clips to make of what, and where to.
+    """Which clips to make, from which dataset, and where to write them.
 
     `likeness` left out: by the categories of the dataset's metadata, else by appearance.
-    `targets`: the first so many of the sequences, in an order drawn from the seed; None: all.
+    `targets`: number of sequences, in a random order by the seed; None for all.
     """
 
     dataset: Dataset
@@ -46,15 +50,15 @@ class MultishotJob:
 def make_multishot(
     job: MultishotJob, on_frame: Callable[[int, int | None], None] = lambda done, total: None
 ) -> MultishotPlan:
-    """Make clips with cuts, in the layout of SeCVOS. Equal jobs write equal bytes.
+    """Make clips with cuts in the layout of SeCVOS. Equal jobs write equal bytes.
 
-    JPEGImages/CLIP/00000.jpg, Annotations/CLIP/00000.png (object ids), clips.json (what each clip
-    is made of), scene_info.json (its segments) and spec.json. The folder is there whole or not
-    at all.
+    JPEGImages/CLIP/00000.jpg, Annotations/CLIP/00000.png (object ids), clips.json (sources of
+    each clip), scene_info.json (its segments) and spec.json. The folder is written completely or
+    not at all.
 
     Raises:
-        InputError: the dataset lacks masks or pictures, sequences are too few or too short, or
-            the output folder is in use.
+        InputError: the dataset lacks masks or images, there are too few or too short sequences, or
+            the output folder is not empty.
     """
     refuse_used(job.out)
     footage = sequences_of(job.dataset)
@@ -84,7 +88,7 @@ def make_multishot(
 
 
 def refuse_used(out: Path) -> None:
-    """Raises InputError where the output folder is a file or holds something."""
+    """Raises InputError if the output folder is a file or not empty."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the clips")
     if out.is_dir() and any(out.iterdir()):
@@ -92,7 +96,7 @@ def refuse_used(out: Path) -> None:
 
 
 def segments(clip: ClipPlan) -> dict[str, list[int]]:
-    """First and last frame of the stretches before the first cut, up to the second, and after."""
+    """First and last frame of the segments before the first cut, up to the second, and after it."""
     bounds = [0, *clip.cuts[:2], clip.frames]
     stretches = [[first, end - 1] for first, end in pairwise(bounds)]
     empty: list[list[int]] = [[]] * (len(_SEGMENTS) - len(stretches))
@@ -134,7 +138,7 @@ class _Cutter:
         self._written = 0
 
     def cut(self, shot: Shot) -> None:
-        """One more shot."""
+        """Add a shot."""
         view = self._view(shot)
         start = self._written
         pictures = shot.footage.pictures(shot.first, shot.end)
@@ -176,7 +180,7 @@ class _Cutter:
         return new_view(rng, self._spec, source, self._size, covered)
 
     def _targets(self, shot: Shot, place: int) -> list[Bitmap]:
-        """The masks of the clip's objects, as large as the sequence's pictures."""
+        """Masks of the clip's objects, in the size of the sequence's images."""
         size = shot.footage.size
         nothing = np.zeros(size, np.bool_)
         if shot.absent:

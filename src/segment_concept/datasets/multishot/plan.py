@@ -1,4 +1,4 @@
-"""What is cut together: decided from a dataset's masks before any picture is written."""
+"""Plan the shots of clips from the masks of a dataset, before any image is written."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,26 +21,26 @@ from segment_concept.datasets.multishot.spec import (
 )
 from segment_concept.types import InputError
 
-_SHOTS = {Split.NONE: 1, Split.SINGLE: 2}  # of the target
-_SEEN_SHARE = 0.5  # of a shot of the target, at least
-# A clip does not begin with a sliver of its target: shares of its median size, of the picture.
+_SHOTS = {Split.NONE: 1, Split.SINGLE: 2}  # shots of the target in a clip
+_SEEN_SHARE = 0.5  # minimum share of visible frames in a shot of the target
+# Minimum size of the target on the first frame, relative to its median size and to the image.
 _PROMPT_OF_USUAL, _PROMPT_OF_PICTURE = 0.25, 0.0005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """`footage.frames[first:end]`; `reframed` where another camera sees it."""
+    """`footage.frames[first:end]`; `reframed` if another camera is simulated."""
 
     footage: SourceSequence
     first: int
     end: int
-    absent: bool = False  # the target is: another sequence
+    absent: bool = False  # the target is absent: another sequence
     reframed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipPlan:
-    """One clip; the object at place i of `objects` has id i + 1 in its masks."""
+    """A clip; `objects[i]` has id i + 1 in its masks."""
 
     name: str
     target: SourceSequence
@@ -50,26 +50,26 @@ class ClipPlan:
 
     @property
     def cuts(self) -> list[int]:
-        """The frames that begin a new shot."""
+        """Frames that start a new shot."""
         lengths = [shot.end - shot.first for shot in self.shots]
         return [int(n) for n in np.cumsum(lengths)[:-1]]
 
     @property
     def frames(self) -> int:
-        """How many."""
+        """Number of frames."""
         return sum(shot.end - shot.first for shot in self.shots)
 
 
 @dataclass(frozen=True, slots=True)
 class MultishotPlan:
-    """All clips, and why a target has none of a split: (sequence, split, reason)."""
+    """All clips, and why some targets have none: (sequence, split, reason)."""
 
     clips: tuple[ClipPlan, ...]
     left_out: tuple[tuple[str, Split, str], ...]
 
 
 class _TooShortError(Exception):
-    """A sequence does not give such a clip."""
+    """A sequence is too short for such a clip."""
 
 
 def make_plan(
@@ -130,7 +130,7 @@ def _clips(
 
 
 def _followed(spec: MultishotSpec, target: SourceSequence) -> tuple[tuple[str, ...], list[int]]:
-    """The names of the objects, and how many of their pixels each frame shows."""
+    """Names of the objects, and their pixel counts per frame."""
     main = target.main_object
     if main is None:
         raise _TooShortError("its masks show no object")
@@ -140,7 +140,7 @@ def _followed(spec: MultishotSpec, target: SourceSequence) -> tuple[tuple[str, .
 
 
 def _beginning(target: SourceSequence, shown: Sequence[int]) -> int:
-    """The first frame that shows enough of the target for a prompt."""
+    """First frame on which the target is large enough for a prompt."""
     height, width = target.size
     usual = float(np.median([pixels for pixels in shown if pixels]))
     least = max(_PROMPT_OF_USUAL * usual, _PROMPT_OF_PICTURE * height * width)
@@ -153,7 +153,7 @@ def _beginning(target: SourceSequence, shown: Sequence[int]) -> int:
 def _target_shots(
     rng: Random, target: SourceSequence, shown: Sequence[int], count: int, span: Span
 ) -> list[Shot]:
-    """`count` shots from equal stretches of the sequence, in its order; the first begins it."""
+    """`count` shots from equal parts of the sequence, in its order; the first starts at `begin`."""
     begin = _beginning(target, shown)
     bounds = [begin + (len(shown) - begin) * i // count for i in range(count + 1)]
     shots: list[Shot] = []
@@ -184,7 +184,7 @@ def _with_interludes(
     others: Sequence[SourceSequence],
     likeness: DistractorSampler,
 ) -> list[Shot]:
-    """Other sequences between the shots; no sequence twice."""
+    """Interludes of other sequences between the shots; no sequence is used twice."""
     target = shots[0].footage
     alike = list(likeness.lookalikes(rng, target, others))
     free = shuffled(rng, others)

@@ -1,7 +1,7 @@
-"""Draws that are the same on every version of Python.
+"""Settings of multi-shot clips, and random numbers that are equal in every version of Python.
 
-Of `random.Random` only the seeding by a text and `random()` are promised to stay; all else is
-made from those.
+Python guarantees stable results only for seeding `random.Random` by a string and for `random()`;
+everything else is computed from these.
 """
 
 from collections.abc import Sequence
@@ -16,30 +16,30 @@ T = TypeVar("T")
 
 
 def seeded_rng(seed: int, *names: str) -> Random:
-    """A source of draws of its own for whatever the names name."""
+    """A random generator for the given names."""
     return Random("/".join((str(seed), *names)))
 
 
 def randint(rng: Random, least: int, most: int) -> int:
-    """A whole number from `least` to `most`, both included."""
+    """A random integer from `least` to `most`, inclusive."""
     return least + int(rng.random() * (most - least + 1))
 
 
 def between(rng: Random, least: float, most: float) -> float:
-    """A number from `least` to `most`."""
+    """A random number from `least` to `most`."""
     return least + (most - least) * rng.random()
 
 
 def shuffled(rng: Random, items: Sequence[T]) -> list[T]:
-    """The same items in a random order."""
+    """The items in a random order."""
     return sorted(items, key=lambda _: rng.random())
 
 
-LARGEST_SHORT_SIDE = 4320  # of 8K
+LARGEST_SHORT_SIDE = 4320  # of 8K video
 
 
 class Split(str, Enum):
-    """How many cuts a clip has."""
+    """Number of cuts of a clip."""
 
     NONE = "none"
     SINGLE = "single"
@@ -47,15 +47,15 @@ class Split(str, Enum):
 
 
 class Followed(str, Enum):
-    """Which objects of the target's sequence the truth of a clip shows."""
+    """Which objects of a sequence are annotated in a clip."""
 
-    ONE = "one"  # the one that is in sight longest
+    ONE = "one"  # the one that is visible longest
     ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A number that is drawn evenly between two, both included."""
+    """Range of a uniformly drawn integer, inclusive."""
 
     least: int
     most: int
@@ -68,7 +68,7 @@ class Span:
 
     @classmethod
     def parse(cls, text: str) -> "Span":
-        """`12-30`, or `12` for exactly that. Raises InputError."""
+        """Parse `12-30`, or `12` for a single value. Raises InputError."""
         least, dash, most = text.partition("-")
         try:
             return cls(int(least), int(most if dash else least))
@@ -78,26 +78,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class MultishotSpec:
-    """Everything that decides what clips come out of a dataset: equal specs, equal files.
+    """Settings of the clips; equal settings give equal files.
 
     Attributes:
-        seed: each clip draws from it and from its own name alone, so that it does not matter which
-            others are made; interludes also depend on which sequences there are.
-        splits: which are made of every target.
-        copies: clips of each split and target.
-        objects: whether one object of a sequence is followed, or all.
-        shots: of the target in a `multi` clip.
-        shot_frames: of a shot of the target in `single` and `multi`.
-        uncut_frames: of a `none` clip.
+        seed: every clip depends on the seed and on its own name only, not on other clips;
+            interludes also depend on the set of sequences.
+        splits: which splits to make of every target.
+        copies: clips per split and target.
+        objects: one object of a sequence, or all.
+        shots: shots of the target in a `multi` clip.
+        shot_frames: frames of such a shot in `single` and `multi`.
+        uncut_frames: frames of a `none` clip.
         interludes: share of the gaps between two shots of a `multi` clip that are filled with
-            another sequence, in which the target is absent; elsewhere its shots meet.
-        interlude_frames: of those.
-        alike: share of interludes that show look-alikes; the rest is drawn from all sequences.
-        reframed: share of the later shots that are seen by another camera: cropped and re-graded.
+            another sequence, without the target.
+        interlude_frames: frames of an interlude.
+        alike: share of interludes with distractors; the rest is drawn from all sequences.
+        reframed: share of later shots with a simulated new camera: cropped and re-graded.
         mirrored: share of the reframed shots that are mirrored.
-        zoom: a new camera's window, as a share of the picture's sides; more where the object
-            needs it.
-        short_side: pixels of the clips' shorter side; a smaller sequence keeps its own.
+        zoom: crop size of a new camera, as a fraction of each side; larger if the object needs
+            it.
+        short_side: shorter side of the clips in pixels; smaller sequences keep their size.
         jpeg_quality: 1 to 100.
     """
 
@@ -143,6 +143,6 @@ class MultishotSpec:
 
     @property
     def most_interludes(self) -> int:
-        """In one clip."""
+        """Maximum number of interludes in a clip."""
         wanted = Split.MULTI in self.splits and self.interludes > 0
         return self.shots.most - 1 if wanted else 0
