@@ -87,7 +87,7 @@ def test_the_vision_network_gives_the_published_features(golden, network):
     assert (embedded[0, ::8] - golden["vit_hidden0"]).abs().max() < CLOSE
     last = tower(pixel_values=pixels[:1]).last_hidden_state
     assert (last[0, ::8] - golden["vit_last0"]).abs().max() < CLOSE
-    assert (network.look(pixels) - golden["vit_embeds"]).abs().max() < CLOSE
+    assert (network.encode_images(pixels) - golden["vit_embeds"]).abs().max() < CLOSE
 
 
 @torch.inference_mode()

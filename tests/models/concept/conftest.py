@@ -61,18 +61,18 @@ class Asker:
         self.tokens: list[int] = []
         self.pictures: list[int] = []
         self._keyframes, self._query = keyframes, query
-        read, look = network.read, network.look
+        read, encode_images = network.read, network.encode_images
 
         def counted_read(embeddings: Tensor, rows: object) -> Tensor:
             self.tokens.append(len(embeddings))
             return read(embeddings, rows)  # type: ignore[arg-type]
 
-        def counted_look(pixels: Tensor) -> Tensor:
+        def counted_images(pixels: Tensor) -> Tensor:
             self.pictures.append(len(pixels))
-            return look(pixels)
+            return encode_images(pixels)
 
         network.read = counted_read  # type: ignore[method-assign]
-        network.look = counted_look  # type: ignore[method-assign]
+        network.encode_images = counted_images  # type: ignore[method-assign]
 
     def __call__(self, encoder: object, *banks: tuple[int, ...]) -> list[Tensor | None]:
         requests = [ConceptRequest(tuple(self._keyframes[i] for i in bank)) for bank in banks]

@@ -49,7 +49,7 @@ def test_a_tokenizer_without_seg_is_refused(tokenizer):
 
 
 def test_a_tokenizer_that_joins_pictures_is_refused(tokenizer):
-    with pytest.raises(CheckpointError, match="joins text across"):
+    with pytest.raises(CheckpointError, match="merges text across"):
         Conversation(MergesAcross(tokenizer), VOCABULARY)
 
 

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 as an image trunk, batch normalisation folded away.
+"""EfficientNet-Lite0 as the image backbone, with batch normalization folded into the weights.
 
 Architecture and preprocessing (pixels - 127) / 128 are those of the ImageNet classifier whose
-weights are folded in by `checkpoints.trunk`. The trunk is frozen: it is never trained here.
+weights `checkpoints.efficientnet` converts. The backbone is frozen: it is never trained here.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class _Stage:
     stride: int
     expand: int
     channels: int
-    is_output: bool  # is its output one of the trunk's levels?
+    is_output: bool  # is its output one of the backbone's levels?
 
 
 _STEM = 32
@@ -38,7 +38,7 @@ _STAGES = (
 
 
 class SameConv(nn.Conv2d):
-    """TensorFlow's "same" padding: with stride 2 the odd pixel goes to the far side."""
+    """Convolution with TensorFlow's "same" padding: with stride 2, more on the far side."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1):
         padding = kernel // 2 if stride == 1 else 0
@@ -53,27 +53,28 @@ class SameConv(nn.Conv2d):
 
 
 class MobileBlock(nn.Module):
-    """Inverted residual: widen, depthwise convolution, narrow."""
+    """Inverted residual block (MobileNetV2): expansion, depthwise convolution, projection."""
 
     def __init__(self, c_in: int, stage: _Stage, stride: int):
         super().__init__()
-        wide = c_in * stage.expand
-        self.expand = SameConv(c_in, wide, 1) if stage.expand != 1 else None
-        self.depthwise = SameConv(wide, wide, stage.kernel, stride, groups=wide)
-        self.project = SameConv(wide, stage.channels, 1)
+        inner = c_in * stage.expand
+        self.expand = SameConv(c_in, inner, 1) if stage.expand != 1 else None
+        self.depthwise = SameConv(inner, inner, stage.kernel, stride, groups=inner)
+        self.project = SameConv(inner, stage.channels, 1)
         self.residual = stride == 1 and c_in == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = F.relu6(self.depthwise(y), inplace=True)
-        narrow: Tensor = self.project(y)
-        return x + narrow if self.residual else narrow
+        projected: Tensor = self.project(y)
+        return x + projected if self.residual else projected
 
 
 class Backbone(nn.Module):
-    """(B, 3, H, W) float pixels in [0, 255], H and W multiples of 32 -> four levels.
+    """Image backbone with four output levels.
 
-    Level i is (B, CHANNELS[i], H / STRIDES[i], W / STRIDES[i]).
+    Input: (B, 3, H, W) float pixels in [0, 255], H and W multiples of 32.
+    Level i of the output: (B, CHANNELS[i], H / STRIDES[i], W / STRIDES[i]).
     """
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class Backbone(nn.Module):
         return tuple(levels)
 
     def channels_last(self) -> "Backbone":
-        """Lay the weights out as convolutions on a CPU are fastest. Returns itself."""
+        """Store the weights in the memory format that is fastest on a CPU. Returns itself."""
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

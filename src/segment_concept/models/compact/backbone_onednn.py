@@ -18,33 +18,33 @@ from torch import Tensor
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.backbone import Backbone, MobileBlock, SameConv
 
-_LARGEST = 16 << 20  # bytes of a wide picture that is made at once
-_STRIP = 8 << 20  # and of a part of a larger one, about
-SIZES = 4  # of pictures, for which laid out weights are kept: 14 MB each
+_LARGEST = 16 << 20  # bytes of an expanded feature map that is computed at once
+_STRIP = 8 << 20  # approximate bytes of a strip of a larger one
+SIZES = 4  # input sizes whose reordered weights are cached, 14 MB each
 
 Layer = Callable[[Tensor], Tensor]
 
 
-def fused(trunk: Backbone) -> Backbone:
-    """The same trunk made for inference on a CPU, or the trunk itself where that cannot be had."""
+def fused(backbone: Backbone) -> Backbone:
+    """The backbone for inference on a CPU; the given one itself if oneDNN cannot be used."""
     with torch.no_grad():
-        return OneDnnBackbone(trunk) if onednn.usable(trunk.stem.weight) else trunk
+        return OneDnnBackbone(backbone) if onednn.usable(backbone.stem.weight) else backbone
 
 
 class OneDnnBackbone(Backbone):
-    """A trunk on a CPU. Its parameters are those it was made of; change one and make it anew."""
+    """A backbone on a CPU. It shares its parameters with `backbone`; do not change them later."""
 
-    def __init__(self, trunk: Backbone) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         with torch.device("meta"):
             super().__init__()
-        self.load_state_dict(trunk.state_dict(), assign=True)
+        self.load_state_dict(backbone.state_dict(), assign=True)
         self.requires_grad_(False)
-        self.train(trunk.training)
-        self._laid_out = lru_cache(maxsize=SIZES)(self._lay_out)
+        self.train(backbone.training)
+        self._layers_for = lru_cache(maxsize=SIZES)(self._make_layers)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        first, layers = self._laid_out((pixels.shape[-2], pixels.shape[-1]))
+        first, layers = self._layers_for((pixels.shape[-2], pixels.shape[-1]))
         x = first((pixels - 127.0) / 128.0)
         levels = []
         for i, layer in enumerate(layers):
@@ -53,8 +53,8 @@ class OneDnnBackbone(Backbone):
                 levels.append(x)
         return tuple(levels)
 
-    def _lay_out(self, size: tuple[int, int]) -> tuple[Layer, list[Layer]]:
-        """The stem and the blocks for pictures (h, w): oneDNN wants other weights for each size."""
+    def _make_layers(self, size: tuple[int, int]) -> tuple[Layer, list[Layer]]:
+        """Stem and blocks for inputs of size (h, w); oneDNN orders the weights per input size."""
         first = fused_conv(self.stem, size, clamped=True)
         h, w = (side // 2 for side in size)
         layers = []
@@ -68,18 +68,18 @@ class OneDnnBackbone(Backbone):
 def _fused_block(block: MobileBlock, size: tuple[int, int]) -> Layer:
     h, w = size
     stride = block.depthwise.stride[0]
-    widened = _widened(block, size)
+    expand = _expand(block, size)
     project = fused_conv(block.project, (h // stride, w // stride), clamped=False)
 
     def run(x: Tensor) -> Tensor:
-        narrow = project(widened(x))
-        return x + narrow if block.residual else narrow
+        projected = project(expand(x))
+        return x + projected if block.residual else projected
 
     return run
 
 
-def _widened(block: MobileBlock, size: tuple[int, int]) -> Layer:
-    """A block's first two convolutions, of a single picture in strips where it is large."""
+def _expand(block: MobileBlock, size: tuple[int, int]) -> Layer:
+    """Expansion and depthwise convolution of a block; in strips if the feature map is large."""
     h, w = size
     depthwise = fused_conv(block.depthwise, size, clamped=True)
     if block.expand is None:
@@ -114,11 +114,16 @@ def _widened(block: MobileBlock, size: tuple[int, int]) -> Layer:
 def fused_conv(
     conv: SameConv, size: tuple[int, int], *, clamped: bool, padded: bool = True
 ) -> Layer:
-    """A convolution of inputs of about `size` (h, w), `clamped` to [0, 6] in the same pass.
+    """A convolution as one oneDNN call.
 
-    With stride 2, "same" padding is one more on the far side than on the near one. Under a kernel
-    that begins with a row and a column of zeros it is the same on all sides. Where rows are not
-    `padded`, the input has those that the kernel reaches over, and no more.
+    With stride 2, "same" padding is larger by one on the far side than on the near side. A kernel
+    with an additional first row and column of zeros needs the same padding on all sides.
+
+    Args:
+        conv: the convolution.
+        size: (h, w) of the inputs, about.
+        clamped: apply ReLU6 in the same pass.
+        padded: pad rows; otherwise the input contains the rows that the kernel needs.
     """
     weight, padding = conv.weight, list(conv.padding)
     if conv.stride[0] == 2:
@@ -127,14 +132,14 @@ def fused_conv(
         padding[0] = 0
     rest = (padding, list(conv.stride), list(conv.dilation), conv.groups)
     shape = [1, conv.in_channels, *size]
-    laid_out = torch.ops.mkldnn._reorder_convolution_weight(
+    reordered = torch.ops.mkldnn._reorder_convolution_weight(
         weight.contiguous(memory_format=torch.channels_last), *rest, shape
     )
     after = ("hardtanh", [0.0, 6.0], "") if clamped else ("none", [], "")
 
     def run(x: Tensor) -> Tensor:
         convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, laid_out, conv.bias, *rest, *after
+            x, reordered, conv.bias, *rest, *after
         )
         return convolved
 

@@ -12,8 +12,8 @@ from segment_concept.models.compact import onednn
 def grid_rotation(h: int, w: int, pairs: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines (h * w, pairs) of a 2-D rotary embedding.
 
-    Half of the pairs turn with y, half with x; wavelengths from 4 to 64 tokens, so that a grid of
-    another size or shape than that of training stays within what was seen.
+    Half of the pairs rotate with y, half with x; wavelengths are 4 to 64 tokens, so that grids of
+    another size or shape than in training stay within the trained range.
     """
     half = pairs // 2
     rates = math.pi / 2 / 2.0 ** torch.linspace(0.0, 4.0, half, device=like.device)
@@ -27,7 +27,7 @@ def grid_rotation(h: int, w: int, pairs: int, like: Tensor) -> tuple[Tensor, Ten
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the first 2 * pairs channels of x (..., L, C); the rest carry no position."""
+    """Rotate the first 2 * pairs channels of x (..., L, C); the rest carry no position."""
     cos, sin = rotation
     n = cos.shape[-1]
     a, b, rest = x[..., :n], x[..., n : 2 * n], x[..., 2 * n :]
@@ -35,7 +35,7 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """Torch's, faster on a CPU where no gradient is wanted."""
+    """`torch.nn.Linear`, computed by oneDNN on a CPU if no gradient is needed."""
 
     def forward(self, x: Tensor) -> Tensor:
         return onednn.linear(x, self.weight, self.bias)
@@ -55,7 +55,7 @@ class ConvRefine(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with an inner width of its own."""
+    """Multi-head attention with a separate inner width."""
 
     def __init__(self, width: int, inner: int, heads: int = 4) -> None:
         super().__init__()
@@ -71,11 +71,12 @@ class Attention(nn.Module):
         rotation: tuple[Tensor, Tensor] | None = None,
         pooled: tuple[int, int] | None = None,
     ) -> Tensor:
-        """
+        """Attend; the result is (B, L, width).
+
         Args:
             q, k, v: (B, L, width).
-            rotation: of queries and keys.
-            pooled: (h, w) where keys lie on that grid and 2x2 of them shall count as one.
+            rotation: of queries and keys, see `grid_rotation`.
+            pooled: (h, w) of a grid on which keys and values are replaced by their 2x2 means.
         """
         q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
         if rotation is not None:
@@ -92,24 +93,25 @@ class Attention(nn.Module):
 
 
 def _pool(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, heads, h * w / 4, C) of (B, heads, h * w, C): means of 2x2."""
+    """2x2 means (B, heads, h * w / 4, C) of x (B, heads, h * w, C)."""
     h, w = grid
     cells = x.unflatten(2, (h // 2, 2, w // 2, 2))
-    # Sums of slices: four times as fast as a mean over two dimensions.
+    # Adding slices is four times as fast as a mean over two dimensions.
     upper, lower = (cells[:, :, :, y, :, 0] + cells[:, :, :, y, :, 1] for y in (0, 1))
     pooled: Tensor = ((upper + lower) / 4).flatten(2, 3)
     return pooled
 
 
 class FeedForward(nn.Sequential):
-    """Normalised two-layer perceptron, to be added to its input."""
+    """Layer norm and two-layer perceptron; the caller adds the result to its input."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__(nn.LayerNorm(width), Linear(width, inner), nn.GELU(), Linear(inner, width))
 
 
 class TwoWayBlock(nn.Module):
-    """SAM's decoder block: tokens look at tokens, at the image, and the image looks at them."""
+    """SAM's two-way decoder block: self-attention of the query tokens, and cross-attention between
+    query tokens and image tokens in both directions."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -120,18 +122,30 @@ class TwoWayBlock(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
 
     def forward(
-        self, tokens: Tensor, named: Tensor, image: Tensor, place: Tensor
+        self, tokens: Tensor, token_embedding: Tensor, image: Tensor, position: Tensor
     ) -> tuple[Tensor, Tensor]:
-        q = tokens + named
+        """New query tokens (B, N, width) and image tokens (B, L, width).
+
+        Args:
+            tokens: (B, N, width) query tokens.
+            token_embedding: added to the query tokens as queries and keys.
+            image: (B, L, width).
+            position: added to the image tokens as queries and keys.
+        """
+        q = tokens + token_embedding
         tokens = self.norms[0](tokens + self.tokens(q, q, tokens))
-        tokens = self.norms[1](tokens + self.to_image(tokens + named, image + place, image))
+        tokens = self.norms[1](
+            tokens + self.to_image(tokens + token_embedding, image + position, image)
+        )
         tokens = self.norms[2](tokens + self.mlp(tokens))
-        image = self.norms[3](image + self.to_tokens(image + place, tokens + named, tokens))
+        image = self.norms[3](
+            image + self.to_tokens(image + position, tokens + token_embedding, tokens)
+        )
         return tokens, image
 
 
 def perceptron(c_in: int, hidden: int, c_out: int, bias: float | None = None) -> nn.Sequential:
-    """Two linear layers with a GELU between; `bias` is where the answers begin."""
+    """Two linear layers with a GELU between; `bias` initializes the output bias."""
     last = Linear(hidden, c_out)
     if bias is not None:
         nn.init.constant_(last.bias, bias)

@@ -118,13 +118,13 @@ class MaskDecoder(nn.Module):
             torch.linspace(-3, 3, w, device=x.device),
             indexing="ij",
         )
-        across = torch.stack([z, y], dim=-1).flatten(0, 1).expand(len(x), -1, -1)
-        place = self.place(rois.tokens(across).sin().to(x.dtype))
-        named = self.queries.expand(len(x), -1, -1)
-        tokens = named
+        waves = torch.stack([z, y], dim=-1).flatten(0, 1).expand(len(x), -1, -1)
+        position = self.place(rois.tokens(waves).sin().to(x.dtype))
+        embedding = self.queries.expand(len(x), -1, -1)
+        tokens = embedding
         for block in self.blocks:
-            tokens, x = block(tokens, named, x, place)
-        return self.norm(tokens + self.final(tokens + named, x + place, x)), x
+            tokens, x = block(tokens, embedding, x, position)
+        return self.norm(tokens + self.final(tokens + embedding, x + position, x)), x
 
     def _masks(
         self,

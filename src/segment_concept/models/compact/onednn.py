@@ -1,8 +1,8 @@
-"""Products of matrices by oneDNN, which torch has inside but does not choose for them.
+"""Matrix products by oneDNN, which torch contains but does not use for them.
 
-For float32 torch on a CPU calls MKL, which on AMD's processors takes twice to three times as long
-(docs/LOG.md); results are equal to rounding. None of this is differentiable, and where it cannot be
-had torch's own operators do the same.
+For float32 on a CPU torch calls MKL. On AMD processors MKL takes up to three times as long
+(docs/LOG.md); on others there is little difference. Results are equal up to rounding. These
+operators are not differentiable; if they cannot be used, torch's own operators are.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# A larger result is not kept when it is freed (checkpoints/allocator.py), and the system clears its
-# pages on every frame again, which takes longer than the product.
+# Larger blocks go back to the system when they are freed (`runtime.cpu_memory`), which then clears
+# their pages again on every frame; that takes longer than the product.
 _LARGEST = 30 << 20  # bytes
 _OPERATORS = ("_linear_pointwise", "_convolution_pointwise", "_reorder_convolution_weight")
 AVAILABLE = torch.backends.mkldnn.is_available() and all(
@@ -21,7 +21,7 @@ AVAILABLE = torch.backends.mkldnn.is_available() and all(
 
 
 def usable(like: Tensor) -> bool:
-    """For float32 numbers on a CPU of which no gradient is wanted."""
+    """Whether the operators can be used: float32 on a CPU, without gradients."""
     return (
         AVAILABLE
         and like.device.type == "cpu"
@@ -32,17 +32,17 @@ def usable(like: Tensor) -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (..., C) @ weight (D, C) transposed, plus bias (D,)."""
+    """x (..., C) @ weight^T + bias, with weight (D, C) and bias (D,)."""
     if not usable(x):
         return F.linear(x, weight, bias)
-    # Of a slice of a wider matrix oneDNN has only a reference, a thousand times as slow.
+    # For slices of wider matrices oneDNN has only a reference kernel, a thousand times slower.
     dense = x.contiguous(), weight.contiguous()
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(*dense, bias, "none", [], "")
-    return found
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(*dense, bias, "none", [], "")
+    return product
 
 
 def in_blocks(x: Tensor, width: int) -> Sequence[Tensor]:
-    """x (L, C), some rows at a time: a result of `width` columns for them is kept when freed."""
+    """x (L, C) in blocks of rows whose results with `width` columns stay below `_LARGEST` bytes."""
     if not usable(x):
         return (x,)
     at_most = max(1, _LARGEST // (width * x.element_size()))

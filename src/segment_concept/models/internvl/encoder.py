@@ -1,7 +1,7 @@
-"""SeC's concept encoder: InternVL2.5 asked about labelled keyframes, everything read once.
+"""SeC's concept encoder: InternVL2.5 on labeled keyframes, with cached states.
 
-An object's labelled keyframes, then the query frame without a label, then the question;
-the concept is the projected last hidden state at [SEG] (SeC, arXiv 2507.15852, and its release).
+Input: the labeled keyframes of an object, the query frame without a label, then the question. The
+concept is the projected last hidden state at [SEG] (SeC, arXiv 2507.15852, and its release).
 """
 
 import logging
@@ -23,31 +23,31 @@ from segment_concept.types import Frame, Image, InputError
 
 _log = logging.getLogger(__name__)
 
-IMAGES_AT_ONCE = 8  # pictures in one pass of the vision network; bounds its memory
+IMAGES_AT_ONCE = 8  # images per pass of the vision network; bounds its memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Row:
-    """One object of a query: what of its keyframes is already read, and what is not."""
+    """One object of a query, and what is cached of it."""
 
     keyframes: tuple[Keyframe, ...]
-    read: Prefix  # a start of `keyframes`
-    known: Prefix  # all that was kept of the object: a source of picture features
+    read: Prefix  # the cached start of `keyframes`
+    known: Prefix  # everything cached of the object: a source of image features
 
 
 class InternVLConceptEncoder:
     """Implements `ConceptEncoder` with an InternVL2.5 network.
 
-    The features of a keyframe are computed once. The language model's keys and values of the
-    opening words and the keyframes are kept for every object, and only what changed is read:
-    the query, a keyframe that joined, or, where the bank dropped a keyframe, all that follow the
-    dropped one. All objects of a query go through the networks together. Results equal those of
-    recomputing everything, within 1e-3 in float32.
+    Image features of a keyframe are computed once. The language model's keys and values of the
+    opening text and the keyframes are cached per object, and only what changed is computed: the
+    query, a new keyframe, or, if the bank dropped a keyframe, all keyframes after the dropped one.
+    All objects of a query go through the networks as one batch. Results equal those without a
+    cache, within 1e-3 in float32.
 
     Args:
-        network: its weights decide device and dtype; nothing has to be cast by the caller.
-        tokenizer: the one that lies beside the checkpoint.
-        remember: of how many objects to keep what was read, most recently asked first.
+        network: its weights determine device and dtype; the caller need not cast anything.
+        tokenizer: that of the checkpoint.
+        remember: number of objects to cache, the most recently queried ones.
 
     Raises:
         CheckpointError: the tokenizer has no [SEG], or does not belong to the weights.
@@ -60,7 +60,7 @@ class InternVLConceptEncoder:
 
     @property
     def cached_bytes(self) -> int:
-        """What the kept features, keys and values occupy, on the language model's device."""
+        """Size of the cached features, keys and values, on the language model's device."""
         return self._store.number_of_bytes()
 
     @torch.inference_mode()
@@ -70,11 +70,10 @@ class InternVLConceptEncoder:
         query: Frame,
         features: Features[Any] | None = None,
     ) -> list[Concept | None]:
-        """For each object its concept, (C,) float32 on the network's device.
+        """One concept per object: embedding (C,) float32 on the network's device.
 
-        The network looks at pixels of its own size: the segmenter's `features` are not read.
-
-        None, with a warning in the log, where the network gave a number that is not finite.
+        None, with a warning in the log, if an embedding is not finite. The segmenter's `features`
+        are not read: the network encodes the frame at its own size.
 
         Raises:
             InputError: a request has no keyframe, or a mask is not of its frame's size.
@@ -82,15 +81,15 @@ class InternVLConceptEncoder:
         if not requests:
             return []
         rows = [self._row(request) for request in requests]
-        looked, seen = self._look(rows, query)
+        of_keyframes, of_query = self._encode_images(rows, query)
         packed = self._pack(rows)
-        hidden = self._network.read(self._embed(rows, looked, seen), packed)
+        hidden = self._network.read(self._embed(rows, of_keyframes, of_query), packed)
         embeddings = self._network.project(hidden[packed.last().to(hidden.device)])
         finite = torch.isfinite(embeddings).all(dim=1).tolist()
         results: list[Concept | None] = []
         for i, row in enumerate(rows):
             if finite[i]:
-                self._keep(row, looked, packed, i)
+                self._keep(row, of_keyframes, packed, i)
             else:
                 self._refuse(row, query)
             results.append(Concept(embeddings[i]) if finite[i] else None)
@@ -104,38 +103,40 @@ class InternVLConceptEncoder:
         read = known.first(shared, self._conversation.prefix_length(shared))
         return _Row(request.keyframes, read, known)
 
-    def _look(self, rows: Sequence[_Row], query: Frame) -> tuple[dict[Keyframe, Tensor], Tensor]:
-        """Features (256, width) of every row's keyframes, and those of the query frame."""
+    def _encode_images(
+        self, rows: Sequence[_Row], query: Frame
+    ) -> tuple[dict[Keyframe, Tensor], Tensor]:
+        """Image features (256, width) of all rows' keyframes, and of the query frame."""
         features: dict[Keyframe, Tensor] = {}
         for row in rows:
             features.update(zip(row.known.keyframes, row.known.features, strict=True))
         new = list({k: None for row in rows for k in row.keyframes if k not in features})
-        pictures: list[Image] = [label_keyframe(k.frame.rgb, k.mask) for k in new]
-        pictures.append(query.rgb)
-        seen = torch.cat(
+        images: list[Image] = [label_keyframe(k.frame.rgb, k.mask) for k in new]
+        images.append(query.rgb)
+        encoded = torch.cat(
             [
-                self._network.look(pixel_values(pictures[i : i + IMAGES_AT_ONCE]))
-                for i in range(0, len(pictures), IMAGES_AT_ONCE)
+                self._network.encode_images(pixel_values(images[i : i + IMAGES_AT_ONCE]))
+                for i in range(0, len(images), IMAGES_AT_ONCE)
             ]
         )
-        # a view would keep the features of every other picture alive
-        features.update((keyframe, seen[i].clone()) for i, keyframe in enumerate(new))
-        return features, seen[-1]
+        # a view would keep the features of all other images in memory
+        features.update((keyframe, encoded[i].clone()) for i, keyframe in enumerate(new))
+        return features, encoded[-1]
 
     def _embed(
-        self, rows: Sequence[_Row], features: dict[Keyframe, Tensor], seen: Tensor
+        self, rows: Sequence[_Row], features: dict[Keyframe, Tensor], query: Tensor
     ) -> Tensor:
-        """(all tokens, width): what is still to be read, row after row."""
+        """(all tokens, width) embeddings of the tokens that are not cached, row after row."""
         ids: list[int] = []
-        pictures: list[Tensor] = []
+        images: list[Tensor] = []
         for row in rows:
             already = len(row.read.keyframes)
             ids += self._conversation.tokens(already, len(row.keyframes))
-            pictures += [*(features[k] for k in row.keyframes[already:]), seen]
+            images += [*(features[k] for k in row.keyframes[already:]), query]
         tokens = torch.tensor(ids)
         embeddings = self._network.embed(tokens)
-        is_picture = (tokens == self._conversation.image_token).to(embeddings.device)
-        embeddings[is_picture] = torch.cat(pictures)
+        is_image = (tokens == self._conversation.image_token).to(embeddings.device)
+        embeddings[is_image] = torch.cat(images)
         return embeddings
 
     def _pack(self, rows: Sequence[_Row]) -> PackedRows:
@@ -161,9 +162,9 @@ class InternVLConceptEncoder:
     def _refuse(self, row: _Row, query: Frame) -> None:
         self._store.forget(row.keyframes)
         _log.warning(
-            "the concept asked on frame %d (object first shown on frame %d) is not finite: the "
-            "frame goes on without it. float32 or bfloat16 weights avoid this where float16 or "
-            "quantised ones overflow",
+            "the concept on frame %d (of the object prompted on frame %d) is not finite: the frame "
+            "is tracked without it. float16 or quantized weights can overflow; use float32 or "
+            "bfloat16",
             query.index,
             row.keyframes[0].frame.index,
         )

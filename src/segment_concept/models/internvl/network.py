@@ -1,8 +1,8 @@
-"""InternVL2.5 as a concept network: pictures to features, tokens to one vector at [SEG].
+"""InternVL2.5 as a concept network: images to features, tokens to one vector at [SEG].
 
-transformers' InternVL without its language-model head, and SeC's two-layer projection. No
-memory, no decision; device and dtype are those of the weights, part by part, so that the
-language model may live on another device than the vision network.
+transformers' InternVL without its language-model head, and SeC's two-layer projection. The network
+holds no state. Each part uses the device and dtype of its own weights: the language model may be on
+another device than the vision network.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from segment_concept.types import Image
 
 
 class ConceptNetwork(nn.Module):
-    """See the module. `size` gives the shapes; weights are random until loaded."""
+    """The network of this module, with the shapes of `size` and random weights until loaded."""
 
     def __init__(self, size: ConceptSize) -> None:
         super().__init__()
@@ -32,24 +32,24 @@ class ConceptNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the projection, which is never quantised."""
+        """Dtype of the projection, which is never quantized."""
         return next(self.head.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the projection is, and the language model with it."""
+        """Device of the projection and of the language model."""
         return next(self.head.parameters()).device
 
-    def look(self, pixels: Tensor) -> Tensor:
-        """(B, 256, language width) features of the pictures (B, 3, 448, 448), one row a token."""
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 256, language width) features of images (B, 3, 448, 448), one row per token."""
         weight = self.backbone.vision_tower.embeddings.cls_token
-        seen = self.backbone.get_image_features(
+        output = self.backbone.get_image_features(
             pixel_values=pixels.to(weight.device, weight.dtype),
             vision_feature_layer=-1,
             vision_feature_select_strategy="default",
             return_dict=True,
         )
-        features: Tensor = seen.pooler_output
+        features: Tensor = output.pooler_output
         return features.to(self.device, self.dtype)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class ConceptNetwork(nn.Module):
         """(N, width) final hidden states of the packed rows' embeddings (N, width)."""
         output = self.backbone.language_model(
             inputs_embeds=embeddings[None],
-            attention_mask={"full_attention": None},  # `packed_rows` says who sees whom
+            attention_mask={"full_attention": None},  # `packed_rows` replaces the mask
             position_ids=rows.positions().to(self.device),
             use_cache=False,
             packed_rows=rows,
@@ -70,7 +70,7 @@ class ConceptNetwork(nn.Module):
         return hidden
 
     def project(self, hidden: Tensor) -> Tensor:
-        """(B, concept width) float32 concepts from hidden states (B, width)."""
+        """(B, concept width) float32 concept embeddings from hidden states (B, width)."""
         concepts: Tensor = self.head(hidden)
         return concepts.float()
 
@@ -86,7 +86,7 @@ def _config(size: ConceptSize) -> InternVLConfig:
         attention_bias=True,
         image_size=[IMAGE_SIDE, IMAGE_SIDE],
         patch_size=[PATCH_SIDE, PATCH_SIDE],
-        use_mean_pooling=True,  # InternVL has no norm after the last layer; this leaves it out
+        use_mean_pooling=True,  # InternVL has no norm after the last layer; this omits it
     )
     text_config = Qwen2Config(
         hidden_size=language.width,
@@ -103,5 +103,5 @@ def _config(size: ConceptSize) -> InternVLConfig:
 
 
 def pixel_values(images: Sequence[Image]) -> Tensor:
-    """(B, 3, 448, 448) float32 of B pictures (H, W, 3) uint8, each of any size."""
+    """(B, 3, 448, 448) float32 from B images (H, W, 3) uint8 of any sizes."""
     return torch.stack([normalized_square(image, IMAGE_SIDE) for image in images])

@@ -1,8 +1,8 @@
-"""Attention over rows of different lengths that lie one after another, without padding.
+"""Attention over rows of different lengths, packed into one sequence without padding.
 
-Every object asked about on a frame is a row: what of it is cached, and the tokens still to be
-read. The tokens of all rows form one sequence, so every linear layer runs once over exactly
-what changed; only attention looks at rows one by one, each with its own cached past.
+Every object that is queried on a frame is a row: its cached states, and the tokens that are not
+cached. The tokens of all rows form one sequence, so that every linear layer runs once over exactly
+these; only attention runs per row, each with its own cached states.
 """
 
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ LayerStates = tuple[Tensor, Tensor]  # keys and values, each (key/value heads, t
 
 @dataclass(slots=True)
 class PackedRows:
-    """How B rows lie in the packed sequence, and what they leave behind to be cached."""
+    """Layout of B rows in the packed sequence, and the states that are to be cached."""
 
-    lengths: Sequence[int]  # tokens to read, for each row
-    past: Sequence[Sequence[LayerStates]]  # for each row, for each layer; empty where none
-    keep: Sequence[int]  # how many of the tokens to read will be worth caching, for each row
-    kept: list[list[LayerStates]] = field(init=False)  # for each row, for each layer: past + kept
+    lengths: Sequence[int]  # tokens per row that are not cached
+    past: Sequence[Sequence[LayerStates]]  # cached states per row and layer; empty if none
+    keep: Sequence[int]  # how many of these to cache, per row
+    kept: list[list[LayerStates]] = field(init=False)  # states to cache, per row and layer
 
     def __post_init__(self) -> None:
         self.kept = [[] for _ in self.lengths]
 
     def positions(self) -> Tensor:
-        """(1, all tokens) int64: every row counts on from its own past."""
+        """(1, all tokens) int64; each row continues after its cached tokens."""
         starts = [states[0][0].shape[1] if states else 0 for states in self.past]
         counts = [
             torch.arange(start, start + length)
@@ -95,7 +95,7 @@ def packed_attention(
     packed_rows: PackedRows,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in every language layer; query (1, heads, tokens, head width)."""
+    """Attention as transformers calls it in every layer; query (1, heads, tokens, width)."""
     layer = module.layer_idx
     assert isinstance(layer, int), "transformers numbers its decoder layers"
     attended = packed_rows.attend(layer, query[0], (key[0], value[0]), scaling)

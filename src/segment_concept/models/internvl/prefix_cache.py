@@ -1,9 +1,9 @@
-"""What has already been read about each object, so that it is read once.
+"""Cache of the language model's states of each object's keyframes.
 
-Attention is causal: the states of the opening words and of the first keyframes do not depend on
-what comes after them. As long as a bank starts with the same keyframes, their states are exact
-to reuse; from the first keyframe that differs, everything is read again. Keyframes are compared
-by identity, as `Keyframe` promises ("kept by identity: never copied").
+Attention is causal: the states of the opening text and of the first keyframes do not depend on
+later tokens. As long as a bank starts with the same keyframes, their states can be reused exactly;
+from the first different keyframe on, everything is computed again. Keyframes are compared by
+identity.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from segment_concept.tracking.concept import Keyframe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefix:
-    """Keyframes that were read, one after another, and what the networks made of them."""
+    """A sequence of keyframes, with their image features and language-model states."""
 
     keyframes: tuple[Keyframe, ...] = ()
     features: tuple[Tensor, ...] = ()  # of each keyframe, (256, language width)
-    states: tuple[LayerStates, ...] = ()  # of each layer, over the tokens of all keyframes
+    states: tuple[LayerStates, ...] = ()  # per layer, for the tokens of all keyframes
 
     def shared_with(self, keyframes: Sequence[Keyframe]) -> int:
-        """How many keyframes both start with."""
+        """Number of keyframes at the start that are the same."""
         pairs = zip(self.keyframes, keyframes, strict=False)
         return next(
             (i for i, (mine, theirs) in enumerate(pairs) if mine is not theirs),
@@ -33,7 +33,7 @@ class Prefix:
         )
 
     def first(self, keyframes: int, tokens: int) -> "Prefix":
-        """Only the first of the keyframes, which take that many tokens."""
+        """The prefix of the first `keyframes` keyframes, which have `tokens` tokens."""
         if keyframes == len(self.keyframes):
             return self
         return replace(
@@ -45,41 +45,41 @@ class Prefix:
 
 
 class PrefixStore:
-    """The prefixes of the objects asked about most recently, at most one for each object.
+    """The prefixes of the most recently queried objects, at most one per object.
 
-    An object is known by its first keyframe, which its bank never drops. What is kept includes
-    the keyframes themselves. Sessions in several threads may share a store.
+    An object is identified by its first keyframe, which its bank never drops. The keyframes
+    themselves are kept, too. Sessions in several threads may share a store.
 
     Args:
-        at_most: objects to remember; what is beyond is forgotten, the longest unasked first.
-            With 0 nothing is kept and every query is computed from the start.
+        at_most: objects to cache; the least recently queried is dropped first. With 0 nothing is
+            cached and every query is computed from the start.
     """
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
-        self._changing = Lock()
+        self._lock = Lock()
         self._prefixes: dict[Keyframe, Prefix] = {}  # in the order in which they were last put
 
     def of(self, keyframes: Sequence[Keyframe]) -> Prefix:
-        """All that is kept of the object whose bank starts like this; empty if it is unknown."""
+        """The cached prefix of the object with these keyframes; empty if there is none."""
         return self._prefixes.get(keyframes[0], Prefix())
 
     def put(self, prefix: Prefix) -> None:
-        """Keep `prefix` in place of what was kept of its object."""
+        """Cache `prefix` in place of the previous one of its object."""
         first = prefix.keyframes[0]
-        with self._changing:
+        with self._lock:
             self._prefixes.pop(first, None)
             self._prefixes[first] = prefix
             while len(self._prefixes) > self._at_most:
                 self._prefixes.pop(next(iter(self._prefixes)))
 
     def forget(self, keyframes: Sequence[Keyframe]) -> None:
-        """Drop what is kept of that object."""
-        with self._changing:
+        """Drop the prefix of the object with these keyframes."""
+        with self._lock:
             self._prefixes.pop(keyframes[0], None)
 
     def number_of_bytes(self) -> int:
-        """What the store occupies, on the language model's device."""
+        """Size of the cached tensors, on the language model's device."""
         tensors = [
             tensor
             for prefix in list(self._prefixes.values())

@@ -1,8 +1,7 @@
-"""The words around the pictures: SeC's conversation, as token ids cut right after [SEG].
+"""SeC's prompt template, as token ids up to and including [SEG].
 
-The Qwen chat form without a system turn. `It is [SEG].` stands inside the user turn, as
-published; what would follow [SEG] cannot change its hidden state (attention is causal), so it
-is never computed.
+Qwen's chat format without a system turn. `It is [SEG].` is part of the user turn, as published.
+Tokens after [SEG] cannot change its hidden state (attention is causal) and are not computed.
 """
 
 from typing import Protocol
@@ -18,12 +17,12 @@ QUESTION = (
     "Please segment the object in the last frame based on the object labeled in the first "
     "several images."
 )
-ANSWER = f"It is {SEG}."  # as published: it follows the question without a space
+ANSWER = f"It is {SEG}."  # as published, without a space after the question
 TURN_END = "<|im_end|>\n<|im_start|>assistant\n"
 
 
 class Tokenizer(Protocol):
-    """What is needed of transformers' tokenizers."""
+    """The part of transformers' tokenizers that is used."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Token ids of `text`."""
@@ -31,17 +30,17 @@ class Tokenizer(Protocol):
 
 
 def full_text(images: int) -> str:
-    """The whole published conversation about that many pictures, the query among them."""
-    picture = IMAGE_OPEN + IMAGE_TOKEN * TOKENS_PER_IMAGE + IMAGE_CLOSE
-    return OPENING + BETWEEN_IMAGES.join([picture] * images) + QUESTION + ANSWER + TURN_END
+    """The whole published prompt for `images` images, including the query."""
+    image = IMAGE_OPEN + IMAGE_TOKEN * TOKENS_PER_IMAGE + IMAGE_CLOSE
+    return OPENING + BETWEEN_IMAGES.join([image] * images) + QUESTION + ANSWER + TURN_END
 
 
 class Conversation:
-    """Turns numbers of pictures into token ids; the pieces never change, so prefixes are shared.
+    """Token ids of prompts for given numbers of images. Prompts share their prefixes.
 
     Args:
-        tokenizer: SeC's tokenizer (Qwen2.5 with InternVL's picture tokens and [SEG]).
-        vocabulary: how many token embeddings the language model has.
+        tokenizer: SeC's tokenizer (Qwen2.5 with InternVL's image tokens and [SEG]).
+        vocabulary: number of token embeddings of the language model.
 
     Raises:
         CheckpointError: the tokenizer lacks a token, splits one, or is of another vocabulary.
@@ -53,7 +52,7 @@ class Conversation:
         seg = self._single(SEG)
         self._opening = self._ids(OPENING)
         self._between = self._ids(BETWEEN_IMAGES)
-        self._picture = (
+        self._image = (
             [self._single(IMAGE_OPEN)]
             + [self.image_token] * TOKENS_PER_IMAGE
             + [self._single(IMAGE_CLOSE)]
@@ -63,20 +62,20 @@ class Conversation:
         self._check(vocabulary)
 
     def prefix_length(self, keyframes: int) -> int:
-        """Tokens before the picture that follows `keyframes` pictures; 0 for none of them."""
-        each = len(self._picture) + len(self._between)
+        """Tokens before the image that follows `keyframes` images; 0 if there is none."""
+        each = len(self._image) + len(self._between)
         return len(self._opening) + keyframes * each if keyframes else 0
 
     def tokens(self, already_read: int, keyframes: int) -> list[int]:
-        """Ids from the first unread keyframe up to and with [SEG].
+        """Ids from the first keyframe that is not cached up to and including [SEG].
 
         Args:
-            already_read: how many of the keyframes' pictures lie in a cached prefix.
-            keyframes: how many there are; the query follows them.
+            already_read: number of keyframes in the cached prefix.
+            keyframes: number of keyframes; the query follows them.
         """
-        unread = (self._picture + self._between) * (keyframes - already_read)
+        unread = (self._image + self._between) * (keyframes - already_read)
         opening = [] if already_read else self._opening
-        return opening + unread + self._picture + self._question
+        return opening + unread + self._image + self._question
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
@@ -86,8 +85,7 @@ class Conversation:
         if len(ids) != 1:
             raise CheckpointError(
                 f"the tokenizer has no token {token!r} (it reads it as {len(ids)} pieces): "
-                "give the tokenizer that lies beside the SeC checkpoint, "
-                "not that of the plain language model"
+                "use the tokenizer of the SeC checkpoint, not that of the plain language model"
             )
         return ids[0]
 
@@ -96,8 +94,8 @@ class Conversation:
         whole = self._ids(full_text(images=2))
         if whole[: len(pieces)] != pieces:
             raise CheckpointError(
-                "the tokenizer joins text across the picture tokens: give the tokenizer that "
-                "lies beside the SeC checkpoint"
+                "the tokenizer merges text across the image tokens: use the tokenizer of the "
+                "SeC checkpoint"
             )
         largest = max(pieces)
         if largest >= vocabulary:

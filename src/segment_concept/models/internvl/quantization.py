@@ -1,7 +1,7 @@
-"""The language model's layers in 4 bits (NF4), where memory is short; bitsandbytes does it.
+"""4-bit quantization (NF4) of the language model's layers, by bitsandbytes.
 
-Only the linear layers of the decoder: token embeddings, norms, the vision network and the
-projection at [SEG] keep their number type.
+Only the linear layers of the decoder are quantized: token embeddings, norms, the vision network and
+the projection at [SEG] keep their dtype.
 """
 
 from importlib import import_module
@@ -15,7 +15,7 @@ from segment_concept.types import InputError
 
 
 def quantize_language_model(network: ConceptNetwork, compute_dtype: torch.dtype) -> None:
-    """Replace the decoder's linear layers by empty 4-bit ones, to be filled by `place_weight`.
+    """Replace the decoder's linear layers by empty 4-bit ones; `place_weight` fills them.
 
     Raises:
         InputError: bitsandbytes is not installed.
@@ -25,7 +25,7 @@ def quantize_language_model(network: ConceptNetwork, compute_dtype: torch.dtype)
     linear = [(name, m) for name, m in layers.named_modules() if isinstance(m, nn.Linear)]
     for name, module in linear:
         owner, _, field = name.rpartition(".")
-        quantised = library.nn.Linear4bit(
+        quantized = library.nn.Linear4bit(
             module.in_features,
             module.out_features,
             bias=module.bias is not None,
@@ -33,16 +33,16 @@ def quantize_language_model(network: ConceptNetwork, compute_dtype: torch.dtype)
             quant_type="nf4",
             device="meta",
         )
-        setattr(layers.get_submodule(owner), field, quantised)
+        setattr(layers.get_submodule(owner), field, quantized)
 
 
 def is_four_bit(module: nn.Module) -> bool:
-    """Was this layer made by `quantize_language_model`?"""
+    """Whether `quantize_language_model` made this layer."""
     return type(module).__name__ == "Linear4bit"
 
 
 def place_weight(module: nn.Module, weight: Tensor, device: str) -> None:
-    """Quantise a floating-point weight into a 4-bit layer, on `device`."""
+    """Quantize a floating-point weight into a 4-bit layer, on `device`."""
     parameters = _bitsandbytes().nn.Params4bit(
         weight.contiguous(), requires_grad=False, quant_type="nf4"
     )
@@ -55,5 +55,5 @@ def _bitsandbytes() -> ModuleType:
     except ImportError as error:
         raise InputError(
             "loading the language model in 4 bits needs bitsandbytes: "
-            "pip install 'segment-concept[four-bit]', or leave the option out"
+            "pip install 'segment-concept[four-bit]', or omit the option"
         ) from error

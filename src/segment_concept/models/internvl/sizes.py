@@ -1,4 +1,4 @@
-"""The shapes of the InternVL2.5 networks that can carry a concept.
+"""Sizes of the InternVL2.5 networks that can be concept encoders.
 
 Sources of the numbers: the `config.json` of OpenGVLab/InternVL2_5-{1B,4B} (vision:
 InternViT-300M-448px-V2_5; language: Qwen2.5-0.5B- and Qwen2.5-3B-Instruct).
@@ -10,14 +10,14 @@ from typing import Any
 
 from segment_concept.types import CheckpointError, InputError
 
-IMAGE_SIDE = 448  # pixels; every picture is resized to a square of it
+IMAGE_SIDE = 448  # pixels; every image is resized to a square of this side
 PATCH_SIDE = 14  # pixels
-TOKENS_PER_IMAGE = 256  # (448 / 14)^2 patches, 2 x 2 of them a token
+TOKENS_PER_IMAGE = 256  # (448 / 14)^2 patches, 2 x 2 patches per token
 
 
 @dataclass(frozen=True, slots=True)
 class VisionSize:
-    """InternViT: a plain ViT with layer scale and learnt positions."""
+    """InternViT: a plain ViT with layer scale and learned positions."""
 
     width: int
     layers: int
@@ -38,7 +38,7 @@ class LanguageSize:
     vocabulary: int
     rope_theta: float = 1e6
     norm_eps: float = 1e-6
-    positions: int = 32768  # longest sequence; eight pictures take about 2100
+    positions: int = 32768  # longest sequence; eight images have about 2100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ConceptSize:
     concept_width: int = 256
 
     def cache_bytes(self, keyframes: int, bytes_per_number: int) -> int:
-        """What the cached keys, values and picture features of one object's bank occupy."""
+        """Size of the cached keys, values and image features of one object's bank."""
         language = self.language
         head_width = language.width // language.heads
         per_token = 2 * language.layers * language.key_value_heads * head_width + language.width

@@ -1,8 +1,8 @@
-"""SAM 2's memory attention: the image's tokens look at each other, then at what is remembered.
+"""SAM 2's memory attention: self-attention of the image tokens, cross-attention to memory tokens.
 
-The official parameters under transformers' names. Unlike transformers' module it knows objects
-whose memories differ in length (a mask over the keys), memories of any width, and many objects
-on one image (what they have in common is computed once). One head, as in every checkpoint.
+The official parameters under transformers' names. Unlike transformers' module it supports objects
+with memories of different length (a mask over the keys), memories of any width, and many objects
+on one image (the shared part is computed once). One head, as in every checkpoint.
 """
 
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ POSITION_WEIGHT = 0.1  # of the image's own positions, as published
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryTokens:
-    """What O objects attend to: first the tokens of maps, then those that have no place."""
+    """Memory tokens of O objects: first those of maps, then those without a grid position."""
 
     keys: Tensor  # (O, N, M) with positions added
     values: Tensor  # (O, N, M)
-    placed: int  # the first `placed` of the N tokens are whole grids, and are rotated
-    real: Tensor | None = None  # (O, N) bool: False for padding; None where nothing is padded
+    placed: int  # the first `placed` of the N tokens are whole grids; their keys are rotated
+    real: Tensor | None = None  # (O, N) bool, False for padding; None without padding
 
 
 class MemoryAttention(nn.Module):
-    """Image features, conditioned on memory tokens.
+    """Conditions image features on memory tokens.
 
     Args:
         width: channels C of the image's tokens.
         memory_width: channels M of memory tokens.
-        layers: how many times it looks.
-        mlp: inner width of the feed-forward parts.
+        layers: number of layers.
+        mlp: inner width of the feed-forward blocks.
         dropout: in training only; 0.1 as published.
     """
 
@@ -56,23 +56,23 @@ class MemoryAttention(nn.Module):
             features: (B, C, h, w) of B images.
             positions: (1, C, h, w).
             memory: tokens of the O objects.
-            images: (O,) which of the B images each object is on.
+            images: (O,) index of each object's image.
         """
         h, w = features.shape[-2:]
         rotation = grid_rotation(h, w, features.shape[1], features.device)
         tokens = (features + POSITION_WEIGHT * positions).flatten(2).transpose(1, 2)
         for i, module in enumerate(self.layers):
             layer = cast(MemoryAttentionLayer, module)
-            tokens = layer.look(tokens, rotation)
-            if i == 0:  # so far every object on an image sees the same
+            tokens = layer.attend_self(tokens, rotation)
+            if i == 0:  # the same for all objects of an image up to here
                 tokens = tokens[images]
-            tokens = layer.recall(tokens, memory, rotation)
+            tokens = layer.attend_memory(tokens, memory, rotation)
         normed: Tensor = self.layer_norm(tokens)
         return normed.transpose(1, 2).reshape(len(images), -1, h, w)
 
 
 class MemoryAttentionLayer(nn.Module):
-    """One look at the image, one at the memory, one feed-forward part."""
+    """Self-attention, cross-attention to memory, feed-forward block."""
 
     def __init__(self, width: int, memory_width: int, mlp: int, dropout: float) -> None:
         super().__init__()
@@ -85,26 +85,26 @@ class MemoryAttentionLayer(nn.Module):
         self.layer_norm3 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def look(self, tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """The tokens after they looked at each other."""
+    def attend_self(self, tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """Self-attention with residual: (B, L, C)."""
         normed = self.layer_norm1(tokens)
         own = MemoryTokens(normed, normed, placed=normed.shape[1])
-        looked: Tensor = tokens + self.dropout(self.self_attn(normed, own, rotation))
-        return looked
+        attended: Tensor = tokens + self.dropout(self.self_attn(normed, own, rotation))
+        return attended
 
-    def recall(
+    def attend_memory(
         self, tokens: Tensor, memory: MemoryTokens, rotation: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """The tokens after they looked at the memory."""
-        seen = self.cross_attn_image(self.layer_norm2(tokens), memory, rotation)
-        tokens = tokens + self.dropout(seen)
+        """Cross-attention and feed-forward block, with residuals: (O, L, C)."""
+        attended = self.cross_attn_image(self.layer_norm2(tokens), memory, rotation)
+        tokens = tokens + self.dropout(attended)
         inner = self.dropout(F.relu(self.linear1(self.layer_norm3(tokens))))
-        recalled: Tensor = tokens + self.dropout(self.linear2(inner))
-        return recalled
+        conditioned: Tensor = tokens + self.dropout(self.linear2(inner))
+        return conditioned
 
 
 class Attention(nn.Module):
-    """One head; queries and the keys that have a place are rotated."""
+    """Single-head attention; queries and the keys of grid tokens are rotated."""
 
     def __init__(self, width: int, memory_width: int, dropout: float) -> None:
         super().__init__()
@@ -122,12 +122,12 @@ class Attention(nn.Module):
         if memory.placed:
             placed, free = k[:, : memory.placed], k[:, memory.placed :]
             k = torch.cat([rotate(placed, rotation), free], dim=1)
-        seen = F.scaled_dot_product_attention(
+        mixed = F.scaled_dot_product_attention(
             q[:, None],
             k[:, None],
             v[:, None],
             attn_mask=None if memory.real is None else memory.real[:, None, None],
             dropout_p=self.dropout if self.training else 0.0,
         )
-        out: Tensor = self.o_proj(seen[:, 0])
+        out: Tensor = self.o_proj(mixed[:, 0])
         return out

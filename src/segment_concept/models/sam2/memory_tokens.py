@@ -1,4 +1,4 @@
-"""From what a policy recalls to the tokens that memory attention reads."""
+"""Recalled memories as the tokens that memory attention reads."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,12 +17,12 @@ def memory_tokens(
     embed_time: Callable[[Tensor], Tensor],
     pointer_width: int,
 ) -> MemoryTokens:
-    """Memory maps and pointers of O objects, padded to the longest memory among them.
+    """Tokens of the memory maps and pointers of O objects, padded to the longest memory.
 
     Args:
-        recalls: what each object attends to; at least one memory each.
+        recalls: of each object, with at least one memory.
         slots: (slots, M) temporal embedding of each slot.
-        embed_time: from (N, C) sines of distances to (N, M).
+        embed_time: projects sines of distances (N, C) to (N, M).
         pointer_width: channels C of a pointer, a multiple of M.
     """
     maps = [_maps(recall, slots) for recall in recalls]
@@ -31,13 +31,13 @@ def memory_tokens(
     values = torch.cat([_pad([v for _, v in maps]), _pad([v for _, v in pointers])], dim=1)
     placed = max(len(k) for k, _ in maps)
     real = [_real([k for k, _ in part], slots.device) for part in (maps, pointers)]
-    everywhere = torch.cat(real, dim=1)
+    mask = torch.cat(real, dim=1)
     same = len({(len(m[0]), len(p[0])) for m, p in zip(maps, pointers, strict=True)}) == 1
-    return MemoryTokens(keys, values, placed, None if same else everywhere)
+    return MemoryTokens(keys, values, placed, None if same else mask)
 
 
 def concept_tokens(concepts: Tensor, memory_width: int) -> MemoryTokens:
-    """A concept (O, C) as C / M tokens without a place or a position."""
+    """A concept (O, C) as C / M tokens without position."""
     tokens = concepts.reshape(len(concepts), -1, memory_width)
     return MemoryTokens(tokens, tokens, placed=0)
 
@@ -61,7 +61,7 @@ def _maps(recall: Recall, slots: Tensor) -> tuple[Tensor, Tensor]:
 def _pointers(
     recall: Recall, slots: Tensor, embed_time: Callable[[Tensor], Tensor], width: int
 ) -> tuple[Tensor, Tensor]:
-    """Keys and values (pointers * C / M, M): a pointer is cut into tokens as wide as a memory."""
+    """Keys and values (pointers * C / M, M): each pointer is split into tokens of M channels."""
     if not recall.pointers:
         return slots[:0], slots[:0]
     values = torch.stack([r.memory.pointer for r in recall.pointers]).to(slots.dtype)
@@ -81,6 +81,6 @@ def _pad(rows: Sequence[Tensor]) -> Tensor:
 
 
 def _real(rows: Sequence[Tensor], device: torch.device) -> Tensor:
-    """(O, N) bool: which tokens of the padded rows are not padding."""
+    """(O, N) bool: False for padding."""
     lengths = torch.tensor([len(row) for row in rows], device=device)
     return torch.arange(max(len(row) for row in rows), device=device) < lengths[:, None]

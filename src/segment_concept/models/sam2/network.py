@@ -1,8 +1,8 @@
-"""SAM 2.1 as a network: pictures, prompts and memories in, masks and memories out.
+"""SAM 2.1 as a network: images, prompts and memories in, masks and memories out.
 
-transformers' leaf modules (image encoder, prompt encoder, mask decoder, memory encoder) and our
-own memory attention, under transformers' parameter names. No memory and no decision is in here.
-Inputs may be of any number type; they are cast to that of the weights.
+Image encoder, prompt encoder, mask decoder and memory encoder are those of transformers, the memory
+attention is our own; parameter names are those of transformers. The network holds no state and
+makes no decisions. Inputs may have any dtype and are cast to that of the weights.
 """
 
 from dataclasses import dataclass
@@ -28,22 +28,25 @@ from segment_concept.models.sam2.memory_attention import MemoryAttention
 from segment_concept.models.sam2.positions import grid_sines
 from segment_concept.models.sam2.sizes import Sam2Sizes
 
-MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # of mask scores before they are encoded, as published
-NOT_A_POINT = -1  # label of a point that is only there to fill a place
+MEMORY_SCALE, MEMORY_BIAS = (
+    20.0,
+    -10.0,
+)  # of mask scores before encoding, as published
+NOT_A_POINT = -1  # label of a padding point
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """The mask decoder's answer for O rows, in float32; M is 1 or 3."""
+    """Output of the mask decoder for O rows, in float32; M is 1 or 3."""
 
     logits: Tensor  # (O, M, h, w)
     iou: Tensor  # (O, M) scores
-    tokens: Tensor  # (O, M, C) from which pointers are made
+    tokens: Tensor  # (O, M, C) from which pointers are computed
     presence: Tensor  # (O,) logits
 
 
 class Sam2Network(nn.Module):
-    """See the module. `sizes` gives the shapes; weights are random until loaded."""
+    """The network of this module, with the shapes of `sizes` and random weights until loaded."""
 
     def __init__(self, sizes: Sam2Sizes) -> None:
         super().__init__()
@@ -75,12 +78,12 @@ class Sam2Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, and of all features."""
+        """Dtype of the weights and of all features."""
         return self.no_object_pointer.dtype
 
     @property
     def device(self) -> torch.device:
-        """Of the weights."""
+        """Device of the weights."""
         return self.no_object_pointer.device
 
     @property
@@ -104,7 +107,7 @@ class Sam2Network(nn.Module):
         return grid_sines(self.sizes.width, grid, grid, self.device).to(self.dtype)
 
     def without_memory(self, coarse: Tensor) -> Tensor:
-        """(B, C, h, w) features of a frame on which nothing is remembered."""
+        """(B, C, h, w) features for objects without memory."""
         return coarse + self.no_memory_embedding.flatten()[:, None, None]
 
     def embed_prompts(
@@ -114,7 +117,7 @@ class Sam2Network(nn.Module):
 
         Args:
             xy: (O, P, 2) in pixels of the network's square.
-            labels: (O, P) 1 on the object, 0 off it, 2 and 3 a box's corners, -1 filling.
+            labels: (O, P) 1 on the object, 0 off it, 2 and 3 a box's corners, -1 padding.
             masks: (O, 1, S / 4, S / 4) logits, or None.
         """
         masks = None if masks is None else masks.to(self.dtype)
@@ -131,7 +134,7 @@ class Sam2Network(nn.Module):
         *,
         several: bool,
     ) -> Decoded:
-        """Masks of O rows.
+        """Decode masks of O rows.
 
         Args:
             coarse: (O, C, h, w) conditioned features.
@@ -172,21 +175,21 @@ class Sam2Network(nn.Module):
         return torch.where(visible[:, None, None, None], maps, maps + absent)
 
     def _decoder_positions(self) -> Tensor:
-        """(1, C, h, w): random Fourier features of the grid's centres."""
-        centres = (torch.arange(self.sizes.grid, device=self.device) + 0.5) / self.sizes.grid
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        """(1, C, h, w): random Fourier features of the cell centers."""
+        centers = (torch.arange(self.sizes.grid, device=self.device) + 0.5) / self.sizes.grid
+        y, x = torch.meshgrid(centers, centers, indexing="ij")
         sines: Tensor = self.prompt_encoder.shared_embedding(torch.stack([x, y], dim=-1))
         return sines.permute(2, 0, 1)[None].to(self.dtype)
 
 
 class _NoPositions(nn.Module):
-    """Stands for position embeddings that transformers computes and nobody reads."""
+    """Replaces position embeddings that transformers computes and nothing reads."""
 
     def forward(self, shape: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.empty(0, device=device, dtype=dtype)
 
 
-# A leaf that stands alone is not told which attention to use: the official code's is this one.
+# Modules used alone have no attention implementation set: the official code uses this one.
 _ATTENTION = "sdpa"
 
 

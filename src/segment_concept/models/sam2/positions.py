@@ -9,7 +9,7 @@ TEMPERATURE = 10000.0
 
 
 def grid_sines(channels: int, h: int, w: int, device: torch.device) -> Tensor:
-    """(1, channels, h, w) float32: half of the channels say y, half x, each scaled to 2 pi."""
+    """(1, channels, h, w) float32: half of the channels encode y, half x, each scaled to 2 pi."""
     half = channels // 2
     index = torch.arange(half, device=device, dtype=torch.float32)
     period = TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
@@ -22,7 +22,7 @@ def grid_sines(channels: int, h: int, w: int, device: torch.device) -> Tensor:
 
 
 def time_sines(distances: Tensor, channels: int) -> Tensor:
-    """(N, channels) float32 of N distances, already divided by the horizon."""
+    """(N, channels) float32 of N distances in units of the horizon."""
     half = channels // 2
     index = torch.arange(half, device=distances.device, dtype=torch.float32)
     angles = distances[:, None] / TEMPERATURE ** (2 * (index // 2) / half)
@@ -32,7 +32,7 @@ def time_sines(distances: Tensor, channels: int) -> Tensor:
 def grid_rotation(h: int, w: int, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines (h * w, channels / 2) float32 of an axial rotary embedding.
 
-    The first half of the channel pairs turns with x, the second with y.
+    The first half of the channel pairs rotates with x, the second with y.
     """
     half = channels // 2
     exponent = torch.arange(0, half, 2, device=device, dtype=torch.float32) / half
@@ -44,15 +44,15 @@ def grid_rotation(h: int, w: int, channels: int, device: torch.device) -> tuple[
 
 
 def rotate(tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn neighbouring channels of tokens (O, n * h * w, C), the grid repeated n times.
+    """Rotate pairs of neighboring channels of tokens (O, n * h * w, C); the grid repeats n times.
 
-    Computed in float32 as in the official code, whatever the tokens' number type.
+    Computed in float32, as in the official code, for every dtype of the tokens.
     """
     cos, sin = rotation
     rows, _, channels = tokens.shape
     a, b = tokens.float().reshape(rows, -1, len(cos), channels // 2, 2).unbind(-1)
-    turned = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
-    return turned.flatten(3).flatten(1, 2).to(tokens.dtype)
+    rotated = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return rotated.flatten(3).flatten(1, 2).to(tokens.dtype)
 
 
 def _turns(length: int, device: torch.device) -> Tensor:

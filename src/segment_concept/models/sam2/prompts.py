@@ -1,4 +1,4 @@
-"""How a person's prompts become what the prompt encoder reads."""
+"""Boxes and points as inputs of the prompt encoder."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ class Clicks:
 
     @property
     def ambiguous(self) -> bool:
-        """One click may mean a thing or its part: SAM 2 then proposes three masks."""
+        """Whether SAM 2 proposes three masks: one click may mean an object or a part of it."""
         return len(self.labels) <= 1
 
 
 def clicks(prompt: Box | Points, video_size: tuple[int, int], side: int) -> Clicks:
-    """The prompt on the network's square; a box comes first, as two points, as in SAM 2."""
+    """Scale a prompt to the network's square. A box becomes two points, before all others."""
     box = prompt if isinstance(prompt, Box) else prompt.box
     xy: list[tuple[float, float]] = []
     labels: list[int] = []

@@ -16,7 +16,7 @@ from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, InputError, Mask, Points, Prompt
 
-SHOWN_SCALE, SHOWN_BIAS = 20.0, -10.0  # logits of a mask that was given: +10 inside, -10 outside
+MASK_SCALE, MASK_BIAS = 20.0, -10.0  # logits of a given mask: +10 inside, -10 outside
 PREVIOUS_LIMIT = 32.0  # logits that a click corrects are clamped to this
 STABLE_SHARE, STABLE_MARGIN = 0.98, 0.05  # SAM 2's dynamic multimask constants
 
@@ -35,14 +35,14 @@ class Sam2Options:
     """How the weights are used.
 
     Args:
-        stability_fallback: a single mask that changes much with its threshold gives way to the
+        stability_fallback: replace a single mask that depends strongly on its threshold by the
             best of three (`dynamic_multimask_via_stability`). It never fires while tracking.
-        binary_prompts: on prompted frames the mask is encoded into memory as 0 and 1, and not as
+        binary_prompts: on prompted frames masks are encoded into memory as 0 and 1 instead of
             probabilities (`binarize_mask_from_pts_for_mem_enc`).
         fill_hole_area: regions of at most so many background pixels of a prompted mask, on the
             grid of the mask decoder, become foreground; 8 in SAM 2's demos, 0 for none.
-        memory_dtype: in which memory maps are kept; bfloat16 as published.
-        compiled: compile the image encoder and the memory attention when they are first used.
+        memory_dtype: of stored memory maps; bfloat16 as published.
+        compiled: compile the image encoder and the memory attention on first use.
     """
 
     stability_fallback: bool = True
@@ -53,7 +53,7 @@ class Sam2Options:
 
     @classmethod
     def benchmark(cls) -> "Sam2Options":
-        """As SAM 2's own script for benchmarks runs: `apply_postprocessing=False`.
+        """The settings of SAM 2's own benchmark script: `apply_postprocessing=False`.
 
         The default is the release's otherwise, without its hole filling.
         """
@@ -74,17 +74,17 @@ class Sam2Segmenter:
 
     @property
     def slots(self) -> int:
-        """Temporal embeddings that a policy may ask for."""
+        """Number of temporal embeddings, an upper bound for a policy's slots."""
         return self.network.sizes.slots
 
     def encode(self, frames: Sequence[Frame]) -> Features[Sam2Features]:
-        """Levels at 1/4, 1/8 and 1/16 of the network's square, which is not in proportion."""
+        """Features of frames resized to the network's square; the aspect is not kept."""
         side = self.network.sizes.image_side
         pixels = torch.stack([normalized_square(frame.rgb, side) for frame in frames])
         return self.encode_pixels(pixels, frames[0].size)
 
     def encode_pixels(self, pixels: Tensor, video_size: tuple[int, int]) -> Features[Sam2Features]:
-        """The same for pictures (B, 3, S, S) that are already resized and normalised."""
+        """Features of images (B, 3, S, S) that are already resized and normalized."""
         return Features(Sam2Features(*self._encode_image(pixels)), video_size)
 
     def segment(
@@ -95,36 +95,36 @@ class Sam2Segmenter:
         recalls: Sequence[Recall | None],
         images: Sequence[int],
     ) -> Proposals:
-        """One mask a row, or three where some row is a single click; see the protocol.
+        """One mask per row, or three if a row is a single click; see the protocol.
 
-        Rows that have one answer only repeat it.
+        Rows with a single mask repeat it.
         """
-        shown = [i for i, prompt in enumerate(prompts) if isinstance(prompt, Mask)]
+        with_mask = [i for i, prompt in enumerate(prompts) if isinstance(prompt, Mask)]
         side = self.network.sizes.image_side
-        asked = {
+        of_clicks = {
             i: clicks(prompt, features.video_size, side)
             for i, prompt in enumerate(prompts)
             if isinstance(prompt, Box | Points)
         }
         parts: list[Proposals] = []
         order: list[int] = []
-        if shown:
+        if with_mask:
             bitmaps = [p.bitmap for p in prompts if isinstance(p, Mask)]
             masks = torch.stack([mask_square(bitmap, side) for bitmap in bitmaps])
-            parts.append(self._take_masks(features, masks, [images[i] for i in shown]))
-            order += shown
-        for count in sorted({len(c.labels) for c in asked.values()}):
-            rows = [i for i, c in asked.items() if len(c.labels) == count]
+            parts.append(self._take_masks(features, masks, [images[i] for i in with_mask]))
+            order += with_mask
+        for count in sorted({len(c.labels) for c in of_clicks.values()}):
+            rows = [i for i, c in of_clicks.items() if len(c.labels) == count]
             coarse = self.condition(
                 features,
                 [recalls[i] for i in rows],
                 [None] * len(rows),
                 [images[i] for i in rows],
             )
-            answer = self._answer_clicks(
+            answer = self._decode_clicks(
                 coarse,
                 self._fine(features, [images[i] for i in rows]),
-                [asked[i] for i in rows],
+                [of_clicks[i] for i in rows],
                 [None if (p := previous[i]) is None else self._filled(p) for i in rows],
             )
             parts.append(answer)
@@ -139,14 +139,14 @@ class Sam2Segmenter:
         concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Proposals:
-        """Three masks a row; see the protocol.
+        """Three masks per row; see the protocol.
 
         Raises:
             InputError: a concept is given to weights that have no `token_attn`.
         """
         coarse = self.condition(features, recalls, concepts, images)
         fine = self._fine(features, images)
-        decoded = self.network.decode(coarse, fine, self._nothing_asked(), several=True)
+        decoded = self.network.decode(coarse, fine, self._no_prompt(), several=True)
         presence_threshold = torch.tensor(
             [r.presence_threshold for r in recalls], device=decoded.presence.device
         )
@@ -176,26 +176,27 @@ class Sam2Segmenter:
         concepts: Sequence[Concept | None],
         images: Sequence[int],
     ) -> Tensor:
-        """(O, C, h, w) coarse features, in the light of memories and concepts.
+        """(O, C, h, w) coarse features, conditioned on memories and concepts.
 
-        Where there is a concept, SeC's mean of the features with memory and those with concept.
+        For an object with a concept: the mean of memory- and concept-conditioned features (SeC).
         """
         coarse = features.maps.coarse
         at = torch.tensor(images, device=coarse.device)
-        plain = self.network.without_memory(coarse)[at]
+        conditioned = self.network.without_memory(coarse)[at]
         known = {i: r for i, r in enumerate(recalls) if r and (r.maps or r.pointers)}
         if known:
             rows = torch.tensor(list(known), device=coarse.device)
-            remembered = self._remember(coarse, list(known.values()), at[rows])
-            plain = plain.index_copy(0, rows, remembered)
+            remembered = self._attend_memory(coarse, list(known.values()), at[rows])
+            conditioned = conditioned.index_copy(0, rows, remembered)
         named = {i: c.embedding for i, c in enumerate(concepts) if c is not None}
         if named:
             rows = torch.tensor(list(named), device=coarse.device)
-            recognised = self._recognise(coarse, list(named.values()), at[rows])
-            plain = plain.index_copy(0, rows, (recognised + plain[rows]) / 2)
-        return plain
+            recognized = self._attend_concepts(coarse, list(named.values()), at[rows])
+            both = (recognized + conditioned[rows]) / 2
+            conditioned = conditioned.index_copy(0, rows, both)
+        return conditioned
 
-    def _remember(self, coarse: Tensor, recalls: Sequence[Recall], at: Tensor) -> Tensor:
+    def _attend_memory(self, coarse: Tensor, recalls: Sequence[Recall], at: Tensor) -> Tensor:
         network = self.network
         tokens = memory_tokens(
             recalls,
@@ -207,7 +208,7 @@ class Sam2Segmenter:
         )
         return self._attend(coarse, network.grid_positions(), tokens, at)
 
-    def _recognise(self, coarse: Tensor, concepts: Sequence[Tensor], at: Tensor) -> Tensor:
+    def _attend_concepts(self, coarse: Tensor, concepts: Sequence[Tensor], at: Tensor) -> Tensor:
         network = self.network
         if network.token_attn is None:
             raise InputError(
@@ -216,43 +217,43 @@ class Sam2Segmenter:
             )
         stacked = torch.stack([c.to(coarse.device, network.dtype) for c in concepts])
         tokens = concept_tokens(stacked, network.sizes.memory_width)
-        recognised: Tensor = network.token_attn(coarse, network.grid_positions(), tokens, at)
-        return recognised
+        recognized: Tensor = network.token_attn(coarse, network.grid_positions(), tokens, at)
+        return recognized
 
     def _take_masks(
         self, features: Features[Sam2Features], masks_OSS: Tensor, images: Sequence[int]
     ) -> Proposals:
-        """The masks themselves are the answer; the decoder only makes a pointer of each.
+        """Return given masks as they are; the decoder only computes their pointers.
 
-        As in the release the pointer is that of the single-mask token, on features without
+        As in the release, the pointer is that of the single-mask token, on features without
         `no_memory_embedding`.
         """
         network = self.network
         masks = masks_OSS[:, None].to(network.device)
-        logits = _resize(masks * SHOWN_SCALE + SHOWN_BIAS, masks.shape[-1] // 4, antialias=True)
-        sparse, _ = self._nothing_asked()
+        logits = _resize(masks * MASK_SCALE + MASK_BIAS, masks.shape[-1] // 4, antialias=True)
+        sparse, _ = self._no_prompt()
         _, dense = network.embed_prompts(
             *self._no_points(len(masks)), network.mask_downsample(masks.to(network.dtype))
         )
         coarse = features.maps.coarse[torch.tensor(images, device=network.device)]
         fine = self._fine(features, images)
         decoded = network.decode(coarse, fine, (sparse, dense), several=False)
-        shown = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
-        answer = self._with_pointers(shown, decoded.presence > 0)
-        certain = torch.full_like(decoded.presence, SHOWN_SCALE + SHOWN_BIAS)
-        return replace(answer, presence=certain)
+        given = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
+        proposals = self._with_pointers(given, decoded.presence > 0)
+        certain = torch.full_like(decoded.presence, MASK_SCALE + MASK_BIAS)
+        return replace(proposals, presence=certain)
 
-    def _answer_clicks(
+    def _decode_clicks(
         self,
         coarse: Tensor,
         fine: tuple[Tensor, Tensor],
-        asked: Sequence[Clicks],
+        given: Sequence[Clicks],
         previous: Sequence[Tensor | None],
     ) -> Proposals:
-        """O rows with the same number of points each."""
+        """Segment O prompts with the same number of points each."""
         network = self.network
-        xy = torch.tensor([c.xy for c in asked], device=network.device)
-        labels = torch.tensor([c.labels for c in asked], device=network.device)
+        xy = torch.tensor([c.xy for c in given], device=network.device)
+        labels = torch.tensor([c.labels for c in given], device=network.device)
         sparse, dense = network.embed_prompts(xy, labels, None)
         corrected = {i: p for i, p in enumerate(previous) if p is not None}
         if corrected:
@@ -260,8 +261,8 @@ class Sam2Segmenter:
             logits = torch.stack(list(corrected.values()))[:, None].to(network.device)
             logits = logits.clamp(-PREVIOUS_LIMIT, PREVIOUS_LIMIT)
             _, embedded = network.embed_prompts(xy[rows], labels[rows], logits)
-            dense = dense.expand(len(asked), -1, -1, -1).index_copy(0, rows, embedded)
-        ambiguous = asked[0].ambiguous
+            dense = dense.expand(len(given), -1, -1, -1).index_copy(0, rows, embedded)
+        ambiguous = given[0].ambiguous
         decoded = network.decode(coarse, fine, (sparse, dense), several=ambiguous)
         if not ambiguous and self.options.stability_fallback:
             several = network.decode(coarse, fine, (sparse, dense), several=True)
@@ -282,7 +283,7 @@ class Sam2Segmenter:
             torch.full((rows, 1), NOT_A_POINT, device=device),
         )
 
-    def _nothing_asked(self) -> tuple[Tensor, Tensor]:
+    def _no_prompt(self) -> tuple[Tensor, Tensor]:
         return self.network.embed_prompts(*self._no_points(1), None)
 
     def _fine(
@@ -292,7 +293,7 @@ class Sam2Segmenter:
 
 
 def _select(level: Tensor, images: Sequence[int]) -> Tensor:
-    """(O, ...) features of each row's image; (1, ...), not copied, where all share one."""
+    """(O, ...) features of each row's image; (1, ...), not copied, if all share one."""
     if len(set(images)) == 1:
         return level[images[0] : images[0] + 1]
     return level[torch.tensor(images, device=level.device)]
@@ -303,7 +304,7 @@ def _resize(images: Tensor, side: int, *, antialias: bool = False) -> Tensor:
 
 
 def fall_back_to_stable(single: Decoded, several: Decoded) -> Decoded:
-    """Where the single mask is not stable, the best of three; the pointer's token stays."""
+    """Replace single masks that are not stable by the best of three; pointers' tokens stay."""
     flat = single.logits.flatten(1)
     inner = (flat > STABLE_MARGIN).sum(dim=1)
     outer = (flat > -STABLE_MARGIN).sum(dim=1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class HieraWiring:
-    """What the shapes of an image encoder's weights do not tell."""
+    """Properties of the image encoder that its weights' shapes do not determine."""
 
     heads: int  # of the first stage; doubled at every later one
     windows: tuple[int, int, int, int]  # side of the attention windows in each stage
@@ -18,7 +18,7 @@ class HieraSizes:
 
     width: int  # of the first stage; doubled at every later one
     blocks: tuple[int, int, int, int]  # in each stage
-    background: int  # side of the position embedding that is stretched over the image
+    background: int  # side of the position embedding, which is interpolated to the image
     wiring: HieraWiring
 
     @property
@@ -38,7 +38,7 @@ WIRINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Sam2Sizes:
-    """The whole network. In the comments: what all published checkpoints have."""
+    """Sizes of the whole network. Defaults are those of all published checkpoints."""
 
     trunk: HieraSizes
     image_side: int = 1024  # pixels of the square that the network reads; a multiple of 16
@@ -68,7 +68,7 @@ def _published(width: int, blocks: tuple[int, int, int, int], background: int) -
     return Sam2Sizes(HieraSizes(width, blocks, background, WIRINGS[width, blocks]))
 
 
-# By the word in the names of the published checkpoints, from the same configurations.
+# By the size in the names of the published checkpoints, from the same configurations.
 SIZES = {
     "tiny": _published(96, (1, 2, 7, 2), 7),
     "small": _published(96, (1, 2, 11, 2), 7),
