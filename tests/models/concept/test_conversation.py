@@ -44,7 +44,7 @@ def test_a_prefix_and_what_is_still_to_read_make_the_whole(tokenizer):
 
 
 def test_a_tokenizer_without_seg_is_refused(tokenizer):
-    with pytest.raises(CheckpointError, match=r"no token '\[SEG\]'.*beside the SeC checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no token '\[SEG\]'.*of the SeC checkpoint"):
         Conversation(WithoutSeg(tokenizer), VOCABULARY)
 
 
