@@ -168,7 +168,7 @@ def without_seg(folder: Path) -> Path:
 
 def test_a_tokenizer_without_seg_is_refused_before_weights_are_read(published, tmp_path):
     plain = without_seg(tmp_path / "qwen")
-    with pytest.raises(CheckpointError, match=r"no token '\[SEG\]'.*beside the SeC checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no token '\[SEG\]'.*of the SeC checkpoint"):
         load_sec(published, tokenizer=plain, untold=UNTOLD)
 
 
