@@ -136,3 +136,24 @@ class TestEmptyMasks:
         torch.testing.assert_close(both[:, :1], alone, atol=1e-3, rtol=0)
         predictor.clear_all_prompts_in_frame(state, 0, 2)
         assert predictor.remove_object(state, 2)[0] == [1]
+
+
+class TestCallsOfSeC:
+    """What SeC's release adds to `propagate_in_video`."""
+
+    MASK = np.pad(np.ones((30, 50), bool), ((40, 26), (20, 90)))
+
+    def test_a_first_mask_shows_the_object(self, predictor, state):
+        options: dict[str, Any] = {"tokenizer": object(), "mllm_memory_size": 3}
+        with_mask = play(predictor, state, init_mask=self.MASK, start_frame_idx=1, **options)
+        assert state.session.tracker.keyframes == 3
+        predictor.reset_state(state)
+        predictor.add_new_mask(state, 1, 1, self.MASK)
+        assert torch.equal(with_mask, play(predictor, state))
+
+    def test_beside_a_prompt_it_is_of_no_consequence(self, predictor, state):
+        predictor.add_new_points_or_box(state, 0, 1, **BOX)
+        plain = play(predictor, state)
+        torch.testing.assert_close(
+            play(predictor, state, init_mask=self.MASK, tokenizer=None), plain
+        )

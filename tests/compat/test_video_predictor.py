@@ -16,8 +16,6 @@ from helpers.fixtures import fixture
 from helpers.sam2_reference import stored
 from helpers.tiny_weights import tiny_weights_file
 from segment_concept.checkpoints.sam2.load import load_sam2
-from segment_concept.checkpoints.sec.load import UnstoredOptions, load_sec
-from segment_concept.checkpoints.sec.save import save_sec
 from segment_concept.compat import InferenceState, VideoPredictor, build_sam2_video_predictor
 from segment_concept.compat.recipes import recipe_for
 from segment_concept.models.sam2.sizes import HieraWiring
@@ -150,18 +148,6 @@ class TestOfficialNumbers:
         assert answers[0][1] == facts["obj_ids"]
         for (_, _, logits), expected in zip(answers[::3], tensors["video_res_masks"], strict=True):
             close(logits, expected)
-
-
-@pytest.fixture
-def checkpoint(tmp_path) -> Path:
-    """A tiny SeC, on disk as it is saved here."""
-    model = load_sec(
-        tiny_weights_file("sec"),
-        tokenizer=fixture("parity/sec_tokenizer"),
-        untold=UnstoredOptions(128, WIRING),
-    )
-    save_sec(model, tmp_path / "sec")
-    return tmp_path / "sec"
 
 
 SCRIPT = """
