@@ -31,6 +31,7 @@ from segment_concept.checkpoints.load import load
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.ops.rle import decode_rle
 from segment_concept.pipeline import outputs as recorder
+from segment_concept.pipeline import writer
 from segment_concept.pipeline.outputs import OutputFormat
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.run_folder import IfExists, open_output_folder
@@ -550,10 +551,42 @@ def test_a_damaged_frame_is_left_out_and_masks_go_on(tmp_path: Path) -> None:
     assert overlap(labels(job.out / "palette" / "00010.png") == 1, truth(10)) > 0.8
 
 
+def test_a_video_that_is_cut_off_is_not_taken_for_whole(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.avi", Film("mjpeg", pixels="yuvj420p", frames=30))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    job = TrackJob(open_video(path), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
+    run_track(job, ColorTracker())
+    assert "bytes are missing" in result_of(job.out)["video_incomplete"]
+
+
+def test_damaged_frames_at_the_end_are_listed(tmp_path: Path) -> None:
+    whole = write_film(tmp_path / "a.mov", Film("mjpeg", pixels="yuvj420p"))
+    source = open_video(damaged(whole, tmp_path / "b.mov", {18, 19}))
+    job = TrackJob(source, (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
+    assert run_track(job, ColorTracker()).skipped == (18, 19)
+    assert result_of(job.out)["video_incomplete"] is None
+
+
+def test_results_are_on_disk_before_a_video_is_made_of_them(
+    job: TrackJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("the muxer fell over")
+
+    job = replace(job, save=frozenset({OutputFormat.OVERLAY, OutputFormat.RLE}))
+    monkeypatch.setattr(writer, "join", broken)
+    with pytest.raises(OSError, match="fell over"):
+        run_track(job, ColorTracker())
+    assert (job.out / "rle.json").exists()
+    assert result_of(job.out)["finished"] is False
+    monkeypatch.undo()
+    assert run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker()).finished
+    assert result_of(job.out)["finished"] is True
+
+
 def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "frames", [f"{i:05d}.png" for i in range(6)])
     good = (folder / "00004.png").read_bytes()
-    Image.new("RGB", (32, 32)).save(folder / "00004.png")
 
     class Strict(ColorTracker):
         """Refuses frames of another size, as every tracker has to."""
@@ -572,6 +605,7 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
             return Session(self)
 
     job = TrackJob(open_video(folder), (TimedPrompt(ONE, RED_BOX),), tmp_path / "out")
+    Image.new("RGB", (32, 32)).save(folder / "00004.png")  # after it was checked
     with pytest.raises(InputError, match="frame 4 is of another size"):
         run_track(job, Strict())
     assert len(list((job.out / "palette").iterdir())) == 4

@@ -13,7 +13,8 @@ from helpers.video_toys import Film, damaged, picture, write_film, write_folder
 from segment_concept.runtime.background import read_ahead
 from segment_concept.types import InputError
 from segment_concept.video import video_file as files
-from segment_concept.video.image_folder import ImageFolder, natural
+from segment_concept.video.image_folder import ImageFolder
+from segment_concept.video.image_sequence import natural
 from segment_concept.video.live import LiveVideo
 from segment_concept.video.open import open_video, webcam
 from segment_concept.video.source import VideoSource, read_frame

@@ -111,7 +111,9 @@ def track(
     Writes DIR/overlay.mp4 (the video with the masks drawn on it), DIR/palette/*.png (object ids)
     and DIR/result.json (scores). Ctrl-C stops; what was done is kept.
 
-    Exit codes: 0 done, 2 invalid input, 130 interrupted (continue with --resume).
+    Exit codes: 0 done, also if frames of the video are damaged or its end is missing: warnings and
+    result.json ("damaged_frames", "video_incomplete") say so; 2 invalid input; 130 interrupted
+    (continue with --resume).
     """
     with plain_errors():
         from segment_concept.pipeline.track import TrackJob

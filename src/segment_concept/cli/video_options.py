@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from fractions import Fraction
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -25,13 +24,19 @@ from segment_concept.cli.prompt_options import (
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from segment_concept.video.source import VideoSource
 
 ADVANCED = "Advanced"
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Rate = Annotated[
-    float | None,
-    typer.Option(help="Frame rate of an image folder. Default: 24.", rich_help_panel=ADVANCED),
+    str | None,
+    typer.Option(
+        metavar="RATE",
+        help="Frame rate of an image folder: 25, 23.976, 24000/1001. Default: 24.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 LanguageDevice = Annotated[
     str | None,
@@ -73,13 +78,14 @@ class VideoOptions:
         return open_video(self.video, rate=frame_rate(self.fps))
 
 
-def frame_rate(fps: float | None) -> Fraction | None:
-    """Convert frames per second to a fraction. Raises InputError if out of range."""
-    if fps is None:
-        return None
-    if not 0 < fps <= 1000:
-        raise InputError(f"--fps {fps:g}: expected more than 0 and at most 1000")
-    return Fraction(fps).limit_denominator(1001)
+def frame_rate(fps: str | None) -> "Fraction | None":
+    """Frames a second as a fraction. Raises InputError."""
+    from segment_concept.video.open import parse_rate
+
+    try:
+        return None if fps is None else parse_rate(fps)
+    except InputError as error:
+        raise InputError(f"--fps {error}") from error
 
 
 def takes_video_options(command: Callable[..., None]) -> Callable[..., None]:

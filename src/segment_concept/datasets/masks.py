@@ -17,7 +17,7 @@ from segment_concept.ops.png import is_gray, png_size, quick_pixels
 from segment_concept.runtime.json_files import regular_file
 from segment_concept.runtime.limits import MAX_PIXELS
 from segment_concept.types import Image, InputError
-from segment_concept.video.image_folder import read_image
+from segment_concept.video.image_files import read_image
 
 Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
 SUFFIX = ".png"

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +95,7 @@ def scenes_by_shots(video: VideoEntry) -> int | None:
         InputError: an image cannot be read.
     """
     if video.movie is not None:
-        source = open_video(video.movie, rate=Fraction(24))
+        source = open_video(video.movie)
         return 1 + len(find_cuts(frame.rgb for frame in source.frames()))
     return 1 + len(find_cuts(_small_pictures(video.pictures))) if video.pictures else None
 

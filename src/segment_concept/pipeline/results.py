@@ -72,8 +72,14 @@ class Digest:
     objects: dict[int, ObjectSummary] = field(default_factory=dict)
 
 
-def digest(journal: Iterable[FrameRecord]) -> Digest:
-    """Read a journal once."""
+def digest(journal: Iterable[FrameRecord], end: int | None = None) -> Digest:
+    """Read a journal once.
+
+    Args:
+        journal: its records, in the order of the frames.
+        end: how many frames the video has, where it was played to its end: what is missing there
+            is damaged as well.
+    """
     found, sums, expected = Digest(), dict[int, _Sums](), None
     for record in journal:
         found.frames += 1
@@ -88,6 +94,8 @@ def digest(journal: Iterable[FrameRecord]) -> Digest:
             if sighting.area:
                 total.seen += 1
                 total.quality += sighting.quality
+    if expected is not None and end is not None:
+        found.skipped += range(expected, end)
     found.objects = {i: sums[i].summary() for i in sorted(sums)}
     return found
 

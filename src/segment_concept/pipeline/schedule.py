@@ -1,5 +1,6 @@
 """Which frames are played, in which direction, and on which objects are prompted."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -7,8 +8,11 @@ from enum import Enum
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.tracking.api import Prompts
 from segment_concept.types import InputError, ObjectId, Prompt, check_prompts
+from segment_concept.video.image_folder import ImageFolder
 from segment_concept.video.source import VideoSource, read_frame
-from segment_concept.video.timecode import index_of
+from segment_concept.video.timecode import TimePoint, index_of
+
+log = logging.getLogger(__name__)
 
 
 class Direction(Enum):
@@ -125,6 +129,7 @@ def make_schedule(
     prompts_at: dict[int, dict[ObjectId, Prompt]] = {}
     for one in shown:
         index = index_of(source, one.at)
+        _check_named(source, one.at)
         prompts = prompts_at.setdefault(index, {})
         if one.object_id in prompts:
             raise InputError(
@@ -145,6 +150,28 @@ def make_schedule(
             except InputError as error:
                 raise InputError(f"{error}{source.info.coordinates}") from error
     return PlaybackSchedule(prompts_at, _passes(prompts_at, direction, live=source.info.live))
+
+
+def _check_named(source: VideoSource, at: TimePoint) -> None:
+    """Sequences often begin at 1001: say where a frame's number is not that of its image.
+
+    Raises:
+        InputError: there is no such frame, but an image with this number.
+    """
+    if not isinstance(source, ImageFolder) or not isinstance(at, int):
+        return
+    named, count = source.index_named(at), source.info.frames or 0
+    if named is None or named == at:
+        return
+    if at >= count:
+        raise InputError(
+            f"there is no frame {at} in {source.name}, which has {count}: frames count from 0, "
+            f"and the image {source.frame_name(named)} is frame {named} (--at {named})"
+        )
+    log.warning(
+        "frame %d of %s is the image %s: frames count from 0, and the image %s is frame %d",
+        *(at, source.name, source.frame_name(at), source.frame_name(named), named),
+    )
 
 
 def _passes(

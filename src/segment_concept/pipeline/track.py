@@ -212,10 +212,18 @@ class _Run:
             log.debug("the session is not stored: %s", error)
             return None
 
+    def _end(self) -> int | None:
+        """How many frames the video has, where it was played to its end."""
+        if self._job.direction is Direction.BACKWARD or self._job.source.info.live:
+            return None
+        return self._job.source.info.frames
+
     def _finish(self, request: Mapping[str, Any], *, finished: bool) -> TrackSummary:
         self._save()  # a disk that fills up now costs nothing that was tracked
-        header = {"finished": finished, "request": dict(request)} | as_json(self._job.provenance)
-        found = self._writer.finish(header, request)
+        header: dict[str, Any] = {"finished": finished, "request": dict(request)}
+        header |= {"video_incomplete": self._job.source.info.incomplete}
+        header |= as_json(self._job.provenance)
+        found = self._writer.finish(header, request, self._end() if finished else None)
         return TrackSummary(
             out=self._job.out,
             finished=finished,

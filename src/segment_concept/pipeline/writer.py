@@ -65,26 +65,33 @@ class ResultWriter:
         self._worker.drain()
         return self._recorder.cut()
 
-    def finish(self, header: Mapping[str, Any], request: Mapping[str, Any]) -> Digest:
+    def finish(
+        self, header: Mapping[str, Any], request: Mapping[str, Any], end: int | None = None
+    ) -> Digest:
         """Make the files that need all frames, from the frames that there are.
+
+        What was found is on disk before videos are made from it, whatever happens to those.
 
         Args:
             header: what `result.json` begins with.
             request: what was asked for; its "video" describes the source.
+            end: how many frames the video has, if it was played to its end.
         """
         self.cut()
+        journal = JournalIndex(self._recorder.journal)
+        if OutputFormat.RLE in self._save:
+            write_rle(self._out / "rle.json", journal, request["video"])
+        found = digest(journal, end)
+        write_result(self._out / RESULT, journal, {**header, "finished": False}, found)
         parts = self._recorder.parts()
         for kind in VIDEOS:
             if kind in self._save:
                 target = self._out / f"{kind.value}.mp4"
                 join(self._state, parts[kind.value], self._info, target)
-        journal = JournalIndex(self._recorder.journal)
-        if OutputFormat.RLE in self._save:
-            write_rle(self._out / "rle.json", journal, request["video"])
         if OutputFormat.EXPLAIN in self._save:
             write_explanation(self._out / EXPLAINED, self._state, journal, request)
-        found = digest(journal)
-        write_result(self._out / RESULT, journal, header, found)
+        if header["finished"]:
+            write_result(self._out / RESULT, journal, header, found)
         return found
 
     def close(self) -> None:

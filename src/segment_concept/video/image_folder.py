@@ -1,21 +1,19 @@
-"""Folders of images as videos."""
+"""Folders of images as videos, and animated images."""
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image as Picture
 
-from segment_concept.types import Frame, Image, InputError
+from segment_concept.types import Frame, InputError
+from segment_concept.video.image_files import image_size, read_image
+from segment_concept.video.image_sequence import frames_in, number_of
 from segment_concept.video.source import VideoInfo, frame_at
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class ImageFolder:
@@ -25,21 +23,24 @@ class ImageFolder:
     """
 
     def __init__(self, path: Path, rate: Fraction = Fraction(24)) -> None:
-        """List the folder and look at its first image.
+        """List the folder, look at its first image and at the sizes of all.
 
         Raises:
-            InputError: it holds no image, two of the same name, or its first one is damaged.
+            InputError: it holds no image, two of the same name or two sequences, images of several
+                sizes, or its first one is damaged.
         """
         self.path = path
         self.name = path.name or str(path)
         if rate <= 0:
             raise InputError(f"{rate} frames a second: expected more than 0")
-        self._files = _images_in(path)
+        self._files = frames_in(path)
         first = read_image(self._files[0])
         if first is None:
             raise InputError(f"{self._files[0]} cannot be read as an image: it is damaged")
+        size = (first.shape[0], first.shape[1])
+        self._check_sizes(size)
         self.info = VideoInfo(
-            size=(first.shape[0], first.shape[1]),
+            size=size,
             rate=rate,
             time_base=1 / rate,
             frames=len(self._files),
@@ -72,6 +73,27 @@ class ImageFolder:
         """The image's own name, without suffix."""
         return self._files[index].stem
 
+    def index_named(self, number: int) -> int | None:
+        """The frame whose image bears this number; None where none does."""
+        found = (i for i, file in enumerate(self._files) if number_of(file.stem) == number)
+        return next(found, None)
+
+    def _check_sizes(self, size: tuple[int, int]) -> None:
+        """Refuse images of several sizes, from their headers. Raises InputError."""
+        height, width = size
+        for file in self._files[1:]:
+            stored = image_size(file)
+            if stored is None or stored == size:  # what is damaged is left out, and said then
+                continue
+            if stored == (width, height):  # a camera that was turned says so in the file
+                shown = read_image(file)
+                if shown is None or shown.shape[:2] == size:
+                    continue
+            raise InputError(
+                f"{file} is {stored[1]}x{stored[0]} and {self._files[0].name} is {width}x{height}: "
+                "frames have one size. Is it no frame? Then take it out of the folder"
+            )
+
     def _read(self, indices: Iterable[int]) -> Iterator[Frame]:
         for index in indices:
             rgb = read_image(self._files[index])
@@ -81,39 +103,52 @@ class ImageFolder:
             yield Frame(index, rgb, float(index / self.info.rate))
 
 
-def read_image(path: Path) -> Image | None:
-    """(H, W, 3) RGB, turned as its EXIF data say; None where it is damaged."""
-    data = np.fromfile(path, np.uint8)
-    if not len(data):
-        return None
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if bgr is None:
-        return None
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+class AnimatedImage:
+    """An animated WebP, which FFmpeg does not read. Its frames last equally long."""
 
+    def __init__(self, path: Path) -> None:
+        """Look at the first frame.
 
-def natural(name: str) -> tuple[list[str | int], str]:
-    """A sort key that puts `frame_9` before `frame_10`."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)], name
+        Raises:
+            InputError: it is damaged.
+        """
+        size = image_size(path)
+        if size is None:
+            raise InputError(f"{path} cannot be read as an image: it is damaged")
+        self.path, self.name = path, path.name
+        with Picture.open(path) as picture:
+            count = getattr(picture, "n_frames", 1)
+            picture.load()
+            shown = picture.info.get("duration") or 40
+        rate = Fraction(1000, max(1, round(shown)))
+        self.info = VideoInfo(size=size, rate=rate, time_base=1 / rate, frames=count)
 
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """Frames `start`, `start + 1`, ... to the end."""
+        return self._read(range(start, self.info.frames or 0))
 
-def _images_in(path: Path) -> list[Path]:
-    files = [
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    ]
-    if not files:
-        raise InputError(
-            f"{path} holds no image ({', '.join(s[1:] for s in SUFFIXES)}): give the folder "
-            "that directly contains the frames"
-        )
-    twice = [stem for stem, count in Counter(f.stem for f in files).items() if count > 1]
-    if twice:
-        same = sorted(f.name for f in files if f.stem == twice[0])
-        raise InputError(
-            f"{path} holds {' and '.join(same)}: which of them is the frame? "
-            "Put frames and masks into folders of their own"
-        )
-    return sorted(files, key=lambda f: natural(f.name))
+    def backwards(self, start: int) -> Iterator[Frame]:
+        """Frames `start`, `start - 1`, ... to 0."""
+        return self._read(range(min(start, (self.info.frames or 0) - 1), -1, -1))
+
+    def index_at(self, seconds: float) -> int:
+        """The frame that is on screen at that moment. Raises InputError where it is over."""
+        index = frame_at(seconds, self.info.rate)
+        if index >= (self.info.frames or 0):
+            raise InputError(f"{self.name} is over before {seconds:g}s")
+        return index
+
+    def frame_name(self, index: int) -> str:
+        """What files that belong to this frame are called."""
+        return f"{index:05d}"
+
+    def _read(self, indices: Iterable[int]) -> Iterator[Frame]:
+        with Picture.open(self.path) as picture:
+            for index in indices:
+                try:
+                    picture.seek(index)
+                    rgb = np.asarray(picture.convert("RGB"), np.uint8)
+                except (OSError, EOFError, ValueError):
+                    log.warning("frame %d of %s: damaged and left out", index, self.name)
+                    continue
+                yield Frame(index, rgb, float(index / self.info.rate))

@@ -16,7 +16,7 @@ from segment_concept.evaluate.pairing import prediction_layers
 from segment_concept.evaluate.report.breakdowns import both, both_curve, overall
 from segment_concept.evaluate.scores import ObjectScore
 from segment_concept.types import Bitmap, Image, InputError
-from segment_concept.video.image_folder import read_image
+from segment_concept.video.image_files import read_image
 
 WORST = 6  # objects
 _COLUMNS = 5
