@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from video_toys import HEIGHT, WIDTH, picture, write_folder
 
+from helpers.video_toys import HEIGHT, WIDTH, picture, write_folder
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.schedule import Direction, make_schedule
 from segment_concept.types import Box, InputError, ObjectId
