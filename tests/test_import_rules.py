@@ -4,10 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import import_graph as graph
+import pytest
 
 NO_IO = {"cv2", "PIL", "os", "pathlib", "tqdm", "argparse"}
 FORBIDDEN = {"models": NO_IO | {"hydra", "omegaconf"}, "tracking": NO_IO | {"transformers"}}

@@ -2,13 +2,13 @@
 
 import json
 import math
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers import benchmark_toys as toys
+from helpers.html_pages import well_formed
 from segment_concept.datasets.open import open_dataset
 from segment_concept.datasets.survey import survey
 from segment_concept.datasets.types import Benchmark, Group, Source
@@ -23,7 +23,6 @@ from segment_concept.evaluate.report.comparison import bootstrap_interval
 from segment_concept.evaluate.report.write import write_report
 from segment_concept.evaluate.run_folder import Cost, Manifest, RunFolder, VideoRecord
 from segment_concept.evaluate.scores import ObjectScore
-from segment_concept.html.charts import Axes, bars, columns, differences, line
 from segment_concept.runtime.files import write_json
 from segment_concept.types import InputError, OutputError
 
@@ -125,48 +124,6 @@ def test_videos_weigh_as_many_objects_as_they_have() -> None:
     assert high == 1  # where the same video is drawn twice
     draws = bootstrap_interval(np.array([0.0] * 9 + [1.0]), np.array([9] * 9 + [1]))
     assert draws[1] < 0.1
-
-
-class Strict(HTMLParser):
-    """Fails where tags do not close in order."""
-
-    empty = frozenset({"meta", "img", "rect", "path", "circle"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in self.empty:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag in self.empty or self.open.pop() == tag
-
-
-def well_formed(text: str) -> Strict:
-    reader = Strict()
-    reader.feed(text)
-    reader.close()
-    assert not reader.open
-    return reader
-
-
-def test_plots_are_well_formed_and_escape_names() -> None:
-    rows = [("<b>&", 0.5), ("long " * 20, 1.0), ("zero", 0.0)]
-    axes = Axes("x < y", "J&F")
-    for plot in (
-        bars(rows, "<t>"),
-        columns(rows, axes, "t"),
-        differences([("a", -0.5), ("b", 0.25)], "t"),
-        differences([], "t"),
-        line([(0.0, 0.5), (7.0, 1.0)], axes, "t", 0.75),
-        line([], axes, "t"),
-    ):
-        well_formed(plot)
-        assert "<b>" not in plot
 
 
 MANIFEST = Manifest("davis2017", "val", "f" * 64, ("a",), "toy", {"tracker": "toy"}, False, {})

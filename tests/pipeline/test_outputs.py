@@ -1,6 +1,5 @@
 """What is written: palette, images, overlays, parts of videos and their joining."""
 
-import errno
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,6 @@ from PIL import Image
 from helpers.video_toys import HEIGHT, RED, WIDTH, Film, presentation_times, truth, write_film
 from segment_concept.ops.color import PALETTE, color_of
 from segment_concept.ops.png import gray_png, mask_png, palette_png
-from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Frame
 from segment_concept.video import encode
 from segment_concept.video.draw import overlay, to_i420
@@ -67,22 +65,6 @@ def test_an_overlay_tints_the_object_outlines_it_and_leaves_the_rest() -> None:
 def test_an_absent_object_leaves_no_mark() -> None:
     gray = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
     assert (overlay(gray, [(1, np.zeros((HEIGHT, WIDTH), bool))]) == gray).all()
-
-
-def test_a_file_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.json"
-    write_atomic(path, b"before")
-
-    def rows():  # type: ignore[no-untyped-def]
-        yield b"half of"
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        write_atomic(path, rows())
-    assert path.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_parts_join_into_one_video_with_uneven_times(tmp_path: Path) -> None:
