@@ -74,7 +74,7 @@ def test_a_video_and_a_box_are_enough(film: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
     assert "20 frames in" in said
     assert "frames/s" in said
-    assert "object 1: seen on 20 of 20 frames" in said
+    assert "object 1: visible on 20 of 20 frames" in said
     assert ((ids_on(out, 7) == 1) & truth(7)).sum() > 200
 
 
@@ -140,7 +140,10 @@ def test_quiet_says_nothing(film: Path) -> None:
         (["--mask", "small.png"], "the mask is 10x10 but frame 0 is 96x64"),
         (["--mask", "empty.png"], "no foreground pixel"),
         (["--box", RED, "--recipe", "sec_kompact"], "did you mean sec_compact"),
-        (["--box", RED, "--save", "overlay,masks"], "--save masks: expected some of overlay"),
+        (
+            ["--box", RED, "--save", "overlay,masks"],
+            "--save masks: expected a comma-separated list of overlay",
+        ),
         (["--box", RED, "--at", "99"], "no frame 99"),
         (["--box", RED, "--at", "soon"], "no place in a video"),
         (["--box", RED, "--box", GREEN], "use different object ids"),
@@ -195,7 +198,7 @@ def test_a_result_is_replaced_only_where_that_was_asked_for(film: Path) -> None:
     assert run("track", film, "--box", GREEN, "--overwrite")[0] == 0
     code, said = run("track", film, "--box", GREEN, "--resume")
     assert code == 0
-    assert "nothing left to do" in said
+    assert "already complete" in said
 
 
 @pytest.mark.parametrize(
@@ -295,9 +298,9 @@ import sys, time
 from helpers.video_toys import ColorSession, ColorTracker
 from segment_concept.checkpoints import load as build
 step = ColorSession.step
-def slow(self, frame):
+def slow(self, frame, prompts):
     time.sleep(0.05)
-    return step(self, frame)
+    return step(self, frame, prompts)
 ColorSession.step = slow
 build.load = lambda recipe, **how: ColorTracker()
 build.weights_hash = lambda recipe: "0" * 64
