@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHANCE = 0.3  # probability above which a mask cell belongs to the region
+_MIN_PROBABILITY = 0.3  # probability above which a mask cell belongs to the region
 _MARGIN = 1  # tokens added on each side, then rounded to even
-_LEAST = 8  # minimum side of a region, in tokens
-_MOST = 0.75  # of the frame; larger regions become the whole frame, which costs hardly more
-_ALIKE = 8  # regions that are padded to one size in training
+_MIN_SIDE = 8  # minimum side of a region, in tokens
+_MAX_SHARE = 0.75  # of the frame; larger regions become the whole frame, which costs hardly more
+_GROUP_SIZE = 8  # regions that are padded to one size in training
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Roi:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(h, w) in tokens."""
         return self.y1 - self.y0, self.x1 - self.x0
 
     def widened(self, size: tuple[int, int]) -> "Roi":
@@ -51,14 +52,17 @@ class Rois:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(h, w) of each region, in tokens."""
         return self.each[0].size
 
     @property
     def grid(self) -> tuple[int, int]:
+        """(H, W) of the frame, in tokens."""
         return self.each[0].grid
 
     @property
     def whole(self) -> bool:
+        """Whether each region is the whole frame."""
         return self.size == self.grid
 
     def tokens(self, x: Tensor) -> Tensor:
@@ -108,43 +112,43 @@ class Rois:
 def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
     """Propose a region per object from its prior (O, h * w, CELLS) in [-1, 1]."""
     h, w = grid
-    chance = (priors.detach().amax(-1).unflatten(-1, grid) + 1) / 2
-    above = (chance.amax((1, 2)) - 1e-6).clamp(max=_CHANCE)
-    there = (chance > above[:, None, None]).cpu()  # the only synchronization with the device
-    windows = []
-    for rows, columns in zip(there.any(2), there.any(1), strict=True):
+    probability = (priors.detach().amax(-1).unflatten(-1, grid) + 1) / 2
+    above = (probability.amax((1, 2)) - 1e-6).clamp(max=_MIN_PROBABILITY)
+    likely = (probability > above[:, None, None]).cpu()  # waits for the device
+    rois = []
+    for rows, columns in zip(likely.any(2), likely.any(1), strict=True):
         y0, y1 = _span(rows, h)
         x0, x1 = _span(columns, w)
-        large = (y1 - y0) * (x1 - x0) > _MOST * h * w
-        windows.append(Roi(0, h, 0, w, grid) if large else Roi(y0, y1, x0, x1, grid))
-    return windows
+        large = (y1 - y0) * (x1 - x0) > _MAX_SHARE * h * w
+        rois.append(Roi(0, h, 0, w, grid) if large else Roi(y0, y1, x0, x1, grid))
+    return rois
 
 
-def group_rois(windows: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], Rois]]:
+def group_rois(rois: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], Rois]]:
     """Group regions that are processed together: rows of the same size, and their regions.
 
     With `alike`, regions of similar area are widened to one size. This gives fewer and larger
     groups, but the results then depend on the other objects in the batch.
     """
-    order = sorted(range(len(windows)), key=lambda o: (prod(windows[o].size), windows[o].size))
+    order = sorted(range(len(rois)), key=lambda o: (prod(rois[o].size), rois[o].size))
     groups: list[list[int]] = []
     if alike:
-        groups = [order[i : i + _ALIKE] for i in range(0, len(order), _ALIKE)]
+        groups = [order[i : i + _GROUP_SIZE] for i in range(0, len(order), _GROUP_SIZE)]
     else:
-        groups = [list(rows) for _, rows in groupby(order, key=lambda o: windows[o].size)]
+        groups = [list(rows) for _, rows in groupby(order, key=lambda o: rois[o].size)]
     found = []
     for rows in groups:
-        sizes = [windows[o].size for o in rows]
+        sizes = [rois[o].size for o in rows]
         size = max(h for h, _ in sizes), max(w for _, w in sizes)
-        found.append((rows, Rois(tuple(windows[o].widened(size) for o in rows))))
+        found.append((rows, Rois(tuple(rois[o].widened(size) for o in rows))))
     return found
 
 
-def _span(there: Tensor, length: int) -> tuple[int, int]:
-    """The even interval of [0, length) around all positions that are `there`, with a margin."""
-    at = torch.nonzero(there)
+def _span(likely: Tensor, length: int) -> tuple[int, int]:
+    """The even interval of [0, length) around all positions that are `likely`, with a margin."""
+    at = torch.nonzero(likely)
     first, last = int(at[0]), int(at[-1])
-    more = max(_MARGIN, (_LEAST - (last + 1 - first) + 1) // 2)
+    more = max(_MARGIN, (_MIN_SIDE - (last + 1 - first) + 1) // 2)
     low = max(0, first - more) // 2 * 2
     high = min(length, -(-(last + 1 + more) // 2) * 2)
     return low, high

@@ -78,11 +78,6 @@ class CompactSegmenter(nn.Module):
         """Channel counts of the network."""
         return self.network.widths
 
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the weights are on a CPU."""
-        return next(self.trunk.parameters()).device.type == "cpu"
-
     def encode(self, frames: Sequence[Frame]) -> Features[CompactFeatures]:
         """Compute image features of B frames of one size."""
         pixels = torch.from_numpy(np.stack([frame.rgb for frame in frames])).permute(0, 3, 1, 2)
