@@ -1,1 +1,1 @@
-"""The project's own small network: SAM 2.1's components at small widths, after a frozen backbone."""
+"""The project's own small network: SAM 2.1's components at small widths, on a frozen backbone."""
