@@ -115,6 +115,13 @@ class TestOverrides:
         assert (made.policy.slots, made.policy.pointers) == (4, 8)
         assert not made.non_overlapping
 
+    @pytest.mark.parametrize(("line", "number"), [([], None), (["=-1"], None), (["=4"], 4)])
+    def test_all_prompted_frames_are_attended_to_unless_a_number_is_given(
+        self, tracker, line, number
+    ):
+        lines = [f"++model.max_cond_frames_in_attn{value}" for value in line]
+        assert configure(tracker, overrides=lines).policy.prompted == number
+
     def test_the_optimized_class_is_compiled(self):
         target = "++model._target_=sam2.sam2_video_predictor.SAM2VideoPredictorVOS"
         assert Overrides.parse([target]).get("compile_image_encoder", False)
@@ -126,6 +133,7 @@ class TestOverrides:
             ("++model.fill_hole_area=many", "a whole number"),
             ("++model.fill_hole_area=-1", "a whole number"),
             ("++model.non_overlap_masks=1", "true or false"),
+            ("++model.max_cond_frames_in_attn=0", "at least 1"),
             ("++model.num_maskmem=9", "these weights have 7 slots"),
             ("++model.num_maskmem=0", "at least 1"),
             ("++model.add_all_frames_to_correct_as_cond=false", "only True can be given"),

@@ -22,6 +22,7 @@ _KINDS: Mapping[str, type] = {
     "compile_image_encoder": bool,
     "num_maskmem": int,
     "max_obj_ptrs_in_encoder": int,
+    "max_cond_frames_in_attn": int,
 }
 # Settings that can be given only as they are: the one value, and the reason.
 _FIXED: Mapping[str, tuple[Any, str]] = {
@@ -32,7 +33,6 @@ _FIXED: Mapping[str, tuple[Any, str]] = {
     "clear_non_cond_mem_for_multi_obj": (False, "memories are not cleared around a correction"),
     "use_mask_input_as_output_without_sam": (True, "a given mask is taken as it is"),
     "memory_temporal_stride_for_eval": (1, "every frame is remembered"),
-    "max_cond_frames_in_attn": (-1, "all prompted frames are attended to"),
 }
 
 
@@ -101,7 +101,8 @@ def configure(
         policy=_policy(tracker, asked),
     )
     if not isinstance(tracker.segmenter, Sam2Segmenter):
-        wanted = [n for n, v in asked.values.items() if v and n != "non_overlap_masks"]
+        of_all = ("non_overlap_masks", "max_cond_frames_in_attn")
+        wanted = [n for n, v in asked.values.items() if v and n not in of_all]
         if wanted:
             raise InputError(f"{wanted[0]} is for SAM 2.1 and SeC, not for this recipe's network")
         return tracker
@@ -126,11 +127,10 @@ def with_options(tracker: Tracker, options: Sam2Options) -> Tracker:
 
 
 def _policy(tracker: Tracker, asked: Overrides) -> Any:
+    """The tracker's policy with SAM 2's numbers; it attends to all prompted frames as published."""
     names = {"slots": "num_maskmem", "pointers": "max_obj_ptrs_in_encoder"}
     changes = {ours: asked.values[name] for ours, name in names.items() if name in asked.values}
-    if not changes:
-        return tracker.policy
-    if not isinstance(tracker.policy, RecentMemory | ReliableMemory):
+    if changes and not isinstance(tracker.policy, RecentMemory | ReliableMemory):
         raise InputError(
             f"{' and '.join(names.values())} are for SAM 2's and SeC's memory, not for "
             f"{type(tracker.policy).__name__}"
@@ -140,8 +140,12 @@ def _policy(tracker: Tracker, asked: Overrides) -> Any:
         raise InputError(
             f"num_maskmem={changes['slots']}: these weights have {segmenter.slots} slots"
         )
+    if hasattr(tracker.policy, "prompted"):
+        most = asked.get("max_cond_frames_in_attn", -1)
+        changes["prompted"] = None if most == -1 else most
+    policy: Any = tracker.policy
     try:
-        return replace(tracker.policy, **changes)
+        return replace(policy, **changes)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -168,8 +172,9 @@ def _value(text: str) -> Any:
 
 
 def _checked(line: str, value: Any, kind: type) -> Any:
-    fits = isinstance(value, bool) if kind is bool else type(value) is int and value >= 0
+    lowest = -1 if "max_cond_frames_in_attn" in line else 0  # -1: all of them
+    fits = isinstance(value, bool) if kind is bool else type(value) is int and value >= lowest
     if not fits:
-        expected = "true or false" if kind is bool else "a whole number from 0"
+        expected = "true or false" if kind is bool else f"a whole number from {lowest}"
         raise InputError(f"{line}: expected {expected}")
     return value

@@ -248,14 +248,15 @@ class InferenceState(DictLike):
         kept = tuple(k for k in bank.keyframes if k.frame.index != index)
         if kept:
             return replace(bank, keyframes=kept)
-        first, shown = min(self.prompts[obj_id].items(), key=lambda item: item[0])
-        frame = self.frame(first)
-        if isinstance(shown, Mask):
-            return replace(bank, keyframes=(Keyframe(frame, shown.bitmap),))
-        memory = self._memory(self.numbers[obj_id], first)
-        assert memory is not None, "prompted frames are never forgotten"
-        mask = upsample_logits([memory.logits], frame.size, non_overlapping=False)[0] > 0
-        return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))
+        for first, shown in sorted(self.prompts[obj_id].items()):
+            memory = self._memory(self.numbers[obj_id], first)
+            if isinstance(shown, Mask):
+                return replace(bank, keyframes=(Keyframe(self.frame(first), shown.bitmap),))
+            if memory is not None:
+                frame = self.frame(first)
+                mask = upsample_logits([memory.logits], frame.size, non_overlapping=False)[0] > 0
+                return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))
+        return bank  # all other prompts are so far away that their memories were dropped
 
 
 def _demoted(bank: MemoryBank, index: int, stays: Memory | None) -> MemoryBank:
