@@ -10,7 +10,7 @@ def test_every_recipe_goes_by_its_own_name_and_says_what_it_is_for(name):
     assert recipe.name == name
     assert recipe.about
     assert recipe.size
-    assert recipe.licence
+    assert recipe.license
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest_names():

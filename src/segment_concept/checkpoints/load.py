@@ -179,7 +179,9 @@ def weights_hash(recipe: Recipe) -> str:
 
 def _check_language(recipe: Recipe, language_device: str | None) -> None:
     if language_device is not None and recipe.network != "sec":
-        raise InputError(f"recipe {recipe.name} has no language model to put on {language_device}")
+        raise InputError(
+            f"--language-device is only for SeC recipes; recipe {recipe.name} has no language model"
+        )
 
 
 def _compact(

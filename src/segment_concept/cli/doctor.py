@@ -34,7 +34,7 @@ def recipes() -> None:
         table.add_column(column, overflow="fold")
     for make in RECIPES.values():
         recipe = make()
-        table.add_row(recipe.name, recipe.weights, recipe.size, recipe.licence, recipe.about)
+        table.add_row(recipe.name, recipe.weights, recipe.size, recipe.license, recipe.about)
     Console().print(table)
 
 
@@ -83,8 +83,8 @@ def _license_notes() -> Iterator[str]:
     names: dict[str, list[str]] = {}
     for make in RECIPES.values():
         recipe = make()
-        if recipe.licence not in FREE_LICENSES:
-            names.setdefault(recipe.licence, []).append(recipe.name)
+        if recipe.license not in FREE_LICENSES:
+            names.setdefault(recipe.license, []).append(recipe.name)
     for text, recipes_of in names.items():
         yield f"license of {', '.join(recipes_of)}: {text} (docs/checkpoints.md)"
 

@@ -1,4 +1,4 @@
-"""What a worker does with a video: predict it, and say what it took."""
+"""Worker that predicts one video and records time and memory."""
 
 import logging
 import sys

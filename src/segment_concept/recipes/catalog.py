@@ -16,43 +16,43 @@ from segment_concept.tracking.triggers.uncertainty import uncertain
 # allows research and evaluation only (docs/checkpoints.md has the sources).
 SEC_4B_LICENSE = "Apache-2.0; language model: Qwen Research License, non-commercial"
 
-# The weight of the forecast in SAMURAI's configurations: for Hiera-large, and for all others.
+# Weight of the motion IoU in SAMURAI's configurations: for Hiera-large, and for smaller sizes.
 SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 
 
 def sec_compact() -> Recipe:
-    """The default: the bundled model with a memory of what was segmented well, and concepts.
+    """The default: the bundled model with SeC's memory and the compact concept encoder.
 
-    Its concept costs about what a frame does, so it is asked at cuts of both kinds, to another
-    place and to another view of the same, and now and then while an object is in doubt. Of SeC's 22
-    memories it has 7: on a CPU a finer input is worth more than the others, on held-out synthetic
-    clips. What a concept has to outweigh at a cut was chosen on real video that nothing is reported
-    on (`benchmarks/held_out_video.py`; docs/LOG.md for both).
+    A concept query costs about as much as a frame, so it is made at cuts to other places, at cuts
+    to other views of the same place, and occasionally while an object is uncertain. It has 7
+    memories instead of SeC's 22, because on held-out synthetic clips a larger input is worth more
+    for the same CPU time. `concept_margin` was chosen on real video without annotations that is
+    not used for reporting (`benchmarks/held_out_video.py`). See docs/LOG.md for both.
     """
     return replace(
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
         concept_margin=1.5,
-        about="bundled, works offline on a laptop's CPU; recognises the object after cuts",
+        about="the default; runs on a CPU; recognizes the object after cuts",
     )
 
 
 def sam2_compact() -> Recipe:
-    """The bundled model with SAM 2's memory: the last frames, however good they were."""
+    """The bundled model with SAM 2's memory: the most recent frames."""
     return replace(
         _bundled("sam2_compact"),
         policy=RecentMemory(slots=7, pointers=8),
-        about="bundled; SAM 2's memory of the latest frames, for comparison",
+        about="the same network with SAM 2's memory and no concept, for comparison",
     )
 
 
 def samurai_compact() -> Recipe:
-    """The bundled model with SAMURAI's memory, with its constants for small networks."""
+    """The bundled model with SAMURAI's memory and its constants for small networks."""
     return replace(
         _bundled("samurai_compact"),
         policy=MotionMemory(slots=7, pointers=8, motion_weight=SAMURAI_SMALLER),
-        about="bundled; SAMURAI's choice and memory by motion, for comparison",
+        about="the same network with SAMURAI's memory and no concept, for comparison",
     )
 
 
@@ -61,12 +61,12 @@ def sam2long_compact() -> Recipe:
     return replace(
         _bundled("sam2long_compact"),
         policy=TreeMemory(slots=7, pointers=8),
-        about="bundled; SAM2Long's three hypotheses, the best so far is shown, for comparison",
+        about="the same network with SAM2Long's memory and no concept, for comparison",
     )
 
 
 def _bundled(name: str) -> Recipe:
-    """The model inside the package, tracking by memory alone."""
+    """The bundled model without concept queries."""
     return Recipe(
         name=name,
         network="compact",
@@ -83,7 +83,7 @@ def sam2(size: Sam2Size) -> Recipe:
         name=f"sam2_{size}",
         network="sam2",
         weights=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
-        about=f"SAM 2.1 {words} as published; fetched from the hub, wants a GPU",
+        about=f"SAM 2.1 {words} as published; GPU recommended",
         size=SAM2_FILES[size],
     )
 
@@ -95,7 +95,7 @@ def samurai(size: Sam2Size) -> Recipe:
         sam2(size),
         name=f"samurai_{size}",
         policy=MotionMemory(motion_weight=weight),
-        about="SAMURAI: SAM 2.1's weights, masks chosen and remembered by motion too; wants a GPU",
+        about="SAM 2.1 with SAMURAI's motion model; GPU recommended",
     )
 
 
@@ -105,19 +105,19 @@ def sam2long(size: Sam2Size) -> Recipe:
         sam2(size),
         name=f"sam2long_{size}",
         policy=TreeMemory(),
-        about="SAM2Long: SAM 2.1's weights, three hypotheses, the best so far is shown; a GPU",
+        about="SAM 2.1 with SAM2Long's tree of three hypotheses; GPU recommended",
     )
 
 
 def sec_4b() -> Recipe:
-    """SeC-4B as published: SAM 2.1's large segmenter, and InternVL2.5-4B asked at scene changes.
+    """SeC-4B as published: SAM 2.1's large segmenter, and InternVL2.5-4B queried at scene changes.
 
-    SeC's own knobs, by the names that they have in its release and its ports:
+    SeC's parameters, by their names in its release:
 
     - `mllm_memory_size` (7) is `keyframes`: the first keyframe and the newest six others;
     - the scene-change threshold (0.35) is `above` of the trigger: `HistogramShift(above=0.35)`;
-    - `num_maskmem` (22), the mask memories attended to, is `slots` of `ReliableMemory`, and its
-      filter, predicted IoU > 0.3 with the object visible, is `min_iou`;
+    - `num_maskmem` (22), the number of mask memories, is `slots` of `ReliableMemory`; its filter,
+      predicted IoU > 0.3 with the object visible, is `min_iou`;
     - the object score above which a frame becomes a keyframe (1) is `keyframe_presence` of
       `Tracker`.
     """
@@ -129,9 +129,9 @@ def sec_4b() -> Recipe:
         trigger=published_hsv(),
         keyframes=7,
         dtype="auto",
-        about="SeC as published: a vision-language model recognizes the object after cuts; a GPU",
+        about="SeC as published, with a vision-language model; needs a GPU",
         size="14 GB",
-        licence=SEC_4B_LICENSE,
+        license=SEC_4B_LICENSE,
     )
 
 
@@ -141,9 +141,9 @@ def cutie_base() -> Recipe:
         name="cutie_base",
         network="cutie",
         weights="cutie-base-mega.pth",
-        about="Cutie: masks propagated from pixel and object memory; shown by masks only; a GPU",
+        about="Cutie; mask prompts only; GPU recommended",
         size="140 MB",
-        licence="MIT",
+        license="MIT",
     )
 
 
@@ -153,7 +153,7 @@ def xmem() -> Recipe:
         name="xmem",
         network="xmem",
         weights="XMem.pth",
-        about="XMem: masks propagated from three memories; shown by masks only; wants a GPU",
+        about="XMem; mask prompts only; GPU recommended",
         size="249 MB",
-        licence="MIT",
+        license="MIT",
     )

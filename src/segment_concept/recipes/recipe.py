@@ -51,7 +51,7 @@ class Recipe:
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
         about: one line for the list of recipes.
         size: size of the weights, for the list.
-        licence: license of the weights, for the list.
+        license: license of the weights, for the list.
 
     Raises:
         InputError: the network has no concept encoder, and there is a trigger.
@@ -73,7 +73,7 @@ class Recipe:
     four_bit: bool = False
     about: str = ""
     size: str = ""
-    licence: str = "Apache-2.0"
+    license: str = "Apache-2.0"
 
     def __post_init__(self) -> None:
         if self.keyframes < 1:
