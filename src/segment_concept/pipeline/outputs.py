@@ -1,4 +1,4 @@
-"""Writes what was found on every frame, in the forms that were asked for."""
+"""Write the results of every frame in the requested formats."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ from segment_concept.video.encode import Part, PartWriter
 from segment_concept.video.source import VideoInfo
 
 OVERLAY_CRF = 20
-MATTE_CRF = 12  # edges of a matte must survive
-CERTAIN_LOGIT = 32.0  # stands for a mask of which only the outline is still known
+MATTE_CRF = 12  # keeps the edges of a matte
+CERTAIN_LOGIT = 32.0  # magnitude of the logits of a mask that is only known as binary
 
 
 class OutputFormat(Enum):
-    """What can be written."""
+    """Formats of the results."""
 
     OVERLAY = "overlay"  # overlay.mp4: the video with objects tinted and outlined, and its sound
-    PALETTE = "palette"  # palette/00000.png: object ids, as DAVIS writes them
-    OBJECTS = "objects"  # objects/001/00000.png: a mask of each object, as SA-V lays them out
+    PALETTE = "palette"  # palette/00000.png: object ids in DAVIS's palette
+    OBJECTS = "objects"  # objects/001/00000.png: a mask per object, in the layout of SA-V
     RLE = "rle"  # rle.json: COCO run-length masks with times
     MATTE = "matte"  # matte.mp4: all objects white on black with soft edges
     MATTE_PNG = "matte-png"  # matte/00000.png: the same as images
-    EXPLAIN = "explain"  # explain.html: why, on a timeline
+    EXPLAIN = "explain"  # explain.html: a timeline of the run
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FrameMasks:
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
-        """(H, W) ids, 0 = background; where objects meet, the higher logit wins."""
+        """(H, W) ids, 0 = background; the highest logit wins where objects overlap."""
         labels = np.zeros(self.frame.size, np.uint8)
         best = np.zeros(self.frame.size, np.float32)
         for object_id, logits in zip(self.ids, self.logits, strict=True):
@@ -66,17 +66,17 @@ class FrameMasks:
 
     @cached_property
     def alpha(self) -> NDArray[np.uint8]:
-        """(H, W) 0 to 255: how certainly a pixel belongs to any object."""
+        """(H, W) 0 to 255: score that a pixel belongs to any object."""
         logits = self.logits.max(axis=0, initial=-CERTAIN_LOGIT)
         scores = 1 / (1 + np.exp(-logits.clip(-CERTAIN_LOGIT, CERTAIN_LOGIT)))
         return np.asarray(255 * scores + 0.5, np.uint8)
 
 
 class FrameWriter(Protocol):
-    """One form of output."""
+    """Writes one format."""
 
     def write(self, found: FrameMasks) -> None:
-        """One more frame. Raises OSError where the disk is full."""
+        """Add a frame. Raises OSError if the disk is full."""
         ...
 
 
@@ -128,15 +128,15 @@ VIDEOS: dict[OutputFormat, int] = {OutputFormat.OVERLAY: OVERLAY_CRF, OutputForm
 
 @dataclass(frozen=True, slots=True)
 class WrittenState:
-    """How far the files in the state folder have come."""
+    """Progress of the files in the state folder."""
 
     journal: int = 0  # bytes
-    parts: Mapping[str, Sequence[Part]] | None = None  # by kind of video
+    parts: Mapping[str, Sequence[Part]] | None = None  # by name of the video
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameOutput:
-    """A result on its way to disk."""
+    """A result to be written."""
 
     frame: Frame
     name: str
@@ -169,7 +169,7 @@ class Recorder:
         self._backwards = False
 
     def record(self, entry: FrameOutput) -> None:
-        """One more frame. Raises OSError where the disk is full."""
+        """Add a frame. Raises OSError if the disk is full."""
         found, sightings = _found(entry)
         if self._before is not None and entry.frame.index in self._before:
             before = self._before.record(entry.frame.index).objects

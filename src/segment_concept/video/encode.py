@@ -1,8 +1,8 @@
-"""Writing video in parts, and joining the parts into one file with the source's sound.
+"""Encode video in parts, and join the parts into one file with the audio of the source.
 
-A part holds consecutive frames and begins with a keyframe, so that a run can stop and go on, or
-be played backwards chunk by chunk, and nothing has to be encoded twice. Parts are NUT files: they
-keep any time base exactly and stay readable where they are cut off.
+A part has consecutive frames and starts with a keyframe, so that a run can be interrupted, or go
+backwards chunk by chunk, without encoding anything twice. Parts are NUT files, which keep any time
+base exactly and stay readable if they are cut off.
 """
 
 import logging
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 ENCODERS = ("libx264", "h264")
 ENCODER_THREADS = 2
-PRESET = "superfast"  # a third less work than veryfast, and without B-frames no larger
-BACKWARDS_BYTES = 48 << 20  # of planes held while a video is played backwards
+PRESET = "superfast"  # a third less work than veryfast, and not larger without B-frames
+BACKWARDS_BYTES = 48 << 20  # bytes of planes in memory during backward playback
 BACKWARDS_FRAMES = 48
 
 Planes = NDArray[np.uint8]  # (H + H/2, W) planar 4:2:0
@@ -43,18 +43,18 @@ Planes = NDArray[np.uint8]  # (H + H/2, W) planar 4:2:0
 class Part:
     """A file of consecutive frames."""
 
-    file: str  # its name within the folder of parts
+    file: str  # file name in the folder of parts
     first: int
     last: int
 
     def meets(self, other: "Part") -> bool:
-        """Do they share a frame?"""
+        """Whether they share a frame."""
         return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One encoded-to-be picture."""
+    """An image to encode."""
 
     index: int
     pts: int
@@ -62,7 +62,7 @@ class Still:
 
 
 class PartWriter:
-    """Writes frames that come in ascending or descending order as parts in a folder."""
+    """Writes frames in ascending or descending order as parts in a folder."""
 
     def __init__(
         self, folder: Path, stem: str, info: VideoInfo, crf: int, parts: Sequence[Part] = ()
@@ -75,7 +75,7 @@ class PartWriter:
         self.backwards = False
 
     def write(self, frame: Frame, planes: Planes) -> None:
-        """One more frame. Raises OSError where the disk is full."""
+        """Add a frame. Raises OSError if the disk is full."""
         still = Still(frame.index, self._pts(frame), planes)
         if self.backwards:
             self._held.append(still)
@@ -86,7 +86,7 @@ class PartWriter:
         self._encode(still)
 
     def cut(self) -> None:
-        """Finish the part that is being written; the next frame begins another."""
+        """Finish the current part; the next frame starts another."""
         held, self._held = self._held, []
         for still in reversed(held):
             self._encode(still)
@@ -109,7 +109,7 @@ class PartWriter:
 
 
 class _Encoder:
-    """One part."""
+    """Encodes one part."""
 
     def __init__(self, path: Path, first: Still, info: VideoInfo, crf: int) -> None:
         self._path = path
@@ -124,9 +124,11 @@ class _Encoder:
         self._stream.options = {"preset": PRESET, "crf": str(crf)}
         context = self._stream.codec_context
         context.time_base = self._base
-        context.max_b_frames = 0  # then decoding order is presentation order, and parts join
+        context.max_b_frames = (
+            0  # decoding order is presentation order, so that parts can be joined
+        )
         context.thread_count = ENCODER_THREADS
-        context.flags |= Flags.global_header  # MP4 wants the parameters in front
+        context.flags |= Flags.global_header  # MP4 needs the parameters at the start
         context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU601
         context.sample_aspect_ratio = info.pixel_aspect
 
@@ -147,7 +149,7 @@ class _Encoder:
 
 
 def joinable(parts: Sequence[Part]) -> list[Part]:
-    """Parts in the order of their frames; of those that share frames, the one written last."""
+    """Parts in the order of their frames; the last written one of those that share frames."""
     kept: list[Part] = []
     for part in reversed(parts):
         if not any(part.meets(other) for other in kept):
@@ -156,13 +158,13 @@ def joinable(parts: Sequence[Part]) -> list[Part]:
 
 
 def join(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> None:
-    """Write parts as one MP4 file, with the sound of the same stretch of the source.
+    """Join parts to an MP4 file with the audio of the same time span of the source.
 
-    Presentation times are the source's, counted from the first frame that is written. Where sound
+    Presentation times are those of the source, relative to the first written frame. Where sound
     fails in any way, the file is silent, and a warning says so.
 
     Raises:
-        OSError: the disk is full, or such; `target` is then as it was.
+        OSError: the file cannot be written; `target` is then unchanged.
     """
     ordered = joinable(parts)
     if not ordered:
@@ -203,7 +205,7 @@ def _mux(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> 
 
 
 def _stored(folder: Path, parts: Sequence[Part], base: Fraction) -> Iterator[tuple[int, AnyPacket]]:
-    """All packets with their times in units of `base`; NUT counts in a fraction of it."""
+    """All packets with times in units of `base`; NUT uses a fraction of it."""
     for part in parts:
         with opened(str(folder / part.file)) as container:
             stream = video_stream(container, part.file)
@@ -213,14 +215,14 @@ def _stored(folder: Path, parts: Sequence[Part], base: Fraction) -> Iterator[tup
 
 
 def _ticks(info: VideoInfo) -> int:
-    """How long a frame is shown, in units of the time base."""
+    """Duration of a frame in units of the time base."""
     return max(1, round(1 / info.rate / info.time_base))
 
 
 def _renewed(
     stored: Iterator[tuple[int, AnyPacket]], made: VideoStream, info: VideoInfo, start: int
 ) -> Iterator[TimedPacket]:
-    """The packets of several parts as those of one stream that begins at 0."""
+    """The packets of several parts as one stream that starts at 0."""
     base, last = info.time_base, -1
     duration = _ticks(info)
     for pts, packet in stored:
