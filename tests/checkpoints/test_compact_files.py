@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
@@ -49,11 +50,60 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_missing_and_unknown_names_are_listed(saved, tmp_path):
     weights = load_file(saved[0])
     weights["surplus"] = weights.pop("trunk.stem.bias")
-    from safetensors import safe_open
-
     with safe_open(saved[0], "pt") as file:
         metadata = file.metadata()
     odd = tmp_path / "odd.safetensors"
     save_file(weights, odd, metadata)
     with pytest.raises(CheckpointError, match=r"1 unknown: surplus; 1 missing: trunk\.stem\.bias"):
         load_compact(odd)
+
+
+def written(saved, path, metadata=None, **weights):
+    """The saved model with another header, or with other weights."""
+    with safe_open(saved[0], "pt") as file:
+        header = {**file.metadata(), **(metadata or {})}
+    header = {name: text for name, text in header.items() if text is not None}
+    save_file({**load_file(saved[0]), **weights}, path, header)
+    return path
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"widths": None},
+        {"widths": "{"},
+        {"widths": "[]"},
+        {"widths": "[" * 100_000},
+        {"widths": '{"tokens": 0}'},
+        {"widths": '{"tokens": "many"}'},
+        {"widths": '{"evil": 3}'},
+        {"widths": '{"tokens": 1e999}'},
+        {"concept": "null"},
+        {"concept": '{"heads": 0}'},
+        {"concept": '{"heads": 7}'},
+    ],
+)
+def test_a_header_without_usable_widths_is_refused(saved, tmp_path, metadata):
+    path = written(saved, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(CheckpointError, match=r"odd\.safetensors"):
+        load_compact(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(saved, tmp_path, value):
+    bias = torch.full_like(load_file(saved[0])["trunk.stem.bias"], value)
+    path = written(saved, tmp_path / "odd.safetensors", **{"trunk.stem.bias": bias})
+    with pytest.raises(CheckpointError, match=r"trunk\.stem\.bias .* not finite"):
+        load_compact(path)
+
+
+def test_weights_of_another_shape_are_refused_by_name(saved, tmp_path):
+    path = written(saved, tmp_path / "odd.safetensors", **{"trunk.stem.bias": torch.zeros(3)})
+    with pytest.raises(CheckpointError, match=r"trunk\.stem\.bias has shape \(3,\)"):
+        load_compact(path)
+
+
+def test_weights_of_sam_2_are_answered_with_the_recipe_to_take(tmp_path):
+    torch.save({"model": {"x": torch.zeros(1)}}, tmp_path / "sam2.1_hiera_large.pt")
+    with pytest.raises(CheckpointError, match=r"use the recipe of its network.*sam2_large"):
+        load_compact(tmp_path / "sam2.1_hiera_large.pt")

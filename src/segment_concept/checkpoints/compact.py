@@ -10,13 +10,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
+from segment_concept.checkpoints.strict_keys import refuse_not_finite, refuse_unknown_keys
 from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.types import CheckpointError
+from segment_concept.runtime.json_files import parse_json
+from segment_concept.types import CheckpointError, InputError
 
 FORMAT = "segment-concept/compact-1"
 
@@ -42,6 +43,8 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
     """
     if not path.is_file():
         raise CheckpointError(f"there are no weights at {path}: check the path or the installation")
+    if path.suffix != ".safetensors":
+        raise _another(path, f"it is a {path.suffix or 'nameless'} file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -49,28 +52,57 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): fetch it again") from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} does not hold a compact model (format {metadata.get('format')!r}, "
-            f"expected {FORMAT!r}): give its recipe the weights it was made for"
-        )
-    with torch.device("meta"):
-        widths = Widths(**json.loads(metadata["widths"]))
-        concept = None
-        if "concept" in metadata:
-            concept = ConceptPath(widths, ConceptWidths(**json.loads(metadata["concept"])))
-        segmenter = CompactSegmenter(
-            Backbone(), CompactNetwork(widths), concept, short_side=short_side
-        )
-    expected = set(segmenter.state_dict())
+        raise _another(path, f"format {metadata.get('format')!r}, expected {FORMAT!r}")
+    segmenter = _laid_out(path, metadata, short_side)
+    expected = {name: tensor.shape for name, tensor in segmenter.state_dict().items()}
     refuse_unknown_keys(
-        unknown=weights.keys() - expected,
-        missing=expected - weights.keys(),
+        unknown=weights.keys() - expected.keys(),
+        missing=expected.keys() - weights.keys(),
         network=f"a compact model of the widths that {path} tells",
         hint="Export it again with this version of the package.",
     )
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name]:
+            raise CheckpointError(
+                f"{path} is damaged: {name} has shape {tuple(tensor.shape)}, expected "
+                f"{tuple(expected[name])} in a network of the widths that it tells"
+            )
+        refuse_not_finite(name, tensor)
     segmenter.load_state_dict(weights, assign=True)
     segmenter.trunk.channels_last()
     return segmenter.eval().requires_grad_(False)
+
+
+def _another(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} does not hold a compact model ({what}): use the recipe of its network, for "
+        "example sam2_large for SAM 2.1's weights or sec_4b for SeC's"
+    )
+
+
+def _laid_out(path: Path, metadata: Mapping[str, str], short_side: int) -> CompactSegmenter:
+    """A network without memory for its weights, of the widths in the header."""
+    try:
+        with torch.device("meta"):
+            widths = Widths(**_counts(metadata["widths"], path))
+            concept = None
+            if "concept" in metadata:
+                concept = ConceptPath(widths, ConceptWidths(**_counts(metadata["concept"], path)))
+            network = CompactNetwork(widths)
+            return CompactSegmenter(Backbone(), network, concept, short_side=short_side)
+    except (InputError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"the header of {path} tells no widths of a network ({error}): it is damaged, fetch "
+            "it again"
+        ) from error
+
+
+def _counts(text: str, path: Path) -> dict[str, int]:
+    """Channel counts by name. Raises InputError, ValueError."""
+    found = parse_json(text, str(path))
+    if not isinstance(found, dict) or not all(type(v) is int and v > 0 for v in found.values()):
+        raise ValueError("expected whole numbers above 0 by name")
+    return found
 
 
 def read_card(path: Path) -> dict[str, Any]:
