@@ -27,6 +27,7 @@ def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any
     metadata = {
         "format": FORMAT,
         "widths": json.dumps(asdict(segmenter.widths)),
+        "mask_bias": json.dumps(segmenter.mask_bias),
         "card": json.dumps(dict(card), sort_keys=True),
     }
     if segmenter.concept is not None:
@@ -59,7 +60,11 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
         if "concept" in metadata:
             concept = ConceptPath(widths, ConceptWidths(**json.loads(metadata["concept"])))
         segmenter = CompactSegmenter(
-            Trunk(), CompactNetwork(widths), concept, short_side=short_side
+            Trunk(),
+            CompactNetwork(widths),
+            concept,
+            short_side=short_side,
+            mask_bias=float(json.loads(metadata.get("mask_bias", "0.0"))),
         )
     expected = set(segmenter.state_dict())
     refuse_strangers(

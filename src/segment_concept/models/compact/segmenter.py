@@ -45,6 +45,9 @@ class CompactSegmenter(nn.Module):
         network: everything behind it.
         concept: the concept path, where the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
+        mask_bias: added to the mask logits of tracked frames where they leave the network, which
+            itself (its memory, its pointers, its concept) goes on with its own logits. It calibrates
+            masks that come out too small; a prompted frame is what its prompt makes of it.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class CompactSegmenter(nn.Module):
         concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
+        mask_bias: float = 0.0,
     ) -> None:
         super().__init__()
         self.trunk = trunk or Trunk()
         self.network = network or CompactNetwork()
         self.concept = concept
         self.short_side = short_side
+        self.mask_bias = mask_bias
 
     @property
     def widths(self) -> Widths:
@@ -129,14 +134,15 @@ class CompactSegmenter(nn.Module):
         presence = self._judged(concepts, picture, logits, iou, presence)
         above = torch.tensor([r.visible_above for r in recalls], device=presence.device)
         pointers = self.network.decoder.conceal(pointers, presence > above)
-        return Proposals(logits, iou, pointers, presence)
+        return Proposals(logits + self.mask_bias, iou, pointers, presence)
 
     def memorize(
         self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         picture = _picture(features, images)
         visible = (believed.presence > 0).to(believed.logits.dtype)
-        hints = _mask_hints(believed.logits.detach().sigmoid())
+        own = believed.logits.detach() - (0.0 if prompted else self.mask_bias)
+        hints = _mask_hints(own.sigmoid())
         values = self.network.memory_encoder(picture, hints, visible)
         keys = features.levels[4]
         return values, [keys[i] for i in images]
