@@ -17,15 +17,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segment_concept.checkpoints.keys import refuse_strangers
-from segment_concept.data.synthetic import ClipSpec, load
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes.track import sec_compact
 from segment_concept.tracking.policies import MemoryPolicy, RecentMemory
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers import Trigger
-from segment_concept.train.concept import ConceptLesson, RecognitionLesson
-from segment_concept.train.samples import Diet, FreshClips, Stock, portions
+from segment_concept.train.concept import RecognitionLesson
+from segment_concept.train.samples import Diet, FreshClips, Stock, load_world, portions
 from segment_concept.train.unroll import Lesson
 from segment_concept.train.validation import Report, validate, validation_clips
 from segment_concept.types import CheckpointError
@@ -58,10 +57,9 @@ class Stage:
     name: str
     diet: Diet
     schedule: Schedule
-    lesson: Lesson | RecognitionLesson | ConceptLesson = field(default_factory=Lesson)
+    lesson: Lesson | RecognitionLesson = field(default_factory=Lesson)
     policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
     trigger: Trigger = field(default_factory=lambda: sec_compact().trigger)  # of validation
-    validation: ClipSpec = field(default_factory=lambda: ClipSpec(frames=8, height=256, width=448))
     validation_clips: int = 24
     validate_every: int = 400
     save_every: int = 100
@@ -82,18 +80,17 @@ class Ranks:
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
-def train(segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path) -> Report:
+def train(segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path) -> Report:
     """Train everything behind the trunk, or the concept path alone; what is in `out` is continued.
 
-    Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, TensorBoard
-    events where that is installed, and `out/best.pt`, the averaged weights with the best score
-    on the held-out clips.
+    Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, and events
+    for TensorBoard where that is installed. Returns what the average does on held-out clips.
     """
     ranks = Ranks.from_environment()
     if ranks.count > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(segmenter, stage, assets, out, ranks)
+    run = _Run(segmenter, stage, data, out, ranks)
     run.resume()
     report = run.go()
     if ranks.count > 1:
@@ -106,10 +103,10 @@ class _Run:
     """The mutable state of a run."""
 
     def __init__(
-        self, segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path, ranks: Ranks
+        self, segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path, ranks: Ranks
     ) -> None:
         self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
-        self.assets_file = assets
+        self.data = data
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
         lesson = stage.lesson
@@ -123,10 +120,12 @@ class _Run:
             betas=(0.9, 0.98),
         )
         self.average = {k: v.detach().clone() for k, v in self.trained.state_dict().items()}
-        self.step, self.best, self.seconds = 0, -math.inf, 0.0
-        self.stock = Stock(load(assets, "train"), stage.diet, segmenter.trunk)
+        self.step, self.seconds = 0, 0.0
+        self.stock = Stock(load_world(data, stage.diet, "train"), stage.diet, segmenter.trunk)
         self.held_out = (
-            validation_clips(load(assets, "held_out"), stage.validation, stage.validation_clips)
+            validation_clips(
+                load_world(data, stage.diet, "held_out"), stage.diet, stage.validation_clips
+            )
             if ranks.rank == 0
             else []
         )
@@ -140,16 +139,14 @@ class _Run:
             saved = state["average"]
             self.average = {k: saved[k].to(v.device) for k, v in self.average.items()}
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
+            self.step, self.seconds = state["step"], state["seconds"]
             log.info("continuing %s at step %d", self.out, self.step)
 
     def go(self) -> Report:
         stage, ranks = self.stage, self.ranks
         steps = range(self.step, stage.schedule.steps)
         fresh = DataLoader(
-            FreshClips(
-                str(self.assets_file), stage.diet, stage.seed, steps, ranks.rank, ranks.count
-            ),
+            FreshClips(str(self.data), stage.diet, stage.seed, steps, ranks.rank, ranks.count),
             batch_size=None,
             num_workers=1,
             prefetch_factor=4,
@@ -213,11 +210,7 @@ class _Run:
         kept = {k: v.clone() for k, v in self.trained.state_dict().items()}
         self.trained.load_state_dict(self.average)
         report = validate(tracker_of(self.segmenter.eval(), self.stage), self.held_out)
-        self._log("held_out", asdict(report) | {"score": report.score})
-        if report.score > self.best:
-            self.best = report.score
-            best = {**self._weights(), "step": self.step, "report": asdict(report)}
-            _write(self.out / "best.pt", best)
+        self._log("held_out", asdict(report))
         self.trained.load_state_dict(kept)
         return report
 
@@ -235,7 +228,6 @@ class _Run:
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
-                "best": self.best,
                 "seconds": self.seconds,
             },
         )
@@ -269,7 +261,7 @@ def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A state.pt or best.pt of a run, or a mean of several.
+    """The state.pt of a run.
 
     Raises:
         CheckpointError: there is no such file, or it is none of a training run.
@@ -281,12 +273,12 @@ def read_state(path: Path) -> dict[str, Any]:
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint of a training run") from error
     if not isinstance(state, dict) or not {"network", "step"} <= state.keys():
-        raise CheckpointError(f"{path} is no state.pt or best.pt of a training run")
+        raise CheckpointError(f"{path} is no state.pt of a training run")
     return state
 
 
 def averaged(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """The weights to use of a state.pt or best.pt, by part: `network`, and `concept` if it has one.
+    """The weights to use of a state.pt, by part: `network`, and `concept` if it has one.
 
     Of the part that was being trained, its average.
     """

@@ -7,6 +7,7 @@ and prompts, or played backwards. The trunk is frozen, so its features are kept 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segment_concept.data.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.data.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.data.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
+from segment_concept.data.synthetic.photos import Part, Photos, load_photos
 from segment_concept.models.compact.trunk import Trunk
 
 
@@ -30,6 +33,39 @@ class Diet:
     replayed: int = 2
     stock: int = 600
     targets: int = 2  # objects of a clip that are followed, at most
+    photos: PhotoClipSpec | None = None  # as many frames as large as those of `clip`
+    photo_share: float = 0.0  # of the clips
+
+    def __post_init__(self) -> None:
+        if self.photo_share and self.photos is None:
+            raise ValueError("clips of photographs need a PhotoClipSpec: give the diet one")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class World:
+    """What clips are made of."""
+
+    assets: Assets
+    photos: Photos | None = None
+
+    def clip(self, diet: Diet, seed: int) -> Clip:
+        """The clip of that seed, rendered or made of photographs."""
+        if diet.photos is None or self.photos is None:
+            return render_clip(self.assets, diet.clip, seed)
+        # Another stream than those of the renderers, which begin with [seed, 0].
+        if np.random.default_rng([seed, 1, 0]).random() >= diet.photo_share:
+            return render_clip(self.assets, diet.clip, seed)
+        return render_photo_clip(self.photos, diet.photos, seed)
+
+
+def load_world(data: Path, diet: Diet, part: Part) -> World:
+    """The training or held-out part of a data folder: `assets.npz`, and `photos` if wanted.
+
+    Raises:
+        InputError: something that the diet needs is not there.
+    """
+    photos = load_photos(data / "photos", part) if diet.photo_share else None
+    return World(load(data / "assets.npz", part), photos)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +122,8 @@ def _clip_seed(seed: int, rank: int, ranks: int, number: int) -> int:
 class Stock:
     """The latest clips with their trunk features; one that is gone is rendered again."""
 
-    def __init__(self, assets: Assets, diet: Diet, trunk: Trunk) -> None:
-        self._assets, self._diet, self._trunk = assets, diet, trunk
+    def __init__(self, world: World, diet: Diet, trunk: Trunk) -> None:
+        self._world, self._diet, self._trunk = world, diet, trunk
         self._device = next(trunk.parameters()).device
         self._kept: OrderedDict[int, Sample] = OrderedDict()
 
@@ -104,9 +140,7 @@ class Stock:
     def take(self, portion: Portion) -> tuple[Sample, Generator]:
         """The clip of a portion, and the generator of the choices to be made with it."""
         if portion.clip_seed not in self._kept:
-            self.add(
-                portion.clip_seed, render_clip(self._assets, self._diet.clip, portion.clip_seed)
-            )
+            self.add(portion.clip_seed, self._world.clip(self._diet, portion.clip_seed))
         sample = self._kept[portion.clip_seed]
         rng = np.random.default_rng(portion.choice_seed)
         if portion.replay and rng.random() < 0.5:
@@ -118,25 +152,19 @@ class FreshClips(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
     """Renders the fresh clips of each step ahead of it, in a worker process."""
 
     def __init__(
-        self, cache: str, diet: Diet, seed: int, steps: range, rank: int = 0, ranks: int = 1
+        self, data: str, diet: Diet, seed: int, steps: range, rank: int = 0, ranks: int = 1
     ) -> None:
         super().__init__()
-        self._cache, self._diet, self._seed, self._steps = cache, diet, seed, steps
+        self._data, self._diet, self._seed, self._steps = data, diet, seed, steps
         self._rank, self._ranks = rank, ranks
 
     def __iter__(self) -> Iterator[list[tuple[int, Clip]]]:
-        from pathlib import Path
-
         import cv2
 
-        from segment_concept.data.synthetic import load
-
         cv2.setNumThreads(1)
-        assets = load(Path(self._cache))
+        world = load_world(Path(self._data), self._diet, "train")
         for step in self._steps:
             wanted = portions(self._diet, self._seed, step, self._rank, self._ranks)
             yield [
-                (p.clip_seed, render_clip(assets, self._diet.clip, p.clip_seed))
-                for p in wanted
-                if not p.replay
+                (p.clip_seed, world.clip(self._diet, p.clip_seed)) for p in wanted if not p.replay
             ]

@@ -1,8 +1,8 @@
 """A batch of clips -> losses, through the same step as inference (`tracking.advance`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.advance import Step, advance, show
 from segment_concept.tracking.memory import Moment, Recall, Track
 from segment_concept.tracking.policies import MemoryPolicy
-from segment_concept.tracking.segmenter import Features, Proposals
+from segment_concept.tracking.segmenter import Features, Proposals, Segmented
+from segment_concept.train.corruption import Corruption, Defect, defective, draw_defect
 from segment_concept.train.losses import Losses, LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt
 from segment_concept.train.samples import Sample
@@ -34,6 +35,7 @@ class Lesson:
     corrections: float = 0.15  # share of batches in which a later frame gets correction clicks
     told: float = 0.5  # how often memory is told the truth about presence, not what was believed
     visible_pixels: int = VISIBLE  # below, an object counts as absent
+    corruption: Corruption = field(default_factory=Corruption)  # of what is remembered
 
     part: ClassVar[str] = "network"  # what is trained
     taught: ClassVar[str] = ""  # of it, what has a name that begins so
@@ -46,35 +48,28 @@ class Lesson:
         return unroll(segmenter, policy, clips, targets, self)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLesson(Lesson):
-    """What is made of memories; what a picture and a memory are is frozen."""
-
-    frozen: ClassVar[tuple[str, ...]] = ("neck.", "memory_encoder.")
-
-
-@dataclass(frozen=True, slots=True)
-class PresenceLesson(Lesson):
-    """Whether the object is there, told from what is seen; no mask changes."""
-
-    taught: ClassVar[str] = "decoder.presence."
-
-
-class Asker(Protocol):
-    """Decides for which objects the concept path is asked on a frame, and answers."""
-
-    def concepts(self, batch: "Batch", t: int) -> list[Tensor | None]:
-        """A concept, or None, for every object of the batch."""
-        ...
-
-
 class _Told:
-    """A segmenter whose memory hears the truth about presence, for some of the objects."""
+    """A segmenter whose memory hears the truth about presence, for some of the objects.
 
-    def __init__(self, inner: CompactSegmenter, visible: Tensor, told: Tensor) -> None:
-        self._inner, self._visible, self._told = inner, visible, told
-        self.encode, self.segment, self.memorize = inner.encode, inner.segment, inner.memorize
+    The memories of the objects in `wrong` are of other masks than those that were believed.
+    """
+
+    def __init__(
+        self, inner: CompactSegmenter, visible: Tensor, told: Tensor, wrong: Mapping[int, Tensor]
+    ) -> None:
+        self._inner, self._visible, self._told, self._wrong = inner, visible, told, wrong
+        self.encode, self.segment = inner.encode, inner.segment
         self.believed: Proposals | None = None
+
+    def memorize(
+        self, features: Features, believed: Segmented, images: Sequence[int], *, prompted: bool
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        if self._wrong:
+            logits = believed.logits.detach().clone()
+            for o, mask in self._wrong.items():
+                logits[o] = torch.where(believed.presence[o] > 0, mask, logits[o])
+            believed = replace(believed, logits=logits)
+        return self._inner.memorize(features, believed, images, prompted=prompted)
 
     def propose(
         self,
@@ -101,7 +96,6 @@ class Batch:
 
     features: tuple[Features, ...]  # of every frame
     images: list[int]  # (O,) the clip of an object
-    cuts: tuple[tuple[int, ...], ...]  # of every clip, the first frames of its later shots
     truth: Tensor  # (T, O, H, W) bool, where the features are
     rng: Generator
 
@@ -121,12 +115,8 @@ def unroll(
     clips: Clips,
     targets: int,
     lesson: Lesson,
-    asker: Asker | None = None,
 ) -> Losses:
-    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong.
-
-    With an `asker` only what it was asked about is judged: everything else is frozen then.
-    """
+    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong."""
     batch = _gather(segmenter, clips, targets, lesson)
     rng = batch.rng
     prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
@@ -134,33 +124,55 @@ def unroll(
     objects: list[tuple[Track, ...]] = [() for _ in prompts]
     first = show(engine, batch.features[0], Moment(0), prompts, objects, batch.images)
     objects = [seen.tracks for seen in first.seen]
-    losses = [] if asker else _prompt_losses(batch, 0, first, prompts, lesson)
+    losses = _prompt_losses(batch, 0, first, prompts, lesson)
     frames = len(batch.features)
     corrected = int(rng.integers(1, frames)) if rng.random() < lesson.corrections else 0
+    defects = _draw_defects(len(prompts), lesson, rng)
     for t in range(1, frames):
         visible = batch.truth[t].flatten(1).sum(1) >= lesson.visible_pixels
         told = torch.from_numpy(rng.random(len(prompts)) < lesson.told).to(visible.device)
-        teacher = _Told(segmenter, visible, told)
-        concepts = asker.concepts(batch, t) if asker is not None else [None] * len(objects)
+        wrong = _wrong_masks(batch, t, defects, lesson)
+        teacher = _Told(segmenter, visible, told, wrong)
         step = advance(
             _Engine(teacher, policy),
             batch.features[t],
             Moment(t),
             objects,
-            concepts,
+            [None] * len(objects),
             batch.images,
         )
         objects = [seen.tracks for seen in step.seen]
         assert teacher.believed is not None
-        judged = list(range(len(objects)))
-        if asker is not None:
-            judged = [o for o, concept in enumerate(concepts) if concept is not None]
-        if judged:
-            losses.append(_tracked_losses(batch, t, teacher.believed, visible, lesson, judged))
+        losses.append(_tracked_losses(batch, t, teacher.believed, visible, lesson))
         if t == corrected:
             objects, extra = _correct(engine, batch, t, step, objects, lesson)
             losses += extra
     return _mean(losses)
+
+
+def _draw_defects(count: int, lesson: Lesson, rng: Generator) -> list[Defect | None]:
+    """What is wrong with the memories of each object, if anything."""
+    share = lesson.corruption.objects
+    return [draw_defect(rng) if share and rng.random() < share else None for _ in range(count)]
+
+
+def _wrong_masks(
+    batch: Batch,
+    t: int,
+    defects: Sequence[Defect | None],
+    lesson: Lesson,
+) -> dict[int, Tensor]:
+    """Logits of the masks that are remembered of frame t in place of those that are believed."""
+    quarter = batch.features[t].levels[2]
+    return {
+        o: defective(
+            F.adaptive_avg_pool2d(batch.truth[t, o][None].float(), quarter.shape[-2:])[0],
+            defect,
+            batch.rng,
+        )
+        for o, defect in enumerate(defects)
+        if defect is not None and batch.rng.random() < lesson.corruption.frames
+    }
 
 
 def _gather(
@@ -185,9 +197,8 @@ def _gather(
         Features(tuple(level[:, t] for level in by_clip), everything.video_size)
         for t in range(frames)
     )
-    cuts = tuple(sample.cuts for sample, _ in clips)
     masks = torch.stack(truth, dim=1).to(levels[0].device)
-    return Batch(features, images, cuts, masks, clips[0][1])
+    return Batch(features, images, masks, clips[0][1])
 
 
 def _prompt_losses(
@@ -209,10 +220,9 @@ def _tracked_losses(
     proposals: Proposals,
     visible: Tensor,
     lesson: Lesson,
-    judged: Sequence[int],
 ) -> Losses:
     truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
-    return proposal_losses(_some(proposals, judged), truth[torch.tensor(judged)], lesson.weights)
+    return proposal_losses(proposals, truth, lesson.weights)
 
 
 def _some(proposals: Proposals, rows: Sequence[int]) -> Proposals:

@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.checkpoints.build import load_tracker
-from segment_concept.checkpoints.compact import read_card, save_compact
-from segment_concept.data.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.data.synthetic import Assets, Clip, ClipSpec, render_clip
 from segment_concept.models.compact.concept import ConceptPath
+from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verification import FIGURES, Asked, Verification
 from segment_concept.recipes import find_recipe
@@ -36,6 +34,7 @@ CLIP = ClipSpec(
 )
 FIRST_SEED = 800_000_000  # no other clips of training have these
 RIGHT = 0.3  # overlap with the truth from which a proposal is the object
+CLIPS = 160  # that are tracked
 _MEASURED = 24  # clips whose places set the whitening
 _PLACES = 60  # of a frame
 _RIDGE = 1e-2  # on weights of standardised figures
@@ -52,30 +51,27 @@ class Proposed:
     right: Tensor  # (N,) bool: the proposal is the object
 
 
-def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict[str, Any]:
-    """Fit an exported model's verification and write the model with it.
+def fit_verification(
+    segmenter: CompactSegmenter, world: Assets, clips: int = CLIPS
+) -> dict[str, Any]:
+    """Fit what a model's verification weighs, in place.
 
     Returns:
         the weight of every figure, and how many proposals were right and wrong.
 
     Raises:
-        CheckpointError: `weights` holds no compact model.
-        InputError: the model has no concept path, or the clips left nothing to tell apart.
+        InputError: the clips left nothing to tell apart.
     """
-    world = load(assets, "train")
-    out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after ten minutes of tracking
-    # Nothing is held back: what is proposed must not depend on what is fitted to it.
-    recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_reserve=0.0)
-    tracker = load_tracker(recipe, device="cpu")  # where masks are compared with the truth
-    segmenter = tracker.segmenter
-    assert isinstance(segmenter, CompactSegmenter), "of the recipe's network"
     path = segmenter.concept
-    assert path is not None, "load_tracker refuses a trigger for a model without concepts"
+    assert path is not None, "the curriculum gives every model a concept path"
+    recipe = find_recipe("sec_compact")
+    # Nothing is held back: what is proposed must not depend on what is fitted to it.
+    encoder = CompactConceptEncoder(segmenter, reserve=0.0)
+    tracker = Tracker(segmenter, recipe.policy, trigger=recipe.trigger, concept=encoder)
     path.verification = Verification(segmenter.widths.raw).eval().requires_grad_(False)
     path.verification.measure(places(segmenter, _rendered(world, _MEASURED)))
     proposed = proposals(tracker, path, _rendered(world, clips))
     fit(path.verification, proposed)
-    save_compact(segmenter, out, read_card(weights))
     right = int(proposed.right.sum())
     return {
         "weights": path.verification.weigh.weight[0].tolist(),

@@ -45,9 +45,9 @@ class CompactSegmenter(nn.Module):
         network: everything behind it.
         concept: the concept path, where the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
-        mask_bias: added to the mask logits of tracked frames where they leave the network, which
-            itself (its memory, its pointers, its concept) goes on with its own logits. It calibrates
-            masks that come out too small; a prompted frame is what its prompt makes of it.
+        mask_bias: added to the mask logits of tracked frames where they leave the network, whose
+            memory, pointers and concept go on with its own logits. It calibrates masks that come
+            out too small; a prompted frame is what its prompt makes of it.
     """
 
     def __init__(
