@@ -12,7 +12,8 @@ from PIL import Image
 
 from segment_concept.data.synthetic import Clip
 from segment_concept.data.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
-from segment_concept.data.synthetic.photo_scene import without
+from segment_concept.data.synthetic.photo_scene import make_sprite, without
+from segment_concept.data.synthetic.photo_warp import Pose
 from segment_concept.data.synthetic.photos import (
     MOST_OF_ONE_SOURCE,
     Photo,
@@ -283,3 +284,22 @@ def test_the_tool_writes_a_folder_that_can_be_loaded(tmp_path: Path) -> None:
 def test_the_tool_says_where_a_missing_source_can_be_had(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"fetch them from github\.com/.* at commit [0-9a-f]{40}"):
         _tool().prepare(tmp_path, tmp_path / "out")
+
+
+def test_an_object_that_turns_shows_other_colors_within_the_same_outline() -> None:
+    rgba = np.zeros((80, 60, 4), np.uint8)
+    rgba[4:-4, 4:-4] = (200, 40, 40, 255)
+    rgba[4:-4, 30:-4] = (40, 40, 200, 255)
+    sprite = make_sprite(np.random.default_rng(1), rgba, 0.0, turns_in=5)
+    masks, pictures = [], []
+    for t in (0, 4):
+        frame, labels = np.full((100, 100, 3), 90, np.uint8), np.zeros((100, 100), np.uint8)
+        shift = np.array([[1.0, 0.0, 15.0], [0.0, 1.0, 5.0]])
+        sprite.draw(frame, labels, 1, Pose(shift, t, (0.0, 0.0)))
+        masks.append(labels)
+        pictures.append(frame)
+    assert np.array_equal(masks[0], masks[1])
+    inside = masks[0] > 0
+    changed = np.abs(pictures[0].astype(int) - pictures[1]).max(axis=2) > 40
+    assert changed[inside].mean() > 0.1
+    assert not changed[cv2.dilate(masks[0], np.ones((7, 7), np.uint8)) == 0].any()

@@ -242,7 +242,7 @@ def following_camera(
     free = similarity(path.place, zoom, roll, center)
     middle = np.array([spec.width / 2, spec.height / 2])
     looks_at = np.linalg.solve(free[:, :, :2], (middle - free[:, :, 2])[..., None])[..., 0]
-    return camera_matrices(spec, size, looks_at, zoom, roll)
+    return camera_matrices(spec, size, np.asarray(looks_at, np.float64), zoom, roll)
 
 
 def lens(rng: Generator, spec: PhotoClipSpec, at: Series, least_zoom: float) -> Affine:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
+from segment_concept.data.synthetic.photo_turn import draw_turn
 from segment_concept.data.synthetic.photo_warp import (
     FINE,
     Plate,
@@ -17,9 +19,11 @@ from segment_concept.data.synthetic.photo_warp import (
 from segment_concept.data.synthetic.photos import Photo
 from segment_concept.data.synthetic.pixels import (
     Image,
+    alpha_of,
     as_image,
     bleed,
     chance,
+    colours_of,
     grade_table,
     graded,
     match_colours,
@@ -29,10 +33,14 @@ from segment_concept.data.synthetic.pixels import (
     uniform,
     with_alpha,
 )
+from segment_concept.types import Bitmap
 
 _LEAST_LOOSE = 0.01  # share of the picture: smaller objects are too coarse to be lifted out
 _MOST_LEVELS = 4
+_MOST_LOOSE = 0.2  # share of the picture: behind larger objects there is too much to in-paint
 _FILL_STEP = 4  # the ground behind an object is in-painted on a picture so many times smaller
+_FILL_BLUR = 2.5  # pixels of the smaller picture; what is finer is texture
+_FILL_TRIES = 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +67,10 @@ class Scene:
         height, width = self.labels.shape
         whole = x0 > 1 and y0 > 1 and x1 < width - 1 and y1 < height - 1
         return whole and self.area(number) >= _LEAST_LOOSE * self.labels.size
+
+    def can_move(self, number: int) -> bool:
+        """Whether an object can be lifted out and the ground behind it be filled."""
+        return self.can_be_loose(number) and self.area(number) <= _MOST_LOOSE * self.labels.size
 
 
 def open_scene(rng: Generator, photo: Photo) -> Scene:
@@ -129,10 +141,10 @@ def _fine_labels(labels: Image, ids: dict[int, int]) -> Image:
     return fine
 
 
-def without(rng: Generator, rgb: Image, hole: Image, taken: np.ndarray) -> Image:
+def without(rng: Generator, rgb: Image, hole: Image, taken: Bitmap) -> Image:
     """`rgb` with the pixels of `hole` filled: coarse colors in-painted, texture from beside.
 
-    `taken` says where other objects are, from which no texture is taken.
+    `taken` says where objects are, from which no texture is taken.
     """
     height, width = hole.shape
     grow = max(5, round(0.012 * max(height, width)) | 1)
@@ -140,20 +152,38 @@ def without(rng: Generator, rgb: Image, hole: Image, taken: np.ndarray) -> Image
     small_size = (max(8, width // _FILL_STEP), max(8, height // _FILL_STEP))
     small_hole = as_image(cv2.resize(hole * 255, small_size, interpolation=cv2.INTER_AREA) > 0)
     small = cv2.resize(rgb, small_size, interpolation=cv2.INTER_AREA)
-    filled = cv2.inpaint(small, small_hole, 4, cv2.INPAINT_TELEA)
-    soft_hole = cv2.GaussianBlur(small_hole.astype(np.float32), (0, 0), 2.0)[..., None]
-    smooth = cv2.GaussianBlur(filled, (0, 0), 2.0)
-    filled = as_image(filled * (1 - soft_hole) + smooth * soft_hole)
-    low = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    x, y, w, h = cv2.boundingRect(hole)
-    shift = _free_shift(rng, (x, y, w, h), (taken > 0) | (hole > 0))
-    if shift is not None:
-        dx, dy = shift
-        beside = rgb[y + dy : y + dy + h, x + dx : x + dx + w]
-        texture = cv2.subtract(beside, cv2.GaussianBlur(beside, (0, 0), 5.0), dtype=cv2.CV_16S)
-        low[y : y + h, x : x + w] = cv2.add(low[y : y + h, x : x + w], texture, dtype=cv2.CV_8U)
+    filled = cv2.GaussianBlur(
+        cv2.inpaint(small, small_hole, 4, cv2.INPAINT_TELEA), (0, 0), _FILL_BLUR
+    )
+    low = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+    blurred = cv2.resize(
+        cv2.GaussianBlur(small, (0, 0), _FILL_BLUR), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    texture = np.asarray(cv2.subtract(rgb, blurred, dtype=cv2.CV_16S), np.int16)
+    beside = _texture_for(rng, texture, hole > 0, taken | (hole > 0))
     edge = as_image(cv2.GaussianBlur(as_image(hole * 255), (0, 0), 1.5))
-    return _blend(rgb, as_image(low), edge)
+    return _blend(rgb, as_image(cv2.add(low, beside, dtype=cv2.CV_8U)), edge)
+
+
+def _texture_for(
+    rng: Generator, texture: NDArray[np.int16], hole: Bitmap, taken: Bitmap
+) -> NDArray[np.int16]:
+    """Texture (h, w, 3) for a hole, from free places of the same picture near its height."""
+    out = np.zeros_like(texture)
+    x, y, w, h = cv2.boundingRect(hole.view(np.uint8))
+    height, width = hole.shape
+    missing = hole[y : y + h, x : x + w].copy()
+    wanted = 0.03 * np.count_nonzero(missing)
+    for _ in range(_FILL_TRIES):
+        if np.count_nonzero(missing) <= wanted:
+            break
+        to_x = int(rng.integers(0, width - w + 1))
+        to_y = min(max(0, y + round(float(rng.normal(0, 0.4)) * h)), height - h)
+        free = missing & ~taken[to_y : to_y + h, to_x : to_x + w]
+        part = texture[to_y : to_y + h, to_x : to_x + w]
+        np.copyto(out[y : y + h, x : x + w], part, where=free[..., None])
+        missing &= ~free
+    return out
 
 
 def _blend(first: Image, second: Image, weight: Image) -> Image:
@@ -161,22 +191,6 @@ def _blend(first: Image, second: Image, weight: Image) -> Image:
     wide = cv2.cvtColor(weight, cv2.COLOR_GRAY2RGB)
     one = cv2.multiply(second, wide, scale=1 / 255)
     return as_image(cv2.add(one, cv2.multiply(first, cv2.bitwise_not(wide), scale=1 / 255)))
-
-
-def _free_shift(
-    rng: Generator, box: tuple[int, int, int, int], taken: np.ndarray
-) -> tuple[int, int] | None:
-    """Where to take texture for a box from: the freest of some places near its height."""
-    x, y, w, h = box
-    height, width = taken.shape
-    best, least = None, 0.5
-    for _ in range(10):
-        to_x = int(rng.integers(0, width - w + 1))
-        to_y = min(max(0, y + round(float(rng.normal(0, 0.2)) * h)), height - h)
-        share = float(taken[to_y : to_y + h : 4, to_x : to_x + w : 4].mean())
-        if share < least:
-            best, least = (to_x - x, to_y - y), share
-    return best
 
 
 # --------------------------------------------------------------------------------------- sprites
@@ -197,9 +211,16 @@ def lift(scene: Scene, number: int) -> Image:
     return bleed(rgba) if (alpha > 200).any() else rgba
 
 
-def make_sprite(rng: Generator, rgba: Image, swing: float, speed: float) -> Sprite:
-    """A sprite that bends by about `swing` of its size; transparent all around."""
+def make_sprite(rng: Generator, rgba: Image, swing: float, turns_in: int = 0) -> Sprite:
+    """A sprite that bends by about `swing` of its size; transparent all around.
+
+    With `turns_in` frames it also turns, by up to half a turn in so many.
+    """
     wide = as_image(cv2.copyMakeBorder(premultiply(rgba), 3, 3, 3, 3, cv2.BORDER_CONSTANT))
+    turn = None
+    if turns_in:
+        edge = as_image(cv2.copyMakeBorder(rgba, 3, 3, 3, 3, cv2.BORDER_REPLICATE))
+        turn = draw_turn(rng, with_alpha(colours_of(edge), alpha_of(wide)), turns_in)
     levels = [wide]
     while len(levels) < _MOST_LEVELS and min(levels[-1].shape[:2]) >= 16:
         h, w = levels[-1].shape[:2]
@@ -211,8 +232,8 @@ def make_sprite(rng: Generator, rgba: Image, swing: float, speed: float) -> Spri
     rubber = None
     if swing > 0:
         size = (wide.shape[1], wide.shape[0])
-        rubber = draw_rubber(rng, size, swing * math.sqrt(max(area, 1.0)), draw_rate(rng, speed))
-    return Sprite(tuple(levels), (x + w / 2, y + h / 2), area, rubber)
+        rubber = draw_rubber(rng, size, swing * math.sqrt(max(area, 1.0)), draw_rate(rng, 1.0))
+    return Sprite(tuple(levels), (x + w / 2, y + h / 2), area, rubber, turn)
 
 
 def relit(rng: Generator, rgba: Image, ground: Image) -> Image:

@@ -180,7 +180,7 @@ class ShotMaker:
         loose = [self._main.number] if own and part in ("loose", "absent") else []
         for number in ground.photo.objects:
             other = not own or number != self._main.number
-            if other and len(loose) < 3 and chance(rng, 0.25) and ground.can_be_loose(number):
+            if other and len(loose) < 3 and chance(rng, 0.25) and ground.can_move(number):
                 loose.append(number)
         return tuple(loose)
 
@@ -189,7 +189,8 @@ class ShotMaker:
     ) -> tuple[Actor, Path]:
         spec, main = self._spec, self._main
         rgba = main.rgba if start is not None else relit(rng, main.rgba, ground.rgb)
-        sprite = make_sprite(rng, rgba, main.swing, 1.0)
+        turns_in = frames if chance(rng, spec.turns) else 0
+        sprite = make_sprite(rng, rgba, main.swing, turns_in)
         extent = _extent(sprite)
         shares = draw_shares(rng, spec, frames, (0.004, 0.65), start.share if start else 0)
         path = draw_path(rng, spec, frames, extent, shares, start)
@@ -209,7 +210,7 @@ class ShotMaker:
     ) -> Actor:
         """Another object of the photograph that moves a little by itself from its place."""
         swing = self._spec.deform * uniform(rng, 0.01, 0.05)
-        sprite = make_sprite(rng, lift(ground, number), swing, 1.0)
+        sprite = make_sprite(rng, lift(ground, number), swing)
         frames = len(camera)
         start = _start(self._spec, ground, number, camera)
         shares = start.share * np.exp(float(rng.normal(0, 0.03)) * np.arange(frames))
@@ -229,7 +230,7 @@ class ShotMaker:
 
     def _passer(self, rng: Generator, rgba: Image, frames: int, label: int) -> Actor:
         swing = self._spec.deform * uniform(rng, 0.01, 0.07)
-        sprite = make_sprite(rng, rgba, swing, 1.0)
+        sprite = make_sprite(rng, rgba, swing)
         share = log_uniform(rng, 0.008, 0.15)
         shares = share * np.exp(float(rng.normal(0, 0.04)) * np.arange(frames))
         path = draw_path(rng, self._spec, frames, _extent(sprite), shares)
@@ -250,7 +251,7 @@ class ShotMaker:
                 rgba = rgba if rgba is not None or source is None else _drawn_cutout(rng, source)
             if rgba is None:
                 continue
-            sprite = make_sprite(rng, relit(rng, rgba, ground.rgb), self._spec.deform * 0.03, 1.0)
+            sprite = make_sprite(rng, relit(rng, rgba, ground.rgb), self._spec.deform * 0.03)
             at = 0 if first else int(rng.integers(0, frames))
             size = float(root[at]) * log_uniform(rng, 0.5, 1.3)
             toward = uniform(rng, 0, 2 * math.pi)
@@ -336,7 +337,8 @@ def draw_part(main: MainObject, spec: PhotoClipSpec, rng: Generator, pasted: boo
     """What object 1 does in the first shot."""
     if pasted and main.whole:
         return "pasted"
-    return "loose" if main.whole and chance(rng, spec.loose) else "attached"
+    movable = main.scene.can_move(main.number)
+    return "loose" if movable and chance(rng, spec.loose) else "attached"
 
 
 _KINDS = ("view", "part", "away", "other")

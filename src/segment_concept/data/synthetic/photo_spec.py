@@ -26,6 +26,7 @@ class PhotoClipSpec:
     covered: float = 0.15  # something hides a part of object 1 on the first frame
     occluders: float = 0.25  # something passes in front of object 1
     lookalike: float = 0.35  # something of the same kind is pasted beside object 1
+    turns: float = 0.2  # of shots with a loose or pasted object 1: another side comes to view
     leaves: float = 0.08  # of shots with a loose object 1: it is out of sight for some frames
     fast: float = 0.25  # object 1 crosses up to a fifth of the frame between two frames
     deform: float = 1.0  # multiplies all bending; 0: none
@@ -42,7 +43,7 @@ class PhotoClipSpec:
                 f"{self.height} x {self.width}"
             )
         how = (self.pasted, self.loose, self.growth, self.shrink, self.fills, self.partial)
-        what = (self.covered, self.occluders, self.lookalike, self.leaves, self.fast)
+        what = (self.covered, self.occluders, self.lookalike, self.leaves, self.fast, self.turns)
         if not all(0 <= p <= 1 for p in (*how, *what, self.cut, self.late)):
             raise InputError(f"probabilities must be in [0, 1]: {self}")
         low, high = self.growth_range

@@ -9,7 +9,17 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from segment_concept.data.synthetic.optics import smear
-from segment_concept.data.synthetic.pixels import Field, Image, alpha_of, as_image, lay, uniform
+from segment_concept.data.synthetic.photo_turn import Turn
+from segment_concept.data.synthetic.pixels import (
+    Field,
+    Image,
+    alpha_of,
+    as_image,
+    lay,
+    premultiply,
+    uniform,
+    with_alpha,
+)
 
 Affine = NDArray[np.float64]  # (2, 3): pixels of a picture to pixels of a frame
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of a frame
@@ -129,6 +139,7 @@ class Sprite:
     center: tuple[float, float]  # of the object, pixels of the first level
     area: float  # pixels of the object at the first level
     rubber: Rubber | None
+    turn: Turn | None = None  # of the first level
 
     def draw(
         self, frame: Image, labels: Image, label: int, pose: "Pose", shadow: float = 0.0
@@ -141,9 +152,10 @@ class Sprite:
         x0, y0, x1, y1 = window
         level, factor = self._level(pose.matrix)
         at = inverse_map(pose.matrix, window, self.rubber, pose.t)
-        if factor != 1:
-            at = np.asarray((at + 0.5) / factor - 0.5, np.float32)
-        sprite = as_image(_looked_up(level, at, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
+        scaled = at if factor == 1 else np.asarray((at + 0.5) / factor - 0.5, np.float32)
+        sprite = as_image(_looked_up(level, scaled, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
+        if self.turn is not None:
+            sprite = premultiply(with_alpha(self.turn.colors(at, pose.t), alpha_of(sprite)))
         covered = alpha_of(sprite) > 127
         ground = frame[y0:y1, x0:x1]
         if shadow > 0:
