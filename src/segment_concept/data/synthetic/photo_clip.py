@@ -22,6 +22,7 @@ from segment_concept.data.synthetic.pixels import chance
 __all__ = ["PhotoClipSpec", "render_photo_clip"]
 
 _TRIES = 40
+_LEAST_SEEN = 0.12  # of object 1 on frame 0, or as much of the picture: less shows nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def render_photo_clip(photos: Photos, spec: PhotoClipSpec, seed: int) -> Clip:
     """Render one clip; the same arguments give the same clip.
 
     Raises:
-        RuntimeError: object 1 had fewer than `least_area` pixels on frame 0 in many tries.
+        RuntimeError: object 1 had fewer than `least_area` pixels on frame 0, or was hidden there,
+            in many tries.
     """
     starts = _draw_starts(np.random.default_rng([seed, 0]), spec)
     for attempt in range(1, _TRIES + 1):
@@ -72,7 +74,8 @@ def _try_clip(
     labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
     rgb[0], labels[0] = first.frame(0, rng)
     areas = np.bincount(labels[0].ravel(), minlength=2)
-    if areas[1] < spec.least_area:
+    whole = min(first.area, float(labels[0].size))
+    if areas[1] < max(spec.least_area, _LEAST_SEEN * whole):
         return None
     scene = _SceneOfClip(photos, spec, maker, main, ground, part, first)
     for piece in scene.pieces(rng, starts):

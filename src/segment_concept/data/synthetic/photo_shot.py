@@ -58,6 +58,7 @@ class Shot:
     actors: tuple[Actor, ...]  # from back to front
     optics: Optics
     main: Series  # (T, 2): where the middle of object 1 is, or of the frame without it
+    area: float  # pixels of object 1 on the first frame if nothing hid it
 
     def frame(self, t: int, rng: Generator) -> tuple[Image, Image]:
         """Frame `t` of the shot: (H, W, 3) and its labels (H, W)."""
@@ -87,6 +88,7 @@ class Shot:
             actors=actors,
             optics=draw_optics(rng) if chance(rng, 0.5) else self.optics,
             main=self.main @ matrix[:, :2].T + matrix[:, 2],
+            area=self.area * float(abs(np.linalg.det(matrix[:, :2]))),
         )
 
 
@@ -162,7 +164,8 @@ class ShotMaker:
         if star is not None:
             actors.insert(len(actors) if chance(rng, 0.75) else 0, star)
         actors += self._occluders(rng, frames, track, root, ground)
-        return Shot(spec, plate, camera, tuple(actors), draw_optics(rng), track)
+        area = float(root[0]) ** 2
+        return Shot(spec, plate, camera, tuple(actors), draw_optics(rng), track, area)
 
     def _ids(self, ground: Scene) -> dict[int, int]:
         """Labels of the objects of a scene: 1 for object 1, then the largest others."""
