@@ -6,15 +6,15 @@ import numpy as np
 from numpy.random import Generator
 
 from segment_concept.data.synthetic.clip import Clip
-from segment_concept.data.synthetic.photo_scene import Scene, open_scene
-from segment_concept.data.synthetic.photo_shot import (
+from segment_concept.data.synthetic.photo_maker import (
     MainObject,
-    Shot,
     ShotMaker,
     draw_kind,
     draw_main,
     draw_part,
 )
+from segment_concept.data.synthetic.photo_scene import Scene, open_scene
+from segment_concept.data.synthetic.photo_shot import Shot
 from segment_concept.data.synthetic.photo_spec import PhotoClipSpec
 from segment_concept.data.synthetic.photos import Photos
 from segment_concept.data.synthetic.pixels import chance
