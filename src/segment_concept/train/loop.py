@@ -66,6 +66,7 @@ class Stage:
     log_every: int = 20
     seed: int = 1
     short_side: int = 256
+    kept: float = 0.0  # share of the weights where it began in those that it hands on
 
 
 @dataclass(frozen=True, slots=True)
