@@ -14,7 +14,6 @@ from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.policies import RecentMemory, ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 from segment_concept.train import loop, samples
-from segment_concept.train import unroll as unrolling
 from segment_concept.train.concept import RecognitionLesson
 from segment_concept.train.corruption import Corruption
 from segment_concept.train.losses import LossWeights, proposal_losses
@@ -238,23 +237,6 @@ def test_a_clip_with_wrong_memories_is_taught_the_whole_object(world, diet, mode
     unroll(model, RecentMemory(), [(sample, np.random.default_rng(5))], 1, right)
     torch.testing.assert_close(wrong[0], unroll_masks(remembered)[0])  # the prompt stays as it is
     assert not torch.allclose(wrong[1], unroll_masks(remembered)[1])
-
-
-def test_drifting_features_differ_on_every_frame_and_are_the_same_for_the_same_seed(model):
-    levels = [torch.zeros(6, 5, 8, 12), torch.zeros(6, 7, 4, 6)]
-    for i, level in enumerate(levels):
-        shape = (1, level.shape[1], 1, 1)
-        model.network.neck.register_buffer(f"deviation{i}", torch.full(shape, 2.0))
-
-    def drifted(seed: int) -> list[torch.Tensor]:
-        rngs = [np.random.default_rng(seed), np.random.default_rng(seed + 1)]
-        return unrolling._drifted(model, levels, 3, rngs, 0.5)
-
-    first, again, other = drifted(1), drifted(1), drifted(7)
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.allclose(first[0], other[0])
-    assert not torch.allclose(first[0][0], first[0][1])
-    assert 0 < first[0].std() < 1.0
 
 
 def unroll_masks(remembered):

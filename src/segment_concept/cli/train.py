@@ -38,7 +38,7 @@ def compact(
     ] = None,
     stages: Annotated[
         str, typer.Option(help="Which of the stages; others stay as --from has them.")
-    ] = "clips,full_size,concept,calibrate",
+    ] = "clips,concept,calibrate",
     steps: Annotated[
         str, typer.Option(help="Other numbers of steps, as clips=100,concept=50.")
     ] = "",

@@ -1,8 +1,8 @@
-"""The whole training of the compact model: four named stages, in their order.
+"""The whole training of the compact model: three named stages, in their order.
 
-`clips`, `full_size` and `concept` are learnt (`stages.py`), each from the end of the one before;
-`calibrate` fits two small things to the model as it tracks. A stage that was finished is not begun
-again, one that was interrupted goes on where it was.
+`clips` and `concept` are learnt (`stages.py`), the second from the end of the first; `calibrate`
+fits two small things to the model as it tracks. A stage that was finished is not begun again, one
+that was interrupted goes on where it was.
 """
 
 import logging

@@ -22,12 +22,16 @@ from segment_concept.types import InputError
 
 _MEASURED = 24  # clips by which the input levels of an untrained network are set
 _FEW = 200  # clips whose features are kept to be replayed: 1.7 GB a process at 320 lines
-_FRAMES = 7
+_FRAMES, _HEIGHT, _WIDTH = 7, 320, 576
+_LEAST_AREA = 200  # pixels
 
 # Rendered clips: cut as films are, back to where a scene is and away to another one; objects grow,
 # turn, come in two parts and hide.
 _RENDERED = ClipSpec(
     frames=_FRAMES,
+    height=_HEIGHT,
+    width=_WIDTH,
+    least_area=_LEAST_AREA,
     cut=0.3,
     absent=0.35,
     absent_by_cut=0.7,
@@ -40,8 +44,7 @@ _RENDERED = ClipSpec(
     pair=0.12,
 )
 
-# Alpha: the published 0.25 weighs background three times as much as the object.
-_LESSON = Lesson(weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4))
+_PHOTOS = PhotoClipSpec(frames=_FRAMES, height=_HEIGHT, width=_WIDTH, least_area=_LEAST_AREA)
 
 
 def clips(steps: int = 200) -> Stage:
@@ -52,29 +55,16 @@ def clips(steps: int = 200) -> Stage:
     """
     return Stage(
         name="clips",
-        diet=_diet(height=320, width=576, least_area=200),
+        diet=Diet(_RENDERED, fresh=1, replayed=2, stock=_FEW, photos=_PHOTOS, photo_share=0.6),
         schedule=Schedule(steps=steps, rate=4e-4, warm_up=20, average=0.98),
-        lesson=_LESSON,
+        # Alpha: the published 0.25 weighs background three times as much as the object.
+        lesson=Lesson(weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4)),
         validation_clips=12,
         validate_every=steps,
         save_every=20,
         seed=21,
         short_side=320,
         kept=0.5,
-    )
-
-
-def full_size(steps: int = 64) -> Stage:
-    """The same at the size that is tracked at, at a lower rate, with features that drift."""
-    stage = clips(steps)
-    return replace(
-        stage,
-        name="full_size",
-        diet=_diet(height=448, width=768, least_area=400),
-        schedule=replace(stage.schedule, rate=2e-4, average=0.97),
-        lesson=replace(_LESSON, drift=0.35),
-        seed=22,
-        short_side=448,
     )
 
 
@@ -86,15 +76,13 @@ def concept(steps: int = 3000) -> Stage:
     clip = replace(
         _RENDERED,
         frames=8,
-        height=320,
-        width=576,
         cut=1.0,
         absent=0.6,
         absent_by_cut=0.9,
         lookalike=0.8,
         growth=0.0,
     )
-    photos = PhotoClipSpec(frames=8, height=320, width=576, cut=1.0, least_area=200)
+    photos = replace(_PHOTOS, frames=8, cut=1.0)
     return Stage(
         name="concept",
         diet=Diet(clip, fresh=1, replayed=3, stock=_FEW, photos=photos, photo_share=0.4),
@@ -106,13 +94,7 @@ def concept(steps: int = 3000) -> Stage:
     )
 
 
-STAGES = {stage.__name__: stage for stage in (clips, full_size, concept)}
-
-
-def _diet(height: int, width: int, least_area: int) -> Diet:
-    photos = PhotoClipSpec(frames=_FRAMES, height=height, width=width, least_area=least_area)
-    clip = replace(_RENDERED, height=height, width=width, least_area=least_area)
-    return Diet(clip, fresh=1, replayed=2, stock=_FEW, photos=photos, photo_share=0.6)
+STAGES = {stage.__name__: stage for stage in (clips, concept)}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:

@@ -22,7 +22,6 @@ from segment_concept.train.prompts import correction, draw_prompt
 from segment_concept.train.samples import Sample
 from segment_concept.types import Bitmap, Mask, Prompt
 
-_DRIFT_GRID = (6, 10)  # places of a frame at which its drift is drawn
 VISIBLE = 20  # pixels of an object below which it counts as absent
 
 Clips: TypeAlias = Sequence[tuple[Sample, Generator]]
@@ -37,7 +36,6 @@ class Lesson:
     told: float = 0.5  # how often memory is told the truth about presence, not what was believed
     visible_pixels: int = VISIBLE  # below, an object counts as absent
     corruption: Corruption = field(default_factory=Corruption)  # of what is remembered
-    drift: float = 0.0  # of the features from frame to frame, at most, in standard deviations
 
     part: ClassVar[str] = "network"  # what is trained
     taught: ClassVar[str] = ""  # of it, what has a name that begins so
@@ -193,8 +191,6 @@ def _gather(
         torch.cat([sample.levels[n] for sample, _ in clips]).float()
         for n in range(len(clips[0][0].levels))
     ]
-    if lesson.drift:
-        levels = _drifted(segmenter, levels, frames, [rng for _, rng in clips], lesson.drift)
     everything = segmenter.describe(levels, (size[0], size[1]))
     by_clip = [level.unflatten(0, (len(clips), frames)) for level in everything.levels]
     features = tuple(
@@ -203,34 +199,6 @@ def _gather(
     )
     masks = torch.stack(truth, dim=1).to(levels[0].device)
     return Batch(features, images, masks, clips[0][1])
-
-
-def _drifted(
-    segmenter: CompactSegmenter,
-    levels: Sequence[Tensor],
-    frames: int,
-    rngs: Sequence[Generator],
-    most: float,
-) -> list[Tensor]:
-    """Trunk levels (B * T, C, h, w) with smooth noise of its own on every frame.
-
-    A thing that is drawn again and again looks more alike than a real one on film: features of
-    adjacent frames have a cosine of 0.86 in clips that are made and 0.76 in real ones, eight frames
-    apart (docs/LOG.md).
-    """
-    drifted = []
-    seeds = [int(rng.integers(2**31)) for rng in rngs]
-    strengths = [float(rng.uniform(0, most)) for rng in rngs]
-    for i, level in enumerate(levels):
-        deviation = segmenter.network.neck.get_buffer(f"deviation{i}")
-        parts = []
-        for seed, strength, part in zip(seeds, strengths, level.split(frames), strict=True):
-            source = torch.Generator().manual_seed(seed + i)
-            coarse = torch.randn(*part.shape[:2], *_DRIFT_GRID, generator=source).to(part.device)
-            smooth = F.interpolate(coarse, part.shape[-2:], mode="bilinear")
-            parts.append(part + strength * deviation * smooth)
-        drifted.append(torch.cat(parts))
-    return drifted
 
 
 def _prompt_losses(

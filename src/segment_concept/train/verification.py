@@ -34,7 +34,7 @@ CLIP = ClipSpec(
 )
 FIRST_SEED = 800_000_000  # no other clips of training have these
 RIGHT = 0.3  # overlap with the truth from which a proposal is the object
-CLIPS = 160  # that are tracked
+CLIPS = 100  # that are tracked
 _MEASURED = 24  # clips whose places set the whitening
 _PLACES = 60  # of a frame
 _RIDGE = 1e-2  # on weights of standardised figures
