@@ -1,6 +1,7 @@
 """The training of the compact model from its stages to the file that is shipped."""
 
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from segment_concept.checkpoints.compact import load_compact, read_card, save_co
 from segment_concept.data.synthetic import Clip
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.train import calibration, curriculum, stages
+from segment_concept.recipes import find_recipe
+from segment_concept.tracking.triggers import AtFrames
+from segment_concept.train import calibration, curriculum, stages, verification
 from segment_concept.train.calibration import annotated_clips, annotated_films, best_bias
 from segment_concept.train.curriculum import Plan, run
 from segment_concept.train.export import export_compact
+from segment_concept.train.samples import World
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -85,6 +89,34 @@ def test_only_a_calibrated_run_is_exported(start, learnt, tmp_path):
     assert card["from"] == "start.safetensors"
     assert (card["history"], card["calibration"]) == ("toy", {"n": 3})
     assert load_compact(tmp_path / "model.safetensors").mask_bias == 1.25
+
+
+def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weight(
+    start, tmp_path, monkeypatch
+):
+    rgb = np.random.default_rng(0).integers(0, 255, (6, 64, 96, 3), dtype=np.uint8)
+    labels = np.zeros((6, 64, 96), np.uint8)
+    labels[:, 10:40, 20:60] = 1
+    clip = Clip(rgb, labels, (1,), (3,))
+    answers = cycle((True, False))
+    recipe = replace(find_recipe("sec_compact"), trigger=AtFrames((2, 4)), short_side=64)
+    for module in (curriculum, verification):
+        monkeypatch.setattr(module, "find_recipe", lambda name: recipe)
+    monkeypatch.setattr(curriculum, "load_world", lambda data, diet, part: World(None))
+    monkeypatch.setattr(curriculum, "validation_clips", lambda world, diet, count: [clip])
+    monkeypatch.setattr(curriculum, "_PROPOSAL_CLIPS", 2)
+    monkeypatch.setattr(verification, "render_clip", lambda world, spec, seed: clip)
+    monkeypatch.setattr(verification, "_is_right", lambda mask, truth: next(answers))
+    model = stages.begun(tmp_path, start).eval().requires_grad_(False)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    found = curriculum.calibrate(model, Plan(tmp_path, tmp_path))
+    assert found["mask_bias"] == model.mask_bias
+    assert model.mask_bias in calibration.BIASES
+    assert (found["verification"]["right"], found["verification"]["wrong"]) == (2, 2)
+    now = model.state_dict()
+    changed = {name for name in now if not torch.equal(now[name], before[name])}
+    assert changed
+    assert all(name.startswith("concept.verification.") for name in changed)
 
 
 class Shy:

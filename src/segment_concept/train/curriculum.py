@@ -35,6 +35,7 @@ CALIBRATE = "calibrate"
 CURRICULUM = (*STAGES, CALIBRATE)
 RESULT = "model.safetensors"  # in the folder of the last stage
 _CALIBRATION_CLIPS = 24
+_PROPOSAL_CLIPS = 100  # that are tracked to fit the verification
 _LOG = logging.getLogger(__name__)
 
 
@@ -119,7 +120,6 @@ def finished(folder: Path, stage: Stage) -> bool:
     return state.exists() and read_state(state)["step"] >= stage.schedule.steps
 
 
-@torch.inference_mode()
 def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
     """Fit the mask bias and the verification of a model, in place.
 
@@ -139,7 +139,8 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
     model.mask_bias = best_bias(measured)
     _LOG.info("mask bias %.2f; now the verification", model.mask_bias)
     world = load_world(plan.data, diet, "train")
-    return {"mask_bias": model.mask_bias, "verification": fit_verification(model, world.assets)}
+    fitted = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
+    return {"mask_bias": model.mask_bias, "verification": fitted}
 
 
 def card_of(plan: Plan) -> dict[str, Any]:

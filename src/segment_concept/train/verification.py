@@ -34,7 +34,6 @@ CLIP = ClipSpec(
 )
 FIRST_SEED = 800_000_000  # no other clips of training have these
 RIGHT = 0.3  # overlap with the truth from which a proposal is the object
-CLIPS = 100  # that are tracked
 _MEASURED = 24  # clips whose places set the whitening
 _PLACES = 60  # of a frame
 _RIDGE = 1e-2  # on weights of standardised figures
@@ -51,10 +50,8 @@ class Proposed:
     right: Tensor  # (N,) bool: the proposal is the object
 
 
-def fit_verification(
-    segmenter: CompactSegmenter, world: Assets, clips: int = CLIPS
-) -> dict[str, Any]:
-    """Fit what a model's verification weighs, in place.
+def fit_verification(segmenter: CompactSegmenter, world: Assets, clips: int) -> dict[str, Any]:
+    """Fit what a model's verification weighs, in place, while so many clips are tracked.
 
     Returns:
         the weight of every figure, and how many proposals were right and wrong.
