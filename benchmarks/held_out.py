@@ -2,6 +2,8 @@
 
     python benchmarks/held_out.py ASSETS [--weights FILE] [--clips 24] [--calm 24] [--seed N]
                                    [--reframed] [--solid SHARE] [--lines 448] [--only WORDS]
+    python benchmarks/held_out.py ASSETS --kind grow,turn,fast,parts [--weights FILE] [--clips 12]
+    python benchmarks/held_out.py ASSETS --kind photo_grow,photo_fast,photo_part --photos FOLDER
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
 held-out part only, in pictures larger than the network's. Calm clips, of which J and F are told,
@@ -12,27 +14,39 @@ In most shots without the target another of its kind has its part, and most shot
 places. With `--reframed` clips are nearer to those of `segment-concept cuts`: every later shot is
 another view of an earlier place, and nothing has the target's part where it is absent. Unlike
 there, shots without the target are such views too, and not of other places.
+
+With `--kind` the default recipe alone is measured, on calm clips in which object 1 grows to 3 to 10
+times its area, turns all its sides to the camera, moves three times as fast, or is of two parts
+that drift apart: where masks were found to shrink to what was seen first. Those of `photo_` are
+made of held-out photographs in FOLDER (`tools/prepare_training_photos.py`): the object grows, moves
+fast, or is seen in part at first. `area` is the median, over frames, of the predicted area over the
+true one; J is told by the threshold on the logits too.
 """
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from segment_concept import Frame, Mask, ObjectId
 from segment_concept.checkpoints.load import load_tracker
-from segment_concept.metrics.boundary import boundary_accuracy
+from segment_concept.metrics import boundary_accuracy, region_similarity
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
+from segment_concept.synthetic.photos import load_photos
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.session import Tracker
 from segment_concept.tracking.triggers.base import AnyOf, Every, LowQuality, Never
 from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain
+from segment_concept.types import Bitmap
 
 FIRST_SEED = 950_000_000  # neither training nor its validation draws clips from here
 WHO = ObjectId(1)
@@ -47,6 +61,30 @@ SPEC = ClipSpec(
     speed=0.6,
 )
 REFRAMED = {"same_place": 1.0, "stand_in": 0.0}
+KINDS: dict[str, ClipSpec] = {
+    "grow": replace(SPEC, growth=1.0),
+    "turn": replace(SPEC, solid=1.0, turning=1.0),
+    "fast": replace(SPEC, speed=3.0),
+    "parts": replace(SPEC, pair=1.0),
+}
+_PHOTO = PhotoClipSpec(
+    height=480,
+    width=800,
+    growth=0.0,
+    partial=0.0,
+    covered=0.0,
+    leaves=0.0,
+    fast=0.0,
+    cut=0.0,
+    speed=0.6,
+    least_area=470,
+)
+PHOTO_KINDS: dict[str, PhotoClipSpec] = {
+    "photo_grow": replace(_PHOTO, growth=1.0, shrink=0.0, fills=0.3),
+    "photo_fast": replace(_PHOTO, fast=1.0, speed=1.0),
+    "photo_part": replace(_PHOTO, partial=1.0),
+}
+THRESHOLDS = (0.5, 0.0, -0.5, -1.0)  # beside the model's own
 
 
 def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -74,7 +112,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("assets", type=Path)
     parser.add_argument("--weights", help="other weights for the recipes")
-    parser.add_argument("--clips", type=int, default=24, help="with cuts")
+    parser.add_argument("--kind", help="clips on which masks shrink, see above")
+    parser.add_argument("--photos", type=Path, help="prepared photographs")
+    parser.add_argument("--clips", type=int, default=24, help="with cuts, or of each kind")
     parser.add_argument("--calm", type=int, default=24, help="clips without")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first clip")
     parser.add_argument("--reframed", action="store_true", help="see above")
@@ -91,6 +131,11 @@ def main() -> None:
     if options.lines:
         recipe = replace(recipe, short_side=options.lines)
     world = load(options.assets, "held_out")
+    if options.kind:
+        tracker = load_tracker(recipe)
+        for kind in options.kind.split(","):
+            print(f"{kind:10s} {shrinkage(tracker, clips_of(kind, world, options))}", flush=True)
+        return
     spec = replace(SPEC, frames=options.frames, solid=options.solid)
     with_cuts = replace(spec, cut=1.0, **(REFRAMED if options.reframed else {}))
     cut = held_out_clips(world, range(options.seed, options.seed + options.clips), with_cuts)
@@ -110,6 +155,16 @@ def held_out_clips(world: Assets, seeds: Iterable[int], spec: ClipSpec) -> list[
         render_clip(world, replace(spec, absent=away * (n % 2)), seed)
         for n, seed in enumerate(seeds)
     ]
+
+
+def clips_of(kind: str, world: Assets, options: argparse.Namespace) -> list[Clip]:
+    """The clips of one of the kinds, calm ones alone."""
+    seeds = range(options.seed, options.seed + options.clips)
+    if kind in KINDS:
+        return held_out_clips(world, seeds, replace(KINDS[kind], frames=options.frames))
+    photos = load_photos(options.photos, "held_out")
+    spec = replace(PHOTO_KINDS[kind], frames=options.frames)
+    return [render_photo_clip(photos, spec, seed) for seed in seeds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +198,49 @@ def measure(tracker: Tracker, calm: Sequence[Clip], cut: Sequence[Clip]) -> str:
     return "  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
 
 
+def shrinkage(tracker: Tracker, clips: Sequence[Clip]) -> str:
+    """One line: J, F and relative area at the model's own threshold, then J at others."""
+    own: list[Sight] = []
+    areas: list[float] = []
+    moved: dict[float, list[float]] = {threshold: [] for threshold in THRESHOLDS}
+    for clip in clips:
+        for sight, logits, truth in followed(tracker, clip):
+            own.append(sight)
+            if sight.visible:
+                areas.append(float((logits > 0).sum()) / float(truth.sum()))
+            for threshold, found in moved.items():
+                found.append(region_similarity(logits > threshold, truth))
+    figures = {
+        "J": 100 * fmean(s.j for s in own),
+        "F": 100 * fmean(s.f for s in own),
+        "area": 100 * median(areas),
+        "empty": 100 * fmean(s.empty for s in own if s.visible),
+    } | {f"J at {threshold}": 100 * fmean(found) for threshold, found in moved.items()}
+    return "  ".join(f"{name} {value:.1f}" for name, value in figures.items())
+
+
 def follow(tracker: Tracker, clip: Clip) -> Iterator[Sight]:
     """Object 1, shown by its mask on frame 0, on every later frame."""
+    for sight, _, _ in followed(tracker, clip):
+        yield sight
+
+
+def followed(tracker: Tracker, clip: Clip) -> Iterator[tuple[Sight, NDArray[np.float32], Bitmap]]:
+    """The same with the logits (H, W) and the truth (H, W)."""
     session = tracker.session()
     session.prompt(Frame(0, clip.rgb[0]), {WHO: Mask(clip.labels[0] == 1)})
     for t in range(1, len(clip.rgb)):
         result = session.step(Frame(t, clip.rgb[t]))
         mask, truth = result.mask(WHO), clip.labels[t] == 1
-        either = int((mask | truth).sum())
-        yield Sight(
-            j=float((mask & truth).sum()) / either if either else 1.0,
+        sight = Sight(
+            j=region_similarity(mask, truth),
             f=boundary_accuracy(mask, truth),
             visible=bool(truth.any()),
             after_cut=any(t >= first for first in clip.cuts),
             empty=not mask.any(),
             asked=result.concept_queried,
         )
+        yield sight, result.logits[0].cpu().numpy(), truth
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ def test_the_card_travels_with_the_weights(saved):
     assert read_card(saved[0]) == {"steps": 7}
 
 
+def test_the_mask_bias_travels_with_the_weights(tmp_path):
+    save_compact(CompactSegmenter(mask_bias=0.75), tmp_path / "model.safetensors", {})
+    assert load_compact(tmp_path / "model.safetensors").mask_bias == 0.75
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"there are no weights at .*none"):
         load_compact(tmp_path / "none.safetensors")
@@ -71,6 +76,9 @@ def written(saved, path, metadata=None, **weights):
     "metadata",
     [
         {"widths": None},
+        {"mask_bias": "NaN"},
+        {"mask_bias": "true"},
+        {"mask_bias": "["},
         {"widths": "{"},
         {"widths": "[]"},
         {"widths": "[" * 100_000},

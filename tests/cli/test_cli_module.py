@@ -36,10 +36,11 @@ def test_an_unknown_training_stage_is_answered_plainly(tmp_path):
             "-m",
             "segment_concept",
             "train",
-            "run",
-            "bas",
-            "--assets",
-            "none.npz",
+            "compact",
+            "--stages",
+            "clip,calibrate",
+            "--data",
+            str(tmp_path),
             "--out",
             str(tmp_path),
         ],
@@ -48,5 +49,5 @@ def test_an_unknown_training_stage_is_answered_plainly(tmp_path):
         check=False,
     )
     assert answer.returncode == 2
-    assert "there is no training stage 'bas': there are base, fine" in answer.stderr
+    assert "no training stage clip: there are clips, concept, calibrate" in answer.stderr
     assert "Traceback" not in answer.stderr

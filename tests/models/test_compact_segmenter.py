@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from segment_concept import Box, Frame, Mask, ObjectId, Points, Tracker
+from segment_concept import Box, Frame, FrameResult, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact.roi import group_rois
 from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
 from segment_concept.runtime.parallel import shared_cores
@@ -100,6 +100,22 @@ def test_what_is_remembered_decides_the_mask(segmenter, frames):
         session.prompt(frames[0], {A: Mask(square(x))})
         answers.append(session.step(frames[1]).logits)
     assert not torch.allclose(answers[0], answers[1], atol=0.1)
+
+
+def test_the_mask_bias_moves_the_logits_of_tracked_frames_and_nothing_else(segmenter, frames):
+    def tracked(bias: float) -> list[FrameResult]:
+        biased = CompactSegmenter(
+            segmenter.trunk, segmenter.network, short_side=64, mask_bias=bias
+        ).eval()
+        session = Tracker(biased).session()
+        first = session.prompt(frames[0], {A: Mask(square(30))})
+        return [first, *session.track(frames[1:4])]
+
+    plain, moved = tracked(0.0), tracked(0.75)
+    torch.testing.assert_close(moved[0].logits, plain[0].logits)
+    for one, other in zip(plain[1:], moved[1:], strict=True):
+        torch.testing.assert_close(other.logits, one.logits + 0.75, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(other.presence, one.presence)
 
 
 def test_a_correction_hears_the_logits_it_corrects(segmenter, frames):

@@ -7,27 +7,28 @@ import numpy as np
 import pytest
 import torch
 
-from segment_concept.checkpoints.compact import load_compact, save_compact
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
+from segment_concept.synthetic.photo_clip import PhotoClipSpec
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
-from segment_concept.train import export, loop, stages
-from segment_concept.train.concept import ConceptTask, RecognitionTask
-from segment_concept.train.data import ReplayBuffer, SamplerConfig, clip_requests
-from segment_concept.train.export import export_compact, mean_of
+from segment_concept.train import data as samples
+from segment_concept.train import loop
+from segment_concept.train.concept import RecognitionTask
+from segment_concept.train.corruption import Corruption
+from segment_concept.train.data import ReplayBuffer, SamplerConfig, World, clip_requests
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
-from segment_concept.train.unroll import MemoryLesson, PresenceLesson, TrainingTask, unroll
+from segment_concept.train.unroll import TrainingTask, unroll
 from segment_concept.types import Box, CheckpointError, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
 
 
 @pytest.fixture(scope="module")
-def assets() -> Assets:
+def world() -> World:
     rng = np.random.default_rng(0)
     disc = np.hypot(*np.mgrid[-20:20, -20:20]) < 18
     cutouts = tuple(
@@ -39,7 +40,7 @@ def assets() -> Assets:
         for n in range(4)
     )
     noise = rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)
-    return Assets(cutouts, (Background("noise.jpg", noise, 1.0),))
+    return World(Assets(cutouts, (Background("noise.jpg", noise, 1.0),)))
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def test_replays_are_of_clips_that_were_fresh_not_long_ago(sampler):
             assert 0 <= step - fresh[portion.clip_seed] <= sampler.stock
 
 
-def test_a_clip_that_left_the_stock_is_rendered_again(assets, sampler, model):
-    stock = ReplayBuffer(assets, sampler, model.trunk)
+def test_a_clip_that_left_the_stock_is_rendered_again(world, sampler, model):
+    stock = ReplayBuffer(world, sampler, model.trunk)
     portion = clip_requests(sampler, 1, 0, 0, 1)[0]
     first, _ = stock.take(portion)
     for step in range(1, 10):
@@ -83,6 +84,22 @@ def test_a_clip_that_left_the_stock_is_rendered_again(assets, sampler, model):
     again, _ = stock.take(portion)
     assert again is not first
     assert np.array_equal(again.labels, first.labels)
+
+
+def test_clips_are_rendered_or_made_of_photographs_by_their_seed(world, sampler, monkeypatch):
+    monkeypatch.setattr(samples, "render_clip", lambda assets, spec, seed: "rendered")
+    monkeypatch.setattr(samples, "render_photo_clip", lambda photos, spec, seed: "photograph")
+    mixed = replace(sampler, photos=PhotoClipSpec(frames=3, height=64, width=96), photo_share=0.6)
+    both = replace(world, photos="photographs")
+    drawn = [both.clip(mixed, seed) for seed in range(200)]
+    assert drawn == [both.clip(mixed, seed) for seed in range(200)]
+    assert 90 < drawn.count("photograph") < 150
+    assert {world.clip(sampler, seed) for seed in range(20)} == {"rendered"}
+
+
+def test_a_share_of_photographs_needs_to_be_told_which():
+    with pytest.raises(ValueError, match="set `photos` of the sampler"):
+        SamplerConfig(SPEC, photo_share=0.5)
 
 
 def test_prompts_are_masks_boxes_and_points_in_the_stated_shares():
@@ -138,8 +155,8 @@ def test_an_absent_object_teaches_presence_alone():
     assert found.total.item() == pytest.approx(5.0067, abs=1e-3)  # log(1 + e^5)
 
 
-def test_a_clip_teaches_every_part_of_the_network(assets, sampler, model):
-    stock = ReplayBuffer(assets, sampler, model.trunk)
+def test_a_clip_teaches_every_part_of_the_network(world, sampler, model):
+    stock = ReplayBuffer(world, sampler, model.trunk)
     task = TrainingTask(corrections=1.0)
     for step in range(3):
         clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0, 1)]
@@ -151,15 +168,14 @@ def test_a_clip_teaches_every_part_of_the_network(assets, sampler, model):
 
 
 def test_an_interrupted_run_ends_where_an_undisturbed_one_does(
-    assets, sampler, tmp_path, monkeypatch
+    world, sampler, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+    monkeypatch.setattr(loop, "load_world", lambda data, sampler, part: world)
     monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
     stage = loop.Stage(
         name="tiny",
         sampler=sampler,
         schedule=loop.Schedule(steps=4, warm_up=1),
-        validation=replace(SPEC, frames=2),
         validation_clips=1,
         validate_every=100,
         save_every=2,
@@ -186,14 +202,13 @@ def test_an_interrupted_run_ends_where_an_undisturbed_one_does(
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
 
 
-def test_a_run_leaves_a_log_and_its_best_weights(assets, sampler, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+def test_a_run_leaves_a_log_and_its_weights(world, sampler, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "load_world", lambda data, sampler, part: world)
     monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
     stage = loop.Stage(
         name="tiny",
         sampler=sampler,
         schedule=loop.Schedule(steps=2, warm_up=1),
-        validation=replace(SPEC, frames=2),
         validation_clips=2,
         save_every=1,
         log_every=1,
@@ -203,14 +218,41 @@ def test_a_run_leaves_a_log_and_its_best_weights(assets, sampler, tmp_path, monk
     report = loop.train(CompactSegmenter(short_side=64), stage, tmp_path, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert [row["kind"] for row in rows] == ["train", "train", "held_out"]
-    best = torch.load(tmp_path / "run/best.pt", weights_only=True)
-    assert best["step"] == 2
-    assert best["report"]["j"] == pytest.approx(report.j, nan_ok=True)
+    assert loop.read_state(tmp_path / "run/state.pt")["step"] == 2
+    assert rows[-1]["j"] == pytest.approx(report.j, abs=1e-4)
 
 
-def test_a_clip_played_backwards_is_cut_where_it_was(assets, sampler, model):
+def test_a_clip_with_wrong_memories_is_taught_the_whole_object(world, sampler, model, monkeypatch):
+    remembered = []
+    memorize = model.memorize
+
+    def noted(features, believed, images, *, prompted):
+        remembered.append((prompted, believed.logits.clone()))
+        return memorize(features, believed, images, prompted=prompted)
+
+    monkeypatch.setattr(model, "memorize", noted)
+    stock = ReplayBuffer(world, sampler, model.trunk)
+    sample = stock.take(clip_requests(sampler, 1, 0, 0, 1)[0])[0]
+    task = TrainingTask(
+        corrections=0.0, teacher_forcing=1.0, corruption=Corruption(objects=1.0, frames=1.0)
+    )
+    unroll(model, RecentMemory(), [(sample, np.random.default_rng(5))], 1, task)
+    wrong = unroll_masks(remembered)
+    remembered.clear()
+    right = replace(task, corruption=Corruption(objects=0.0))
+    unroll(model, RecentMemory(), [(sample, np.random.default_rng(5))], 1, right)
+    torch.testing.assert_close(wrong[0], unroll_masks(remembered)[0])  # the prompt stays as it is
+    assert not torch.allclose(wrong[1], unroll_masks(remembered)[1])
+
+
+def unroll_masks(remembered):
+    assert [prompted for prompted, _ in remembered] == [True, False, False]
+    return [logits.sigmoid() for _, logits in remembered]
+
+
+def test_a_clip_played_backwards_is_cut_where_it_was(world, sampler, model):
     stock = ReplayBuffer(
-        assets, replace(sampler, clip=replace(SPEC, frames=5, cut=1.0)), model.trunk
+        world, replace(sampler, clip=replace(SPEC, frames=5, cut=1.0)), model.trunk
     )
     sample, _ = stock.take(clip_requests(sampler, 1, 0, 0, 1)[0])
     turned = sample.reversed(1)
@@ -226,12 +268,12 @@ def knowing(model) -> CompactSegmenter:
     return model
 
 
-@pytest.mark.parametrize("task", [RecognitionTask(), ConceptTask()])
-def test_lessons_of_concepts_teach_the_concept_path_alone(assets, sampler, knowing, task):
+def test_a_recognition_task_trains_the_concept_path_alone(world, sampler, knowing):
+    task = RecognitionTask()
     for parameter in knowing.network.parameters():
         parameter.requires_grad_(False)
     stock = ReplayBuffer(
-        assets, replace(sampler, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk
+        world, replace(sampler, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk
     )
     for step in range(3):
         clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0, 1)]
@@ -254,18 +296,6 @@ def test_half_of_the_questions_are_of_frames_without_the_object_where_there_are_
     assert 0.6 < np.mean([t in (3, 5) for t in everywhere]) < 0.8
 
 
-def test_an_exported_model_is_trained_on_over_its_own_trunk(model, tmp_path, monkeypatch):
-    where = tmp_path / "whole.safetensors"
-    save_compact(model, where, {})
-    monkeypatch.setattr(stages, "imagenet_backbone", lambda: pytest.fail("no package is needed"))
-    begun = stages.begun(stages.edited(4), tmp_path / "no-assets.npz", where)
-    assert begun.short_side == 384
-    assert begun.concept is None
-    for name, weight in begun.state_dict().items():
-        torch.testing.assert_close(weight, model.state_dict()[name].half().float())
-    assert stages.begun(stages.recognise(4), tmp_path, where).concept is not None
-
-
 def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing):
     parts = {"network": knowing.network.state_dict(), "concept": knowing.concept.state_dict()}
     lacking = {k: v for k, v in parts["concept"].items() if not k.startswith("verification.")}
@@ -274,17 +304,19 @@ def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing):
     loop.take_over(knowing, parts)
 
 
-def test_a_stage_of_concepts_needs_a_model_that_has_them(assets, sampler, model, tmp_path):
-    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=1), ConceptTask())
+def test_a_stage_of_concepts_needs_a_model_that_has_them(world, sampler, model, tmp_path):
+    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=1), RecognitionTask())
     with pytest.raises(ValueError, match="give the model one"):
         loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
 
 
-def test_what_a_lesson_freezes_stays_as_it_was(assets, sampler, knowing, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "load", lambda path, split: assets)
+def test_parameters_that_a_task_freezes_do_not_change(
+    world, sampler, knowing, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "load_world", lambda data, sampler, part: world)
     cut = replace(sampler, clip=replace(SPEC, frames=4, cut=1.0))
     stage = loop.Stage(
-        "tiny", cut, loop.Schedule(steps=2, warm_up=1), ConceptTask(), validation_clips=0
+        "tiny", cut, loop.Schedule(steps=2, warm_up=1), RecognitionTask(), validation_clips=0
     )
     before = {k: v.clone() for k, v in knowing.state_dict().items()}
     run = loop._Run(knowing, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
@@ -293,57 +325,12 @@ def test_what_a_lesson_freezes_stays_as_it_was(assets, sampler, knowing, tmp_pat
     changed = {k for k, v in knowing.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert {name.split(".")[0] for name in changed} == {"concept"}
-    assert not [k for k in changed if k.removeprefix("concept.").startswith(ConceptTask.frozen)]
-
-
-@pytest.mark.parametrize("task", [MemoryLesson(), PresenceLesson()])
-def test_of_the_network_a_lesson_changes_what_it_teaches_alone(
-    assets, sampler, model, tmp_path, monkeypatch, task
-):
-    monkeypatch.setattr(loop, "load", lambda path, split: assets)
-    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=2, warm_up=1), task, validation_clips=0)
-    before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))._learn(0)
-    now = model.network.state_dict()
-    changed = [k for k in now if not torch.equal(now[k], before[k])]
-    assert any(k.startswith("decoder.presence.") for k in changed)
-    assert all(k.startswith(task.taught) for k in changed)
-    assert not [k for k in changed if k.startswith(task.frozen)]
+    assert not [k for k in changed if k.startswith("concept.verification.")]
 
 
 def test_of_the_part_in_training_the_average_is_used():
     state = {"network": {"a": 1}, "concept": {"b": 2}, "average": {"b": 3}, "part": "concept"}
     assert loop.averaged(state) == {"network": {"a": 1}, "concept": {"b": 3}}
-
-
-def test_runs_are_averaged_part_by_part_each_with_what_it_would_be_used_with(tmp_path):
-    of = torch.tensor
-    states = {
-        "network.pt": {"network": {"a": of(9.0)}, "average": {"a": of(1.0)}, "step": 10},
-        "both.pt": {"network": {"a": of(3.0)}, "concept": {"b": of(5.0)}, "step": 20},
-    }
-    for name, state in states.items():
-        torch.save(state, tmp_path / name)
-    mean = mean_of([tmp_path / name for name in states])
-    parts = {"network": {"a": of(2.0)}, "concept": {"b": of(5.0)}}
-    assert mean == {**parts, "step": 20, "steps": [10, 20]}
-
-
-def test_a_network_is_exported_with_the_concept_path_of_another_run(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "imagenet_backbone", lambda: model.trunk)
-    torch.manual_seed(0)
-    network, path = model.network.state_dict(), ConceptPath(model.widths).state_dict()
-    torch.save({"network": network, "step": 10, "steps": [4, 10]}, tmp_path / "network.pt")
-    torch.save({"network": {}, "concept": path, "step": 7}, tmp_path / "concept.pt")
-    where = tmp_path / "whole.safetensors"
-    card = export_compact(tmp_path / "network.pt", where, concept=tmp_path / "concept.pt")
-    assert card["steps"] == [4, 10]
-    found = load_compact(where).concept
-    assert found is not None
-    for name, weight in found.state_dict().items():
-        torch.testing.assert_close(weight, path[name].half().float())
-    with pytest.raises(CheckpointError, match=r"network\.pt is of a run without a concept path"):
-        export_compact(tmp_path / "network.pt", where, concept=tmp_path / "network.pt")
 
 
 @pytest.mark.parametrize("content", [None, b"# no weights\n", {"weight": 1}])
@@ -365,12 +352,3 @@ class _InThisProcess:
 
     def __iter__(self):
         return iter([[] for _ in self.steps])
-
-
-def test_a_stage_is_run_once_more_on_other_clips() -> None:
-    stage = stages.find_stage("at_448", steps=7)
-    once_more = stages.find_stage("at_448", steps=7, seed=15)
-    assert once_more == replace(stage, seed=15)
-    assert loop.clip_requests(stage.sampler, stage.seed, 0, 0, 1) != loop.clip_requests(
-        once_more.sampler, once_more.seed, 0, 0, 1
-    )

@@ -1,6 +1,7 @@
 """The compact model on disk: one safetensors file, half precision, with its card inside."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any
     metadata = {
         "format": FORMAT,
         "widths": json.dumps(asdict(segmenter.widths)),
+        "mask_bias": json.dumps(segmenter.mask_bias),
         "card": json.dumps(dict(card), sort_keys=True),
     }
     if segmenter.concept is not None:
@@ -89,10 +91,16 @@ def _laid_out(path: Path, metadata: Mapping[str, str], short_side: int) -> Compa
             if "concept" in metadata:
                 concept = ConceptPath(widths, ConceptWidths(**_counts(metadata["concept"], path)))
             network = CompactNetwork(widths)
-            return CompactSegmenter(Backbone(), network, concept, short_side=short_side)
+            return CompactSegmenter(
+                Backbone(),
+                network,
+                concept,
+                short_side=short_side,
+                mask_bias=_mask_bias(metadata.get("mask_bias", "0.0"), path),
+            )
     except (InputError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise CheckpointError(
-            f"the header of {path} tells no widths of a network ({error}): it is damaged, fetch "
+            f"the header of {path} does not describe a network ({error}): it is damaged, fetch "
             "it again"
         ) from error
 
@@ -103,6 +111,14 @@ def _counts(text: str, path: Path) -> dict[str, int]:
     if not isinstance(found, dict) or not all(type(v) is int and v > 0 for v in found.values()):
         raise ValueError("expected whole numbers above 0 by name")
     return found
+
+
+def _mask_bias(text: str, path: Path) -> float:
+    """A logit. Raises InputError, ValueError."""
+    found = parse_json(text, str(path))
+    if type(found) not in (int, float) or not math.isfinite(found):
+        raise ValueError("expected a finite number as mask bias")
+    return float(found)
 
 
 def read_card(path: Path) -> dict[str, Any]:

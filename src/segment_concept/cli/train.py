@@ -1,4 +1,4 @@
-"""`segment-concept train`: prepare the pictures, train a stage, export what is shipped."""
+"""`segment-concept train`: prepare the pictures, train, export what is shipped."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +9,6 @@ from segment_concept.cli.console import plain_errors
 
 app = typer.Typer(help="Train the compact model.", no_args_is_help=True)
 
-Assets = Annotated[Path, typer.Option("--assets", help="Cache written by `train assets`.")]
-
 
 def register(parent: typer.Typer) -> None:
     """Add the group to the command line."""
@@ -20,7 +18,7 @@ def register(parent: typer.Typer) -> None:
 @app.command("assets")
 def assets(
     folder: Annotated[Path, typer.Argument(help="What tools/fetch_training_assets.sh unpacked.")],
-    cache: Annotated[Path, typer.Argument(help="The file to write.")],
+    cache: Annotated[Path, typer.Argument(help="The file to write: DATA/assets.npz.")],
 ) -> None:
     """Turn unpacked picture packages into one cache file."""
     with plain_errors():
@@ -30,25 +28,30 @@ def assets(
     typer.echo(f"wrote {cache}")
 
 
-@app.command("run")
-def run(
-    stage: Annotated[str, typer.Argument(help="base, fine or another of train/stages.py.")],
-    assets: Assets,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; continued if it exists.")],
-    steps: Annotated[int | None, typer.Option(help="Other number of steps.")] = None,
+@app.command("compact")
+def compact(
+    data: Annotated[Path, typer.Option(help="Folder with assets.npz and photos.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; continued if it exists.")],
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="state.pt of the stage before, or an exported model."),
+        typer.Option("--from", help="An exported model; left out, the ImageNet trunk alone."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Other clips than the stage's own: to run it once more.")
+    stages: Annotated[
+        str, typer.Option(help="Which of the stages; others stay as --from has them.")
+    ] = "clips,concept,calibrate",
+    steps: Annotated[
+        str, typer.Option(help="Other numbers of steps, as clips=100,concept=50.")
+    ] = "",
+    films: Annotated[
+        Path | None,
+        typer.Option(help="Annotated real films, as DAVIS, by which masks are calibrated too."),
     ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 ...; processes take turns among GPUs.")
     ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of each process.")] = 1,
 ) -> None:
-    """Train a stage. Under torchrun every process takes its share of the clips."""
+    """Train the compact model, stage by stage. Under torchrun processes share every step."""
     with plain_errors():
         import logging
 
@@ -56,76 +59,52 @@ def run(
 
         from segment_concept.checkpoints.load import find_device
         from segment_concept.evaluate.tracker_source import device_in_turn
-        from segment_concept.train.loop import Ranks, train
-        from segment_concept.train.stages import begun, find_stage
+        from segment_concept.train.curriculum import Plan, run
+        from segment_concept.train.loop import Ranks
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = True  # what is learnt has no use for more digits
-        chosen = find_stage(stage, steps, seed)
         own = find_device(device_in_turn(device, Ranks.from_environment().rank))
-        model = begun(chosen, assets, start).to(own)
-        report = train(model, chosen, assets, out)
-    typer.echo(f"{chosen.name} is trained: {report}")
+        plan = Plan(
+            data=data,
+            out=out,
+            start=start,
+            stages=tuple(stages.split(",")),
+            steps=_numbers(steps),
+            films=films,
+            device=str(own),
+        )
+        made = run(plan)
+    typer.echo(f"trained: {made}")
 
 
 @app.command("export")
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="best.pt or state.pt of a run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run that was calibrated.")],
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     history: Annotated[str, typer.Option(help="How it was trained, for the card.")] = "",
-    concept: Annotated[
-        Path | None, typer.Option(help="Another run, of which the concept path is taken.")
-    ] = None,
 ) -> None:
-    """Write the averaged weights as the float16 file that the package ships, with its card."""
+    """Write the float16 file that the package ships, with its card."""
     with plain_errors():
         from segment_concept.train.export import export_compact
 
-        card = export_compact(checkpoint, out, history, concept)
+        card = export_compact(run, out, history)
     typer.echo(f"wrote {out}: {card}")
 
 
-@app.command("mean")
-def mean(
-    out: Annotated[Path, typer.Argument(help="The checkpoint to write.")],
-    checkpoints: Annotated[list[Path], typer.Argument(help="best.pt or state.pt of runs.")],
-    stage: Annotated[str, typer.Option(help="As whose it is validated.")] = "finer",
-    assets: Annotated[Path | None, typer.Option(help="Validate it on held-out clips.")] = None,
-) -> None:
-    """The mean of the weights of several runs that began at the same ones."""
-    with plain_errors():
-        from dataclasses import asdict
+def _numbers(steps: str) -> tuple[tuple[str, int], ...]:
+    """Of `clips=100,concept=50` the pairs.
 
-        import torch
+    Raises:
+        InputError: something else than names and whole numbers.
+    """
+    from segment_concept.types import InputError
 
-        from segment_concept.train.export import mean_of, validated
-        from segment_concept.train.stages import find_stage
-
-        state = mean_of(checkpoints)
-        if assets is not None:
-            state["report"] = asdict(validated(state, find_stage(stage), assets))
-        torch.save(state, out)
-    typer.echo(f"wrote {out}: {state.get('report', 'not validated')}")
-
-
-@app.command("verify")
-def verify(
-    weights: Annotated[Path, typer.Argument(help="An exported model with a concept path.")],
-    assets: Assets,
-    out: Annotated[Path, typer.Option("--out", help="The .safetensors file to write.")],
-    clips: Annotated[int, typer.Option(min=1, help="Training clips to track.")] = 240,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
-) -> None:
-    """Fit how a model tells from a proposal that it is the object, and write the model with it."""
-    with plain_errors():
-        import logging
-
-        import torch
-
-        from segment_concept.train.fit_verifier import fit_verification
-
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        torch.set_num_threads(threads)
-        found = fit_verification(weights, assets, out, clips)
-    typer.echo(f"wrote {out}: {found}")
+    found = []
+    for pair in filter(None, steps.split(",")):
+        name, equals, number = pair.partition("=")
+        if not equals or not number.isdigit():
+            raise InputError(f"{pair!r} says no number of steps: write it as clips=100")
+        found.append((name, int(number)))
+    return tuple(found)

@@ -1,6 +1,6 @@
 """Plan and render clips of the synthetic world, shot by shot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -46,6 +46,9 @@ class ClipSpec:
     composite: float = 0.4  # per object: articulated, thin or with holes instead of a cut-out
     solid: float = 0.0  # per object: 3D
     camouflage: float = 0.0  # objects take the colors of the place of their first shot
+    growth: float = 0.0  # object 1 changes its area 3 to 10 times in a shot, mostly growing
+    turning: float = 0.0  # a 3D object 1 turns fast enough to show all its sides
+    pair: float = 0.0  # object 1 is two things that drift apart
     occluders: float = 0.35  # per shot: occluders pass in front
     most_objects: int = 4
     least_area: int = 150  # minimum pixels of every target on frame 0
@@ -58,8 +61,9 @@ class ClipSpec:
                 f"{self.height} x {self.width}"
             )
         shares = (self.cut, self.absent, self.absent_by_cut, self.stand_in, self.same_place)
-        looks = (self.lookalike, self.composite, self.solid, self.camouflage)
-        if not all(0 <= p <= 1 for p in (*shares, *looks, self.interlude, self.occluders)):
+        looks = (self.lookalike, self.composite, self.solid, self.camouflage, self.pair)
+        others = (self.interlude, self.occluders, self.growth, self.turning)
+        if not all(0 <= p <= 1 for p in (*shares, *looks, *others)):
             raise ValueError(f"probabilities must be in [0, 1]: {self}")
         if self.frames < 2 and (self.cut > 0 or self.absent > 0):
             raise ValueError("a clip of one frame has no cut and no absence: set both to 0")
@@ -154,9 +158,12 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
         composite=spec.composite,
         solid=spec.solid,
         occluders=spec.occluders,
+        growth=spec.growth,
+        turning=spec.turning,
     )
     objects, extras = _draw_cast(assets, rng, spec)
     first_place, objects = _draw_disguise(stage, rng, objects, spec.camouflage)
+    second = _draw_second(assets, rng, spec)
     places: list[list[Layer]] = []
     rgb = np.empty((spec.frames, spec.height, spec.width, 3), np.uint8)
     labels = np.empty((spec.frames, spec.height, spec.width), np.uint8)
@@ -170,6 +177,7 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
             roles = _others(stage, rng, objects[0], spec.stand_in)
         else:
             roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
+            roles[0] = replace(roles[0], second=second if roles[0].label == 1 else None)
             if places and chance(rng, spec.same_place):
                 place = seen_again(rng, places[int(rng.integers(len(places)))])
         shot = draw_shot(stage, rng, roles, length, place)
@@ -207,6 +215,13 @@ def _draw_cast(
     if chance(rng, 0.2):
         extras.append(draw_object(assets, rng, spec.composite, spec.solid))
     return objects, extras
+
+
+def _draw_second(assets: Assets, rng: Generator, spec: ClipSpec) -> ArticulatedObject | None:
+    """The other thing that object 1 is made of, if it is a pair."""
+    if not spec.pair or not chance(rng, spec.pair):
+        return None
+    return draw_object(assets, rng, spec.composite, spec.solid)
 
 
 def _draw_disguise(

@@ -40,6 +40,7 @@ class Role:
     gone: range | None = None  # frames of the shot in which it is completely invisible
     covered: bool = False  # hidden behind an occluder instead of outside the frame
     main: bool = False
+    second: ArticulatedObject | None = None  # a second part of the object, which drifts away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ class ShotLayout:
     composite: float
     solid: float
     occluders: float
+    growth: float = 0.0
+    turning: float = 0.0
 
     @property
     def side(self) -> int:
@@ -76,6 +79,8 @@ def draw_shot(
         player = _player(stage, rng, role, camera, follow if role.main else 0.0)
         players.append(player)
         if role.gone is None:
+            if role.second is not None:
+                players.append(_drifting(stage, rng, player, role.second))
             continue
         if role.covered:
             covers.append(_cover(stage, rng, player.track, role.gone))
@@ -110,6 +115,11 @@ def _player(stage: ShotLayout, rng: Generator, role: Role, camera: Camera, follo
     size = draw_size(rng, role.main) * stage.side
     frames = len(camera.zoom)
     track = draw_track(rng, frames, (stage.height, stage.width), size, stage.speed)
+    if role.main and stage.growth and chance(rng, stage.growth):
+        _grow(rng, track, stage.side)
+    if role.main and stage.turning and role.puppet.solid and chance(rng, stage.turning):
+        # Half a cycle shows every view once.
+        track.phase[:] = track.phase[0] + uniform(rng, 0.3, 0.5) * np.linspace(0, 1, frames)
     held = replace(camera, offset=camera.offset * (1 - follow))
     _film(track, held, stage, 1.0)
     return Player(
@@ -119,6 +129,32 @@ def _player(stage: ShotLayout, rng: Generator, role: Role, camera: Camera, follo
         shadow=uniform(rng, 0.15, 0.6) if chance(rng, 0.4) else 0.0,
         soft=chance(rng, 0.6),
     )
+
+
+def _grow(rng: Generator, track: Track, side: int) -> None:
+    """Change the area of a thing 3 to 10 times along its track, in place; mostly it grows."""
+    frames = len(track.size)
+    factor = math.sqrt(log_uniform(rng, 3.0, 10.0))
+    at = np.linspace(0, 1, frames) ** uniform(rng, 0.6, 1.6)
+    way = factor**at if chance(rng, 0.8) else factor ** (1 - at)
+    largest = min(float(track.size.max()) * factor, log_uniform(rng, 0.5, 1.3) * side)
+    track.size[:] = largest / factor * way
+
+
+def _drifting(
+    stage: ShotLayout, rng: Generator, first: Player, puppet: ArticulatedObject
+) -> Player:
+    """A second part of an object: beside the first, of about its size, and moving away from it."""
+    frames = len(first.track.place)
+    size = first.track.size * log_uniform(rng, 0.6, 1.4)
+    heading = uniform(rng, 0, 2 * math.pi)
+    way = np.array([math.cos(heading), 0.6 * math.sin(heading)])
+    apart = uniform(rng, 0.3, 0.6) + uniform(rng, 0.2, 1.5) * np.linspace(0, 1, frames)
+    track = draw_track(rng, frames, (stage.height, stage.width), float(size[0]), stage.speed)
+    place = first.track.place + apart[:, None] * float(first.track.size.mean()) * way
+    edge = np.array([stage.width, stage.height], float)
+    moved = replace(track, place=place.clip(0.05 * edge, 0.95 * edge), size=size)
+    return replace(first, actor=Actor(_relit(rng, puppet)), track=moved)
 
 
 def _film(track: Track, camera: Camera, stage: ShotLayout, depth: float) -> None:

@@ -1,4 +1,4 @@
-"""Stage 2: the concept path learns to recognise, everything else being frozen."""
+"""Train the concept network to recognize objects; everything else is frozen."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +10,13 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import KeyframeDescriptor, describe_keyframe
 from segment_concept.synthetic.pixels import chance
 from segment_concept.tracking.policies.base import MemoryPolicy
-from segment_concept.tracking.segmenter import Concept
 from segment_concept.train.data import Sample
-from segment_concept.train.losses import Losses, LossWeights, dice
-from segment_concept.train.unroll import VISIBLE, Batch, Clips, TrainingTask, unroll
+from segment_concept.train.losses import Losses, dice
+from segment_concept.train.unroll import VISIBLE, Clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,85 +117,3 @@ class _Question:
     grid: tuple[int, int]
     share: Tensor  # (h16, w16) how much of every token is the object
     visible: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ConceptTask:
-    """What tracking makes of a concept. Everything else is frozen, the concept itself too.
-
-    Trained on with the few questions of clips that are tracked, the concept network forgot what
-    it had learnt of many (docs/LOG.md).
-    """
-
-    tracking: TrainingTask = field(
-        default_factory=lambda: TrainingTask(
-            LossWeights(presence=2.0), corrections=0.0, teacher_forcing=0.7
-        )
-    )
-    keyframes: Keyframes = field(default_factory=Keyframes)
-    elsewhere: float = 0.25  # how often it is asked on frames that begin no shot
-
-    part: ClassVar[str] = "concept"
-    taught: ClassVar[str] = ""
-    frozen: ClassVar[tuple[str, ...]] = (
-        *("network.", "presence.", "describe.", "wanted."),
-        "verification.",
-    )
-
-    def losses(
-        self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
-    ) -> Losses:
-        """Of some clips, at most `targets` objects of each."""
-        assert segmenter.concept is not None, "as for RecognitionLesson"
-        teacher = ConceptTeacher(segmenter.concept, self)
-        return unroll(segmenter, policy, clips, targets, self.tracking, teacher)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ConceptTeacher:
-    """Asks the concept path where shots begin, and on some other frames."""
-
-    path: ConceptPath
-    task: ConceptTask
-
-    def concepts(self, batch: Batch, t: int) -> list[Concept | None]:
-        """A concept for every object that is asked about on frame t; all are on the last."""
-        last = t == len(batch.features) - 1
-        asked = [
-            o
-            for o, image in enumerate(batch.images)
-            if t in batch.cuts[image] or last or batch.rng.random() < self.task.elsewhere
-        ]
-        answers: list[Concept | None] = [None] * len(batch.images)
-        if asked:
-            image = batch.features[t].maps
-            query = image.descriptor[torch.tensor([batch.images[o] for o in asked])]
-            keyframes = [self._keyframes(batch, o, t) for o in asked]
-            concepts = self.path.encode(keyframes, query, image.grid)
-            for o, concept in zip(asked, concepts, strict=True):
-                answers[o] = concept
-        return answers
-
-    def _keyframes(self, batch: Batch, o: int, t: int) -> list[KeyframeDescriptor]:
-        keyframes = self.task.keyframes
-        chosen = keyframes.draw([s for s in range(1, t) if batch.truth[s, o].any()], batch.rng)
-        marks = [self._mark(batch, o, s) for s in chosen]
-        if len(chosen) > 1 and chance(batch.rng, keyframes.distracted):
-            other = _another(batch, o, chosen[-1], batch.rng)
-            if other is not None:
-                marks[-1] = self._mark(batch, other, chosen[-1])
-        return marks
-
-    def _mark(self, batch: Batch, o: int, t: int) -> KeyframeDescriptor:
-        image = batch.features[t].maps
-        return describe_keyframe(image.descriptor[batch.images[o]], image.grid, batch.truth[t, o])
-
-
-def _another(batch: Batch, o: int, t: int, rng: Generator) -> int | None:
-    """Another object of the same clip that is visible on frame t."""
-    others = [
-        i
-        for i, image in enumerate(batch.images)
-        if i != o and image == batch.images[o] and batch.truth[t, i].any()
-    ]
-    return others[int(rng.integers(len(others)))] if others else None

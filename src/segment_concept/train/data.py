@@ -7,6 +7,7 @@ and prompts, or played backwards. The trunk is frozen, so its features are kept 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segment_concept.models.compact.backbone import Backbone
-from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
+from segment_concept.synthetic.photos import Part, Photos, load_photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,41 @@ class SamplerConfig:
     replayed: int = 2
     stock: int = 600
     targets: int = 2  # objects of a clip that are followed, at most
+    photos: PhotoClipSpec | None = None  # as many frames as large as those of `clip`
+    photo_share: float = 0.0  # of the clips
+
+    def __post_init__(self) -> None:
+        if self.photo_share and self.photos is None:
+            raise ValueError(
+                "clips of photographs need a PhotoClipSpec: set `photos` of the sampler"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class World:
+    """What clips are made of."""
+
+    assets: Assets
+    photos: Photos | None = None
+
+    def clip(self, sampler: SamplerConfig, seed: int) -> Clip:
+        """The clip of that seed, rendered or made of photographs."""
+        if sampler.photos is None or self.photos is None:
+            return render_clip(self.assets, sampler.clip, seed)
+        # Another stream than those of the renderers, which begin with [seed, 0].
+        if np.random.default_rng([seed, 1, 0]).random() >= sampler.photo_share:
+            return render_clip(self.assets, sampler.clip, seed)
+        return render_photo_clip(self.photos, sampler.photos, seed)
+
+
+def load_world(data: Path, sampler: SamplerConfig, part: Part) -> World:
+    """The training or held-out part of a data folder: `assets.npz`, and `photos` if wanted.
+
+    Raises:
+        InputError: something that the sampler needs is not there.
+    """
+    photos = load_photos(data / "photos", part) if sampler.photo_share else None
+    return World(load(data / "assets.npz", part), photos)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +126,8 @@ def _clip_seed(seed: int, rank: int, ranks: int, number: int) -> int:
 class ReplayBuffer:
     """The latest clips with their trunk features; one that is gone is rendered again."""
 
-    def __init__(self, assets: Assets, sampler: SamplerConfig, trunk: Backbone) -> None:
-        self._assets, self._diet, self._trunk = assets, sampler, trunk
+    def __init__(self, world: World, sampler: SamplerConfig, trunk: Backbone) -> None:
+        self._world, self._sampler, self._trunk = world, sampler, trunk
         self._device = next(trunk.parameters()).device
         self._kept: OrderedDict[int, Sample] = OrderedDict()
 
@@ -100,19 +138,17 @@ class ReplayBuffer:
             levels = self._trunk(pixels.contiguous(memory_format=torch.channels_last))
         half = tuple(level.half().contiguous().clone() for level in levels)
         self._kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts)
-        while len(self._kept) > self._diet.stock + self._diet.fresh:
+        while len(self._kept) > self._sampler.stock + self._sampler.fresh:
             self._kept.popitem(last=False)
 
     def take(self, portion: ClipRequest) -> tuple[Sample, Generator]:
         """The clip of a portion, and the generator of the choices to be made with it."""
         if portion.clip_seed not in self._kept:
-            self.add(
-                portion.clip_seed, render_clip(self._assets, self._diet.clip, portion.clip_seed)
-            )
+            self.add(portion.clip_seed, self._world.clip(self._sampler, portion.clip_seed))
         sample = self._kept[portion.clip_seed]
         rng = np.random.default_rng(portion.choice_seed)
         if portion.replay and rng.random() < 0.5:
-            sample = sample.reversed(self._diet.clip.least_area) or sample
+            sample = sample.reversed(self._sampler.clip.least_area) or sample
         return sample, rng
 
 
@@ -121,7 +157,7 @@ class ClipPrefetcher(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
 
     def __init__(
         self,
-        cache: str,
+        data: str,
         sampler: SamplerConfig,
         seed: int,
         steps: range,
@@ -129,22 +165,18 @@ class ClipPrefetcher(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
         ranks: int = 1,
     ) -> None:
         super().__init__()
-        self._cache, self._diet, self._seed, self._steps = cache, sampler, seed, steps
+        self._data, self._sampler, self._seed, self._steps = data, sampler, seed, steps
         self._rank, self._ranks = rank, ranks
 
     def __iter__(self) -> Iterator[list[tuple[int, Clip]]]:
-        from pathlib import Path
-
         import cv2
 
-        from segment_concept.synthetic import load
-
         cv2.setNumThreads(1)
-        assets = load(Path(self._cache))
+        world = load_world(Path(self._data), self._sampler, "train")
         for step in self._steps:
-            wanted = clip_requests(self._diet, self._seed, step, self._rank, self._ranks)
+            wanted = clip_requests(self._sampler, self._seed, step, self._rank, self._ranks)
             yield [
-                (p.clip_seed, render_clip(assets, self._diet.clip, p.clip_seed))
+                (p.clip_seed, world.clip(self._sampler, p.clip_seed))
                 for p in wanted
                 if not p.replay
             ]

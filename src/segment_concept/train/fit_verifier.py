@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.checkpoints.compact import read_card, save_compact
-from segment_concept.checkpoints.load import load_tracker
+from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter, VerifiedProposals
 from segment_concept.models.compact.verifier import FEATURES, Verifier
 from segment_concept.recipes import find_recipe
-from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
+from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, DelegatingSegmenter, Features, Proposals
 from segment_concept.tracking.session import Tracker
@@ -54,30 +52,25 @@ class Proposed:
     right: Tensor  # (N,) bool: the proposal is the object
 
 
-def fit_verification(weights: Path, assets: Path, out: Path, clips: int) -> dict[str, Any]:
-    """Fit an exported model's verification and write the model with it.
+def fit_verification(segmenter: CompactSegmenter, world: Assets, clips: int) -> dict[str, Any]:
+    """Fit what a model's verification weighs, in place, while so many clips are tracked.
 
     Returns:
         the weight of every feature, and how many proposals were right and wrong.
 
     Raises:
-        CheckpointError: `weights` holds no compact model.
-        InputError: the model has no concept path, or the clips left nothing to tell apart.
+        InputError: the clips left nothing to tell apart.
     """
-    world = load(assets, "train")
-    out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after ten minutes of tracking
-    # Nothing is held back: what is proposed must not depend on what is fitted to it.
-    recipe = replace(find_recipe("sec_compact"), weights=str(weights), concept_margin=0.0)
-    tracker = load_tracker(recipe, device="cpu")  # where masks are compared with the truth
-    segmenter = tracker.segmenter
-    assert isinstance(segmenter, CompactSegmenter), "of the recipe's network"
     path = segmenter.concept
-    assert path is not None, "load_tracker refuses a trigger for a model without concepts"
+    assert path is not None, "the curriculum gives every model a concept path"
+    recipe = find_recipe("sec_compact")
+    # Without the recipe's concept margin: proposals must not depend on what is fitted to them.
+    encoder = CompactConceptEncoder(segmenter)
+    tracker = Tracker(segmenter, recipe.policy, trigger=recipe.trigger, concept=encoder)
     path.verification = Verifier(segmenter.widths.descriptor).eval().requires_grad_(False)
     path.verification.measure(places(segmenter, _rendered(world, _MEASURED)))
     proposed = proposals(tracker, segmenter, _rendered(world, clips))
     fit(path.verification, proposed)
-    save_compact(segmenter, out, read_card(weights))
     right = int(proposed.right.sum())
     return {
         "weights": path.verification.weigh.weight[0].tolist(),

@@ -20,13 +20,18 @@ from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes.catalog import sec_compact
-from segment_concept.synthetic import ClipSpec, load
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.session import Tracker
 from segment_concept.tracking.triggers.base import Trigger
-from segment_concept.train.concept import ConceptTask, RecognitionTask
-from segment_concept.train.data import ClipPrefetcher, ReplayBuffer, SamplerConfig, clip_requests
+from segment_concept.train.concept import RecognitionTask
+from segment_concept.train.data import (
+    ClipPrefetcher,
+    ReplayBuffer,
+    SamplerConfig,
+    clip_requests,
+    load_world,
+)
 from segment_concept.train.unroll import TrainingTask
 from segment_concept.train.validation import Report, validate, validation_clips
 from segment_concept.types import CheckpointError
@@ -59,16 +64,16 @@ class Stage:
     name: str
     sampler: SamplerConfig
     schedule: Schedule
-    task: TrainingTask | RecognitionTask | ConceptTask = field(default_factory=TrainingTask)
+    task: TrainingTask | RecognitionTask = field(default_factory=TrainingTask)
     policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
     trigger: Trigger = field(default_factory=lambda: sec_compact().trigger)  # of validation
-    validation: ClipSpec = field(default_factory=lambda: ClipSpec(frames=8, height=256, width=448))
     validation_clips: int = 24
     validate_every: int = 400
     save_every: int = 100
     log_every: int = 20
     seed: int = 1
     short_side: int = 256
+    kept: float = 0.0  # share of the weights where it began in those that it hands on
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +88,17 @@ class Ranks:
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
-def train(segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path) -> Report:
+def train(segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path) -> Report:
     """Train everything behind the trunk, or the concept path alone; what is in `out` is continued.
 
-    Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, TensorBoard
-    events where that is installed, and `out/best.pt`, the averaged weights with the best score
-    on the held-out clips.
+    Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, and events
+    for TensorBoard where that is installed. Returns what the average does on held-out clips.
     """
     ranks = Ranks.from_environment()
     if ranks.count > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(segmenter, stage, assets, out, ranks)
+    run = _Run(segmenter, stage, data, out, ranks)
     run.resume()
     report = run.go()
     if ranks.count > 1:
@@ -107,10 +111,10 @@ class _Run:
     """The mutable state of a run."""
 
     def __init__(
-        self, segmenter: CompactSegmenter, stage: Stage, assets: Path, out: Path, ranks: Ranks
+        self, segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path, ranks: Ranks
     ) -> None:
         self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
-        self.assets_file = assets
+        self.data = data
         self.trained = _trained(segmenter, stage)
         segmenter.requires_grad_(False)
         task = stage.task
@@ -124,10 +128,14 @@ class _Run:
             betas=(0.9, 0.98),
         )
         self.average = {k: v.detach().clone() for k, v in self.trained.state_dict().items()}
-        self.step, self.best, self.seconds = 0, -math.inf, 0.0
-        self.stock = ReplayBuffer(load(assets, "train"), stage.sampler, segmenter.trunk)
+        self.step, self.seconds = 0, 0.0
+        self.stock = ReplayBuffer(
+            load_world(data, stage.sampler, "train"), stage.sampler, segmenter.trunk
+        )
         self.held_out = (
-            validation_clips(load(assets, "held_out"), stage.validation, stage.validation_clips)
+            validation_clips(
+                load_world(data, stage.sampler, "held_out"), stage.sampler, stage.validation_clips
+            )
             if ranks.rank == 0
             else []
         )
@@ -141,7 +149,7 @@ class _Run:
             saved = state["average"]
             self.average = {k: saved[k].to(v.device) for k, v in self.average.items()}
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.best, self.seconds = state["step"], state["best"], state["seconds"]
+            self.step, self.seconds = state["step"], state["seconds"]
             log.info("continuing %s at step %d", self.out, self.step)
 
     def go(self) -> Report:
@@ -149,7 +157,7 @@ class _Run:
         steps = range(self.step, stage.schedule.steps)
         fresh = DataLoader(
             ClipPrefetcher(
-                str(self.assets_file), stage.sampler, stage.seed, steps, ranks.rank, ranks.count
+                str(self.data), stage.sampler, stage.seed, steps, ranks.rank, ranks.count
             ),
             batch_size=None,
             num_workers=1,
@@ -216,11 +224,7 @@ class _Run:
         kept = {k: v.clone() for k, v in self.trained.state_dict().items()}
         self.trained.load_state_dict(self.average)
         report = validate(tracker_of(self.segmenter.eval(), self.stage), self.held_out)
-        self._log("held_out", asdict(report) | {"score": report.score})
-        if report.score > self.best:
-            self.best = report.score
-            best = {**self._weights(), "step": self.step, "report": asdict(report)}
-            _write(self.out / "best.pt", best)
+        self._log("held_out", asdict(report))
         self.trained.load_state_dict(kept)
         return report
 
@@ -238,7 +242,6 @@ class _Run:
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
-                "best": self.best,
                 "seconds": self.seconds,
             },
         )
@@ -272,7 +275,7 @@ def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A state.pt or best.pt of a run, or a mean of several.
+    """The state.pt of a run.
 
     Raises:
         CheckpointError: there is no such file, or it is none of a training run.
@@ -284,12 +287,12 @@ def read_state(path: Path) -> dict[str, Any]:
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint of a training run") from error
     if not isinstance(state, dict) or not {"network", "step"} <= state.keys():
-        raise CheckpointError(f"{path} is no state.pt or best.pt of a training run")
+        raise CheckpointError(f"{path} is no state.pt of a training run")
     return state
 
 
 def averaged(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """The weights to use of a state.pt or best.pt, by part: `network`, and `concept` if it has one.
+    """The weights to use of a state.pt, by part: `network`, and `concept` if it has one.
 
     Of the part that was being trained, its average.
     """

@@ -1,8 +1,8 @@
-"""A batch of clips -> losses, through the same step as inference (`tracking.advance`)."""
+"""A batch of clips -> losses, through the same step as inference (`tracking.step`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -15,8 +15,15 @@ from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.memory import PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import MemoryPolicy
-from segment_concept.tracking.segmenter import Concept, DelegatingSegmenter, Features, Proposals
+from segment_concept.tracking.segmenter import (
+    Concept,
+    DelegatingSegmenter,
+    Features,
+    Proposals,
+    SelectedMasks,
+)
 from segment_concept.tracking.step import FrameStep, prompt_objects, track_objects
+from segment_concept.train.corruption import Corruption, Defect, defective, draw_defect
 from segment_concept.train.data import Sample
 from segment_concept.train.losses import Losses, LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt
@@ -37,6 +44,7 @@ class TrainingTask:
         0.5  # how often memory is told the truth about presence, not what was believed
     )
     visible_pixels: int = VISIBLE  # below, an object counts as absent
+    corruption: Corruption = field(default_factory=Corruption)  # of what is remembered
 
     part: ClassVar[str] = "network"  # what is trained
     taught: ClassVar[str] = ""  # of it, what has a name that begins so
@@ -49,35 +57,41 @@ class TrainingTask:
         return unroll(segmenter, policy, clips, targets, self)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLesson(TrainingTask):
-    """What is made of memories; what a picture and a memory are is frozen."""
-
-    frozen: ClassVar[tuple[str, ...]] = ("neck.", "memory_encoder.")
-
-
-@dataclass(frozen=True, slots=True)
-class PresenceLesson(TrainingTask):
-    """Whether the object is there, told from what is seen; no mask changes."""
-
-    taught: ClassVar[str] = "decoder.presence."
-
-
-class ConceptSupplier(Protocol):
-    """Decides for which objects the concept path is asked on a frame, and answers."""
-
-    def concepts(self, batch: "Batch", t: int) -> list[Concept | None]:
-        """A concept, or None, for every object of the batch."""
-        ...
-
-
 class _TeacherForcing(DelegatingSegmenter):
-    """Replaces the predicted presence by the true one before it is remembered, for some objects."""
+    """Replaces what is remembered, for some objects: presence by the true one, masks by others.
 
-    def __init__(self, inner: CompactSegmenter, visible: Tensor, teacher_forcing: Tensor) -> None:
+    Args:
+        inner: the segmenter in training.
+        visible: (O,) bool, whether each object is visible.
+        teacher_forcing: (O,) bool, whose presence is replaced by the true one.
+        wrong: logits (h4, w4) of the mask to remember, by object.
+    """
+
+    def __init__(
+        self,
+        inner: CompactSegmenter,
+        visible: Tensor,
+        teacher_forcing: Tensor,
+        wrong: Mapping[int, Tensor],
+    ) -> None:
         super().__init__(inner)
-        self._visible, self._forced = visible, teacher_forcing
+        self._visible, self._forced, self._wrong = visible, teacher_forcing, wrong
         self.believed: Proposals | None = None
+
+    def memorize(
+        self,
+        features: Features[CompactFeatures],
+        believed: SelectedMasks,
+        images: Sequence[int],
+        *,
+        prompted: bool,
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        if self._wrong:
+            logits = believed.logits.detach().clone()
+            for o, mask in self._wrong.items():
+                logits[o] = torch.where(believed.presence[o] > 0, mask, logits[o])
+            believed = replace(believed, logits=logits)
+        return self._inner.memorize(features, believed, images, prompted=prompted)
 
     def propose(
         self,
@@ -104,7 +118,6 @@ class Batch:
 
     features: tuple[Features[CompactFeatures], ...]  # of every frame
     images: list[int]  # (O,) the clip of an object
-    cuts: tuple[tuple[int, ...], ...]  # of every clip, the first frames of its later shots
     truth: Tensor  # (T, O, H, W) bool, where the features are
     rng: Generator
 
@@ -124,12 +137,8 @@ def unroll(
     clips: Clips,
     targets: int,
     task: TrainingTask,
-    asker: ConceptSupplier | None = None,
 ) -> Losses:
-    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong.
-
-    With an `asker` only what it was asked about is judged: everything else is frozen then.
-    """
+    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong."""
     batch = _gather(segmenter, clips, targets, task)
     rng = batch.rng
     prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
@@ -139,35 +148,57 @@ def unroll(
         engine, batch.features[0], PlaybackPosition(0), prompts, objects, batch.images
     )
     objects = [seen.tracks for seen in first.seen]
-    losses = [] if asker else _prompt_losses(batch, 0, first, prompts, task)
+    losses = _prompt_losses(batch, 0, first, prompts, task)
     frames = len(batch.features)
     corrected = int(rng.integers(1, frames)) if rng.random() < task.corrections else 0
+    defects = _draw_defects(len(prompts), task, rng)
     for t in range(1, frames):
         visible = batch.truth[t].flatten(1).sum(1) >= task.visible_pixels
         teacher_forcing = torch.from_numpy(rng.random(len(prompts)) < task.teacher_forcing).to(
             visible.device
         )
-        teacher = _TeacherForcing(segmenter, visible, teacher_forcing)
-        concepts = asker.concepts(batch, t) if asker is not None else [None] * len(objects)
+        wrong = _wrong_masks(batch, t, defects, task)
+        teacher = _TeacherForcing(segmenter, visible, teacher_forcing, wrong)
         step = track_objects(
             _Model(teacher, policy),
             batch.features[t],
             PlaybackPosition(t),
             objects,
-            concepts,
+            [None] * len(objects),
             batch.images,
         )
         objects = [seen.tracks for seen in step.seen]
         assert teacher.believed is not None
-        judged = list(range(len(objects)))
-        if asker is not None:
-            judged = [o for o, concept in enumerate(concepts) if concept is not None]
-        if judged:
-            losses.append(_tracked_losses(batch, t, teacher.believed, visible, task, judged))
+        losses.append(_tracked_losses(batch, t, teacher.believed, visible, task))
         if t == corrected:
             objects, extra = _correct(engine, batch, t, step, objects, task)
             losses += extra
     return _mean(losses)
+
+
+def _draw_defects(count: int, task: TrainingTask, rng: Generator) -> list[Defect | None]:
+    """What is wrong with the memories of each object, if anything."""
+    share = task.corruption.objects
+    return [draw_defect(rng) if share and rng.random() < share else None for _ in range(count)]
+
+
+def _wrong_masks(
+    batch: Batch,
+    t: int,
+    defects: Sequence[Defect | None],
+    task: TrainingTask,
+) -> dict[int, Tensor]:
+    """Logits of the masks that are remembered of frame t in place of those that are believed."""
+    h4, w4 = batch.features[t].maps.quarter.shape[-2:]
+    return {
+        o: defective(
+            F.adaptive_avg_pool2d(batch.truth[t, o][None].float(), (h4, w4))[0],
+            defect,
+            batch.rng,
+        )
+        for o, defect in enumerate(defects)
+        if defect is not None and batch.rng.random() < task.corruption.frames
+    }
 
 
 def _gather(
@@ -192,10 +223,9 @@ def _gather(
     def at(t: int) -> Features[CompactFeatures]:
         return Features(by_clip.map(lambda tensor: tensor[:, t]), everything.video_size)
 
-    cuts = tuple(sample.cuts for sample, _ in clips)
     masks = torch.stack(truth, dim=1).to(levels[0].device)
     features = tuple(at(t) for t in range(frames))
-    return Batch(features, images, cuts, masks, clips[0][1])
+    return Batch(features, images, masks, clips[0][1])
 
 
 def _prompt_losses(
@@ -217,10 +247,9 @@ def _tracked_losses(
     proposals: Proposals,
     visible: Tensor,
     task: TrainingTask,
-    judged: Sequence[int],
 ) -> Losses:
     truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
-    return proposal_losses(proposals[judged], truth[torch.tensor(judged)], task.weights)
+    return proposal_losses(proposals, truth, task.weights)
 
 
 def _correct(

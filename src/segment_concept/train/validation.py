@@ -1,16 +1,17 @@
-"""The figure by which checkpoints are chosen: held-out cut-outs and backgrounds, fixed clips."""
+"""What a network does on clips of the held-out part of the training world."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.ops.overlap import mask_iou
-from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.synthetic import Clip
 from segment_concept.tracking.session import Tracker
+from segment_concept.train.data import SamplerConfig, World
 from segment_concept.train.prompts import inner_point, loose_box
 from segment_concept.types import Bitmap, Frame, Mask, ObjectId, Points, Prompt
 
@@ -29,22 +30,6 @@ class Report:
     absent_empty: float  # share of the frames without the object that have an empty mask
     visible_empty: float  # share of the frames with the object that have an empty mask
 
-    @property
-    def score(self) -> float:
-        """What is maximised: overlap first, then contours, other prompts and presence.
-
-        What the clips have no example of counts nothing.
-        """
-        terms = (
-            (1.0, self.j),
-            (0.5, self.f),
-            (0.25, self.j_box),
-            (0.25, self.j_click),
-            (0.5, self.absent_empty),
-            (-1.0, self.visible_empty),
-        )
-        return sum(weight * value for weight, value in terms if not math.isnan(value))
-
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -58,16 +43,9 @@ class _Row:
     empty: bool
 
 
-def validation_clips(assets: Assets, spec: ClipSpec, count: int) -> list[Clip]:
-    """`count` clips; every other one has a cut, every third an absence."""
-    return [
-        render_clip(
-            assets,
-            replace(spec, cut=float(n % 2), absent=float(n % 3 == 0)),
-            FIRST_SEED + n,
-        )
-        for n in range(count)
-    ]
+def validation_clips(world: World, sampler: SamplerConfig, count: int) -> list[Clip]:
+    """`count` clips like those of training, of the held-out part of the world."""
+    return [world.clip(sampler, FIRST_SEED + n) for n in range(count)]
 
 
 def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:

@@ -57,6 +57,9 @@ class CompactSegmenter(nn.Module):
         network: everything after it.
         concept: the concept path, if the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
+        mask_bias: added to the mask logits of tracked frames; 0 leaves them as they are. It
+            corrects masks that are too small. Memory, pointers and verification use the logits
+            without it, and so do prompted frames.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class CompactSegmenter(nn.Module):
         concept: ConceptPath | None = None,
         *,
         short_side: int = 256,
+        mask_bias: float = 0.0,
     ) -> None:
         super().__init__()
         self.trunk = trunk or Backbone()
         self.network = network or CompactNetwork()
         self.concept = concept
         self.short_side = short_side
+        self.mask_bias = mask_bias
 
     @property
     def widths(self) -> Widths:
@@ -159,7 +164,8 @@ class CompactSegmenter(nn.Module):
             presence = presence.index_put((index,), self.concept.verification(verified))
         thresholds = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
         pointers = self.network.decoder.hide_absent(proposals.pointers, presence > thresholds)
-        proposals = replace(proposals, pointers=pointers, presence=presence)
+        logits = proposals.logits + self.mask_bias  # after verification, which reads its own
+        proposals = replace(proposals, logits=logits, pointers=pointers, presence=presence)
         return VerifiedProposals(proposals, masks, verified)
 
     def memorize(
@@ -172,7 +178,8 @@ class CompactSegmenter(nn.Module):
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Memory values (O, L, value + CELLS), and the keys (L, 2 * match) of each image."""
         visible = (believed.presence > 0).to(believed.logits.dtype)
-        hints = mask_maps(believed.logits.detach().sigmoid())
+        own = believed.logits.detach() - (0.0 if prompted else self.mask_bias)
+        hints = mask_maps(own.sigmoid())
         values = self.network.memory_encoder(features.maps.of_objects(images), hints, visible)
         return values, [features.maps.keys[i] for i in images]
 

@@ -1,0 +1,284 @@
+"""Who is in a shot of a clip of photographs, and how they move."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+
+from segment_concept.synthetic.optics import draw_optics
+from segment_concept.synthetic.photo_path import (
+    Path,
+    Series,
+    Start,
+    away_during,
+    draw_camera,
+    draw_path,
+    draw_shares,
+    following_camera,
+    scales,
+    seen_at,
+)
+from segment_concept.synthetic.photo_scene import (
+    Scene,
+    draw_object,
+    lift,
+    make_plate,
+    make_sprite,
+    open_scene,
+    recolored,
+    relit,
+)
+from segment_concept.synthetic.photo_shot import Actor, Shot
+from segment_concept.synthetic.photo_spec import PhotoClipSpec
+from segment_concept.synthetic.photo_warp import Sprite
+from segment_concept.synthetic.photos import Photo, Photos
+from segment_concept.synthetic.pixels import Image, chance, log_uniform, pick, uniform
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MainObject:
+    """Object 1 of a clip."""
+
+    scene: Scene
+    number: int  # in the scene's mask
+    rgba: Image  # cut out
+    whole: bool  # it can be pasted elsewhere
+    swing: float  # how far it bends, as a share of its size
+
+
+def draw_main(photos: Photos, spec: PhotoClipSpec, rng: Generator, pasted: bool) -> MainObject:
+    """Object 1: of a scene, or one that can be pasted."""
+    photo = photos.draw_cutout(rng) if pasted and chance(rng, 0.5) else None
+    if photo is not None and photo.objects:
+        scene = open_scene(rng, photo)
+        number = draw_object(rng, scene)
+    else:
+        scene, number = _object_of_a_scene(photos, rng, pasted)
+    whole = scene.photo.cutout or scene.can_be_loose(number)
+    strong = 0.09 if scene.photo.cutout else 0.06
+    swing = spec.deform * uniform(rng, 0.01, strong)
+    return MainObject(scene, number, lift(scene, number), whole, swing)
+
+
+def _object_of_a_scene(photos: Photos, rng: Generator, whole: bool) -> tuple[Scene, int]:
+    """A scene and one of its objects, if possible one that is whole if that is asked for."""
+    for _ in range(8):
+        scene = open_scene(rng, photos.draw_scene(rng))
+        number = draw_object(rng, scene)
+        if not whole or scene.can_be_loose(number):
+            break
+    return scene, number
+
+
+class ShotMaker:
+    """Draws shots of a clip, in which things keep their labels."""
+
+    def __init__(self, photos: Photos, spec: PhotoClipSpec, main: MainObject) -> None:
+        self._photos, self._spec, self._main = photos, spec, main
+
+    def draw(
+        self, rng: Generator, frames: int, ground: Scene, part: str, late: bool = False
+    ) -> Shot:
+        """A shot before the photograph `ground`.
+
+        `part` of object 1: "attached" to its photograph, "loose" over its own photograph, "pasted"
+        over another, or "absent". A pasted one may come in `late`.
+        """
+        spec, main = self._spec, self._main
+        own = ground is main.scene
+        ids = self._ids(ground) if own or part == "pasted" else {}
+        loose = self._loose(rng, ground, part)
+        swing = spec.deform if part != "absent" else 0.5 * spec.deform
+        plate = make_plate(rng, ground, ids, loose, swing)
+        camera, path = self._camera(rng, frames, ground, part)
+        actors = [
+            self._neighbor(rng, ground, n, ids.get(n, 0), camera)
+            for n in loose
+            if not own or n != main.number
+        ]
+        star = None
+        if part in ("loose", "pasted"):
+            start = None
+            if part == "loose" and chance(rng, 0.6):
+                start = _start(spec, ground, main.number, camera)
+            star, path = self._star(rng, ground, frames, start, late)
+        if part != "absent" and chance(rng, spec.lookalike):
+            actors.append(self._lookalike(rng, ground, frames, len(ids) + 2))
+        if star is not None:
+            actors.insert(len(actors) if chance(rng, 0.75) else 0, star)
+        actors += self._occluders(rng, path, ground)
+        area = float(path.root[0]) ** 2
+        return Shot(spec, plate, camera, tuple(actors), draw_optics(rng), path.place, area)
+
+    def _camera(self, rng: Generator, frames: int, ground: Scene, part: str) -> tuple[Series, Path]:
+        """The camera, and the way of what is in its middle: of object 1 if it is attached."""
+        spec = self._spec
+        size = (ground.rgb.shape[1], ground.rgb.shape[0])
+        still = np.zeros(frames)
+        if part == "attached":
+            thing = _thing(ground, self._main.number)
+            camera = following_camera(rng, spec, frames, size, thing)
+            root = np.asarray(math.sqrt(thing[1]) * scales(camera), np.float64)
+            return camera, Path(seen_at(camera, thing[0]), root, still)
+        camera = draw_camera(rng, spec, frames, size)
+        middle = np.full((frames, 2), (spec.width / 2, spec.height / 2))
+        return camera, Path(middle, np.full(frames, 0.3 * spec.height), still)
+
+    def _ids(self, ground: Scene) -> dict[int, int]:
+        """Labels of the objects of a scene: 1 for object 1, then the largest others."""
+        own = ground is self._main.scene
+        others = [n for n in ground.photo.objects if not own or n != self._main.number]
+        others.sort(key=lambda n: -ground.area(n))
+        ids = {n: i for i, n in enumerate(others[: self._spec.most_objects - 1], start=2)}
+        if own:
+            ids[self._main.number] = 1
+        return ids
+
+    def _loose(self, rng: Generator, ground: Scene, part: str) -> tuple[int, ...]:
+        """Objects of a scene that are lifted out of it."""
+        own = ground is self._main.scene
+        loose = [self._main.number] if own and part in ("loose", "absent") else []
+        for number in ground.photo.objects:
+            other = not own or number != self._main.number
+            if other and len(loose) < 3 and chance(rng, 0.25) and ground.can_move(number):
+                loose.append(number)
+        return tuple(loose)
+
+    def _star(
+        self, rng: Generator, ground: Scene, frames: int, start: Start | None, late: bool
+    ) -> tuple[Actor, Path]:
+        spec, main = self._spec, self._main
+        rgba = main.rgba if start is not None else relit(rng, main.rgba, ground.rgb)
+        turns_in = frames if chance(rng, spec.turns) else 0
+        sprite = make_sprite(rng, rgba, main.swing, turns_in)
+        extent = _extent(sprite)
+        shares = draw_shares(rng, spec, frames, (0.004, 0.65), start.share if start else 0)
+        path = draw_path(rng, spec, frames, extent, shares, start)
+        gone = None
+        if late and frames > 1:
+            gone = range(int(rng.integers(1, frames)))
+        elif frames > 2 and chance(rng, spec.leaves):
+            first = int(rng.integers(1, frames))
+            gone = range(first, int(rng.integers(first + 1, frames + 1)))
+        if gone is not None:
+            path = away_during(rng, path, gone, extent[0], spec.width)
+        shadow = uniform(rng, 0.15, 0.6) if chance(rng, 0.45) else 0.0
+        return Actor(sprite, path.matrices(sprite.center, sprite.area), 1, shadow), path
+
+    def _neighbor(
+        self, rng: Generator, ground: Scene, number: int, label: int, camera: Series
+    ) -> Actor:
+        """Another object of the photograph that moves a little by itself from its place."""
+        swing = self._spec.deform * uniform(rng, 0.01, 0.05)
+        sprite = make_sprite(rng, lift(ground, number), swing)
+        frames = len(camera)
+        start = _start(self._spec, ground, number, camera)
+        shares = start.share * np.exp(float(rng.normal(0, 0.03)) * np.arange(frames))
+        calm = replace(self._spec, fast=0.0, partial=0.0)
+        path = draw_path(rng, calm, frames, _extent(sprite), shares, start)
+        return Actor(sprite, path.matrices(sprite.center, sprite.area), label, 0.0)
+
+    def _lookalike(self, rng: Generator, ground: Scene, frames: int, label: int) -> Actor:
+        """Something of the kind of object 1, or object 1 in other colors."""
+        rgba = None
+        if chance(rng, 0.7):
+            rgba = _drawn_cutout(rng, self._photos.draw_kin(rng, self._main.scene.photo))
+        if rgba is None:
+            rgba = recolored(rng, self._main.rgba)
+        labeled = label <= self._spec.most_objects and chance(rng, 0.5)
+        return self._passer(rng, relit(rng, rgba, ground.rgb), frames, label if labeled else 0)
+
+    def _passer(self, rng: Generator, rgba: Image, frames: int, label: int) -> Actor:
+        swing = self._spec.deform * uniform(rng, 0.01, 0.07)
+        sprite = make_sprite(rng, rgba, swing)
+        share = log_uniform(rng, 0.008, 0.15)
+        shares = share * np.exp(float(rng.normal(0, 0.04)) * np.arange(frames))
+        path = draw_path(rng, self._spec, frames, _extent(sprite), shares)
+        shadow = uniform(rng, 0.15, 0.6) if chance(rng, 0.4) else 0.0
+        return Actor(sprite, path.matrices(sprite.center, sprite.area), label, shadow)
+
+    def _occluders(self, rng: Generator, path: Path, ground: Scene) -> list[Actor]:
+        """Things that pass before object 1, or that hide a part of it on the first frame."""
+        out = []
+        for share, first in ((self._spec.covered, True), (self._spec.occluders, False)):
+            rgba = self._anything(rng) if chance(rng, share) else None
+            if rgba is None:
+                continue
+            sprite = make_sprite(rng, relit(rng, rgba, ground.rgb), self._spec.deform * 0.03)
+            past = _passing(rng, self._spec.speed, path, first)
+            out.append(Actor(sprite, past.matrices(sprite.center, sprite.area), 0, 0.0))
+        return out
+
+    def _anything(self, rng: Generator) -> Image | None:
+        """A cut-out, or an object of a scene if that has one that can be pasted."""
+        photo = self._photos.draw_cutout(rng) if chance(rng, 0.5) else None
+        return _drawn_cutout(rng, photo or self._photos.draw_scene(rng))
+
+
+def _passing(rng: Generator, speed: float, path: Path, first: bool) -> Path:
+    """A path that crosses another, or that lies over a part of it on the first frame."""
+    frames = len(path.root)
+    at = 0 if first else int(rng.integers(0, frames))
+    root = float(path.root[at])
+    toward = uniform(rng, 0, 2 * math.pi)
+    heading = np.array([math.cos(toward), math.sin(toward)])
+    offset = heading * root * (uniform(rng, 0.4, 0.8) if first else 0.1)
+    pace = speed * log_uniform(rng, 0.1, 0.8) * root
+    place = path.place + offset + np.outer(np.arange(frames) - at, heading * pace)
+    turn = float(rng.normal(0, 0.4)) + float(rng.normal(0, 0.03)) * np.arange(frames)
+    size = root * log_uniform(rng, 0.5, 1.3)
+    return Path(place, np.full(frames, size), np.asarray(turn, np.float64))
+
+
+def _drawn_cutout(rng: Generator, photo: Photo) -> Image | None:
+    """An object of a photograph that can be pasted, if there is one among three draws."""
+    if not photo.objects:
+        return None
+    scene = open_scene(rng, photo)
+    for _ in range(3):
+        number = draw_object(rng, scene)
+        if photo.cutout or scene.can_be_loose(number):
+            return lift(scene, number)
+    return None
+
+
+def _thing(scene: Scene, number: int) -> tuple[tuple[float, float], float, tuple[float, float]]:
+    """Middle, area and half box by the root of the area, of an object in its photograph."""
+    x0, y0, x1, y1 = scene.box(number)
+    area = float(scene.area(number))
+    half = ((x1 - x0) / 2 / math.sqrt(area), (y1 - y0) / 2 / math.sqrt(area))
+    return ((x0 + x1) / 2, (y0 + y1) / 2), area, half
+
+
+def _extent(sprite: Sprite) -> tuple[float, float]:
+    h, w = sprite.levels[0].shape[:2]
+    root = math.sqrt(max(sprite.area, 1.0))
+    return w / 2 / root, h / 2 / root
+
+
+def _start(spec: PhotoClipSpec, scene: Scene, number: int, camera: Series) -> Start:
+    """Where an object of the photograph is on the first frame."""
+    center, area, _ = _thing(scene, number)
+    x, y = seen_at(camera, center)[0]
+    share = area * float(scales(camera)[0]) ** 2 / (spec.height * spec.width)
+    angle = math.atan2(camera[0, 1, 0], camera[0, 0, 0])
+    return Start((float(x), float(y)), share, angle)
+
+
+def draw_part(main: MainObject, spec: PhotoClipSpec, rng: Generator, pasted: bool) -> str:
+    """What object 1 does in the first shot."""
+    if pasted and main.whole:
+        return "pasted"
+    movable = main.scene.can_move(main.number)
+    return "loose" if movable and chance(rng, spec.loose) else "attached"
+
+
+_KINDS = ("view", "part", "away", "other")
+
+
+def draw_kind(rng: Generator, room: bool) -> str:
+    """The kind of a cut (as in the training of TMA): to a close-up or distant view of the same,
+    to another part of the same scene, away (which needs `room` for the way back), or to another
+    scene."""
+    return _KINDS[pick(rng, [0.3, 0.22, 0.23 if room else 0.0, 0.25])]

@@ -1,0 +1,174 @@
+"""The training of the compact model from its stages to the file that is shipped."""
+
+from dataclasses import replace
+from itertools import cycle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segment_concept import Tracker
+from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
+from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
+from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.recipes import find_recipe
+from segment_concept.synthetic import Clip
+from segment_concept.tracking.triggers.base import AtFrames
+from segment_concept.train import calibration, curriculum, stages
+from segment_concept.train import fit_verifier as verification
+from segment_concept.train.calibration import annotated_clips, annotated_films, best_bias
+from segment_concept.train.curriculum import Plan, run
+from segment_concept.train.data import World
+from segment_concept.train.export import export_compact
+from segment_concept.types import CheckpointError, InputError
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    torch.manual_seed(0)
+    model = CompactSegmenter(short_side=64, mask_bias=0.5)
+    model.concept = ConceptPath(model.widths, ConceptWidths(32, 1, likeness=8, concept=32))
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    save_compact(model, path, {})
+    return path
+
+
+@pytest.fixture
+def learnt(monkeypatch):
+    """Training that only notes what it is asked for, and moves a weight by the stage's steps."""
+    asked = []
+
+    def train(model, stage, data, out):
+        asked.append((stage.name, stage.schedule.steps, model.short_side, model.mask_bias))
+        with torch.no_grad():
+            model.network.decoder.prior_weight += stage.schedule.steps
+        out.mkdir(parents=True, exist_ok=True)
+        parts = {"network": model.network.state_dict(), "concept": model.concept.state_dict()}
+        torch.save({**parts, "step": stage.schedule.steps}, out / "state.pt")
+
+    monkeypatch.setattr(curriculum, "train", train)
+    monkeypatch.setattr(
+        curriculum, "calibrate", lambda model, plan: setattr(model, "mask_bias", 1.25) or {"n": 3}
+    )
+    return asked
+
+
+def test_stages_are_run_in_their_order_each_from_the_end_of_the_one_before(start, learnt, tmp_path):
+    plan = Plan(tmp_path, tmp_path / "run", start, steps=(("clips", 3), ("concept", 5)))
+    made = load_compact(run(plan))
+    names = [name for name, *_ in learnt]
+    assert names == ["clips", "concept"]
+    assert learnt[0] == ("clips", 3, 320, 0.0)  # the bias of the start is not trained with
+    total = 0.5 * 3 + 5  # half of the weights where `clips` began are kept
+    weight = load_compact(start).network.decoder.prior_weight + total
+    torch.testing.assert_close(made.network.decoder.prior_weight, weight, rtol=1e-3, atol=0)
+    assert made.mask_bias == 1.25
+
+
+def test_what_was_finished_is_not_trained_again(start, learnt, tmp_path):
+    plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips", "concept"))
+    run(replace(plan, stages=("clips",)))
+    run(plan)
+    assert [name for name, *_ in learnt] == ["clips", "concept"]
+
+
+def test_a_stage_that_nobody_knows_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"no training stage polish: there are clips, concept"):
+        Plan(tmp_path, tmp_path, stages=("clips", "polish"))
+
+
+def test_only_a_calibrated_run_is_exported(start, learnt, tmp_path):
+    plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips",))
+    run(plan)
+    with pytest.raises(CheckpointError, match="there are no weights"):
+        export_compact(plan.out, tmp_path / "model.safetensors")
+    run(replace(plan, stages=("clips", "calibrate")))
+    card = export_compact(plan.out, tmp_path / "model.safetensors", history="toy")
+    assert card == read_card(tmp_path / "model.safetensors")
+    assert card["stages"] == {"clips": stages.clips().schedule.steps}
+    assert card["from"] == "start.safetensors"
+    assert (card["history"], card["calibration"]) == ("toy", {"n": 3})
+    assert load_compact(tmp_path / "model.safetensors").mask_bias == 1.25
+
+
+def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weight(
+    start, tmp_path, monkeypatch
+):
+    rgb = np.random.default_rng(0).integers(0, 255, (6, 64, 96, 3), dtype=np.uint8)
+    labels = np.zeros((6, 64, 96), np.uint8)
+    labels[:, 10:40, 20:60] = 1
+    clip = Clip(rgb, labels, (1,), (3,))
+    answers = cycle((True, False))
+    recipe = replace(find_recipe("sec_compact"), trigger=AtFrames((2, 4)), short_side=64)
+    for module in (curriculum, verification):
+        monkeypatch.setattr(module, "find_recipe", lambda name: recipe)
+    monkeypatch.setattr(curriculum, "load_world", lambda data, sampler, part: World(None))
+    monkeypatch.setattr(curriculum, "validation_clips", lambda world, sampler, count: [clip])
+    monkeypatch.setattr(curriculum, "_PROPOSAL_CLIPS", 2)
+    monkeypatch.setattr(verification, "render_clip", lambda world, spec, seed: clip)
+    monkeypatch.setattr(verification, "_is_right", lambda mask, truth: next(answers))
+    model = stages.begun(tmp_path, start).eval().requires_grad_(False)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    found = curriculum.calibrate(model, Plan(tmp_path, tmp_path))
+    assert found["mask_bias"] == model.mask_bias
+    assert model.mask_bias in calibration.BIASES
+    assert (found["verification"]["right"], found["verification"]["wrong"]) == (2, 2)
+    now = model.state_dict()
+    changed = {name for name in now if not torch.equal(now[name], before[name])}
+    assert changed
+    assert all(name.startswith("concept.verification.") for name in changed)
+
+
+class Shy:
+    """A tracker whose logits are 0.6 too low."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def session(self):
+        return self
+
+    def prompt(self, frame, prompts):
+        return None
+
+    def step(self, frame):
+        depth = torch.where(torch.from_numpy(self.truth), 0.5, -0.5)
+        return type("Result", (), {"logits": depth[None] - 0.6})
+
+
+def test_masks_that_are_too_small_get_a_bias_that_makes_up_for_it():
+    labels = np.zeros((4, 20, 30), np.uint8)
+    labels[:, 5:15, 5:20] = 1
+    clip = Clip(np.zeros((4, 20, 30, 3), np.uint8), labels, (1,), ())
+    found = calibration.mean_overlap(Shy(labels[0] == 1), annotated_clips([clip]))
+    assert found[0.0] == 0
+    assert best_bias([found, found]) == pytest.approx(0.25)  # the smallest that is enough
+
+
+def test_films_without_their_object_cannot_calibrate_anything():
+    labels = np.zeros((3, 64, 96), np.uint8)
+    labels[0, 10:40, 20:60] = 1
+    clip = Clip(np.zeros((3, 64, 96, 3), np.uint8), labels, (1,), ())
+    tracker = Tracker(CompactSegmenter(short_side=64).eval())
+    with pytest.raises(InputError, match="give others"):
+        calibration.mean_overlap(tracker, annotated_clips([clip]))
+
+
+def test_films_are_read_in_the_layout_of_davis(tmp_path):
+    for t in range(3):
+        for part, ending, value in (
+            ("JPEGImages", "jpg", 90),
+            ("Annotations", "png", 255 * (t > 0)),
+        ):
+            path = tmp_path / part / "480p" / "film" / f"{t:05d}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((24, 32), value, np.uint8)).convert("L").save(path)
+    (film,) = annotated_films(tmp_path)
+    assert [truth.any() for truth in film.truth] == [False, True, True]
+    assert film.frames[0].rgb.shape == (24, 32, 3)
+    (tmp_path / "Annotations/480p/film/00002.png").unlink()
+    with pytest.raises(InputError, match="3 pictures and 2 masks"):
+        list(annotated_films(tmp_path))
+    with pytest.raises(InputError, match="no JPEGImages"):
+        list(annotated_films(tmp_path / "Annotations"))
