@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 96 << 20  # of RGB pixels held while a video is read backwards
 CHUNK_FRAMES = (4, 64)  # at least, at most
+JUMPING = frozenset({"mpegts", "mpeg"})  # broadcast streams, whose clocks may begin anew
+LONGEST_STEP = 10  # seconds (FFmpeg's dts_delta_threshold)
 ROUNDING = 0.001  # seconds
 
 
@@ -208,7 +210,10 @@ class VideoFile:
             stream = video_stream(container, self.name)
             packets = _Packets(stream)
             rows = list(packets.times(packets_of(container, stream)))
-            index = FrameIndex.of(rows, first.picture.pts or 0) if first.timed and rows else None
+            index = None
+            if first.timed and rows:
+                longest = _longest_step(container.format.name, stream)
+                index = FrameIndex.of(rows, first.picture.pts or 0, longest)
             index = index if index is not None and len(index) else None
             return index, self._described(container, stream, first, packets, index)
 
@@ -271,6 +276,13 @@ class _Packets:
             return None
         lost = self._stream.frames - self._all
         return f"{lost} of {self._stream.frames} frames are missing" if lost > 0 else None
+
+
+def _longest_step(container: str, stream: VideoStream) -> int | None:
+    """Ticks after which time has jumped, in containers whose times may jump; else None."""
+    if container not in JUMPING or not stream.time_base:
+        return None
+    return round(LONGEST_STEP / stream.time_base)
 
 
 def _place(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:
