@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
+import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -172,8 +173,8 @@ class VideoFile:
         for key in [*index.seek_points(start), None]:
             with opened(self.address) as container:
                 stream = video_stream(container, self.name)
-                if key is not None:
-                    container.seek(int(index.pts[key]), stream=stream, backward=True)
+                if key is not None and not _sought(container, stream, int(index.pts[key])):
+                    continue
                 pictures = _pictures_in(packets_of(container, stream))
                 first = next(pictures, None)
                 place = 0 if key is None else _place(first, key, index)
@@ -283,6 +284,15 @@ def _longest_step(container: str, stream: VideoStream) -> int | None:
     if container not in JUMPING or not stream.time_base:
         return None
     return round(LONGEST_STEP / stream.time_base)
+
+
+def _sought(container: InputContainer, stream: VideoStream, pts: int) -> bool:
+    """Go to a time; False where the file is too damaged for it."""
+    try:
+        container.seek(pts, stream=stream, backward=True)
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def _place(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:
