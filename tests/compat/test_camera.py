@@ -117,9 +117,9 @@ class TestFramesInMemory:
         [
             ([], "there is no frame"),
             (7, "a int is no video"),
-            ([np.zeros((8, 10, 4), np.uint8)], "expected RGB pictures"),
-            ([np.zeros((8, 10, 3), np.int64)], "expected RGB pictures"),
-            ([np.zeros((0, 10, 3), np.uint8)], "expected RGB pictures"),
+            ([np.zeros((8, 10, 4), np.uint8)], "expected RGB images"),
+            ([np.zeros((8, 10, 3), np.int64)], "expected RGB images"),
+            ([np.zeros((0, 10, 3), np.uint8)], "expected RGB images"),
             ([PICTURES[0], PICTURES[0, :4]], "frame 1 is 10x4 but the first one is 10x8"),
         ],
     )

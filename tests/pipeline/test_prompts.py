@@ -194,7 +194,7 @@ def test_a_mask_in_a_prompts_file_may_show_several_objects(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("{", "not readable as JSON"),
+        ("{", "is not JSON"),
         ({}, "expected a list of prompts"),
         ([], "expected a list of prompts"),
         ([5], "prompt 0: expected an object"),
@@ -213,9 +213,9 @@ def test_a_mask_in_a_prompts_file_may_show_several_objects(tmp_path: Path) -> No
         ([{"box": [1, 2, 3, 4], "at": True}], "at: expected a frame such as 12"),
         ([{"box": [20, 40, 50, None]}], r"a box has 4 numbers, \[x0, y0, x1, y1\], got \[20, 40"),
         ([{"box": {"x": 1}}], "a box has 4 numbers"),
-        ([{"box": [1, 2, 10**400, 4]}], "a number that is no pixel's"),
-        ('[{"box": [0, 0, 1e999, 5]}]', "1e999 is not a finite number"),
-        ("[" * 100_000, "nests too deep"),
+        ([{"box": [1, 2, 10**400, 4]}], "(no pixel's|integer of 401 digits)"),
+        ('[{"box": [0, 0, 1e999, 5]}]', "1e999 is too large"),
+        ("[" * 100_000, "nested too deeply"),
         ([{"points": [35, 55]}], r"points: expected points such as \[\[x, y\], \[x, y\]\], got"),
         ([{"object": "car", "box": [1, 2, 3, 4]}], "object: expected a number from 1 to 255"),
         ([{"object": 1.5, "box": [1, 2, 3, 4]}], "object: expected a number from 1 to 255"),

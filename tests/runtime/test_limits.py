@@ -8,7 +8,6 @@ import pytest
 from segment_concept.runtime.limits import (
     check_pixels,
     check_regular_file,
-    parse_json,
     read_bytes,
     read_text,
 )
@@ -50,29 +49,6 @@ def test_text_is_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("grün".encode("latin-1"))
     with pytest.raises(InputError, match=r"no text in UTF-8 \(byte 2 is not\)"):
         read_text(tmp_path / "a")
-
-
-def test_json_is_read() -> None:
-    assert parse_json('{"a": [1, 2.5, -1e3, null]}', "p.json") == {"a": [1, 2.5, -1000.0, None]}
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("{", "Expecting property name"),
-        ("[1e999]", "1e999 is not a finite number"),
-        ("[NaN]", "NaN is not a finite number"),
-        ("[-Infinity]", "-Infinity is not a finite number"),
-        ("[" * 100_000, "nests too deep"),
-        ('{"a":' * 100_000, "nests too deep"),
-        ("9" * 5000, "a number is too long"),
-        ("[\u00b2]", "Expecting value"),
-    ],
-    ids=range(8),
-)
-def test_json_without_meaning_is_refused(text: str, why: str) -> None:
-    with pytest.raises(InputError, match=rf"p\.json is not readable as JSON: .*{why}"):
-        parse_json(text, "p.json")
 
 
 @pytest.mark.parametrize("size", [(7680, 4320), (10_000, 10_000), (65_535, 4)])

@@ -115,6 +115,17 @@ def test_a_video_whose_times_are_all_the_same_is_played_at_its_rate(tmp_path: Pa
     assert frames[25].seconds == pytest.approx(25 / float(source.info.rate))
 
 
+def test_a_clock_that_jumps_forward_in_a_broadcast_goes_on(tmp_path: Path) -> None:
+    later = [90_000 * 500 + 3600 * i for i in range(12)]
+    first = write_times(tmp_path / "a.ts", [3600 * i for i in range(12)], Fraction(1, 90_000))
+    second = write_times(tmp_path / "b.ts", later, Fraction(1, 90_000))
+    (tmp_path / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    source = open_video(tmp_path / "c.ts")
+    frames = list(source.frames())
+    assert [f.index for f in frames] == list(range(24))
+    assert frames[-1].seconds == pytest.approx(0.92, abs=0.05)
+
+
 def times_of(*pts: int, dts: tuple[int, ...] | None = None) -> list[PacketTimes]:
     return [PacketTimes(p, d, i == 0) for i, (p, d) in enumerate(zip(pts, dts or pts, strict=True))]
 
@@ -163,7 +174,7 @@ def test_frames_lost_at_the_start_do_not_shift_the_others(
         read_frame(source, 0)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
 def test_a_file_that_was_cut_off_says_so(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,7 +191,7 @@ def test_a_file_that_was_cut_off_says_so(
                     out.mux(packet)
         whole = tmp_path / "front.mp4"
     data = whole.read_bytes()
-    (tmp_path / name).write_bytes(data[: len(data) * 7 // 10])
+    (tmp_path / name).write_bytes(data[: len(data) * 7 // 10 // 188 * 188 + 100])
     source = open_video(tmp_path / name)
     assert source.info.incomplete is not None
     assert f"{name} is incomplete: its last" in caplog.text

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
+from segment_concept.cli.console import (
+    STOPPED,
+    plain_errors,
+    printable,
+    progress_bar,
+    stop_signals,
+)
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.trigger_options import (
     Cooldown,
@@ -231,16 +237,15 @@ def tell(summary: "TrackSummary") -> None:
     if not summary.finished:
         kept = f"{summary.frames} frames are kept" if summary.frames else "what was done is kept"
         again = shlex.join(["segment-concept", *sys.argv[1:]])
-        typer.echo(f"stopped: {kept} in {summary.out}")
-        typer.echo(f"continue with: {again.replace(' --overwrite', '')} --resume")
+        typer.echo(printable(f"stopped: {kept} in {summary.out}"))
+        typer.echo(printable(f"continue with: {again.replace(' --overwrite', '')} --resume"))
         return
     if summary.stepped:
-        typer.echo(
-            f"{summary.stepped} frames in {summary.seconds:.1f} s "
-            f"({summary.rate:.1f} frames/s): {summary.out}"
-        )
+        speed = f"{summary.seconds:.1f} s ({summary.rate:.1f} frames/s)"
+        typer.echo(printable(f"{summary.stepped} frames in {speed}: {summary.out}"))
     else:
-        typer.echo(f"already complete: {summary.out} has all {summary.frames} frames")
+        text = f"already complete: {summary.out} has all {summary.frames} frames"
+        typer.echo(printable(text))
     for object_id, found in summary.objects.items():
         typer.echo(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
 

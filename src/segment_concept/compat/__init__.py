@@ -1,10 +1,9 @@
-"""For those who come from SAM 2: scripts run with the import changed.
+"""SAM 2's interfaces: scripts written for them run with the import changed.
 
     from segment_concept.compat import VideoPredictor as SAM2VideoPredictor
     from segment_concept.compat import build_sam2_video_predictor
 
-A thin layer over `Session`, which stays the real thing: it needs no video on disk and keeps no
-more than it can recall. `docs/from_sam2.md` has a table of all calls.
+A thin layer over `Session`. `docs/from_sam2.md` has a table of all calls and what differs.
 """
 
 from segment_concept.compat.builders import (

@@ -22,7 +22,7 @@ from segment_concept.video.source import VideoInfo
 
 
 class CameraPredictor(ModuleLike):
-    """`SAM2CameraPredictor`: show objects on the first frame, then give frame after frame.
+    """`SAM2CameraPredictor`: prompt objects on the first frame, then pass frame after frame.
 
         predictor = build_sam2_camera_predictor(None, "facebook/sam2.1-hiera-large")
         predictor.load_first_frame(frame)
@@ -30,8 +30,8 @@ class CameraPredictor(ModuleLike):
         while True:
             ids, logits = predictor.track(next_frame)
 
-    Frames are arrays (H, W, 3) of uint8 RGB, tensors, or pictures of Pillow. What is kept of them
-    does not grow; objects may be shown or corrected on the newest frame at any time.
+    Frames are arrays (H, W, 3) of uint8 RGB, tensors, or images of Pillow. What is kept of them
+    does not grow; objects may be prompted or corrected on the newest frame at any time.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -70,7 +70,7 @@ class CameraPredictor(ModuleLike):
         """Begin with a frame; what was before is forgotten.
 
         Raises:
-            InputError: it is no picture.
+            InputError: it is no image.
         """
         rgb = rgb_of(img)
         self.frame_idx = 0
@@ -81,10 +81,10 @@ class CameraPredictor(ModuleLike):
         self._state.last = Frame(0, rgb)
 
     def add_conditioning_frame(self, img: Any) -> None:
-        """The next frame on which objects are shown, without tracking them there.
+        """The next frame on which objects are prompted, without tracking them there.
 
         Raises:
-            InputError: it is no picture.
+            InputError: it is no image.
         """
         state = self.condition_state
         self.frame_idx += 1
@@ -100,7 +100,7 @@ class CameraPredictor(ModuleLike):
         clear_old_points: bool = True,
         normalize_coords: bool = True,
     ) -> Answer:
-        """Show an object on the newest frame; see `VideoPredictor.add_new_points_or_box`.
+        """Prompt an object on the newest frame; see `VideoPredictor.add_new_points_or_box`.
 
         Raises:
             InputError: the frame is not the newest one, or there is no usable prompt.
@@ -131,7 +131,7 @@ class CameraPredictor(ModuleLike):
         )
 
     def add_new_mask(self, frame_idx: int, obj_id: int, mask: Numbers) -> Answer:
-        """Show an object by its mask; see `VideoPredictor.add_new_mask`."""
+        """Prompt an object by its mask; see `VideoPredictor.add_new_mask`."""
         return self._video.add_new_mask(self.condition_state, frame_idx, obj_id, mask)
 
     def track(self, img: Any) -> tuple[list[int], Tensor]:
@@ -141,7 +141,7 @@ class CameraPredictor(ModuleLike):
             The objects, and their logits (O, 1, H, W).
 
         Raises:
-            InputError: nothing was shown yet, or it is no picture of the first one's size.
+            InputError: nothing was prompted yet, or it is no image of the first one's size.
         """
         state = self.condition_state
         state.first_prompted()

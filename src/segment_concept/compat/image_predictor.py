@@ -33,8 +33,8 @@ _REMOVED = 10.0  # logits of filled holes and, negative, of removed islands, as 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Picture:
-    """A picture that was encoded: features (1, ...) on three levels, and its size."""
+class _EncodedImage:
+    """An image that was encoded: features (1, ...) on three levels, and its size."""
 
     fine: tuple[Tensor, Tensor]
     coarse: Tensor
@@ -42,7 +42,7 @@ class _Picture:
 
 
 class ImagePredictor:
-    """`SAM2ImagePredictor`: encode a picture once, then prompt it as often as you like.
+    """`SAM2ImagePredictor`: encode an image once, then prompt it as often as you like.
 
     Args:
         sam_model: what `build_sam2` returns, a tracker with SAM 2.1 or SeC, or its segmenter.
@@ -67,7 +67,7 @@ class ImagePredictor:
         self.mask_threshold = mask_threshold
         self.max_hole_area, self.max_sprinkle_area = max_hole_area, max_sprinkle_area
         self._segmenter = _segmenter_of(sam_model)
-        self._pictures: list[_Picture] = []
+        self._images: list[_EncodedImage] = []
 
     @classmethod
     def from_pretrained(
@@ -89,30 +89,30 @@ class ImagePredictor:
         return self._segmenter.network.sizes.image_side
 
     def set_image(self, image: Any) -> None:
-        """Encode a picture: an array (H, W, 3) of uint8 RGB, or one of Pillow's.
+        """Encode an image: an array (H, W, 3) of uint8 RGB, or one of Pillow's.
 
         Raises:
-            InputError: it is no picture.
+            InputError: it is no image.
         """
         self.set_image_batch([image])
 
     @torch.inference_mode()
     def set_image_batch(self, image_list: Sequence[Any]) -> None:
-        """Encode several pictures, which may differ in size.
+        """Encode several images, which may differ in size.
 
         Raises:
-            InputError: one of them is no picture.
+            InputError: one of them is no image.
         """
         network = self._segmenter.network
         rgb = [rgb_of(image, index) for index, image in enumerate(image_list)]
         if not rgb:
-            raise InputError("there is no picture: the list is empty")
-        pixels = torch.stack([_square(picture, network.sizes.image_side) for picture in rgb])
+            raise InputError("there is no image: the list is empty")
+        pixels = torch.stack([_square(image, network.sizes.image_side) for image in rgb])
         fine, middle, coarse = network.encode_image(pixels)
         coarse = network.without_memory(coarse)
-        self._pictures = [
-            _Picture((fine[i : i + 1], middle[i : i + 1]), coarse[i : i + 1], picture.shape[:2])
-            for i, picture in enumerate(rgb)
+        self._images = [
+            _EncodedImage((fine[i : i + 1], middle[i : i + 1]), coarse[i : i + 1], image.shape[:2])
+            for i, image in enumerate(rgb)
         ]
 
     def predict(
@@ -125,7 +125,7 @@ class ImagePredictor:
         return_logits: bool = False,
         normalize_coords: bool = True,
     ) -> Arrays:
-        """Masks of one object of the picture, or of a batch of N.
+        """Masks of one object of the image, or of a batch of N.
 
         Args:
             point_coords: (P, 2), or (N, P, 2), x and y in pixels.
@@ -134,14 +134,14 @@ class ImagePredictor:
             mask_input: (1, h, w) logits of an earlier answer, its third part.
             multimask_output: three masks rather than one; for a single click.
             return_logits: logits and not 0 and 1.
-            normalize_coords: x and y are pixels; else shares of the picture's width and height.
+            normalize_coords: x and y are pixels; else shares of the image's width and height.
 
         Returns:
             Masks (C, H, W) as float32, their predicted IoU (C,), and logits (C, h, w) as the
             network gives them; for a batch of more than one with N in front.
 
         Raises:
-            InputError: no picture was set, or the prompts do not fit together.
+            InputError: no image was set, or the prompts do not fit together.
         """
         return self._numpy(
             0,
@@ -161,7 +161,7 @@ class ImagePredictor:
         return_logits: bool = False,
         normalize_coords: bool = True,
     ) -> tuple[list[Any], list[Any], list[Any]]:
-        """The same for every picture of `set_image_batch`; each argument has one item a picture.
+        """The same for every image of `set_image_batch`; each argument has one item an image.
 
         Raises:
             InputError: as `predict`.
@@ -175,26 +175,26 @@ class ImagePredictor:
                 return_logits,
                 normalize_coords,
             )
-            for index in range(len(self._pictures))
+            for index in range(len(self._images))
         ]
         if not answers:
-            raise _no_picture()
+            raise _no_image()
         masks, ious, logits = zip(*answers, strict=True)
         return list(masks), list(ious), list(logits)
 
     def get_image_embedding(self) -> Tensor:
-        """(B, C, h, w): the coarsest features of the picture, or of all of a batch.
+        """(B, C, h, w): the coarsest features of the image, or of all of a batch.
 
         Raises:
-            InputError: no picture was set.
+            InputError: no image was set.
         """
-        if not self._pictures:
-            raise _no_picture()
-        return torch.cat([picture.coarse for picture in self._pictures])
+        if not self._images:
+            raise _no_image()
+        return torch.cat([image.coarse for image in self._images])
 
     def reset_predictor(self) -> None:
-        """Forget the picture."""
-        self._pictures = []
+        """Forget the image."""
+        self._images = []
 
     @torch.inference_mode()
     def predict_torch(
@@ -203,7 +203,7 @@ class ImagePredictor:
         mask_input: Tensor | None = None,
         *,
         multimask_output: bool = True,
-        image: int = 0,
+        image_index: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Masks of N objects.
 
@@ -212,22 +212,22 @@ class ImagePredictor:
                 a box first, with 2 and 3; or None.
             mask_input: (N or 1, 1, h, w) logits, or None.
             multimask_output: three masks rather than one.
-            image: which picture of a batch.
+            image_index: which image of a batch.
 
         Returns:
             Logits (N, C, H, W), predicted IoU (N, C), and low resolution logits (N, C, h, w).
         """
-        if image >= len(self._pictures):
-            raise _no_picture()
-        picture, network = self._pictures[image], self._segmenter.network
+        if image_index >= len(self._images):
+            raise _no_image()
+        image, network = self._images[image_index], self._segmenter.network
         sparse, dense = self._embed(points, mask_input)
-        coarse = picture.coarse.expand(len(sparse), -1, -1, -1)
-        fine, embedded = picture.fine, (sparse, dense)
+        coarse = image.coarse.expand(len(sparse), -1, -1, -1)
+        fine, embedded = image.fine, (sparse, dense)
         decoded = network.decode(coarse, fine, embedded, several=multimask_output)
         if not multimask_output and self._segmenter.options.stability_fallback:
             several = network.decode(coarse, fine, embedded, several=True)
             decoded = fall_back_to_stable(decoded, several)
-        logits = F.interpolate(self._tidied(decoded), picture.size, mode="bilinear")
+        logits = F.interpolate(self._tidied(decoded), image.size, mode="bilinear")
         return logits, decoded.iou, decoded.logits.clamp(-PREVIOUS_LIMIT, PREVIOUS_LIMIT)
 
     def _embed(
@@ -258,24 +258,24 @@ class ImagePredictor:
 
     def _numpy(
         self,
-        image: int,
+        image_index: int,
         prompts: tuple[Any, ...],
         multimask_output: bool,
         return_logits: bool,
         normalize_coords: bool,
     ) -> Arrays:
-        if image >= len(self._pictures):
-            raise _no_picture()
-        points, mask_input = self._prepared(image, prompts, normalize_coords)
+        if image_index >= len(self._images):
+            raise _no_image()
+        points, mask_input = self._prepared(image_index, prompts, normalize_coords)
         logits, iou, low = self.predict_torch(
-            points, mask_input, multimask_output=multimask_output, image=image
+            points, mask_input, multimask_output=multimask_output, image_index=image_index
         )
         masks = logits if return_logits else (logits > self.mask_threshold).float()
         found = [t.squeeze(0).float().cpu().numpy() for t in (masks, iou, low)]
         return found[0], found[1], found[2]
 
     def _prepared(
-        self, image: int, prompts: tuple[Any, ...], normalize_coords: bool
+        self, image_index: int, prompts: tuple[Any, ...], normalize_coords: bool
     ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
         """Prompts of a caller as `predict_torch` takes them."""
         coords, labels, box, mask_input = (
@@ -284,7 +284,7 @@ class ImagePredictor:
         )
         if (coords is None) != (labels is None):
             raise InputError("point_coords and point_labels go together: give both or neither")
-        height, width = self._pictures[image].size
+        height, width = self._images[image_index].size
         unit = torch.tensor([width, height] if normalize_coords else [1, 1])
         scale = self.image_size / unit
         rows: list[tuple[Tensor, Tensor]] = []
@@ -319,7 +319,7 @@ def _segmenter_of(model: ModuleLike | Tracker | Sam2Segmenter) -> Sam2Segmenter:
     segmenter = getattr(tracker, "segmenter", tracker)
     if not isinstance(segmenter, Sam2Segmenter):
         raise InputError(
-            f"a {type(segmenter).__name__} does not segment single pictures: take SAM 2.1 or SeC, "
+            f"a {type(segmenter).__name__} does not segment single images: take SAM 2.1 or SeC, "
             "for example build_sam2(None, 'facebook/sam2.1-hiera-large')"
         )
     return segmenter
@@ -331,5 +331,5 @@ def _square(rgb: NDArray[np.uint8], side: int) -> Tensor:
     return normalized(F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0])
 
 
-def _no_picture() -> InputError:
-    return InputError("no picture was set: call set_image first")
+def _no_image() -> InputError:
+    return InputError("no image was set: call set_image first")

@@ -1,4 +1,4 @@
-"""SAM 2's automatic mask generator: all objects of a picture, from a grid of clicks."""
+"""SAM 2's automatic mask generator: all objects of an image, from a grid of clicks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,18 +31,18 @@ class AutomaticMaskGenerator:
 
     Args:
         model: see `ImagePredictor`.
-        points_per_side: clicks along each side of the picture; None with `point_grids`.
+        points_per_side: clicks along each side of the image; None with `point_grids`.
         points_per_batch: how many clicks go through the network together.
         pred_iou_thresh: masks of a lower predicted IoU are dropped.
         stability_score_thresh: and those that change more with the threshold of their logits.
         stability_score_offset: by how much the threshold is moved for that.
         mask_threshold: logits above are the object.
         box_nms_thresh: of two masks whose boxes overlap by more than this IoU one is dropped.
-        crop_n_layers: also look at crops of the picture; layer i has 2^i along each side.
+        crop_n_layers: also look at crops of the image; layer i has 2^i along each side.
         crop_nms_thresh: as `box_nms_thresh`, between crops.
         crop_overlap_ratio: by which share of the shorter side crops of the first layer overlap.
         crop_n_points_downscale_factor: so many times fewer clicks along a side in each layer.
-        point_grids: for each layer (P, 2) clicks, in shares of the picture.
+        point_grids: for each layer (P, 2) clicks, in shares of the image.
         min_mask_region_area: holes and islands of at most so many pixels of the network's mask
             are removed.
         output_mode: `binary_mask`, `uncompressed_rle` or `coco_rle`.
@@ -109,7 +109,7 @@ class AutomaticMaskGenerator:
         return cls(ImagePredictor.from_pretrained(model_id, device=device).model, **settings)
 
     def generate(self, image: Any) -> list[dict[str, Any]]:
-        """All masks of a picture, an array (H, W, 3) of uint8 RGB.
+        """All masks of an image, an array (H, W, 3) of uint8 RGB.
 
         Returns:
             For each mask `segmentation` (see `output_mode`), `area` in pixels, `bbox` x, y, width
@@ -117,7 +117,7 @@ class AutomaticMaskGenerator:
             `crop_box` (x, y, width and height of the part that was looked at).
 
         Raises:
-            InputError: it is no picture.
+            InputError: it is no image.
         """
         rgb = rgb_of(image)
         size = rgb.shape[0], rgb.shape[1]
@@ -131,7 +131,7 @@ class AutomaticMaskGenerator:
         return [self._record(found, row, size) for row in range(len(found))]
 
     def _look(self, rgb: NDArray[np.uint8], crop: tuple[int, int, int, int], layer: int) -> Found:
-        """The masks of one crop, in pixels of the whole picture."""
+        """The masks of one crop, in pixels of the whole image."""
         x0, y0, x1, y1 = crop
         self.predictor.set_image(rgb[y0:y1, x0:x1])
         clicks = self.point_grids[layer] * (x1 - x0, y1 - y0)
@@ -219,7 +219,7 @@ def _stability(logits: Tensor, threshold: float, offset: float) -> Tensor:
 def _placed(
     mask: NDArray[np.bool_], crop: tuple[int, int, int, int], size: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """The mask of a crop in the whole picture."""
+    """The mask of a crop in the whole image."""
     whole = np.zeros(size, np.bool_)
     whole[crop[1] : crop[3], crop[0] : crop[2]] = mask
     return whole

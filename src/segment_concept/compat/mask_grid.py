@@ -18,14 +18,14 @@ NEAR = 20.0  # pixels: a box as near to the border of a crop is cut by it, as in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """N masks of a picture; the rows of all fields belong together."""
+    """N masks of an image; the rows of all fields belong together."""
 
     runs: list[NDArray[np.int64]]  # run lengths, down the columns, background first
     boxes: Floats  # (N, 4) x0, y0, x1, y1: first and last pixel
     iou: Floats  # (N,) predicted
     stability: Floats  # (N,)
     points: Floats  # (N, 2) the clicks
-    crops: Floats  # (N, 4) the part of the picture that was looked at
+    crops: Floats  # (N, 4) the part of the image that was looked at
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -44,7 +44,7 @@ class Found:
 
 
 def point_grid(side: int) -> Floats:
-    """(side * side, 2) points in the middles of the cells of a grid, in shares of the picture."""
+    """(side * side, 2) points in the middles of the cells of a grid, in shares of the image."""
     along = (np.arange(side) + 0.5) / side
     return np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
 
@@ -66,11 +66,11 @@ def crop_boxes(
 
 
 def cut_by_crop(boxes: Floats, crop: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(N,) which boxes end at a border of the crop that is none of the picture."""
+    """(N,) which boxes end at a border of the crop that is none of the image."""
     whole = (0, 0, size[1], size[0])
     at_crop = np.abs(boxes - np.asarray(crop)) <= NEAR
-    at_picture = np.abs(boxes - np.asarray(whole)) <= NEAR
-    cut: NDArray[np.bool_] = (at_crop & ~at_picture).any(axis=1)
+    at_image = np.abs(boxes - np.asarray(whole)) <= NEAR
+    cut: NDArray[np.bool_] = (at_crop & ~at_image).any(axis=1)
     return cut
 
 

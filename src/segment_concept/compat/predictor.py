@@ -135,7 +135,7 @@ class VideoPredictor(ModuleLike):
             raise InputError("a box comes before any point: leave clear_old_points=True")
         if not clear_old_points and isinstance(old, Points | Box):
             prompt = joined(old, prompt)
-        return self._show(state, frame_idx, obj_id, prompt)
+        return self._prompt(state, frame_idx, obj_id, prompt)
 
     def add_new_points(self, *args: Any, **kwargs: Any) -> Answer:
         """Older name of `add_new_points_or_box`."""
@@ -154,8 +154,8 @@ class VideoPredictor(ModuleLike):
         state, frame_idx = inference_state, int(frame_idx)
         prompt = mask_of(mask, state.source.info.size)
         if prompt is not None:
-            return self._show(state, frame_idx, obj_id, prompt)
-        state.show_absent(obj_id, frame_idx)
+            return self._prompt(state, frame_idx, obj_id, prompt)
+        state.mark_absent(obj_id, frame_idx)
         return self._answer(state, frame_idx)
 
     def propagate_in_video_preflight(self, inference_state: InferenceState) -> None:
@@ -270,10 +270,10 @@ class VideoPredictor(ModuleLike):
         """Remove all objects; the video stays open."""
         inference_state.reset()
 
-    def _show(self, state: InferenceState, index: int, obj_id: int, prompt: Prompt) -> Answer:
+    def _prompt(self, state: InferenceState, index: int, obj_id: int, prompt: Prompt) -> Answer:
         self._sync(state)
         with self._numbers():
-            state.show(obj_id, index, prompt)
+            state.prompt(obj_id, index, prompt)
         return self._answer(state, index)
 
     def _answer(self, state: InferenceState, index: int) -> Answer:

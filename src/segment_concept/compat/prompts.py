@@ -97,7 +97,7 @@ def mask_of(mask: Numbers, size: tuple[int, int]) -> Mask | None:
 
 
 def _inside(xy: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Clicks on the border of the picture, where x is W or y is H, are meant for its last pixel."""
+    """Clicks on the border of the image, where x is W or y is H, are meant for its last pixel."""
     last = np.nextafter(np.array([size[1], size[0]], np.float64), 0)
     near = (xy >= -1) & (xy <= last + 1)
     return np.where(near, xy.clip(0, last), xy)

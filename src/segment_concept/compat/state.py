@@ -57,7 +57,7 @@ class InferenceState(DictLike):
         device: where it computes.
         obj_ids: the objects in the order of the rows of every answer, those without a prompt
             included.
-        prompts: for each object what it was shown on which frame.
+        prompts: for each object its prompts, by frame.
         numbers: the session's number for each object.
         absent: for each object the frames on which an empty mask was given.
         pending: for each object and frame that was prompted after the last propagation, what was
@@ -133,8 +133,8 @@ class InferenceState(DictLike):
             self.last = frame
         return self.last
 
-    def show(self, obj_id: int, index: int, prompt: Prompt) -> None:
-        """Show the session an object, a new one or one that it knows.
+    def prompt(self, obj_id: int, index: int, prompt: Prompt) -> None:
+        """Prompt an object on a frame, a new one or one that is tracked.
 
         Raises:
             InputError: there is no such frame, or the prompt does not fit it.
@@ -148,7 +148,7 @@ class InferenceState(DictLike):
         self.absent.get(obj_id, set()).discard(index)
         self.prompts.setdefault(obj_id, {})[index] = prompt
 
-    def show_absent(self, obj_id: int, index: int) -> None:
+    def mark_absent(self, obj_id: int, index: int) -> None:
         """Note that an object is not on a frame; a prompt that it had there is taken back.
 
         Raises:
@@ -160,7 +160,7 @@ class InferenceState(DictLike):
         self.absent.setdefault(obj_id, set()).add(index)
 
     def remove(self, obj_id: int) -> None:
-        """Forget an object; shown again, it has its number back."""
+        """Forget an object; prompted again, it has its number back."""
         self.obj_ids.remove(obj_id)
         for kept in (self.prompts, self.absent, self.released):
             kept.pop(obj_id, None)
@@ -194,7 +194,7 @@ class InferenceState(DictLike):
         return whole[:, None]
 
     def first_prompted(self) -> int:
-        """The earliest frame on which an object was shown.
+        """The earliest frame on which an object was prompted.
 
         Raises:
             InputError: none was.
@@ -206,7 +206,7 @@ class InferenceState(DictLike):
         return min(frames)
 
     def withdraw(self, obj_id: int, index: int) -> None:
-        """Take back what an object was shown on a frame.
+        """Take back the prompt of an object on a frame.
 
         As in SAM 2: a prompt since the last propagation is as if it had not been given. An older
         one stays in the object's memory as a frame that was tracked.
@@ -243,15 +243,15 @@ class InferenceState(DictLike):
         return tracks[0].bank.on(index) if tracks else None
 
     def _without_keyframe(self, obj_id: int, index: int) -> KeyframeBank:
-        """A bank is never empty: the earliest frame still shown takes the place of the last."""
+        """A bank is never empty: the earliest prompt that is left takes the place of the last."""
         bank = self.session.banks[self.numbers[obj_id]]
         kept = tuple(k for k in bank.keyframes if k.frame.index != index)
         if kept:
             return replace(bank, keyframes=kept)
-        for first, shown in sorted(self.prompts[obj_id].items()):
+        for first, prompt in sorted(self.prompts[obj_id].items()):
             memory = self._memory(self.numbers[obj_id], first)
-            if isinstance(shown, Mask):
-                return replace(bank, keyframes=(Keyframe(self.frame(first), shown.bitmap),))
+            if isinstance(prompt, Mask):
+                return replace(bank, keyframes=(Keyframe(self.frame(first), prompt.bitmap),))
             if memory is not None:
                 frame = self.frame(first)
                 mask = upsample_logits([memory.logits], frame.size, non_overlapping=False)[0] > 0

@@ -166,7 +166,7 @@ def _opened(path: Path) -> Picture.Image:
         raise InputError(f"the mask {path} is empty (0 bytes)")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Picture.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
             picture = Picture.open(path)
         with picture:
             check_pixels(*picture.size, f"the mask {path}")

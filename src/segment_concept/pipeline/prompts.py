@@ -32,7 +32,8 @@ from segment_concept.pipeline.mask_images import (
 )
 from segment_concept.pipeline.mask_images import read_mask as read_mask
 from segment_concept.pipeline.mask_images import read_masks as read_masks
-from segment_concept.runtime.limits import parse_json, read_text
+from segment_concept.runtime.json_files import parse_json
+from segment_concept.runtime.limits import read_text
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points, Prompt
 from segment_concept.video.timecode import Seconds, TimePoint, parse_at
 
@@ -143,7 +144,7 @@ def read_prompts(path: Path) -> list[TimedPrompt]:
             f"{path} is XML, as CVAT exports it, and prompts are JSON: export masks from CVAT "
             '("Segmentation mask") and give them with --mask'
         )
-    content = parse_json(text, path)
+    content = parse_json(text, str(path))
     try:
         foreign = read_annotations(content)
     except InputError as error:

@@ -1,15 +1,12 @@
-"""Limits on what is read: regular files, of bounded size, with numbers that mean something.
+"""Limits on what is read: regular files, of bounded size, and pictures of bounded size.
 
-A few bytes can ask for gigabytes: a device that never ends, a pipe that nobody writes to, JSON
-that nests a hundred thousand deep, an image header that claims a billion pixels.
+A few bytes can ask for gigabytes: a device that never ends, a pipe that nobody writes to, an image
+header that claims a billion pixels. JSON is read by `json_files`.
 """
 
-import json
-import math
 import os
 import stat
 from pathlib import Path
-from typing import Any, NoReturn
 
 from segment_concept.types import InputError
 
@@ -70,40 +67,6 @@ def read_text(path: Path, what: str = "text file", most: int = MAX_TEXT_BYTES) -
         raise InputError(
             f"{path} is no text in UTF-8 (byte {error.start} is not): expected a {what}"
         ) from error
-
-
-def parse_json(text: str, where: object) -> Any:
-    """The content of JSON text.
-
-    Args:
-        text: the JSON.
-        where: the file or field, for messages.
-
-    Raises:
-        InputError: it is not JSON, nests too deep, or holds a number that is infinite, NaN or too
-            long.
-    """
-
-    def refuse(literal: str) -> NoReturn:
-        raise InputError(f"{where} is not readable as JSON: {literal} is not a finite number")
-
-    def finite(literal: str) -> float:
-        value = float(literal)
-        return value if math.isfinite(value) else refuse(literal)
-
-    try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{where} is not readable as JSON: {error.msg} (line {error.lineno}, column "
-            f"{error.colno})"
-        ) from error
-    except RecursionError:
-        raise InputError(f"{where} is not readable as JSON: it nests too deep") from None
-    except InputError:
-        raise
-    except ValueError as error:  # Python's own limit of the digits of a whole number
-        raise InputError(f"{where} is not readable as JSON: a number is too long") from error
 
 
 def check_pixels(width: int, height: int, where: object) -> None:

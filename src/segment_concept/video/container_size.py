@@ -1,7 +1,7 @@
 """Is a media file all there? Containers say how long they are; what is cut off is shorter.
 
 Read are the sizes at the top level of MP4 and MOV (boxes), Matroska and WebM (the segment) and AVI
-(RIFF chunks). Others, such as transport streams, do not say.
+(RIFF chunks). Transport streams show only whether their last packet is whole.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 _CONTAINERS = (b"moov", b"mdat", b"ftyp", b"moof", b"free", b"wide", b"skip", b"uuid", b"sidx")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_TS_PACKET = 188  # bytes
 _MOST_BOXES = 100_000  # of a fragmented recording of a day
 
 
@@ -24,10 +25,17 @@ def missing_part(path: Path) -> str | None:
         elif head.startswith(b"RIFF"):
             announced = 8 + int.from_bytes(head[4:8], "little")
         else:
-            return None
+            return _of_stream(head, length)
     if announced is None or announced <= length:
         return None
     return f"its last {announced - length} of {announced} bytes are missing"
+
+
+def _of_stream(head: bytes, length: int) -> str | None:
+    """Transport streams do not say how long they are, but consist of packets of one size."""
+    if head[0:1] == b"G" and length % _TS_PACKET and length > _TS_PACKET:
+        return "its last packet is cut off"
+    return None
 
 
 def _of_boxes(file: BinaryIO, length: int) -> str | None:

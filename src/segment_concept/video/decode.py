@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 NETWORK_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, seconds to wait for its next packet
 UNREADABLE_PACKETS = 64  # so many in a row, and the rest of the file is given up
+DAMAGE = (  # what reading a damaged file may raise
+    *(av.error.InvalidDataError, av.error.MemoryError, av.error.ArgumentError),
+    *(av.error.PatchWelcomeError, av.error.UndefinedError, av.error.BugError),
+)
 TEXT_FORMATS = frozenset({"tty"})  # FFmpeg would draw the letters of any text file
 DEFAULT_RATE = Fraction(25)
 _CONTRADICTS = 0.1  # a rate that is farther off than this is not the packets'
@@ -115,7 +119,7 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[AnyPa
                 yield packet
                 failed = 0
             return
-        except av.error.InvalidDataError:
+        except DAMAGE:
             failed += 1
     log.warning("%s is unreadable from here on: the rest is left out", container.name)
 

@@ -36,15 +36,21 @@ class FrameIndex:
     seekable: bool = True  # False where times jump, so that a time is no place in the file
 
     @classmethod
-    def of(cls, packets: Iterable[PacketTimes], first_pts: int) -> "FrameIndex | None":
-        """From the packets in decoding order and the time of the first picture that came out.
+    def of(
+        cls, packets: Iterable[PacketTimes], first_pts: int, longest: int | None = None
+    ) -> "FrameIndex | None":
+        """From the packets of a video. None where so many have one time that times say nothing.
 
-        None where so many packets have one time that times say nothing.
+        Args:
+            packets: in decoding order.
+            first_pts: the time of the first picture that came out.
+            longest: ticks from one packet to the next beyond which time has jumped, where the
+                file's format lets it.
         """
         packets = list(packets)
         begin = next((i for i, p in enumerate(packets) if p.key), 0)
         rows = np.array([(p.pts, p.key) for p in packets[begin:]], np.int64).reshape(-1, 2)
-        starts = [i for i, back in enumerate(_goes_back(packets[begin:])) if back]
+        starts = [i for i, back in enumerate(_jumps(packets[begin:], longest)) if back]
         parts = np.split(rows, starts)
         # Pictures that lead a keyframe and need one before it are no part of the video.
         leading = min(first_pts, int(parts[0][0, 0])) if len(rows) else 0
@@ -107,12 +113,15 @@ class FrameCounter:
         return found
 
 
-def _goes_back(packets: list[PacketTimes]) -> Iterable[bool]:
-    """For every packet: does decoding time go back here, as where files were joined?"""
+def _jumps(packets: list[PacketTimes], longest: int | None) -> Iterable[bool]:
+    """For every packet: does decoding time jump here, as where files were joined?"""
     before: int | None = None
     for packet in packets:
         now = packet.dts
-        yield before is not None and now is not None and now < before
+        if before is None or now is None:
+            yield False
+        else:
+            yield now < before or (longest is not None and now - before > longest)
         before = before if now is None else now
 
 

@@ -36,7 +36,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     check_regular_file(path, "image")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Picture.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
             with Picture.open(path) as picture:
                 width, height = picture.size
     except Picture.DecompressionBombError:

@@ -1,4 +1,4 @@
-"""Frames in memory as a video: arrays, tensors and pictures of Pillow."""
+"""Frames in memory as a video: arrays, tensors and images of Pillow."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from segment_concept.types import Frame, Image, InputError
 from segment_concept.video.source import VideoInfo, frame_at
 
-MemoryVideo: TypeAlias = Any  # a sequence of pictures, or an array or a tensor of them
-_FORM = "expected RGB pictures (H, W, 3) or (3, H, W), uint8 or floats from 0 to 1"
+MemoryVideo: TypeAlias = Any  # a sequence of images, or an array or a tensor of them
+_FORM = "expected RGB images (H, W, 3) or (3, H, W), uint8 or floats from 0 to 1"
 
 
 class MemoryFrames:
     """Frames that are in memory already; each is converted when it is played.
 
     Args:
-        frames: a sequence of pictures, or (T, H, W, 3) or (T, 3, H, W). A picture is an array, a
+        frames: a sequence of images, or (T, H, W, 3) or (T, 3, H, W). An image is an array, a
             tensor or an image of Pillow: RGB, uint8 or floats in [0, 1]; (H, W) is grey.
         rate: frames a second, 24 if left out.
 
     Raises:
-        InputError: there is no frame, or they are no pictures of one size.
+        InputError: there is no frame, or they are no images of one size.
     """
 
     def __init__(self, frames: MemoryVideo, rate: Fraction | None = None) -> None:
@@ -77,17 +77,17 @@ class MemoryFrames:
             yield Frame(index, rgb_of(self._frames[index], index), float(index / self.info.rate))
 
 
-def rgb_of(picture: Any, index: int = 0) -> Image:
-    """(H, W, 3) uint8 of one picture.
+def rgb_of(image: Any, index: int = 0) -> Image:
+    """(H, W, 3) uint8 of one image.
 
     Args:
-        picture: see `MemoryFrames`.
+        image: see `MemoryFrames`.
         index: what to call it in messages.
 
     Raises:
-        InputError: it is no picture.
+        InputError: it is no image.
     """
-    array = _array(picture, index)
+    array = _array(image, index)
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     elif array.shape[2] != 3:
@@ -101,20 +101,20 @@ def rgb_of(picture: Any, index: int = 0) -> Image:
     return np.ascontiguousarray((array * 255).round().astype(np.uint8))
 
 
-def _size(picture: Any, index: int) -> tuple[int, int]:
-    shape = _array(picture, index).shape
+def _size(image: Any, index: int) -> tuple[int, int]:
+    shape = _array(image, index).shape
     height, width = shape[:2] if len(shape) == 2 or shape[2] == 3 else shape[1:]
     return height, width
 
 
-def _array(picture: Any, index: int) -> NDArray[Any]:
-    """The picture as an array of two or three dimensions."""
-    if hasattr(picture, "convert"):  # Pillow's
-        picture = picture.convert("RGB")
-    if hasattr(picture, "detach"):  # a tensor, wherever it is
-        picture = picture.detach().cpu()
-        picture = (picture.float() if picture.is_floating_point() else picture).numpy()
-    array = np.asarray(picture)
+def _array(image: Any, index: int) -> NDArray[Any]:
+    """The image as an array of two or three dimensions."""
+    if hasattr(image, "convert"):  # Pillow's
+        image = image.convert("RGB")
+    if hasattr(image, "detach"):  # a tensor, wherever it is
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+    array = np.asarray(image)
     is_picture = array.ndim == 2 or (array.ndim == 3 and 3 in (array.shape[0], array.shape[2]))
     if not is_picture or not array.size or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         raise InputError(f"frame {index} is {array.shape} of {array.dtype}: {_FORM}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segment_concept.types import InputError
 from segment_concept.video.image_files import OTHERS, conversion
+from segment_concept.video.memory_frames import MemoryFrames, MemoryVideo
 from segment_concept.video.source import VideoSource
 
 _NUMBER = re.compile(r"\d{1,4}", re.ASCII)
@@ -14,11 +15,14 @@ _MOST_FRAMES = 1000  # a second
 STREAM_ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def open_video(address: str | Path, *, rate: Fraction | float | str | None = None) -> VideoSource:
-    """A video from a file, a folder of images, a webcam's number or a stream's address.
+def open_video(
+    address: str | Path | MemoryVideo, *, rate: Fraction | float | str | None = None
+) -> VideoSource:
+    """A video from a file, a folder of images, a webcam's number, a stream's address or memory.
 
-    `rate` is for folders of images, which know none: frames a second (25, "23.976",
-    "24000/1001"), 24 where it is left out.
+    Frames in memory are a list, an array or a tensor; see `MemoryFrames`. `rate` is for these and
+    for folders of images, which know none: frames a second (25, "23.976", "24000/1001"), 24 where
+    it is left out.
 
     Raises:
         InputError: there is no such thing, it holds no picture, or it is not for it to be told a
@@ -28,10 +32,12 @@ def open_video(address: str | Path, *, rate: Fraction | float | str | None = Non
     from segment_concept.video.live import LiveVideo
     from segment_concept.video.video_file import VideoFile
 
+    frame_rate = None if rate is None else parse_rate(rate)
+    if not isinstance(address, str | Path):
+        return MemoryFrames(address, frame_rate)
     text = str(address)
     path = Path(address)
     _check_name(text)
-    frame_rate = None if rate is None else parse_rate(rate)
     if path.is_dir():
         return ImageFolder(path, rate=frame_rate or Fraction(24))
     if frame_rate is not None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
+import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 96 << 20  # of RGB pixels held while a video is read backwards
 CHUNK_FRAMES = (4, 64)  # at least, at most
+JUMPING = frozenset({"mpegts", "mpeg"})  # broadcast streams, whose clocks may begin anew
+LONGEST_STEP = 10  # seconds (FFmpeg's dts_delta_threshold)
 ROUNDING = 0.001  # seconds
 
 
@@ -170,8 +173,8 @@ class VideoFile:
         for key in [*index.seek_points(start), None]:
             with opened(self.address) as container:
                 stream = video_stream(container, self.name)
-                if key is not None:
-                    container.seek(int(index.pts[key]), stream=stream, backward=True)
+                if key is not None and not _sought(container, stream, int(index.pts[key])):
+                    continue
                 pictures = _pictures_in(packets_of(container, stream))
                 first = next(pictures, None)
                 place = 0 if key is None else _place(first, key, index)
@@ -208,7 +211,10 @@ class VideoFile:
             stream = video_stream(container, self.name)
             packets = _Packets(stream)
             rows = list(packets.times(packets_of(container, stream)))
-            index = FrameIndex.of(rows, first.picture.pts or 0) if first.timed and rows else None
+            index = None
+            if first.timed and rows:
+                longest = _longest_step(container.format.name, stream)
+                index = FrameIndex.of(rows, first.picture.pts or 0, longest)
             index = index if index is not None and len(index) else None
             return index, self._described(container, stream, first, packets, index)
 
@@ -271,6 +277,22 @@ class _Packets:
             return None
         lost = self._stream.frames - self._all
         return f"{lost} of {self._stream.frames} frames are missing" if lost > 0 else None
+
+
+def _longest_step(container: str, stream: VideoStream) -> int | None:
+    """Ticks after which time has jumped, in containers whose times may jump; else None."""
+    if container not in JUMPING or not stream.time_base:
+        return None
+    return round(LONGEST_STEP / stream.time_base)
+
+
+def _sought(container: InputContainer, stream: VideoStream, pts: int) -> bool:
+    """Go to a time; False where the file is too damaged for it."""
+    try:
+        container.seek(pts, stream=stream, backward=True)
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def _place(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:

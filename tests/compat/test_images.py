@@ -1,4 +1,4 @@
-"""SAM 2's image predictor and mask generator, held against its own numbers."""
+"""SAM 2's image predictor and mask generator, compared with its recorded outputs."""
 
 from typing import Any
 
@@ -196,7 +196,7 @@ class TestRefused:
             ImagePredictor(tracker)
 
     def test_what_is_no_picture(self, predictor):
-        with pytest.raises(InputError, match="expected RGB pictures"):
+        with pytest.raises(InputError, match="expected RGB images"):
             predictor.set_image(np.zeros((4, 5, 7), np.uint8))
 
 
