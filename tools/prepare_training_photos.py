@@ -1,12 +1,12 @@
-"""Lays out real photographs with object masks for training.
+"""Prepare photographs with object masks for training.
 
     python tools/prepare_training_photos.py SOURCE OUT
 
-SOURCE has one folder a source with images/NAME.jpg and masks/NAME.png of the same size (palette
-or gray: 0 background, then one number an object), and may have alpha/NAME.png and
-attribution.json. The table below names the repository, commit and license of each, so that the
-pictures can be fetched again. OUT gets the same folders, at most 768 pixels long, masks as gray
-PNGs, and a manifest.json that names every source and photograph.
+SOURCE has one folder per source, with images/NAME.jpg and masks/NAME.png of the same size (palette
+or gray: 0 for background, then one id per object), and optionally alpha/NAME.png and
+attribution.json. The table below names repository, commit and license of each source, so that the
+images can be downloaded again. OUT gets the same folders with images of at most 768 pixels a side,
+masks as gray PNG files, and a manifest.json that lists every source and photograph.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-LONGEST = 768  # pixels; larger pictures are made smaller
+LONGEST = 768  # pixels of the longer side; larger images are resized
 
 # Not used: coco_by_sa (share-alike), dreambooth and the clips without masks (no masks), and
 # pumavos (its clip with exact masks is kept for validation).
@@ -68,21 +68,21 @@ SOURCES: tuple[dict[str, str], ...] = (
 
 
 def prepare(source: Path, out: Path) -> list[dict[str, Any]]:
-    """Write OUT; returns the manifest's sources.
+    """Write OUT. Returns the sources of the manifest.
 
     Raises:
-        SystemExit: a folder, a mask or all pictures are missing, or sizes differ.
+        SystemExit: a mask or all images of a source are missing, or sizes differ.
     """
     sources = []
     for entry in SOURCES:
         pictures = sorted((source / entry["folder"] / "images").glob("*.jpg"))
         if not pictures:
             sys.exit(
-                f"no pictures in {source / entry['folder'] / 'images'}: fetch them from "
+                f"no images in {source / entry['folder'] / 'images'}: fetch them from "
                 f"{entry['repository']} at commit {entry['commit']}"
             )
         for picture in pictures:
-            lay_out(picture, out / entry["folder"])
+            copy_photo(picture, out / entry["folder"])
         attribution = source / entry["folder"] / "attribution.json"
         if attribution.is_file():
             shutil.copyfile(attribution, out / entry["folder"] / "attribution.json")
@@ -92,8 +92,8 @@ def prepare(source: Path, out: Path) -> list[dict[str, Any]]:
     return sources
 
 
-def lay_out(picture: Path, target: Path) -> None:
-    """Copy one picture, its mask and its matte, made smaller where they are too large."""
+def copy_photo(picture: Path, target: Path) -> None:
+    """Copy one image, its mask and its alpha matte, resized if they are too large."""
     name = picture.stem
     mask = picture.parent.parent / "masks" / f"{name}.png"
     alpha = picture.parent.parent / "alpha" / f"{name}.png"

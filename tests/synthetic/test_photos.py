@@ -155,7 +155,7 @@ def test_cuts_are_recorded_where_the_picture_changes(photos: Photos) -> None:
     assert not render_photo_clip(photos, plain, 0).cuts
 
 
-def test_an_object_that_is_away_has_no_pixels_and_comes_back(photos: Photos) -> None:
+def test_an_absent_object_has_no_pixels_and_returns(photos: Photos) -> None:
     spec = PhotoClipSpec(**{**SMALL, "frames": 8}, cut=1.0, pasted=1.0, late=1.0)
     patterns = []
     for seed in range(40):
@@ -219,7 +219,7 @@ def test_a_mask_of_another_size_is_refused_in_a_sentence(tmp_path: Path) -> None
     for stem in stems:
         _write(tmp_path, "discs", stem, rgb, labels[:-2])
     _list(tmp_path, {"discs": ("scenes", stems)})
-    with pytest.raises(InputError, match="168 x 118 pixels, its picture 168 x 120"):
+    with pytest.raises(InputError, match="168 x 118 pixels, its image 168 x 120"):
         load_photos(tmp_path, "train")
 
 

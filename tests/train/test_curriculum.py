@@ -17,7 +17,7 @@ from segment_concept.synthetic import Clip
 from segment_concept.tracking.triggers.base import AtFrames
 from segment_concept.train import calibration, curriculum, stages
 from segment_concept.train import fit_verifier as verification
-from segment_concept.train.calibration import annotated_clips, annotated_films, best_bias
+from segment_concept.train.calibration import annotated_clips, annotated_videos, best_bias
 from segment_concept.train.curriculum import Plan, run
 from segment_concept.train.data import World
 from segment_concept.train.export import export_compact
@@ -35,8 +35,8 @@ def start(tmp_path_factory):
 
 
 @pytest.fixture
-def learnt(monkeypatch):
-    """Training that only notes what it is asked for, and moves a weight by the stage's steps."""
+def trained(monkeypatch):
+    """Training that only records its calls, and adds the number of steps to a weight."""
     asked = []
 
     def train(model, stage, data, out):
@@ -54,31 +54,31 @@ def learnt(monkeypatch):
     return asked
 
 
-def test_stages_are_run_in_their_order_each_from_the_end_of_the_one_before(start, learnt, tmp_path):
+def test_stages_run_in_order_each_from_the_result_of_the_one_before(start, trained, tmp_path):
     plan = Plan(tmp_path, tmp_path / "run", start, steps=(("clips", 3), ("concept", 5)))
     made = load_compact(run(plan))
-    names = [name for name, *_ in learnt]
+    names = [name for name, *_ in trained]
     assert names == ["clips", "concept"]
-    assert learnt[0] == ("clips", 3, 320, 0.0)  # the bias of the start is not trained with
+    assert trained[0] == ("clips", 3, 320, 0.0)  # the bias of the start is not trained with
     total = 0.5 * 3 + 5  # half of the weights where `clips` began are kept
     weight = load_compact(start).network.decoder.prior_weight + total
     torch.testing.assert_close(made.network.decoder.prior_weight, weight, rtol=1e-3, atol=0)
     assert made.mask_bias == 1.25
 
 
-def test_what_was_finished_is_not_trained_again(start, learnt, tmp_path):
+def test_what_was_finished_is_not_trained_again(start, trained, tmp_path):
     plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips", "concept"))
     run(replace(plan, stages=("clips",)))
     run(plan)
-    assert [name for name, *_ in learnt] == ["clips", "concept"]
+    assert [name for name, *_ in trained] == ["clips", "concept"]
 
 
-def test_a_stage_that_nobody_knows_is_refused_by_name(tmp_path):
+def test_an_unknown_stage_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"no training stage polish: there are clips, concept"):
         Plan(tmp_path, tmp_path, stages=("clips", "polish"))
 
 
-def test_only_a_calibrated_run_is_exported(start, learnt, tmp_path):
+def test_only_a_calibrated_run_is_exported(start, trained, tmp_path):
     plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips",))
     run(plan)
     with pytest.raises(CheckpointError, match="there are no weights"):
@@ -108,7 +108,7 @@ def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weigh
     monkeypatch.setattr(curriculum, "_PROPOSAL_CLIPS", 2)
     monkeypatch.setattr(verification, "render_clip", lambda world, spec, seed: clip)
     monkeypatch.setattr(verification, "_is_right", lambda mask, truth: next(answers))
-    model = stages.begun(tmp_path, start).eval().requires_grad_(False)
+    model = stages.initial_model(tmp_path, start).eval().requires_grad_(False)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     found = curriculum.calibrate(model, Plan(tmp_path, tmp_path))
     assert found["mask_bias"] == model.mask_bias
@@ -120,7 +120,7 @@ def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weigh
     assert all(name.startswith("concept.verification.") for name in changed)
 
 
-class Shy:
+class TooSmall:
     """A tracker whose logits are 0.6 too low."""
 
     def __init__(self, truth):
@@ -137,25 +137,25 @@ class Shy:
         return type("Result", (), {"logits": depth[None] - 0.6})
 
 
-def test_masks_that_are_too_small_get_a_bias_that_makes_up_for_it():
+def test_masks_that_are_too_small_get_a_positive_bias():
     labels = np.zeros((4, 20, 30), np.uint8)
     labels[:, 5:15, 5:20] = 1
     clip = Clip(np.zeros((4, 20, 30, 3), np.uint8), labels, (1,), ())
-    found = calibration.mean_overlap(Shy(labels[0] == 1), annotated_clips([clip]))
+    found = calibration.mean_overlap(TooSmall(labels[0] == 1), annotated_clips([clip]))
     assert found[0.0] == 0
     assert best_bias([found, found]) == pytest.approx(0.25)  # the smallest that is enough
 
 
-def test_films_without_their_object_cannot_calibrate_anything():
+def test_videos_without_their_object_cannot_calibrate_a_model():
     labels = np.zeros((3, 64, 96), np.uint8)
     labels[0, 10:40, 20:60] = 1
     clip = Clip(np.zeros((3, 64, 96, 3), np.uint8), labels, (1,), ())
     tracker = Tracker(CompactSegmenter(short_side=64).eval())
-    with pytest.raises(InputError, match="give others"):
+    with pytest.raises(InputError, match="give other videos"):
         calibration.mean_overlap(tracker, annotated_clips([clip]))
 
 
-def test_films_are_read_in_the_layout_of_davis(tmp_path):
+def test_videos_are_read_in_the_layout_of_davis(tmp_path):
     for t in range(3):
         for part, ending, value in (
             ("JPEGImages", "jpg", 90),
@@ -164,11 +164,11 @@ def test_films_are_read_in_the_layout_of_davis(tmp_path):
             path = tmp_path / part / "480p" / "film" / f"{t:05d}.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((24, 32), value, np.uint8)).convert("L").save(path)
-    (film,) = annotated_films(tmp_path)
-    assert [truth.any() for truth in film.truth] == [False, True, True]
-    assert film.frames[0].rgb.shape == (24, 32, 3)
+    (video,) = annotated_videos(tmp_path)
+    assert [truth.any() for truth in video.truth] == [False, True, True]
+    assert video.frames[0].rgb.shape == (24, 32, 3)
     (tmp_path / "Annotations/480p/film/00002.png").unlink()
-    with pytest.raises(InputError, match="3 pictures and 2 masks"):
-        list(annotated_films(tmp_path))
+    with pytest.raises(InputError, match="3 frames and 2 masks"):
+        list(annotated_videos(tmp_path))
     with pytest.raises(InputError, match="no JPEGImages"):
-        list(annotated_films(tmp_path / "Annotations"))
+        list(annotated_videos(tmp_path / "Annotations"))

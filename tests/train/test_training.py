@@ -97,8 +97,8 @@ def test_clips_are_rendered_or_made_of_photographs_by_their_seed(world, sampler,
     assert {world.clip(sampler, seed) for seed in range(20)} == {"rendered"}
 
 
-def test_a_share_of_photographs_needs_to_be_told_which():
-    with pytest.raises(ValueError, match="set `photos` of the sampler"):
+def test_a_share_of_photographs_needs_their_settings():
+    with pytest.raises(ValueError, match="set `photos`"):
         SamplerConfig(SPEC, photo_share=0.5)
 
 

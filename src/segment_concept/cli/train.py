@@ -1,4 +1,4 @@
-"""`segment-concept train`: prepare the pictures, train, export what is shipped."""
+"""`segment-concept train`: prepare images, train, and export weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +17,10 @@ def register(parent: typer.Typer) -> None:
 
 @app.command("assets")
 def assets(
-    folder: Annotated[Path, typer.Argument(help="What tools/fetch_training_assets.sh unpacked.")],
+    folder: Annotated[Path, typer.Argument(help="Written by tools/fetch_training_assets.sh.")],
     cache: Annotated[Path, typer.Argument(help="The file to write: DATA/assets.npz.")],
 ) -> None:
-    """Turn unpacked picture packages into one cache file."""
+    """Write the images of the unpacked packages to one cache file."""
     with plain_errors():
         from segment_concept.synthetic import prepare
 
@@ -34,24 +34,24 @@ def compact(
     out: Annotated[Path, typer.Option(help="Folder of the run; continued if it exists.")],
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="An exported model; left out, the ImageNet trunk alone."),
+        typer.Option("--from", help="Exported model to start from. Default: ImageNet backbone."),
     ] = None,
     stages: Annotated[
-        str, typer.Option(help="Which of the stages; others stay as --from has them.")
+        str, typer.Option(help="Stages to run; weights of the others stay as in --from.")
     ] = "clips,concept,calibrate",
     steps: Annotated[
-        str, typer.Option(help="Other numbers of steps, as clips=100,concept=50.")
+        str, typer.Option(help="Steps per stage, for example clips=100,concept=50.")
     ] = "",
-    films: Annotated[
+    videos: Annotated[
         Path | None,
-        typer.Option(help="Annotated real films, as DAVIS, by which masks are calibrated too."),
+        typer.Option(help="Annotated videos (DAVIS layout) by which masks are calibrated too."),
     ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 ...; processes take turns among GPUs.")
     ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of each process.")] = 1,
 ) -> None:
-    """Train the compact model, stage by stage. Under torchrun processes share every step."""
+    """Train the compact model, stage by stage. Processes of torchrun share every step."""
     with plain_errors():
         import logging
 
@@ -64,7 +64,7 @@ def compact(
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = True  # what is learnt has no use for more digits
+        torch.backends.cuda.matmul.allow_tf32 = True  # enough precision for training
         own = find_device(device_in_turn(device, Ranks.from_environment().rank))
         plan = Plan(
             data=data,
@@ -72,7 +72,7 @@ def compact(
             start=start,
             stages=tuple(stages.split(",")),
             steps=_numbers(steps),
-            films=films,
+            videos=videos,
             device=str(own),
         )
         made = run(plan)
@@ -81,11 +81,11 @@ def compact(
 
 @app.command("export")
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run that was calibrated.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a calibrated run.")],
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    history: Annotated[str, typer.Option(help="How it was trained, for the card.")] = "",
+    history: Annotated[str, typer.Option(help="How the model was trained, for its card.")] = "",
 ) -> None:
-    """Write the float16 file that the package ships, with its card."""
+    """Write the float16 weight file with its card."""
     with plain_errors():
         from segment_concept.train.export import export_compact
 
@@ -94,10 +94,10 @@ def export(
 
 
 def _numbers(steps: str) -> tuple[tuple[str, int], ...]:
-    """Of `clips=100,concept=50` the pairs.
+    """The pairs of `clips=100,concept=50`.
 
     Raises:
-        InputError: something else than names and whole numbers.
+        InputError: not a list of names and whole numbers.
     """
     from segment_concept.types import InputError
 
@@ -105,6 +105,6 @@ def _numbers(steps: str) -> tuple[tuple[str, int], ...]:
     for pair in filter(None, steps.split(",")):
         name, equals, number = pair.partition("=")
         if not equals or not number.isdigit():
-            raise InputError(f"{pair!r} says no number of steps: write it as clips=100")
+            raise InputError(f"{pair!r} is not a number of steps: write it as clips=100")
         found.append((name, int(number)))
     return tuple(found)

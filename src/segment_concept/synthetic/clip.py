@@ -48,7 +48,7 @@ class ClipSpec:
     camouflage: float = 0.0  # objects take the colors of the place of their first shot
     growth: float = 0.0  # object 1 changes its area 3 to 10 times in a shot, mostly growing
     turning: float = 0.0  # a 3D object 1 turns fast enough to show all its sides
-    pair: float = 0.0  # object 1 is two things that drift apart
+    pair: float = 0.0  # object 1 has two parts that drift apart
     occluders: float = 0.35  # per shot: occluders pass in front
     most_objects: int = 4
     least_area: int = 150  # minimum pixels of every target on frame 0
@@ -218,7 +218,7 @@ def _draw_cast(
 
 
 def _draw_second(assets: Assets, rng: Generator, spec: ClipSpec) -> ArticulatedObject | None:
-    """The other thing that object 1 is made of, if it is a pair."""
+    """The second part of object 1, if it has two."""
     if not spec.pair or not chance(rng, spec.pair):
         return None
     return draw_object(assets, rng, spec.composite, spec.solid)

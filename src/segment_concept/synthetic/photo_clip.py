@@ -1,4 +1,4 @@
-"""Training clips made of real photographs, with exact labels."""
+"""Render training clips from real photographs, with exact labels."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,12 @@ from segment_concept.synthetic.pixels import chance
 __all__ = ["PhotoClipSpec", "render_photo_clip"]
 
 _TRIES = 40
-_LEAST_SEEN = 0.12  # of object 1 on frame 0, or as much of the picture: less shows nothing of it
+_LEAST_SEEN = 0.12  # visible share of object 1 on frame 0, at least
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A shot and the frames of the clip that it fills; `offset` frames of it are skipped."""
+    """A shot and its frames in the clip; frame t of the clip is frame t - offset of the shot."""
 
     shot: Shot
     frames: range
@@ -88,7 +88,7 @@ def _try_clip(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _SceneOfClip:
-    """The first scene and what later shots are made of."""
+    """The first scene of a clip, and what its later shots are drawn from."""
 
     photos: Photos
     spec: PhotoClipSpec
@@ -99,13 +99,13 @@ class _SceneOfClip:
     first: Shot
 
     def pieces(self, rng: Generator, starts: tuple[int, ...]) -> list[_Piece]:
-        """The shots of the clip in order."""
+        """The shots of the clip, in order."""
         ends = (*starts[1:], self.spec.frames)
         out = [_Piece(self.first, range(0, ends[0]), 0)]
         back = False
         for index in range(1, len(starts)):
             frames = range(starts[index], ends[index])
-            if back:  # the first scene went on meanwhile
+            if back:  # the first scene continued meanwhile
                 out.append(_Piece(self.first, frames, 0))
                 back = False
                 continue
@@ -118,7 +118,7 @@ class _SceneOfClip:
         if kind == "other" and not self.main.whole:
             kind = "view"
         if kind == "view":
-            return _Piece(self.first.seen_otherwise(rng), frames, 0)
+            return _Piece(self.first.reframed(rng), frames, 0)
         if kind == "part":
             shot = self.maker.draw(rng, len(frames), self.ground, self.part)
             return _Piece(shot, frames, frames.start)

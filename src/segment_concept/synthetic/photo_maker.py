@@ -1,4 +1,4 @@
-"""Who is in a shot of a clip of photographs, and how they move."""
+"""Draw the shots of a clip made of photographs: their objects and how these move."""
 
 import math
 from dataclasses import dataclass, replace
@@ -41,14 +41,14 @@ class MainObject:
     """Object 1 of a clip."""
 
     scene: Scene
-    number: int  # in the scene's mask
+    number: int  # its id in the scene's mask
     rgba: Image  # cut out
     whole: bool  # it can be pasted elsewhere
-    swing: float  # how far it bends, as a share of its size
+    swing: float  # amplitude of its deformation, as a share of its size
 
 
 def draw_main(photos: Photos, spec: PhotoClipSpec, rng: Generator, pasted: bool) -> MainObject:
-    """Object 1: of a scene, or one that can be pasted."""
+    """Draw object 1: an object of a scene, or one that can be pasted."""
     photo = photos.draw_cutout(rng) if pasted and chance(rng, 0.5) else None
     if photo is not None and photo.objects:
         scene = open_scene(rng, photo)
@@ -62,7 +62,7 @@ def draw_main(photos: Photos, spec: PhotoClipSpec, rng: Generator, pasted: bool)
 
 
 def _object_of_a_scene(photos: Photos, rng: Generator, whole: bool) -> tuple[Scene, int]:
-    """A scene and one of its objects, if possible one that is whole if that is asked for."""
+    """A scene and one of its objects; with `whole` one away from the border, if possible."""
     for _ in range(8):
         scene = open_scene(rng, photos.draw_scene(rng))
         number = draw_object(rng, scene)
@@ -72,7 +72,7 @@ def _object_of_a_scene(photos: Photos, rng: Generator, whole: bool) -> tuple[Sce
 
 
 class ShotMaker:
-    """Draws shots of a clip, in which things keep their labels."""
+    """Draws the shots of a clip, in which objects keep their labels."""
 
     def __init__(self, photos: Photos, spec: PhotoClipSpec, main: MainObject) -> None:
         self._photos, self._spec, self._main = photos, spec, main
@@ -80,10 +80,11 @@ class ShotMaker:
     def draw(
         self, rng: Generator, frames: int, ground: Scene, part: str, late: bool = False
     ) -> Shot:
-        """A shot before the photograph `ground`.
+        """A shot in the photograph `ground`.
 
-        `part` of object 1: "attached" to its photograph, "loose" over its own photograph, "pasted"
-        over another, or "absent". A pasted one may come in `late`.
+        `part` of object 1: "attached" (part of its photograph), "loose" (moves over its own
+        photograph), "pasted" (moves over another one) or "absent". A pasted object 1 may enter
+        `late`.
         """
         spec, main = self._spec, self._main
         own = ground is main.scene
@@ -97,22 +98,22 @@ class ShotMaker:
             for n in loose
             if not own or n != main.number
         ]
-        star = None
+        main_actor = None
         if part in ("loose", "pasted"):
             start = None
             if part == "loose" and chance(rng, 0.6):
                 start = _start(spec, ground, main.number, camera)
-            star, path = self._star(rng, ground, frames, start, late)
+            main_actor, path = self._main_actor(rng, ground, frames, start, late)
         if part != "absent" and chance(rng, spec.lookalike):
             actors.append(self._lookalike(rng, ground, frames, len(ids) + 2))
-        if star is not None:
-            actors.insert(len(actors) if chance(rng, 0.75) else 0, star)
+        if main_actor is not None:
+            actors.insert(len(actors) if chance(rng, 0.75) else 0, main_actor)
         actors += self._occluders(rng, path, ground)
         area = float(path.root[0]) ** 2
         return Shot(spec, plate, camera, tuple(actors), draw_optics(rng), path.place, area)
 
     def _camera(self, rng: Generator, frames: int, ground: Scene, part: str) -> tuple[Series, Path]:
-        """The camera, and the way of what is in its middle: of object 1 if it is attached."""
+        """The camera, and the path of object 1 if it is attached, or else of the frame center."""
         spec = self._spec
         size = (ground.rgb.shape[1], ground.rgb.shape[0])
         still = np.zeros(frames)
@@ -136,7 +137,7 @@ class ShotMaker:
         return ids
 
     def _loose(self, rng: Generator, ground: Scene, part: str) -> tuple[int, ...]:
-        """Objects of a scene that are lifted out of it."""
+        """Objects of a scene that move by themselves."""
         own = ground is self._main.scene
         loose = [self._main.number] if own and part in ("loose", "absent") else []
         for number in ground.photo.objects:
@@ -145,7 +146,7 @@ class ShotMaker:
                 loose.append(number)
         return tuple(loose)
 
-    def _star(
+    def _main_actor(
         self, rng: Generator, ground: Scene, frames: int, start: Start | None, late: bool
     ) -> tuple[Actor, Path]:
         spec, main = self._spec, self._main
@@ -169,7 +170,7 @@ class ShotMaker:
     def _neighbor(
         self, rng: Generator, ground: Scene, number: int, label: int, camera: Series
     ) -> Actor:
-        """Another object of the photograph that moves a little by itself from its place."""
+        """Another object of the photograph, which moves a little from its place."""
         swing = self._spec.deform * uniform(rng, 0.01, 0.05)
         sprite = make_sprite(rng, lift(ground, number), swing)
         frames = len(camera)
@@ -180,10 +181,10 @@ class ShotMaker:
         return Actor(sprite, path.matrices(sprite.center, sprite.area), label, 0.0)
 
     def _lookalike(self, rng: Generator, ground: Scene, frames: int, label: int) -> Actor:
-        """Something of the kind of object 1, or object 1 in other colors."""
+        """An object of the kind of object 1, or object 1 in other colors."""
         rgba = None
         if chance(rng, 0.7):
-            rgba = _drawn_cutout(rng, self._photos.draw_kin(rng, self._main.scene.photo))
+            rgba = _drawn_cutout(rng, self._photos.draw_same_kind(rng, self._main.scene.photo))
         if rgba is None:
             rgba = recolored(rng, self._main.rgba)
         labeled = label <= self._spec.most_objects and chance(rng, 0.5)
@@ -199,7 +200,7 @@ class ShotMaker:
         return Actor(sprite, path.matrices(sprite.center, sprite.area), label, shadow)
 
     def _occluders(self, rng: Generator, path: Path, ground: Scene) -> list[Actor]:
-        """Things that pass before object 1, or that hide a part of it on the first frame."""
+        """Occluders that pass in front of object 1 or hide a part of it on the first frame."""
         out = []
         for share, first in ((self._spec.covered, True), (self._spec.occluders, False)):
             rgba = self._anything(rng) if chance(rng, share) else None
@@ -211,13 +212,13 @@ class ShotMaker:
         return out
 
     def _anything(self, rng: Generator) -> Image | None:
-        """A cut-out, or an object of a scene if that has one that can be pasted."""
+        """A cut-out, or an object of a scene that can be pasted; None if the scene has none."""
         photo = self._photos.draw_cutout(rng) if chance(rng, 0.5) else None
         return _drawn_cutout(rng, photo or self._photos.draw_scene(rng))
 
 
 def _passing(rng: Generator, speed: float, path: Path, first: bool) -> Path:
-    """A path that crosses another, or that lies over a part of it on the first frame."""
+    """A path of an occluder across another path, or over a part of it on the first frame."""
     frames = len(path.root)
     at = 0 if first else int(rng.integers(0, frames))
     root = float(path.root[at])
@@ -232,7 +233,7 @@ def _passing(rng: Generator, speed: float, path: Path, first: bool) -> Path:
 
 
 def _drawn_cutout(rng: Generator, photo: Photo) -> Image | None:
-    """An object of a photograph that can be pasted, if there is one among three draws."""
+    """An object of a photograph that can be pasted, or None if three draws find none."""
     if not photo.objects:
         return None
     scene = open_scene(rng, photo)
@@ -278,7 +279,9 @@ _KINDS = ("view", "part", "away", "other")
 
 
 def draw_kind(rng: Generator, room: bool) -> str:
-    """The kind of a cut (as in the training of TMA): to a close-up or distant view of the same,
-    to another part of the same scene, away (which needs `room` for the way back), or to another
-    scene."""
+    """The kind of a cut.
+
+    To another view of the same scene, to another part of it, away to another scene and back (needs
+    `room` for one more shot), or to another scene with object 1. Kinds as in the training of TMA.
+    """
     return _KINDS[pick(rng, [0.3, 0.22, 0.23 if room else 0.0, 0.25])]

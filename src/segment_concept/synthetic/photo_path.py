@@ -1,4 +1,4 @@
-"""Movement in clips of photographs: paths of objects on the screen, and cameras."""
+"""Movement in clips made of photographs: paths of objects in the frame, and cameras."""
 
 import math
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ Series = NDArray[np.float64]  # (T,), (T, 2) or (T, 2, 3): one entry a frame
 
 _LEAST_SHARE = 0.004  # of the frame's area
 _MOST_SHARE = 0.65
-_MOST_ZOOM = 4.5  # frame pixels a photograph's pixel: beyond, nothing but blur is seen
+_MOST_ZOOM = 4.5  # frame pixels per photograph pixel: above, the image is only blur
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """Where an object is: its middle, the root of its area, and its angle, frame by frame."""
+    """Center, square root of the area, and angle of an object on every frame."""
 
     place: Series  # (T, 2) pixels of the frame
     root: Series  # (T,) pixels
     angle: Series  # (T,) radians
 
     def matrices(self, center: tuple[float, float], area: float) -> Series:
-        """(T, 2, 3) from the pixels of a picture in which the object has this middle and area."""
+        """(T, 2, 3): from pixels of an image, in which the object has this center and area."""
         return similarity(self.place, self.root / math.sqrt(area), self.angle, center)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a path begins when it takes an object from its place in the photograph."""
+    """The start of a path of an object that begins at its place in the photograph."""
 
     place: tuple[float, float]
     share: float  # of the frame's area
@@ -41,7 +41,7 @@ class Start:
 
 
 def similarity(place: Series, scale: Series, angle: Series, center: tuple[float, float]) -> Series:
-    """(T, 2, 3): scale and turn about `center`, which comes to lie on `place`."""
+    """(T, 2, 3): scale and rotate about `center`, and move it to `place`."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     out = np.empty((len(scale), 2, 3))
     out[:, 0, 0], out[:, 0, 1], out[:, 1, 0], out[:, 1, 1] = cos, -sin, sin, cos
@@ -50,24 +50,24 @@ def similarity(place: Series, scale: Series, angle: Series, center: tuple[float,
 
 
 def after(second: Affine, first: Series) -> Series:
-    """(T, 2, 3): `first`, then `second`, a (2, 3) or one a frame."""
+    """(T, 2, 3): `first`, then `second`, which is (2, 3) or (T, 2, 3)."""
     out = second[..., :2] @ first
     out[..., 2] += second[..., 2]
     return np.asarray(out)
 
 
 def seen_at(matrices: Series, point: tuple[float, float]) -> Series:
-    """(T, 2): where a point of the picture is on each frame."""
+    """(T, 2): the position of a point of the image on each frame."""
     return np.asarray(matrices[..., :2] @ np.asarray(point) + matrices[..., 2])
 
 
 def scales(matrices: Series) -> Series:
-    """(T,): frame pixels a pixel of the picture."""
+    """(T,): frame pixels per pixel of the image."""
     return np.asarray(np.sqrt(np.abs(np.linalg.det(matrices[..., :2]))))
 
 
 def easing(rng: Generator, frames: int) -> Series:
-    """(T,) from 0 to 1, never back: even, late, early, or slow at both ends."""
+    """(T,) from 0 to 1, monotonic: linear, late, early, or slow at both ends."""
     t = np.linspace(0, 1, frames) if frames > 1 else np.ones(1)
     bent = t ** log_uniform(rng, 0.6, 1.7)
     smooth = t * t * (3 - 2 * t)
@@ -78,7 +78,7 @@ def easing(rng: Generator, frames: int) -> Series:
 def draw_shares(
     rng: Generator, spec: PhotoClipSpec, frames: int, limits: tuple[float, float], start: float = 0
 ) -> Series:
-    """(T,): the share of the frame's area that object 1 has, within limits where it can.
+    """(T,): the share of the frame's area that object 1 covers, within `limits` if possible.
 
     A positive `start` is the share on the first frame.
     """
@@ -108,9 +108,9 @@ def draw_path(
     shares: Series,
     start: Start | None = None,
 ) -> Path:
-    """A path of an object whose half box is `extent` times the root of its area.
+    """A path of an object whose half box is `extent` times the square root of its area.
 
-    It keeps within the frame where it fits, unless the spec's `partial` comes true.
+    It stays inside the frame if it fits, except with the probability `partial` of the spec.
     """
     root = np.sqrt(shares * spec.height * spec.width)
     half = np.asarray(extent)[None] * root[:, None]
@@ -140,17 +140,17 @@ def draw_path(
 
 
 def _fold(units: Series) -> Series:
-    """Back into [0, 1] by reflection at the ends."""
+    """Reflect into [0, 1]."""
     wrapped = np.mod(units, 2)
     return np.asarray(np.where(wrapped > 1, 2 - wrapped, wrapped))
 
 
 def _entering(rng: Generator, place: Series, half: Series, frame: Series) -> Series:
-    """The path, but on the first frame a quarter to 60 % of the box is inside the frame."""
+    """The path with 25 to 60 % of the box inside the frame on its first frame."""
     frames = len(place)
     axis, far = int(rng.integers(2)), chance(rng, 0.5)
     seen = uniform(rng, 0.25, 0.6) * 2 * float(half[0, axis])
-    at = float(half[0, axis]) - seen  # distance of the middle beyond the border
+    at = float(half[0, axis]) - seen  # distance of the center beyond the border
     border = place[0].copy()
     border[axis] = frame[axis] + at if far else -at
     until = max(1.0, uniform(rng, 0.4, 1.0) * (frames - 1))
@@ -159,7 +159,7 @@ def _entering(rng: Generator, place: Series, half: Series, frame: Series) -> Ser
 
 
 def away_during(rng: Generator, path: Path, gone: range, extent: float, width: int) -> Path:
-    """The path with the object beyond the left or right border in the frames `gone`."""
+    """The path with the object outside the left or right border in the frames `gone`."""
     place = path.place.copy()
     right = chance(rng, 0.5)
     for t in range(len(place)):
@@ -183,7 +183,7 @@ def cover_zoom(spec: PhotoClipSpec, size: tuple[int, int]) -> float:
 
 
 def draw_camera(rng: Generator, spec: PhotoClipSpec, frames: int, size: tuple[int, int]) -> Series:
-    """(T, 2, 3): a camera that looks around in a photograph (width, height)."""
+    """(T, 2, 3): a camera that pans and zooms in a photograph (width, height)."""
     rate = float(rng.normal(0, 0.02)) * spec.speed
     zoom = cover_zoom(spec, size) * log_uniform(rng, 1.02, 1.6) * np.exp(rate * np.arange(frames))
     zoom = np.asarray(np.maximum(zoom, cover_zoom(spec, size)), np.float64)
@@ -196,7 +196,7 @@ def draw_camera(rng: Generator, spec: PhotoClipSpec, frames: int, size: tuple[in
 
 
 def draw_roll(rng: Generator, spec: PhotoClipSpec, frames: int) -> Series:
-    """(T,): small turns of a camera held by hand, radians."""
+    """(T,): small rotations of a hand-held camera, radians."""
     shake = rng.normal(0, 0.004 * spec.speed, frames)
     return float(rng.normal(0, 0.03)) + float(rng.normal(0, 0.008)) * np.arange(frames) + shake
 
@@ -204,7 +204,7 @@ def draw_roll(rng: Generator, spec: PhotoClipSpec, frames: int) -> Series:
 def camera_matrices(
     spec: PhotoClipSpec, size: tuple[int, int], looks_at: Series, zoom: Series, roll: Series
 ) -> Series:
-    """(T, 2, 3): the point `looks_at` in the middle of the frame, but never beyond the border."""
+    """(T, 2, 3): `looks_at` in the center of the frame, moved so that the photograph covers it."""
     frame = np.array([spec.width, spec.height], np.float64)
     half = frame / 2 / zoom[:, None]
     sides = np.asarray(size, np.float64)
@@ -223,9 +223,10 @@ def following_camera(
     size: tuple[int, int],
     thing: tuple[tuple[float, float], float, tuple[float, float]],
 ) -> Series:
-    """(T, 2, 3): a camera under which a thing of the photograph moves and grows.
+    """(T, 2, 3): a camera under which an object of the photograph moves and changes its size.
 
-    `thing` is its middle and area in pixels of the photograph, and its half box by the root.
+    `thing` is its center and area in pixels of the photograph, and its half box divided by the
+    square root of its area.
     """
     center, area, extent = thing
     least = cover_zoom(spec, size)
@@ -246,9 +247,9 @@ def following_camera(
 
 
 def lens(rng: Generator, spec: PhotoClipSpec, at: Series, least_zoom: float) -> Affine:
-    """(2, 3): the frame seen closer or from farther away, perhaps mirrored.
+    """(2, 3): another view of the frame, closer or farther away, and possibly mirrored.
 
-    The point `at` (2,) comes to another place; `least_zoom` still covers the frame.
+    The point `at` (2,) moves to a random place; the photograph covers the frame at `least_zoom`.
     """
     distant = least_zoom < 0.85 and chance(rng, 0.5)
     zoom = log_uniform(rng, least_zoom, 0.85) if distant else log_uniform(rng, 1.3, 2.6)

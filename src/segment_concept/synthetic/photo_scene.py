@@ -1,4 +1,4 @@
-"""Scenes and cut-outs of photographs: what stays in the picture and what is lifted out of it."""
+"""Scenes and cut-outs of photographs: background plates and objects cut out of them."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from segment_concept.synthetic.photo_turn import draw_turn
-from segment_concept.synthetic.photo_warp import FINE, Plate, Sprite, draw_rate, draw_rubber
+from segment_concept.synthetic.photo_warp import FINE, Plate, Sprite, draw_deformation, draw_rate
 from segment_concept.synthetic.photos import Photo
 from segment_concept.synthetic.pixels import (
     Image,
@@ -29,17 +29,17 @@ from segment_concept.synthetic.pixels import (
 )
 from segment_concept.types import Bitmap
 
-_LEAST_LOOSE = 0.01  # share of the picture: smaller objects are too coarse to be lifted out
+_LEAST_LOOSE = 0.01  # share of the image: smaller objects are too coarse to be cut out
 _MOST_LEVELS = 4
-_MOST_LOOSE = 0.2  # share of the picture: behind larger objects there is too much to in-paint
-_FILL_STEP = 4  # the ground behind an object is in-painted on a picture so many times smaller
-_FILL_BLUR = 2.5  # pixels of the smaller picture; what is finer is texture
+_MOST_LOOSE = 0.2  # share of the image: there is too much to inpaint behind larger objects
+_FILL_STEP = 4  # the background of an object is inpainted at 1 / _FILL_STEP of the size
+_FILL_BLUR = 2.5  # pixels of the smaller image; finer structure is texture
 _FILL_TRIES = 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A decoded photograph, perhaps mirrored and brought back from a square."""
+    """A decoded photograph, possibly mirrored, with its aspect ratio changed if it was a square."""
 
     photo: Photo
     rgb: Image  # (h, w, 3)
@@ -56,19 +56,19 @@ class Scene:
         return int(np.count_nonzero(self.labels == number))
 
     def can_be_loose(self, number: int) -> bool:
-        """Whether an object is whole (away from the border) and large enough to be lifted out."""
+        """Whether an object is whole (away from the border) and large enough to be cut out."""
         x0, y0, x1, y1 = self.box(number)
         height, width = self.labels.shape
         whole = x0 > 1 and y0 > 1 and x1 < width - 1 and y1 < height - 1
         return whole and self.area(number) >= _LEAST_LOOSE * self.labels.size
 
     def can_move(self, number: int) -> bool:
-        """Whether an object can be lifted out and the ground behind it be filled."""
+        """Whether an object can be cut out and the background behind it be inpainted."""
         return self.can_be_loose(number) and self.area(number) <= _MOST_LOOSE * self.labels.size
 
 
 def open_scene(rng: Generator, photo: Photo) -> Scene:
-    """Decode; mirror by chance; give squares, most of which were stretched, another shape."""
+    """Decode; mirror half of them; change the aspect of squares, most of which were stretched."""
     rgb, labels, alpha = photo.rgb(), photo.labels(), photo.alpha()
     mirrored = chance(rng, 0.5)
     height, width = labels.shape
@@ -86,7 +86,7 @@ def open_scene(rng: Generator, photo: Photo) -> Scene:
 
 
 def draw_object(rng: Generator, scene: Scene) -> int:
-    """One of the objects that can be followed, larger ones more often."""
+    """One of the objects that can be tracked; larger ones are more likely."""
     numbers = scene.photo.objects
     return numbers[pick(rng, [math.sqrt(scene.area(n)) for n in numbers])]
 
@@ -99,7 +99,7 @@ def make_plate(
 ) -> Plate:
     """The scene without its loose objects; `ids` maps numbers of the mask to labels of the clip.
 
-    Labelled objects that stay in the picture bend by about `swing` of their size.
+    Labeled objects that stay in the plate are deformed by about `swing` of their size.
     """
     rgb = scene.rgb
     if loose:
@@ -115,12 +115,12 @@ def make_plate(
         own = swing * uniform(rng, 0.02, 0.06) * extent
         where = np.asarray(soft + 0.1, np.float32)
         amplitude = own
-    rubber = draw_rubber(rng, size, amplitude, draw_rate(rng, 1.0), where)
-    return Plate(rgb, _fine_labels(scene.labels, kept) if kept else None, rubber)
+    deformation = draw_deformation(rng, size, amplitude, draw_rate(rng, 1.0), where)
+    return Plate(rgb, _fine_labels(scene.labels, kept) if kept else None, deformation)
 
 
 def _fine_labels(labels: Image, ids: dict[int, int]) -> Image:
-    """The labels at FINE times the size, with round instead of stepped contours."""
+    """The labels at FINE times the size, with smooth instead of stepped contours."""
     height, width = labels.shape
     fine = np.zeros((height * FINE, width * FINE), np.uint8)
     for number, label in ids.items():
@@ -136,9 +136,9 @@ def _fine_labels(labels: Image, ids: dict[int, int]) -> Image:
 
 
 def without(rng: Generator, rgb: Image, hole: Image, taken: Bitmap) -> Image:
-    """`rgb` with the pixels of `hole` filled: coarse colors in-painted, texture from beside.
+    """`rgb` with the pixels of `hole` filled: inpainted coarse colors, and texture from elsewhere.
 
-    `taken` says where objects are, from which no texture is taken.
+    No texture is copied from `taken`, where objects are.
     """
     height, width = hole.shape
     grow = max(5, round(0.012 * max(height, width)) | 1)
@@ -162,7 +162,7 @@ def without(rng: Generator, rgb: Image, hole: Image, taken: Bitmap) -> Image:
 def _texture_for(
     rng: Generator, texture: NDArray[np.int16], hole: Bitmap, taken: Bitmap
 ) -> NDArray[np.int16]:
-    """Texture (h, w, 3) for a hole, from free places of the same picture near its height."""
+    """Texture (h, w, 3) for a hole, from free places of the same image at a similar height."""
     out = np.zeros_like(texture)
     x, y, w, h = cv2.boundingRect(hole.view(np.uint8))
     height, width = hole.shape
@@ -206,9 +206,9 @@ def lift(scene: Scene, number: int) -> Image:
 
 
 def make_sprite(rng: Generator, rgba: Image, swing: float, turns_in: int = 0) -> Sprite:
-    """A sprite that bends by about `swing` of its size; transparent all around.
+    """A sprite deformed by about `swing` of its size, with a transparent border.
 
-    With `turns_in` frames it also turns, by up to half a turn in so many.
+    If `turns_in` is above 0, it also turns, by up to half a turn in that many frames.
     """
     wide = as_image(cv2.copyMakeBorder(premultiply(rgba), 3, 3, 3, 3, cv2.BORDER_CONSTANT))
     turn = None
@@ -223,15 +223,17 @@ def make_sprite(rng: Generator, rgba: Image, swing: float, turns_in: int = 0) ->
     alpha = wide[..., 3]
     x, y, w, h = cv2.boundingRect(as_image(alpha > 127))
     area = float(np.count_nonzero(alpha > 127))
-    rubber = None
+    deformation = None
     if swing > 0:
         size = (wide.shape[1], wide.shape[0])
-        rubber = draw_rubber(rng, size, swing * math.sqrt(max(area, 1.0)), draw_rate(rng, 1.0))
-    return Sprite(tuple(levels), (x + w / 2, y + h / 2), area, rubber, turn)
+        deformation = draw_deformation(
+            rng, size, swing * math.sqrt(max(area, 1.0)), draw_rate(rng, 1.0)
+        )
+    return Sprite(tuple(levels), (x + w / 2, y + h / 2), area, deformation, turn)
 
 
 def relit(rng: Generator, rgba: Image, ground: Image) -> Image:
-    """A cut-out in the light of another picture `ground` (h, w, 3)."""
+    """A cut-out with colors closer to those of another image `ground` (h, w, 3)."""
     if chance(rng, 0.4):
         model = cv2.resize(ground, (64, 48), interpolation=cv2.INTER_AREA)
         opaque = np.full(model.shape[:2], 255, np.uint8)
@@ -242,6 +244,6 @@ def relit(rng: Generator, rgba: Image, ground: Image) -> Image:
 
 
 def recolored(rng: Generator, rgba: Image) -> Image:
-    """A look-alike of a cut-out: other hues or lightness, the same texture."""
+    """A look-alike of a cut-out: other hue and lightness, the same texture."""
     turned = shift_hue(as_image(rgba[..., :3]), uniform(rng, -40, 40), uniform(rng, 0.5, 1.3))
     return graded(with_alpha(turned, as_image(rgba[..., 3])), grade_table(rng, 1.2))

@@ -1,4 +1,4 @@
-"""One shot in a photograph: the plate under its camera, and the sprites over it."""
+"""One shot in a photograph: a background plate under a camera, and sprites over it."""
 
 from dataclasses import dataclass, replace
 
@@ -14,25 +14,25 @@ from segment_concept.synthetic.pixels import Image, chance
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Actor:
-    """A sprite on its way."""
+    """A sprite and where it is on every frame."""
 
     sprite: Sprite
     matrices: Series  # (T, 2, 3)
-    label: int  # 0: it has none
+    label: int  # 0: none
     shadow: float  # strength in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """What is to be seen between two cuts, frame by frame."""
+    """The content between two cuts, frame by frame."""
 
     spec: PhotoClipSpec
     plate: Plate
     camera: Series  # (T, 2, 3)
     actors: tuple[Actor, ...]  # from back to front
     optics: Optics
-    main: Series  # (T, 2): where the middle of object 1 is, or of the frame without it
-    area: float  # pixels of object 1 on the first frame if nothing hid it
+    main: Series  # (T, 2): center of object 1, or of the frame without it
+    area: float  # pixels of object 1 on the first frame without occlusion
 
     def frame(self, t: int, rng: Generator) -> tuple[Image, Image]:
         """Frame `t` of the shot: (H, W, 3) and its labels (H, W)."""
@@ -47,8 +47,8 @@ class Shot:
         at = t / max(1, len(self.camera) - 1)
         return self.optics.expose(rgb, at, t, rng), labels
 
-    def seen_otherwise(self, rng: Generator) -> "Shot":
-        """The same things at the same time, closer or from farther away, in another light."""
+    def reframed(self, rng: Generator) -> "Shot":
+        """The same content at the same time, closer or farther, sometimes with other optics."""
         size = (self.plate.rgb.shape[1], self.plate.rgb.shape[0])
         least = cover_zoom(self.spec, size) / float(scales(self.camera).min())
         middle = len(self.main) // 2
@@ -74,7 +74,7 @@ def _back(matrix: Affine, point: tuple[float, float]) -> tuple[float, float]:
 def _movement(
     matrices: Series, point: tuple[float, float], t: int, shutter: float
 ) -> tuple[float, float]:
-    """How far a point of a picture moves while the shutter is open, pixels of the frame."""
+    """Movement of a point of an image while the shutter is open, in pixels of the frame."""
     if shutter == 0 or len(matrices) < 2:
         return 0.0, 0.0
     first, last = max(0, t - 1), min(len(matrices) - 1, t + 1)
@@ -84,7 +84,7 @@ def _movement(
 
 
 def _covering(spec: PhotoClipSpec, matrix: Affine, camera: Affine, size: tuple[int, int]) -> Affine:
-    """The lens moved so that the photograph covers the frame where it can."""
+    """`matrix` shifted so that the photograph covers the frame if it is large enough."""
     width, height = size
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     whole = after(matrix, camera[None])[0]

@@ -1,4 +1,4 @@
-"""What clips made of photographs should have."""
+"""Settings of clips made of photographs."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from segment_concept.types import InputError
 
 @dataclass(frozen=True, slots=True)
 class PhotoClipSpec:
-    """What to render. Probabilities are per clip unless said otherwise.
+    """Settings of a clip. Probabilities are per clip unless stated otherwise.
 
     Raises:
         InputError: a value is out of its range.
@@ -16,23 +16,23 @@ class PhotoClipSpec:
     frames: int = 8
     height: int = 448
     width: int = 768
-    pasted: float = 0.35  # object 1 is a cut-out laid over another photograph
-    loose: float = 0.5  # of the others: object 1 moves by itself over in-painted ground
+    pasted: float = 0.35  # object 1 is a cut-out pasted into another photograph
+    loose: float = 0.5  # of the others: object 1 moves over its own photograph, inpainted behind it
     growth: float = 0.5  # object 1 changes its area by a factor from growth_range
     growth_range: tuple[float, float] = (3.0, 10.0)
-    shrink: float = 0.3  # of these: it becomes smaller instead
-    fills: float = 0.15  # object 1 has 40 to 70 % of the picture where it is largest
-    partial: float = 0.35  # object 1 may lie partly outside; mostly on the first frame
-    covered: float = 0.15  # something hides a part of object 1 on the first frame
-    occluders: float = 0.25  # something passes in front of object 1
-    lookalike: float = 0.35  # something of the same kind is pasted beside object 1
-    turns: float = 0.2  # of shots with a loose or pasted object 1: another side comes to view
-    leaves: float = 0.08  # of shots with a loose object 1: it is out of sight for some frames
+    shrink: float = 0.3  # of these: the area decreases
+    fills: float = 0.15  # object 1 covers 40 to 70 % of the frame where it is largest
+    partial: float = 0.35  # object 1 may be partly outside, mostly on the first frame
+    covered: float = 0.15  # an occluder hides a part of object 1 on the first frame
+    occluders: float = 0.25  # an occluder passes in front of object 1
+    lookalike: float = 0.35  # an object of the same kind is pasted into the first scene
+    turns: float = 0.2  # of shots with a loose or pasted object 1: it turns
+    leaves: float = 0.08  # of shots with a loose or pasted object 1: it is outside for some frames
     fast: float = 0.25  # object 1 crosses up to a fifth of the frame between two frames
-    deform: float = 1.0  # multiplies all bending; 0: none
-    speed: float = 1.0  # multiplies all movement
+    deform: float = 1.0  # factor of all deformation; 0: none
+    speed: float = 1.0  # factor of all movement
     cut: float = 0.35  # at least one hard cut
-    late: float = 0.5  # of shots in another scene: object 1 comes in after the cut
+    late: float = 0.5  # of shots in another scene: object 1 enters after the cut
     most_objects: int = 4
     least_area: int = 300  # pixels of object 1 on frame 0, and of every target
 

@@ -1,7 +1,7 @@
-"""Cut-outs that turn: their texture runs round within the outline, and another side comes to view.
+"""Turning cut-outs: their texture rotates inside a fixed outline, so that another side is seen.
 
-The outline is taken row by row as the front half of a cylinder, whose back is the front in other
-colors. A network that copies what it has seen loses the new side; the mask is the whole outline.
+Each row of the outline is the front half of a cylinder, whose back is the front in other colors. A
+network that matches only what it has seen loses the new side; the mask is the whole outline.
 """
 
 import math
@@ -25,11 +25,11 @@ from segment_concept.synthetic.pixels import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """How a cut-out turns about its upright axis."""
+    """The rotation of a cut-out about its vertical axis."""
 
-    sides: Image  # (h, 2 w, 3): the front, and the back beside it
-    middle: Field  # (h,) of the outline in each row, pixels
-    half: Field  # (h,) half its width
+    sides: Image  # (h, 2 w, 3): the front, and the back to its right
+    middle: Field  # (h,) center of the outline in each row, pixels
+    half: Field  # (h,) half of its width
     rate: float  # radians a frame
 
     def colors(self, at: Field, t: float) -> Image:
@@ -48,7 +48,7 @@ class Turn:
 
 
 def draw_turn(rng: Generator, rgba: Image, frames: int) -> Turn:
-    """Turns a cut-out (h, w, 4, straight alpha) by up to half a turn in a clip."""
+    """Rotate a cut-out (h, w, 4, straight alpha) by up to half a turn in `frames` frames."""
     inside = rgba[..., 3] > 127
     height, width = inside.shape
     rows = inside.any(axis=1)

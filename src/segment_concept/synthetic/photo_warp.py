@@ -1,4 +1,4 @@
-"""Warps of photographs: an affine map of each frame, and a smooth displacement that swings."""
+"""Warp photographs: an affine map per frame, and a smooth displacement that oscillates."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from segment_concept.synthetic.pixels import (
     with_alpha,
 )
 
-Affine = NDArray[np.float64]  # (2, 3): pixels of a picture to pixels of a frame
+Affine = NDArray[np.float64]  # (2, 3): pixels of an image to pixels of a frame
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of a frame
 
 _STEP = 8  # pixels between the points at which a map is computed
@@ -31,13 +31,13 @@ _SHADOW_STEP = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rubber:
-    """A displacement of a picture: a sum of fixed smooth fields, each swinging in time."""
+class Deformation:
+    """A displacement of an image: a sum of smooth fields, each oscillating in time."""
 
-    fields: Field  # (K, gh, gw, 2), pixels of the picture
-    rates: NDArray[np.float64]  # (K,) radians a frame
+    fields: Field  # (K, gh, gw, 2), pixels of the image
+    rates: NDArray[np.float64]  # (K,) radians per frame
     phases: NDArray[np.float64]  # (K,)
-    size: tuple[int, int]  # width and height of the picture
+    size: tuple[int, int]  # width and height of the image
 
     def at(self, t: float) -> Field:
         """The displacement (gh, gw, 2) at frame `t`."""
@@ -46,16 +46,16 @@ class Rubber:
 
     @property
     def reach(self) -> float:
-        """Upper bound of the displacement, pixels of the picture."""
+        """Upper bound of the displacement, pixels of the image."""
         return float(np.abs(self.fields).max(axis=(1, 2, 3)).sum())
 
 
-def draw_rubber(
+def draw_deformation(
     rng: Generator, size: tuple[int, int], amplitude: float, rate: float, where: Field | None = None
-) -> Rubber:
-    """Bends of about `amplitude` pixels and finer ones of a third of it.
+) -> Deformation:
+    """Coarse displacements of about `amplitude` pixels, and finer ones of a third of it.
 
-    `where` (h, w) in [0, 1] multiplies the fields: the parts of the picture that bend.
+    `where` (h, w) in [0, 1] is multiplied by the fields: the parts of the image that are deformed.
     """
     width, height = size
     scale = _CELLS / max(size)
@@ -67,7 +67,7 @@ def draw_rubber(
         if where is not None:
             field *= cv2.resize(where, grid, interpolation=cv2.INTER_AREA)[..., None]
         fields.append(field)
-    return Rubber(
+    return Deformation(
         np.asarray(fields, np.float32),
         rate * rng.uniform(0.5, 1.5, len(fields)),
         rng.uniform(0, 2 * math.pi, len(fields)),
@@ -75,8 +75,8 @@ def draw_rubber(
     )
 
 
-def inverse_map(matrix: Affine, window: Window, rubber: Rubber | None, t: float) -> Field:
-    """For every pixel of the window, the place in the picture it shows: (h, w, 2), x and y.
+def inverse_map(matrix: Affine, window: Window, deformation: Deformation | None, t: float) -> Field:
+    """For every pixel of the window, its source in the image: (h, w, 2), x and y.
 
     Computed at every eighth pixel and interpolated, which is exact for the affine part.
     """
@@ -92,68 +92,68 @@ def inverse_map(matrix: Affine, window: Window, rubber: Rubber | None, t: float)
         ],
         axis=-1,
     ).astype(np.float32)
-    if rubber is not None:
-        field = rubber.at(t)
+    if deformation is not None:
+        field = deformation.at(t)
         per_pixel = np.array(
-            [field.shape[1] / rubber.size[0], field.shape[0] / rubber.size[1]], np.float32
+            [field.shape[1] / deformation.size[0], field.shape[0] / deformation.size[1]], np.float32
         )
         at = (points + 0.5) * per_pixel - 0.5
-        points += _looked_up(field, at, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        points += _sample(field, at, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     full = (points.shape[1] * _STEP, points.shape[0] * _STEP)
     grown = cv2.resize(points, full, interpolation=cv2.INTER_LINEAR)
     return np.asarray(grown[_STEP : _STEP + y1 - y0, _STEP : _STEP + x1 - x0], np.float32)
 
 
-def _looked_up(picture: Image | Field, at: Field, how: int, border: int) -> Image | Field:
-    """The picture at the places (h, w, 2), x and y."""
+def _sample(image: Image | Field, at: Field, how: int, border: int) -> Image | Field:
+    """The image at the positions (h, w, 2), x and y."""
     # Two maps: OpenCV 5.0 may hang on one map of both coordinates and an empty second one.
     x, y = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
-    out: Image | Field = cv2.remap(picture, x, y, how, borderMode=border)  # type: ignore[assignment]
+    out: Image | Field = cv2.remap(image, x, y, how, borderMode=border)  # type: ignore[assignment]
     return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plate:
-    """A whole photograph as the ground of a shot; its labels are warped with it."""
+    """A whole photograph as the background of a shot; its labels are warped with it."""
 
     rgb: Image  # (h, w, 3)
-    fine_labels: Image | None  # (FINE * h, FINE * w) ids; None: nothing in it has a label
-    rubber: Rubber | None
+    fine_labels: Image | None  # (FINE * h, FINE * w) ids; None if it has no labels
+    deformation: Deformation | None
 
     def frame(self, matrix: Affine, t: float, height: int, width: int) -> tuple[Image, Image]:
-        """The picture (height, width, 3) and labels (height, width) under a camera."""
-        at = inverse_map(matrix, (0, 0, width, height), self.rubber, t)
-        rgb = as_image(_looked_up(self.rgb, at, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101))
+        """The frame (height, width, 3) and labels (height, width) under a camera."""
+        at = inverse_map(matrix, (0, 0, width, height), self.deformation, t)
+        rgb = as_image(_sample(self.rgb, at, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101))
         if self.fine_labels is None:
             return rgb, np.zeros((height, width), np.uint8)
         fine = np.asarray(at * FINE + (FINE - 1) / 2, np.float32)
-        labels = _looked_up(self.fine_labels, fine, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        labels = _sample(self.fine_labels, fine, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
         return rgb, as_image(labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sprite:
-    """A cut-out that moves by itself: premultiplied RGBA in halved sizes."""
+    """A moving cut-out: premultiplied RGBA in sizes that are halved from level to level."""
 
     levels: tuple[Image, ...]  # (h, w, 4), (h / 2, w / 2, 4), ...
     center: tuple[float, float]  # of the object, pixels of the first level
     area: float  # pixels of the object at the first level
-    rubber: Rubber | None
+    deformation: Deformation | None
     turn: Turn | None = None  # of the first level
 
     def draw(
         self, frame: Image, labels: Image, label: int, pose: "Pose", shadow: float = 0.0
     ) -> None:
-        """Lay it over a frame (H, W, 3) and write its label over `labels` (H, W), in place."""
+        """Draw it into a frame (H, W, 3) and its label into `labels` (H, W), in place."""
         height, width = labels.shape
         window = self._window(pose, height, width)
         if window is None:
             return
         x0, y0, x1, y1 = window
         level, factor = self._level(pose.matrix)
-        at = inverse_map(pose.matrix, window, self.rubber, pose.t)
+        at = inverse_map(pose.matrix, window, self.deformation, pose.t)
         scaled = at if factor == 1 else np.asarray((at + 0.5) / factor - 0.5, np.float32)
-        sprite = as_image(_looked_up(level, scaled, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
+        sprite = as_image(_sample(level, scaled, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT))
         if self.turn is not None:
             sprite = premultiply(with_alpha(self.turn.colors(at, pose.t), alpha_of(sprite)))
         covered = alpha_of(sprite) > 127
@@ -169,9 +169,9 @@ class Sprite:
         return self.levels[index], 2.0**index
 
     def _window(self, pose: "Pose", height: int, width: int) -> Window | None:
-        """The part of the frame it may touch; None if there is none."""
+        """The window of the frame that it may cover; None if there is none."""
         h, w = self.levels[0].shape[:2]
-        reach = self.rubber.reach if self.rubber is not None else 0.0
+        reach = self.deformation.reach if self.deformation is not None else 0.0
         lows, highs = (-reach, -reach), (w + reach, h + reach)
         corners = np.array([[x, y, 1] for x in (lows[0], highs[0]) for y in (lows[1], highs[1])])
         seen = corners @ pose.matrix.T
@@ -192,7 +192,7 @@ class Pose:
 
 
 def _cast_shadow(ground: Image, alpha: Image, strength: float) -> None:
-    """Darken the ground below a sprite, in place: its outline, lower and blurred."""
+    """Draw a shadow into the background, in place: the outline, shifted down and blurred."""
     h, w = alpha.shape
     small = (max(2, w // _SHADOW_STEP), max(2, h // _SHADOW_STEP))
     coarse = cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)
@@ -205,5 +205,5 @@ def _cast_shadow(ground: Image, alpha: Image, strength: float) -> None:
 
 
 def draw_rate(rng: Generator, speed: float) -> float:
-    """How fast a displacement swings, radians a frame."""
+    """The frequency of a displacement, radians per frame."""
     return speed * uniform(rng, 0.1, 0.7)

@@ -1,7 +1,7 @@
-"""Real photographs with object masks, from which training clips are made.
+"""Photographs with object masks, from which training clips are made.
 
-A folder that `tools/prepare_training_photos.py` wrote is read once. The files stay compressed in
-memory (about 90 MB); a photograph is decoded when a clip needs it.
+Reads a folder written by `tools/prepare_training_photos.py`. The files stay compressed in memory
+(about 90 MB); a photograph is decoded when a clip needs it.
 """
 
 import json
@@ -23,9 +23,9 @@ from segment_concept.types import InputError
 Part = Literal["train", "held_out"]
 
 MANIFEST = "manifest.json"
-HELD_OUT_PHOTOS = 8  # one in so many is held out
+HELD_OUT_PHOTOS = 8  # one of so many is held out
 MOST_OF_ONE_SOURCE = 0.5  # share of draws that the largest source may have
-LEAST_SHARE = 0.005  # of the picture: smaller objects are not followed
+LEAST_SHARE = 0.005  # of the image: smaller objects are not tracked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,35 +34,35 @@ class Photo:
 
     name: str  # source/file, without ending
     source: str
-    cutout: bool  # one object on plain ground, to be pasted; otherwise a whole scene
+    cutout: bool  # one object to be pasted; otherwise a whole scene
     jpeg: NDArray[np.uint8]
     mask_png: NDArray[np.uint8]
     alpha_png: NDArray[np.uint8] | None
-    objects: tuple[int, ...]  # ids in the mask that are large enough to be followed
+    objects: tuple[int, ...]  # ids of objects that are large enough to be tracked
 
     @property
     def kind(self) -> str:
-        """What look-alikes share: the class before `__` in the name, or else the source."""
+        """The kind of its objects: the class before `__` in the name, or else the source."""
         return self.name.split("__")[0] if "__" in self.name else self.source
 
     def rgb(self) -> Image:
-        """The picture (h, w, 3)."""
+        """The image (h, w, 3)."""
         decoded = cv2.imdecode(self.jpeg, cv2.IMREAD_COLOR)
         assert decoded is not None  # load_photos has read its size
         return as_image(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
     def labels(self) -> Image:
-        """Object ids (h, w), 0 where there is none."""
+        """Object ids (h, w), 0 for background."""
         return _decode_gray(self.mask_png)
 
     def alpha(self) -> Image | None:
-        """The matte (h, w) of the only object, where one was made."""
+        """The alpha matte (h, w) of the only object, if there is one."""
         return None if self.alpha_png is None else _decode_gray(self.alpha_png)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photos:
-    """Photographs to draw from: scenes, and cut-outs that may be missing."""
+    """Scenes, and cut-outs, which may be empty."""
 
     scenes: tuple[Photo, ...]
     cutouts: tuple[Photo, ...] = ()
@@ -72,19 +72,19 @@ class Photos:
         if not any(photo.objects for photo in self.scenes):
             raise InputError(
                 f"{len(self.scenes)} photographs of scenes have no object of at least "
-                f"{LEAST_SHARE:.1%} of the picture: add scenes with masks and prepare them again"
+                f"{LEAST_SHARE:.1%} of the image: add scenes with masks and prepare them again"
             )
         object.__setattr__(self, "_scene_weights", balanced_weights(self.scenes))
 
     def draw_scene(self, rng: Generator) -> Photo:
-        """A scene with at least one object; rare sources more often than their number."""
+        """A scene with at least one object, see `balanced_weights`."""
         return self.scenes[pick(rng, self._scene_weights)]
 
     def draw_cutout(self, rng: Generator) -> Photo | None:
-        """A cut-out, each as likely as the others; None if there are none."""
+        """A cut-out, drawn uniformly; None if there are none."""
         return self.cutouts[int(rng.integers(len(self.cutouts)))] if self.cutouts else None
 
-    def draw_kin(self, rng: Generator, photo: Photo) -> Photo:
+    def draw_same_kind(self, rng: Generator, photo: Photo) -> Photo:
         """Another photograph of the same kind; the same one if it is the only one."""
         among = self.cutouts if photo.cutout else self.scenes
         kin = [p for p in among if p.kind == photo.kind and p is not photo and p.objects]
@@ -92,10 +92,10 @@ class Photos:
 
 
 def balanced_weights(photos: tuple[Photo, ...]) -> NDArray[np.float64]:
-    """How often each photograph is drawn; the sum is 1, and 0 for those without objects.
+    """The probability of each photograph; 0 for those without objects.
 
-    A source's share is proportional to the square root of its number of photographs, at most
-    `MOST_OF_ONE_SOURCE` where there are others.
+    A source's share is proportional to the square root of its number of photographs, and at most
+    `MOST_OF_ONE_SOURCE` if there are others.
     """
     counts = Counter(photo.source for photo in photos if photo.objects)
     roots = {source: count**0.5 for source, count in counts.items()}
@@ -110,11 +110,11 @@ def balanced_weights(photos: tuple[Photo, ...]) -> NDArray[np.float64]:
 
 
 def load_photos(folder: Path, part: Part) -> Photos:
-    """The training or the held-out part of a prepared folder, by a hash of each file's name.
+    """The training or held-out part of a prepared folder; a hash of each name decides.
 
     Raises:
         InputError: there is no prepared folder, a listed file is missing or cannot be read, a
-            mask has another size than its picture, or no scene has a large enough object.
+            mask has another size than its image, or no scene has a large enough object.
     """
     listing = folder / MANIFEST
     if not listing.is_file():
@@ -136,26 +136,28 @@ def load_photos(folder: Path, part: Part) -> Photos:
 
 
 def _read(folder: Path, source: str, stem: str, cutout: bool) -> Photo:
-    picture = folder / source / "images" / f"{stem}.jpg"
+    image = folder / source / "images" / f"{stem}.jpg"
     mask = folder / source / "masks" / f"{stem}.png"
     matte = folder / source / "alpha" / f"{stem}.png"
     alpha = _bytes_of(matte) if matte.is_file() else None
     mask_png = _bytes_of(mask)
     try:
-        with PillowImage.open(picture) as opened:  # reads the header alone
+        with PillowImage.open(image) as opened:  # reads the header alone
             width, height = opened.size
         labels = _decode_gray(mask_png)
     except (OSError, cv2.error) as error:
-        raise InputError(f"{picture} or its mask is not a picture: prepare it again") from error
+        raise InputError(
+            f"{image} or its mask cannot be read as an image: prepare it again"
+        ) from error
     if labels.shape != (height, width):
         raise InputError(
-            f"the mask {mask} has {labels.shape[1]} x {labels.shape[0]} pixels, its picture "
+            f"the mask {mask} has {labels.shape[1]} x {labels.shape[0]} pixels, its image "
             f"{width} x {height}: give both the same size and prepare the folder again"
         )
     areas = np.bincount(labels.ravel())
     least = LEAST_SHARE * labels.size
     objects = tuple(i for i in range(1, len(areas)) if areas[i] >= least)
-    return Photo(f"{source}/{stem}", source, cutout, _bytes_of(picture), mask_png, alpha, objects)
+    return Photo(f"{source}/{stem}", source, cutout, _bytes_of(image), mask_png, alpha, objects)
 
 
 def _bytes_of(path: Path) -> NDArray[np.uint8]:

@@ -132,7 +132,7 @@ def _player(stage: ShotLayout, rng: Generator, role: Role, camera: Camera, follo
 
 
 def _grow(rng: Generator, track: Track, side: int) -> None:
-    """Change the area of a thing 3 to 10 times along its track, in place; mostly it grows."""
+    """Change the area of an object 3 to 10 times along its track, in place; mostly it grows."""
     frames = len(track.size)
     factor = math.sqrt(log_uniform(rng, 3.0, 10.0))
     at = np.linspace(0, 1, frames) ** uniform(rng, 0.6, 1.6)
@@ -144,7 +144,7 @@ def _grow(rng: Generator, track: Track, side: int) -> None:
 def _drifting(
     stage: ShotLayout, rng: Generator, first: Player, puppet: ArticulatedObject
 ) -> Player:
-    """A second part of an object: beside the first, of about its size, and moving away from it."""
+    """A second part of an object, of similar size, which moves away from the first."""
     frames = len(first.track.place)
     size = first.track.size * log_uniform(rng, 0.6, 1.4)
     heading = uniform(rng, 0, 2 * math.pi)

@@ -1,4 +1,4 @@
-"""The last stage: one number for all masks, and what verification weighs."""
+"""Choose the mask bias of a model by the mean J over clips and annotated videos."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from segment_concept.datasets.masks import read_labels
 from segment_concept.metrics import region_similarity
 from segment_concept.synthetic import Clip
 from segment_concept.tracking.session import Tracker
@@ -21,23 +21,26 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotated:
-    """A film and where its object is."""
+    """A video and the true masks (H, W) of its object."""
 
     frames: Sequence[Frame]
     truth: Sequence[Bitmap]
 
 
-def mean_overlap(tracker: Tracker, films: Iterable[Annotated]) -> Mapping[float, float]:
-    """Mean J over some films for every bias of `BIASES`; tracking itself goes on without one.
+def mean_overlap(tracker: Tracker, videos: Iterable[Annotated]) -> Mapping[float, float]:
+    """Mean J over videos for every bias of `BIASES`; no bias is used while tracking.
 
-    Frames on which the object is absent do not count: what they should show is decided by presence.
+    Frames without the object are left out: presence decides about them, not the bias.
+
+    Raises:
+        InputError: no video shows its object after the first frame.
     """
     found: dict[float, list[float]] = {bias: [] for bias in BIASES}
-    for film in films:
+    for video in videos:
         session = tracker.session()
-        session.prompt(film.frames[0], {_WHO: Mask(film.truth[0])})
+        session.prompt(video.frames[0], {_WHO: Mask(video.truth[0])})
         each: dict[float, list[float]] = {bias: [] for bias in BIASES}
-        for frame, truth in zip(film.frames[1:], film.truth[1:], strict=True):
+        for frame, truth in zip(video.frames[1:], video.truth[1:], strict=True):
             logits = session.step(frame).logits[0].cpu().numpy()
             if truth.any():
                 for bias, overlaps in each.items():
@@ -46,12 +49,12 @@ def mean_overlap(tracker: Tracker, films: Iterable[Annotated]) -> Mapping[float,
             for bias, overlaps in each.items():
                 found[bias].append(float(np.mean(overlaps)))
     if not found[0.0]:
-        raise InputError("no film shows its object again after the first frame: give others")
+        raise InputError("no video shows its object after the first frame: give other videos")
     return {bias: float(np.mean(overlaps)) for bias, overlaps in found.items()}
 
 
 def best_bias(measured: Sequence[Mapping[float, float]]) -> float:
-    """The bias with the highest mean of several sets, each of which counts the same."""
+    """The bias with the highest mean over several sets, all of the same weight."""
     means = {bias: float(np.mean([each[bias] for each in measured])) for bias in BIASES}
     for bias, mean in means.items():
         _LOG.info("mask bias %5.2f: J %.2f", bias, 100 * mean)
@@ -65,21 +68,22 @@ def annotated_clips(clips: Iterable[Clip]) -> Iterator[Annotated]:
         yield Annotated(frames, [labels == 1 for labels in clip.labels])
 
 
-def annotated_films(folder: Path) -> Iterator[Annotated]:
-    """Real films in the layout of DAVIS, every object of a film as one.
+def annotated_videos(folder: Path) -> Iterator[Annotated]:
+    """Annotated videos in the layout of DAVIS; the union of a video's objects is one object.
 
     Raises:
-        InputError: `folder` has no JPEGImages and Annotations (or their 480p/ below).
+        InputError: `folder` has no JPEGImages and Annotations (with or without 480p/ below), a
+            frame has no mask, or a mask cannot be read.
     """
-    pictures, masks = (_part(folder, name) for name in ("JPEGImages", "Annotations"))
-    for film in sorted(path for path in pictures.iterdir() if path.is_dir()):
-        frames = list(open_video(film).frames())
-        files = sorted((masks / film.name).glob("*.png"))
+    images, masks = (_part(folder, name) for name in ("JPEGImages", "Annotations"))
+    for video in sorted(path for path in images.iterdir() if path.is_dir()):
+        frames = list(open_video(video).frames())
+        files = sorted((masks / video.name).glob("*.png"))
         if len(files) != len(frames):
             raise InputError(
-                f"{film} has {len(frames)} pictures and {len(files)} masks: every picture needs one"
+                f"{video} has {len(frames)} frames and {len(files)} masks: every frame needs one"
             )
-        yield Annotated(frames, [np.asarray(Image.open(path)) > 0 for path in files])
+        yield Annotated(frames, [read_labels(path) > 0 for path in files])
 
 
 def _part(folder: Path, name: str) -> Path:

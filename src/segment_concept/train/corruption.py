@@ -1,9 +1,9 @@
 """Wrong masks for memories in training.
 
-Of an object that grows, or turns another side to the camera, a tracker tends to remember the part
-that it saw first. In training it otherwise remembers masks that are about right, and learns to copy
-them. Here a memory gets the true mask with a part cut off, eroded or with something added, while
-the target stays the whole object, so that the network has to complete it.
+If an object grows or turns, a tracker often keeps only the part that it saw first in memory. When
+all memories in training are about right, the network learns to copy them. Here a memory gets the
+true mask with a part cut off, eroded or with a part added, while the target stays the whole object,
+so that the network has to complete it.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-_SURE = 0.02  # what is left of doubt about every cell of a wrong mask
+_SURE = 0.02  # probabilities of a wrong mask are in [_SURE, 1 - _SURE]
 _LEAST = 12  # cells of an object below which its mask is left as it is
 
 
@@ -22,12 +22,12 @@ _LEAST = 12  # cells of an object below which its mask is left as it is
 class Corruption:
     """How often memories are wrong.
 
-    A clip's object is affected or not; of an affected one some memories are wrong, all in about
-    the same way, as a tracker's own errors are.
+    An object of a clip is affected or not. Some memories of an affected object are wrong, all in a
+    similar way, because errors of a tracker persist.
     """
 
     objects: float = 0.0  # share of objects that are affected
-    frames: float = 0.6  # of their memories: how many are wrong
+    frames: float = 0.6  # share of wrong memories of an affected object
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Defect:
     """What is wrong with the memories of one object."""
 
     kind: str  # "cut", "eroded" or "added"
-    angle: float  # of the cut, or the direction of what is added, radians
-    amount: float  # share of the object that is lost, or added
+    angle: float  # direction of the cut or of the added part, radians
+    amount: float  # share of the object's area that is cut off, eroded or added
 
 
 def draw_defect(rng: Generator) -> Defect:
-    """A part cut off (60 %), erosion (25 %) or something added (15 %)."""
+    """A part cut off (60 %), erosion (25 %) or a part added (15 %)."""
     kind = ("cut", "eroded", "added")[int(rng.choice(3, p=[0.6, 0.25, 0.15]))]
     return Defect(kind, float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.15, 0.65)))
 
 
 def defective(area: Tensor, defect: Defect, rng: Generator) -> Tensor:
-    """Logits (h, w) of a mask with a defect, given how much of each cell is the object (h, w)."""
+    """Logits (h, w) of a mask with a defect; `area` (h, w) is the object's share of each cell."""
     if float(area.sum()) < _LEAST:
         return area.clamp(_SURE, 1 - _SURE).logit()
     if defect.kind == "cut":
@@ -60,7 +60,7 @@ def defective(area: Tensor, defect: Defect, rng: Generator) -> Tensor:
 
 
 def _beyond(area: Tensor, angle: float, lost: float) -> Tensor:
-    """1 on the side of a line that keeps all of the object but the share `lost`, else 0."""
+    """1 on one side of a line, which contains all of the object except the share `lost`; else 0."""
     y, x = _places(area)
     along = x * math.cos(angle) + y * math.sin(angle)
     inside = area > 0.5
@@ -71,7 +71,7 @@ def _beyond(area: Tensor, angle: float, lost: float) -> Tensor:
 
 
 def _beside(area: Tensor, defect: Defect) -> Tensor:
-    """A disc at the border of the object, of `amount` of its area."""
+    """A disc at the border of the object with the share `amount` of its area."""
     y, x = _places(area)
     total = area.sum()
     middle_x, middle_y = (x * area).sum() / total, (y * area).sum() / total

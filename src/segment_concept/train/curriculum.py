@@ -1,8 +1,8 @@
-"""The whole training of the compact model: three named stages, in their order.
+"""Train the compact model in three named stages.
 
-`clips` and `concept` are learnt (`stages.py`), the second from the end of the first; `calibrate`
-fits two small things to the model as it tracks. A stage that was finished is not begun again, one
-that was interrupted goes on where it was.
+`clips` and `concept` are trained (`stages.py`), the second from the result of the first;
+`calibrate` fits the mask bias and the verifier while the model tracks. A finished stage is not run
+again, and an interrupted one continues.
 """
 
 import logging
@@ -20,14 +20,14 @@ from segment_concept.recipes import find_recipe
 from segment_concept.tracking.session import Tracker
 from segment_concept.train.calibration import (
     annotated_clips,
-    annotated_films,
+    annotated_videos,
     best_bias,
     mean_overlap,
 )
 from segment_concept.train.data import load_world
 from segment_concept.train.fit_verifier import fit_verification
 from segment_concept.train.loop import Ranks, Stage, averaged, read_state, take_over, train
-from segment_concept.train.stages import STAGES, begun, clips, find_stage
+from segment_concept.train.stages import STAGES, clips, find_stage, initial_model
 from segment_concept.train.validation import validation_clips
 from segment_concept.types import InputError
 
@@ -35,7 +35,7 @@ CALIBRATE = "calibrate"
 CURRICULUM = (*STAGES, CALIBRATE)
 RESULT = "model.safetensors"  # in the folder of the last stage
 _CALIBRATION_CLIPS = 24
-_PROPOSAL_CLIPS = 100  # that are tracked to fit the verification
+_PROPOSAL_CLIPS = 100  # tracked to fit the verifier
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,12 +45,12 @@ class Plan:
 
     Attributes:
         data: folder with `assets.npz` and `photos`.
-        out: folder of the run, with one folder a stage; what is in it is continued.
-        start: an exported model to begin with; None to begin with the ImageNet trunk alone.
-        stages: which to run; a learnt stage that is left out stays as `start` has it.
-        steps: other numbers of steps than the stages' own.
-        films: annotated real films in the layout of DAVIS, by which the mask bias is chosen too.
-        device: on which is learnt.
+        out: folder of the run, with one folder per stage; a run in it is continued.
+        start: an exported model to start from; None to start from the ImageNet backbone alone.
+        stages: the stages to run; weights that only the others train stay as in `start`.
+        steps: numbers of steps by stage, instead of the stages' own.
+        videos: annotated videos in the layout of DAVIS, by which the mask bias is chosen too.
+        device: the device to train on.
 
     Raises:
         InputError: a stage has an unknown name.
@@ -61,7 +61,7 @@ class Plan:
     start: Path | None = None
     stages: tuple[str, ...] = CURRICULUM
     steps: tuple[tuple[str, int], ...] = ()
-    films: Path | None = None
+    videos: Path | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -72,8 +72,8 @@ class Plan:
                 f"there are {', '.join(CURRICULUM)}"
             )
 
-    def learnt(self) -> list[Stage]:
-        """The stages with an optimizer, in their order."""
+    def trained_stages(self) -> list[Stage]:
+        """The stages with an optimizer, in order."""
         steps = dict(self.steps)
         return [find_stage(name, steps.get(name)) for name in STAGES if name in self.stages]
 
@@ -81,18 +81,18 @@ class Plan:
 def run(plan: Plan) -> Path:
     """Run the stages of a plan. Returns the file of the calibrated model, or of the last stage.
 
-    Under torchrun every process takes its share of the clips; the first one calibrates.
+    Under torchrun every process trains on its share of the clips; the first one calibrates.
     """
-    model = begun(plan.data, plan.start).to(plan.device)
+    model = initial_model(plan.data, plan.start).to(plan.device)
     last = plan.out
-    for stage in plan.learnt():
+    for stage in plan.trained_stages():
         last = plan.out / stage.name
         model.short_side = stage.short_side
         before = {name: weight.clone() for name, weight in model.state_dict().items()}
         if not finished(last, stage):
             train(model, stage, plan.data, last)
         take_over(model, averaged(read_state(last / "state.pt")))
-        keep(model, before, stage.kept)
+        blend_weights(model, before, stage.kept)
     if CALIBRATE not in plan.stages or Ranks.from_environment().rank != 0:
         return last / "state.pt"
     result = plan.out / CALIBRATE / RESULT
@@ -102,12 +102,12 @@ def run(plan: Plan) -> Path:
     return result
 
 
-def keep(model: CompactSegmenter, before: Mapping[str, Tensor], share: float) -> None:
-    """Draw the weights of a model towards those of before, in place.
+def blend_weights(model: CompactSegmenter, before: Mapping[str, Tensor], share: float) -> None:
+    """Replace weights by `share` of those before and `1 - share` of the present ones, in place.
 
     A mean of the weights before and after fine-tuning generalizes better than either (Wortsman et
-    al., "Robust fine-tuning of zero-shot models", CVPR 2022); what is learnt of few clips a step is
-    noisy.
+    al., "Robust fine-tuning of zero-shot models", CVPR 2022), because few clips per step make noisy
+    weights.
     """
     with torch.no_grad():
         for name, weight in model.state_dict().items():
@@ -115,7 +115,7 @@ def keep(model: CompactSegmenter, before: Mapping[str, Tensor], share: float) ->
 
 
 def finished(folder: Path, stage: Stage) -> bool:
-    """Whether a stage has made all its steps."""
+    """Whether all steps of a stage are done."""
     state = folder / "state.pt"
     return state.exists() and read_state(state)["step"] >= stage.schedule.steps
 
@@ -123,8 +123,8 @@ def finished(folder: Path, stage: Stage) -> bool:
 def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
     """Fit the mask bias and the verification of a model, in place.
 
-    The bias is the one with the highest mean J on held-out clips and, where there are any, on real
-    films: both count the same.
+    The bias has the highest mean J on held-out clips and, if the plan has videos, on these; both
+    sets have the same weight.
     """
     recipe = find_recipe("sec_compact")
     model.short_side, model.mask_bias = recipe.short_side, 0.0
@@ -136,21 +136,21 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
             tracker, annotated_clips(validation_clips(held_out, sampler, _CALIBRATION_CLIPS))
         )
     ]
-    if plan.films is not None:
-        measured.append(mean_overlap(tracker, annotated_films(plan.films)))
+    if plan.videos is not None:
+        measured.append(mean_overlap(tracker, annotated_videos(plan.videos)))
     model.mask_bias = best_bias(measured)
-    _LOG.info("mask bias %.2f; now the verification", model.mask_bias)
+    _LOG.info("chose the mask bias %.2f; fitting the verifier", model.mask_bias)
     world = load_world(plan.data, sampler, "train")
     fitted = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
     return {"mask_bias": model.mask_bias, "verification": fitted}
 
 
 def card_of(plan: Plan) -> dict[str, Any]:
-    """What a model's file says of how it was made."""
-    stages: Sequence[Stage] = plan.learnt()
+    """The card of a model: how it was trained."""
+    stages: Sequence[Stage] = plan.trained_stages()
     return {
         "name": "sec-compact",
         "version": 2,
         "stages": {stage.name: stage.schedule.steps for stage in stages},
-        "from": plan.start.name if plan.start is not None else "the ImageNet trunk",
+        "from": plan.start.name if plan.start is not None else "the ImageNet backbone",
     }

@@ -33,38 +33,36 @@ class SamplerConfig:
     replayed: int = 2
     stock: int = 600
     targets: int = 2  # objects of a clip that are followed, at most
-    photos: PhotoClipSpec | None = None  # as many frames as large as those of `clip`
-    photo_share: float = 0.0  # of the clips
+    photos: PhotoClipSpec | None = None  # same number and size of frames as `clip`
+    photo_share: float = 0.0  # share of clips made of photographs
 
     def __post_init__(self) -> None:
         if self.photo_share and self.photos is None:
-            raise ValueError(
-                "clips of photographs need a PhotoClipSpec: set `photos` of the sampler"
-            )
+            raise ValueError("photo_share above 0 needs a PhotoClipSpec: set `photos`")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class World:
-    """What clips are made of."""
+    """The material that clips are made of."""
 
     assets: Assets
     photos: Photos | None = None
 
     def clip(self, sampler: SamplerConfig, seed: int) -> Clip:
-        """The clip of that seed, rendered or made of photographs."""
+        """The clip of a seed: rendered or made of photographs."""
         if sampler.photos is None or self.photos is None:
             return render_clip(self.assets, sampler.clip, seed)
-        # Another stream than those of the renderers, which begin with [seed, 0].
+        # Independent of the renderers, whose streams start with [seed, 0].
         if np.random.default_rng([seed, 1, 0]).random() >= sampler.photo_share:
             return render_clip(self.assets, sampler.clip, seed)
         return render_photo_clip(self.photos, sampler.photos, seed)
 
 
 def load_world(data: Path, sampler: SamplerConfig, part: Part) -> World:
-    """The training or held-out part of a data folder: `assets.npz`, and `photos` if wanted.
+    """The training or held-out part of a data folder: `assets.npz`, and `photos` if needed.
 
     Raises:
-        InputError: something that the sampler needs is not there.
+        InputError: a file that the sampler needs is missing.
     """
     photos = load_photos(data / "photos", part) if sampler.photo_share else None
     return World(load(data / "assets.npz", part), photos)

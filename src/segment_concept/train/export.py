@@ -1,4 +1,4 @@
-"""From a training run to the file of weights that is shipped."""
+"""Write the weight file that the package ships from a training run."""
 
 import subprocess
 from pathlib import Path
@@ -9,17 +9,17 @@ from segment_concept.train.curriculum import CALIBRATE, RESULT
 
 DATA = (
     "clips made of photographs with object masks and of a rendered world (THIRD_PARTY.md names "
-    "every source); trunk: EfficientNet-Lite0, ImageNet"
+    "every source); backbone: EfficientNet-Lite0, ImageNet"
 )
 
 
 def export_compact(run: Path, out: Path, history: str = "") -> dict[str, Any]:
     """Write the calibrated model of a run with its card.
 
-    Returns the card: data, commit, stages and their steps, what calibration found.
+    Returns the card: data, commit, stages and their steps, results of calibration.
 
     Raises:
-        CheckpointError: the run was not calibrated yet.
+        CheckpointError: the run was not calibrated.
     """
     made = run / CALIBRATE / RESULT
     model = load_compact(made)
@@ -35,7 +35,7 @@ def export_compact(run: Path, out: Path, history: str = "") -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of the checkout that exports, or `unknown` outside one."""
+    """The commit of the checkout, or `unknown` outside of one."""
     try:
         answer = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],

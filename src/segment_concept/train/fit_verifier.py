@@ -53,13 +53,13 @@ class Proposed:
 
 
 def fit_verification(segmenter: CompactSegmenter, world: Assets, clips: int) -> dict[str, Any]:
-    """Fit what a model's verification weighs, in place, while so many clips are tracked.
+    """Fit the verifier of a model, in place, on proposals from tracking `clips` clips.
 
     Returns:
         the weight of every feature, and how many proposals were right and wrong.
 
     Raises:
-        InputError: the clips left nothing to tell apart.
+        InputError: all proposals were right, or all were wrong.
     """
     path = segmenter.concept
     assert path is not None, "the curriculum gives every model a concept path"

@@ -7,7 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Stage:
     log_every: int = 20
     seed: int = 1
     short_side: int = 256
-    kept: float = 0.0  # share of the weights where it began in those that it hands on
+    kept: float = 0.0  # share of the initial weights in those that it passes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def train(segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path) -> R
     """Train everything behind the trunk, or the concept path alone; what is in `out` is continued.
 
     Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, and events
-    for TensorBoard where that is installed. Returns what the average does on held-out clips.
+    for TensorBoard if that is installed. Returns scores of the averaged weights on held-out clips.
     """
     ranks = Ranks.from_environment()
     if ranks.count > 1 and not dist.is_initialized():
@@ -267,11 +267,12 @@ def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
 
 
 def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
-    """What is validated: with concepts where they are trained."""
+    """The tracker to validate: with the recipe's refiner, and with concepts if they are trained."""
+    tracker = Tracker(segmenter, stage.policy, refiner=sec_compact().refiner)
     if stage.task.part != "concept":
-        return Tracker(segmenter, stage.policy)
+        return tracker
     encoder = CompactConceptEncoder(segmenter)
-    return Tracker(segmenter, stage.policy, trigger=stage.trigger, concept=encoder)
+    return replace(tracker, trigger=stage.trigger, concept=encoder)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The learned stages of the curriculum, in their order; `curriculum.py` runs them."""
+"""The trained stages of the curriculum, in order; `curriculum.py` runs them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +20,13 @@ from segment_concept.train.losses import LossWeights
 from segment_concept.train.unroll import TrainingTask
 from segment_concept.types import InputError
 
-_MEASURED = 24  # clips by which the input levels of an untrained network are set
-_FEW = 200  # clips whose features are kept to be replayed: 1.7 GB a process at 320 lines
+_MEASURED = 24  # clips whose backbone features set the input statistics of an untrained network
+_FEW = 200  # clips whose features are kept for replay: 1.7 GB per process at 320 lines
 _FRAMES, _HEIGHT, _WIDTH = 7, 320, 576
 _LEAST_AREA = 200  # pixels
 
-# Rendered clips: cut as films are, back to where a scene is and away to another one; objects grow,
-# turn, come in two parts and hide.
+# Rendered clips with cuts back to a place and away to another one; objects grow, turn, consist of
+# two parts and are hidden.
 _RENDERED = ClipSpec(
     frames=_FRAMES,
     height=_HEIGHT,
@@ -48,10 +48,10 @@ _PHOTOS = PhotoClipSpec(frames=_FRAMES, height=_HEIGHT, width=_WIDTH, least_area
 
 
 def clips(steps: int = 200) -> Stage:
-    """Clips in which objects grow, turn, hide and come back, of photographs and rendered.
+    """Clips, made of photographs or rendered, in which objects grow, turn, vanish and return.
 
-    Some memories are wrong, and the whole object is the target (`corruption.py`). Meant for two
-    processes: six clips a step.
+    Some memories are wrong, and the target is the whole object (`corruption.py`). With two
+    processes a step has six clips.
     """
     return Stage(
         name="clips",
@@ -59,7 +59,7 @@ def clips(steps: int = 200) -> Stage:
             _RENDERED, fresh=1, replayed=2, stock=_FEW, photos=_PHOTOS, photo_share=0.6
         ),
         schedule=Schedule(steps=steps, rate=4e-4, warm_up=20, average=0.98),
-        # Alpha: the published 0.25 weighs background three times as much as the object.
+        # The published alpha of 0.25 gives background three times the weight of the object.
         task=TrainingTask(weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4)),
         validation_clips=12,
         validate_every=steps,
@@ -71,9 +71,9 @@ def clips(steps: int = 200) -> Stage:
 
 
 def concept(steps: int = 3000) -> Stage:
-    """The concept network by itself: is the object in the query, and where?
+    """The concept network alone: is the object in the query frame, and where?
 
-    It reads the frozen trunk alone, so it depends on nothing that the stages before it change.
+    It reads only features of the frozen backbone, so it does not depend on the other stages.
     """
     clip = replace(
         _RENDERED,
@@ -102,7 +102,7 @@ STAGES = {stage.__name__: stage for stage in (clips, concept)}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:
-    """The stage of that name, with another number of steps where given.
+    """The stage of that name, with `steps` steps if given.
 
     Raises:
         InputError: there is no such stage.
@@ -112,23 +112,23 @@ def find_stage(name: str, steps: int | None = None) -> Stage:
     return STAGES[name]() if steps is None else STAGES[name](steps)
 
 
-def begun(data: Path, start: Path | None = None) -> CompactSegmenter:
-    """The model that training begins with: an exported one, or one that knows nothing.
+def initial_model(data: Path, start: Path | None = None) -> CompactSegmenter:
+    """The model that training starts from: an exported one, or an untrained one.
 
-    From nothing the ImageNet trunk's package is needed; an exported model brings its trunk.
+    An untrained one needs the package with the ImageNet backbone; an exported one contains it.
     """
     torch.manual_seed(0)
     if start is None:
         return fresh_model(data)
     model = load_compact(start)
-    model.mask_bias = 0.0  # fitted again when all is learnt
+    model.mask_bias = 0.0  # fitted again after training
     if model.concept is None:
         model.concept = ConceptPath(model.widths)
     return model
 
 
 def fresh_model(data: Path) -> CompactSegmenter:
-    """An untrained network over the ImageNet trunk, its input levels measured on some clips."""
+    """An untrained network behind the ImageNet backbone, with input statistics of some clips."""
     network = CompactNetwork()
     path = ConceptPath(network.widths)
     segmenter = CompactSegmenter(imagenet_backbone().channels_last(), network, path)

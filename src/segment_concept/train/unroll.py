@@ -44,7 +44,7 @@ class TrainingTask:
         0.5  # how often memory is told the truth about presence, not what was believed
     )
     visible_pixels: int = VISIBLE  # below, an object counts as absent
-    corruption: Corruption = field(default_factory=Corruption)  # of what is remembered
+    corruption: Corruption = field(default_factory=Corruption)  # of memories
 
     part: ClassVar[str] = "network"  # what is trained
     taught: ClassVar[str] = ""  # of it, what has a name that begins so
@@ -138,7 +138,7 @@ def unroll(
     targets: int,
     task: TrainingTask,
 ) -> Losses:
-    """Show the objects of the clips on the first frame, follow them, and sum up what was wrong."""
+    """Prompt the objects of the clips on the first frame, track them, and average the losses."""
     batch = _gather(segmenter, clips, targets, task)
     rng = batch.rng
     prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
@@ -177,7 +177,7 @@ def unroll(
 
 
 def _draw_defects(count: int, task: TrainingTask, rng: Generator) -> list[Defect | None]:
-    """What is wrong with the memories of each object, if anything."""
+    """The defect of the memories of each object, or None."""
     share = task.corruption.objects
     return [draw_defect(rng) if share and rng.random() < share else None for _ in range(count)]
 
@@ -188,7 +188,7 @@ def _wrong_masks(
     defects: Sequence[Defect | None],
     task: TrainingTask,
 ) -> dict[int, Tensor]:
-    """Logits of the masks that are remembered of frame t in place of those that are believed."""
+    """Logits (h4, w4) of masks to remember of frame t instead of the predicted ones, by object."""
     h4, w4 = batch.features[t].maps.quarter.shape[-2:]
     return {
         o: defective(
