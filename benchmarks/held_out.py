@@ -11,16 +11,16 @@ and clips with cuts, half of them with shots without the target. J counts an emp
 right where the target is absent, as J does in the real benchmarks.
 
 In most shots without the target another of its kind has its part, and most shots are of new
-places. With `--reframed` clips are nearer to those of `segment-concept cuts`: every later shot is
+places. With `--reframed` clips are nearer to those of `dataset make-multishot`: every later shot is
 another view of an earlier place, and nothing has the target's part where it is absent. Unlike
 there, shots without the target are such views too, and not of other places.
 
-With `--kind` the default recipe alone is measured, on calm clips in which object 1 grows to 3 to 10
-times its area, turns all its sides to the camera, moves three times as fast, or is of two parts
-that drift apart: where masks were found to shrink to what was seen first. Those of `photo_` are
-made of held-out photographs in FOLDER (`tools/prepare_training_photos.py`): the object grows, moves
-fast, or is seen in part at first. `area` is the median, over frames, of the predicted area over the
-true one; J is told by the threshold on the logits too.
+With `--kind` only the default recipe is measured, on clips without cuts in which object 1 grows to
+3 to 10 times its area, turns all its sides to the camera, moves three times as fast, or has two parts
+that drift apart. Clips of `photo_` are made of held-out photographs in FOLDER
+(`tools/prepare_training_photos.py`): the object grows, moves fast, or is only partly visible at
+first. `area` is the median, over frames, of the predicted area divided by the true one; J is also
+given for other thresholds of the logits.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import torch
 
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.synthetic.photo_clip import PhotoClipSpec
 from segment_concept.tracking.policies.sam2 import RecentMemory
@@ -302,6 +303,13 @@ def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing):
     with pytest.raises(CheckpointError, match=r"verification\.centre"):
         loop.take_over(knowing, {**parts, "concept": lacking})
     loop.take_over(knowing, parts)
+
+
+def test_validation_refines_boxes_and_clicks_like_the_recipe(sampler, knowing):
+    tracking = loop.Stage("tiny", sampler, loop.Schedule(steps=1))
+    recognition = replace(tracking, task=RecognitionTask())
+    for stage in (tracking, recognition):
+        assert loop.tracker_of(knowing, stage).refiner == find_recipe("sec_compact").refiner
 
 
 def test_a_stage_of_concepts_needs_a_model_that_has_them(world, sampler, model, tmp_path):
