@@ -363,6 +363,10 @@ class TestPrompts:
                 predictor.add_new_mask(state, index, 1, np.zeros((96, 160)))
         assert state.obj_ids == []
         predictor.add_new_points_or_box(state, 0, 1, BLOB, [1])
+        assert predictor.add_new_points_or_box(state, np.int64(0), 1, BLOB, [1])[0] == 0
+        for number in ("0", 0.5, None):
+            with pytest.raises(InputError, match="a frame's number is a whole number"):
+                predictor.add_new_points_or_box(state, number, 1, BLOB, [1])
         with pytest.raises(InputError, match="there is no frame -1"):
             next(predictor.propagate_in_video(state, -1))
 

@@ -51,7 +51,7 @@ def test_text_is_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
         read_text(tmp_path / "a")
 
 
-@pytest.mark.parametrize("size", [(7680, 4320), (10_000, 10_000), (65_535, 4)])
+@pytest.mark.parametrize("size", [(7680, 4320), (8000, 8000), (65_535, 4)])
 def test_large_pictures_are_taken(size: tuple[int, int]) -> None:
     check_pixels(*size, "a.png")
 

@@ -7,6 +7,7 @@ are read on demand, never all at once.
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -126,7 +127,7 @@ class VideoPredictor(ModuleLike):
         Raises:
             InputError: there is no such frame, or the prompt is not usable.
         """
-        state, frame_idx = inference_state, int(frame_idx)
+        state, frame_idx = inference_state, _frame_number(frame_idx)
         size = state.video_height, state.video_width
         scale = (1.0, 1.0) if normalize_coords else (size[1], size[0])
         prompt = clicks_of(points, labels, box, scale, size)
@@ -151,7 +152,7 @@ class VideoPredictor(ModuleLike):
         Raises:
             InputError: there is no such frame, or the mask is not usable.
         """
-        state, frame_idx = inference_state, int(frame_idx)
+        state, frame_idx = inference_state, _frame_number(frame_idx)
         prompt = mask_of(mask, state.source.info.size)
         if prompt is not None:
             return self._prompt(state, frame_idx, obj_id, prompt)
@@ -199,9 +200,9 @@ class VideoPredictor(ModuleLike):
         if init_mask is not None and not state.obj_ids:
             self.add_new_mask(state, start_frame_idx or 0, 1, init_mask)
         self.propagate_in_video_preflight(state)
-        start = state.first_prompted() if start_frame_idx is None else int(start_frame_idx)
-        if start < 0:
-            raise InputError(f"there is no frame {start}: frames count from 0")
+        start = (
+            state.first_prompted() if start_frame_idx is None else _frame_number(start_frame_idx)
+        )
         if reverse and start == 0:
             return
         for frame in state.source.backwards(start) if reverse else state.source.frames(start):
@@ -308,6 +309,17 @@ class VideoPredictor(ModuleLike):
 
     def _obj_idx_to_id(self, inference_state: InferenceState, obj_idx: int) -> int:
         return inference_state.obj_ids[obj_idx]
+
+
+def _frame_number(value: Any) -> int:
+    """A frame's number of any integer type. Raises InputError."""
+    try:
+        number = index(value)
+    except TypeError as error:
+        raise InputError(f"a frame's number is a whole number, got {value!r}") from error
+    if number < 0:
+        raise InputError(f"there is no frame {number}: frames count from 0")
+    return number
 
 
 def _check_known(state: InferenceState, obj_id: int) -> None:

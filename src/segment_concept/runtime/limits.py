@@ -11,7 +11,7 @@ from pathlib import Path
 from segment_concept.types import InputError
 
 MAX_TEXT_BYTES = 1 << 30  # the annotations of YouTube-VOS 2019 (valid) have 500 MB
-MAX_PIXELS = 100_000_000  # of one picture: three times 8K video (7680 x 4320)
+MAX_PIXELS = 64_000_000  # of one picture: twice 8K video (7680 x 4320)
 MAX_SIDE = 65_535  # the longest side that JPEG and most encoders can write
 
 
