@@ -16,8 +16,8 @@ another view of an earlier place, and nothing has the target's part where it is 
 there, shots without the target are such views too, and not of other places.
 
 With `--kind` only the default recipe is measured, on clips without cuts in which object 1 grows to
-3 to 10 times its area, turns all its sides to the camera, moves three times as fast, or has two parts
-that drift apart. Clips of `photo_` are made of held-out photographs in FOLDER
+3 to 10 times its area, turns all its sides to the camera, moves three times as fast, or has two
+parts that drift apart. Clips of `photo_` are made of held-out photographs in FOLDER
 (`tools/prepare_training_photos.py`): the object grows, moves fast, or is only partly visible at
 first. `area` is the median, over frames, of the predicted area divided by the true one; J is also
 given for other thresholds of the logits.
