@@ -26,7 +26,7 @@ from segment_concept.train.calibration import (
 )
 from segment_concept.train.loop import Ranks, Stage, averaged, read_state, take_over, train
 from segment_concept.train.samples import load_world
-from segment_concept.train.stages import STAGES, begun, clips, find_stage
+from segment_concept.train.stages import STAGES, begun, clips, concept, find_stage
 from segment_concept.train.validation import validation_clips
 from segment_concept.train.verification import fit_verification
 from segment_concept.types import InputError
@@ -121,10 +121,11 @@ def finished(folder: Path, stage: Stage) -> bool:
 
 
 def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
-    """Fit the mask bias and the verification of a model, in place.
+    """Fit the mask bias of a model, and its verification where its concept was trained, in place.
 
     The bias is the one with the highest mean J on held-out clips and, where there are any, on real
-    films: both count the same.
+    films: both count the same. A verification goes with its concept: fitted again to proposals of
+    other masks alone, it told fewer absences (docs/LOG.md).
     """
     recipe = find_recipe("sec_compact")
     model.short_side, model.mask_bias = recipe.short_side, 0.0
@@ -137,10 +138,11 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
     if plan.films is not None:
         measured.append(mean_overlap(tracker, annotated_films(plan.films)))
     model.mask_bias = best_bias(measured)
-    _LOG.info("mask bias %.2f; now the verification", model.mask_bias)
-    world = load_world(plan.data, diet, "train")
-    fitted = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
-    return {"mask_bias": model.mask_bias, "verification": fitted}
+    found: dict[str, Any] = {"mask_bias": model.mask_bias}
+    if concept.__name__ in plan.stages:
+        world = load_world(plan.data, diet, "train")
+        found["verification"] = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
+    return found
 
 
 def card_of(plan: Plan) -> dict[str, Any]:
