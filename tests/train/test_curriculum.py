@@ -60,7 +60,7 @@ def test_stages_run_in_order_each_from_the_result_of_the_one_before(start, train
     names = [name for name, *_ in trained]
     assert names == ["clips", "concept"]
     assert trained[0] == ("clips", 3, 320, 0.0)  # the bias of the start is not trained with
-    total = 0.5 * 3 + 5  # half of the weights where `clips` began are kept
+    total = (1 - stages.clips().kept) * 3 + 5  # a share of the initial weights is kept
     weight = load_compact(start).network.decoder.prior_weight + total
     torch.testing.assert_close(made.network.decoder.prior_weight, weight, rtol=1e-3, atol=0)
     assert made.mask_bias == 1.25
@@ -118,6 +118,8 @@ def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weigh
     changed = {name for name in now if not torch.equal(now[name], before[name])}
     assert changed
     assert all(name.startswith("concept.verification.") for name in changed)
+    without = replace(Plan(tmp_path, tmp_path), stages=("clips", "calibrate"))
+    assert set(curriculum.calibrate(model, without)) == {"mask_bias"}  # the concept was not trained
 
 
 class TooSmall:

@@ -1,8 +1,8 @@
 """Train the compact model in three named stages.
 
 `clips` and `concept` are trained (`stages.py`), the second from the result of the first;
-`calibrate` fits the mask bias and the verifier while the model tracks. A finished stage is not run
-again, and an interrupted one continues.
+`calibrate` fits the mask bias, and the verifier of a concept network that was trained, while the
+model tracks. A finished stage is not run again, and an interrupted one continues.
 """
 
 import logging
@@ -27,7 +27,7 @@ from segment_concept.train.calibration import (
 from segment_concept.train.data import load_world
 from segment_concept.train.fit_verifier import fit_verification
 from segment_concept.train.loop import Ranks, Stage, averaged, read_state, take_over, train
-from segment_concept.train.stages import STAGES, clips, find_stage, initial_model
+from segment_concept.train.stages import STAGES, clips, concept, find_stage, initial_model
 from segment_concept.train.validation import validation_clips
 from segment_concept.types import InputError
 
@@ -121,10 +121,11 @@ def finished(folder: Path, stage: Stage) -> bool:
 
 
 def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
-    """Fit the mask bias and the verification of a model, in place.
+    """Fit the mask bias of a model, and its verifier if the concept was trained, in place.
 
     The bias has the highest mean J on held-out clips and, if the plan has videos, on these; both
-    sets have the same weight.
+    sets have the same weight. The verifier is fitted only if the plan trains the concept network:
+    fitted again to masks of another `clips` alone, it detected fewer absences (docs/LOG.md).
     """
     recipe = find_recipe("sec_compact")
     model.short_side, model.mask_bias = recipe.short_side, 0.0
@@ -139,10 +140,12 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
     if plan.videos is not None:
         measured.append(mean_overlap(tracker, annotated_videos(plan.videos)))
     model.mask_bias = best_bias(measured)
-    _LOG.info("chose the mask bias %.2f; fitting the verifier", model.mask_bias)
-    world = load_world(plan.data, sampler, "train")
-    fitted = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
-    return {"mask_bias": model.mask_bias, "verification": fitted}
+    found: dict[str, Any] = {"mask_bias": model.mask_bias}
+    if concept.__name__ in plan.stages:
+        _LOG.info("chose the mask bias %.2f; fitting the verifier", model.mask_bias)
+        world = load_world(plan.data, sampler, "train")
+        found["verification"] = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
+    return found
 
 
 def card_of(plan: Plan) -> dict[str, Any]:

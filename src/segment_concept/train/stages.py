@@ -66,7 +66,7 @@ def clips(steps: int = 200) -> Stage:
         save_every=20,
         seed=21,
         short_side=320,
-        kept=0.5,
+        kept=0.65,
     )
 
 
