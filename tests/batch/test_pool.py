@@ -109,7 +109,7 @@ def test_without_ray_it_is_said_how_to_get_it() -> None:
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import crew_toys;"
+        "import sys; from pathlib import Path; from helpers import crew_toys;"
         "from segment_concept.batch.process_pool import ProcessPool;"
         "crew = ProcessPool(crew_toys.Sleeping(Path(sys.argv[1])), 1);"
         "crew.give(0, 60); crew.wait()"

@@ -27,7 +27,7 @@ def test_the_bundled_model_tracks_without_anything_else():
 
 def test_the_bundled_weights_carry_their_card():
     card = read_card(bundled_weights())
-    assert {"data", "commit", "steps", "held_out", "licence"} <= set(card)
+    assert {"data", "commit", "stages", "calibration", "license"} <= set(card)
 
 
 def test_the_hash_is_that_of_the_file():
