@@ -5,7 +5,6 @@ fits two small things to the model as it tracks. A stage that was finished is no
 that was interrupted goes on where it was.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +30,11 @@ from segment_concept.train.validation import validation_clips
 from segment_concept.train.verification import fit_verification
 from segment_concept.types import InputError
 
-CALIBRATE = "calibrate"
+CALIBRATE, _CONCEPT = "calibrate", concept.__name__
 CURRICULUM = (*STAGES, CALIBRATE)
 RESULT = "model.safetensors"  # in the folder of the last stage
 _CALIBRATION_CLIPS = 24
 _PROPOSAL_CLIPS = 100  # that are tracked to fit the verification
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
         measured.append(mean_overlap(tracker, annotated_films(plan.films)))
     model.mask_bias = best_bias(measured)
     found: dict[str, Any] = {"mask_bias": model.mask_bias}
-    if concept.__name__ in plan.stages:
+    if _CONCEPT in plan.stages:
         world = load_world(plan.data, diet, "train")
         found["verification"] = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
     return found
