@@ -5,7 +5,6 @@
 model tracks. A finished stage is not run again, and an interrupted one continues.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +30,11 @@ from segment_concept.train.stages import STAGES, clips, concept, find_stage, ini
 from segment_concept.train.validation import validation_clips
 from segment_concept.types import InputError
 
-CALIBRATE = "calibrate"
+CALIBRATE, _CONCEPT = "calibrate", concept.__name__
 CURRICULUM = (*STAGES, CALIBRATE)
 RESULT = "model.safetensors"  # in the folder of the last stage
 _CALIBRATION_CLIPS = 24
 _PROPOSAL_CLIPS = 100  # tracked to fit the verifier
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +139,7 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
         measured.append(mean_overlap(tracker, annotated_videos(plan.videos)))
     model.mask_bias = best_bias(measured)
     found: dict[str, Any] = {"mask_bias": model.mask_bias}
-    if concept.__name__ in plan.stages:
-        _LOG.info("chose the mask bias %.2f; fitting the verifier", model.mask_bias)
+    if _CONCEPT in plan.stages:
         world = load_world(plan.data, sampler, "train")
         found["verification"] = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
     return found
