@@ -1,8 +1,10 @@
 """The main job from end to end, with a tracker that follows a color."""
 
 import errno
+import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -352,31 +354,33 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
     assert times == presentation_times(whole.out / "overlay.mp4")
 
 
-@pytest.mark.parametrize("file", ["checkpoint.pt", "request.json"])
+@pytest.mark.parametrize("file", ["checkpoint.bin", "request.json"])
 def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     (job.out / ".resume" / file).write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=f"{file} is (damaged|not JSON).*--overwrite"):
+    with pytest.raises(InputError, match=f"{file} is damaged: begin again with --overwrite"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
-def stopped_run_of_an_older_version(job: TrackJob) -> Path:
-    """What version 0.1 left behind: no format in the request, format 1 in the checkpoint."""
+def stopped_run_of_an_older_version(job: TrackJob, before: int | None) -> Path:
+    """What older versions left behind: another format, or none, and a checkpoint of torch."""
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     state = job.out / ".resume"
     request = json.loads((state / "request.json").read_text())
+    older = {k: v for k, v in request.items() if k != "format"}
     (state / "request.json").write_text(
-        json.dumps({k: v for k, v in request.items() if k not in ("format", "offline")})
+        json.dumps(older if before is None else older | {"format": before})
     )
-    values = torch.load(state / "checkpoint.pt", weights_only=True)
-    torch.save(values | {"format": 1}, state / "checkpoint.pt")
+    (state / "checkpoint.bin").unlink()
+    torch.save({"format": before or 1}, state / "checkpoint.pt")
     return state
 
 
+@pytest.mark.parametrize("before", [None, 1, 2])
 def test_a_run_of_an_older_version_is_refused_in_a_sentence_and_can_be_replaced(
-    job: TrackJob,
+    job: TrackJob, before: int | None
 ) -> None:
-    stopped_run_of_an_older_version(job)
+    stopped_run_of_an_older_version(job, before)
     with pytest.raises(InputError, match=r"another version of segment-concept.*--overwrite"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
     assert run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker()).finished
@@ -391,20 +395,38 @@ def test_a_result_of_an_older_version_is_refused_in_a_sentence(job: TrackJob) ->
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
-@pytest.mark.parametrize("missing", ["position", "parts", "session"])
+def rewritten(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change a checkpoint, and give it the checksum of its new content."""
+    content = path.read_bytes()
+    start = content.index(b"PK")
+    buffer = io.BytesIO()
+    torch.save(change(torch.load(io.BytesIO(content[start:]), weights_only=True)), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).digest()
+    path.write_bytes(content[: start - len(digest)] + digest + buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "missing", ["position", "parts", "session", "journal", "checksum", "stamps"]
+)
 def test_a_checkpoint_that_lacks_something_is_refused(job: TrackJob, missing: str) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
-    path = job.out / ".resume" / "checkpoint.pt"
-    values = torch.load(path, weights_only=True)
-    del values[missing]
-    torch.save(values, path)
+    path = job.out / ".resume" / "checkpoint.bin"
+    rewritten(path, lambda values: {k: v for k, v in values.items() if k != missing})
     with pytest.raises(InputError, match="is damaged"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
+
+
+def test_a_checkpoint_of_another_version_is_refused(job: TrackJob) -> None:
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    rewritten(job.out / ".resume" / "checkpoint.bin", lambda values: values | {"format": 4})
+    with pytest.raises(InputError, match="another version"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
 def test_a_state_file_can_run_no_code(job: TrackJob) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
-    torch.save({"format": 2, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
+    path = job.out / ".resume" / "checkpoint.bin"
+    rewritten(path, lambda values: values | {"session": Path("/")})
     with pytest.raises(InputError, match="is damaged"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 

@@ -100,7 +100,7 @@ def _warnings_on(console: Console) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM arrived.
+    """Yield a function that tells whether SIGINT, SIGTERM or SIGHUP arrived.
 
     The first signal lets the command finish its frame; the second raises KeyboardInterrupt.
     """
@@ -111,9 +111,35 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(note):
         yield lambda: bool(asked)
+
+
+@contextmanager
+def interrupting_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; further ones do nothing."""
+    asked: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not asked:
+            asked.append(number)
+            raise KeyboardInterrupt
+
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals that ask a process to stop, but for those that it was told to ignore.
+
+    `nohup` ignores SIGHUP for the command that it starts. Windows has no SIGHUP.
+    """
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    known = [n for n in numbers if n is not None and signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in known}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, each in before.items():
+            signal.signal(number, each)

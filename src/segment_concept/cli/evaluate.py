@@ -153,11 +153,13 @@ def evaluate(
     segment-concept evaluate --data DAVIS --out RUN
     segment-concept evaluate --data DAVIS --out RUN --recipe sec_compact --recipe sam2_compact
 
-    Run the same command again to resume an interrupted run.
+    Run the same command again to resume an interrupted run. Ctrl-C, SIGTERM and SIGHUP stop it:
+    finished videos are kept.
 
-    Exit codes: 0 done, 1 some videos have no result, 2 invalid input, nothing was done.
+    Exit codes: 0 done, 1 some videos have no result, 2 invalid input, nothing was done, 130 stopped
+    (run the same command again).
     """
-    with plain_errors():
+    with plain_errors(), interrupting_signals():
         kind = benchmark or recognize_dataset(data)
         # Workers on other machines have another current folder.
         truth = None if truth is None else truth.absolute()

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segment_concept.pipeline.checkpoint import FORMAT, Checkpoint, damaged
 from segment_concept.pipeline.outputs import FrameOutput, OutputFormat, WrittenState
 from segment_concept.pipeline.playback import Playback, PlayedFrame
 from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.results import TrackSummary, as_json, prompt_as_json, read_summary
 from segment_concept.pipeline.run_folder import (
-    FORMAT,
-    Checkpoint,
+    RESULT,
     IfExists,
     OutputFolder,
     check_folder,
@@ -129,8 +129,11 @@ def run_track(
     with open_output_folder(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
-            return read_summary(job.out, before)
-        checkpoint = folder.load(request)
+            try:
+                return read_summary(job.out, before)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise damaged(job.out / RESULT) from error
+        checkpoint = folder.load(request, plan)
         folder.begin(request)
         return _Run(job, plan, tracker, folder, monitor or RunMonitor(), checkpoint).run(request)
 

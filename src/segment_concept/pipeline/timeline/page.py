@@ -180,4 +180,5 @@ def write_explanation(
     video = "overlay.mp4" if "overlay" in request["outputs"] else None
     recipe = (request.get("recipe") or {}).get("name")
     title = request["video"]["name"] + (f", tracked by {recipe}" if recipe else "")
-    write_atomic(target, explain_html(title, timeline, picture, video))
+    page = explain_html(title, timeline, picture, video)
+    write_atomic(target, page.encode(errors="replace"), durable=True)
