@@ -309,7 +309,12 @@ main()
 """
 
 
-def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(film: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_keeps_what_was_done_and_resume_goes_on(
+    film: Path, tmp_path: Path, name: str
+) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("this system has no such signal")
     words = ["track", str(film), "--box", RED, "--out", "out"]
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, *words],
@@ -321,7 +326,7 @@ def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(film: Path, tmp_path: Pat
     deadline = time.monotonic() + 240
     while not (tmp_path / "out/palette/00002.png").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     said, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert "frames are kept in out" in said

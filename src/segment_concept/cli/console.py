@@ -32,20 +32,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line in which names of any origin are shown, not obeyed."""
+    typer.echo(printable(text), err=err)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print errors that the user can fix as one sentence and exit with code 2."""
     try:
         yield
     except SegmentConceptError as error:
-        typer.echo(printable(f"error: {error}"), err=True)
+        say(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from error
     except OSError as error:
         where = error.filename or "no file"
-        typer.echo(printable(f"error: {error.strerror or error} ({where})"), err=True)
+        say(f"error: {error.strerror or error} ({where})", err=True)
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt as error:
-        typer.echo("stopped", err=True)
+        say("stopped", err=True)
         raise typer.Exit(STOPPED) from error
 
 

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.console import (
-    STOPPED,
-    plain_errors,
-    printable,
-    progress_bar,
-    stop_signals,
-)
+from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, say, stop_signals
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.trigger_options import (
     Cooldown,
@@ -237,17 +231,17 @@ def tell(summary: "TrackSummary") -> None:
     if not summary.finished:
         kept = f"{summary.frames} frames are kept" if summary.frames else "what was done is kept"
         again = shlex.join(["segment-concept", *sys.argv[1:]])
-        typer.echo(printable(f"stopped: {kept} in {summary.out}"))
-        typer.echo(printable(f"continue with: {again.replace(' --overwrite', '')} --resume"))
+        say(f"stopped: {kept} in {summary.out}")
+        say(f"continue with: {again.replace(' --overwrite', '')} --resume")
         return
     if summary.stepped:
         speed = f"{summary.seconds:.1f} s ({summary.rate:.1f} frames/s)"
-        typer.echo(printable(f"{summary.stepped} frames in {speed}: {summary.out}"))
+        say(f"{summary.stepped} frames in {speed}: {summary.out}")
     else:
         text = f"already complete: {summary.out} has all {summary.frames} frames"
-        typer.echo(printable(text))
+        say(text)
     for object_id, found in summary.objects.items():
-        typer.echo(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
+        say(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
 
 
 def register(app: typer.Typer) -> None:
