@@ -73,6 +73,11 @@ def result_of(out: Path) -> Any:
     return json.loads((out / "result.json").read_text())
 
 
+def shown_in(out: Path) -> list[str]:
+    """What a user sees there: the hidden folder holds the masks, for other outputs."""
+    return sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+
+
 def everything_in(out: Path) -> Mapping[str, bytes]:
     """All files but videos, which are encoded in parts where a run was interrupted."""
     files = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".mp4"]
@@ -118,7 +123,7 @@ def test_by_default_there_is_an_overlay_a_palette_image_a_frame_and_a_result(job
     assert sorted(p.name for p in (job.out / "palette").iterdir()) == names
     for index in range(20):
         assert overlap(labels(job.out / "palette" / names[index]) == 1, truth(index)) > 0.8
-    assert sorted(p.name for p in job.out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
+    assert shown_in(job.out) == ["overlay.mp4", "palette", "result.json"]
 
 
 def test_the_overlay_has_the_frames_the_times_and_the_sound_of_the_source(
@@ -177,7 +182,7 @@ def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
 
 def test_only_what_was_asked_for_is_written(job: TrackJob) -> None:
     run_track(replace(job, save=frozenset({OutputFormat.RLE})), ColorTracker())
-    assert sorted(p.name for p in job.out.iterdir()) == ["result.json", "rle.json"]
+    assert shown_in(job.out) == ["result.json", "rle.json"]
 
 
 def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
@@ -449,7 +454,6 @@ def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
     ("change", "what"),
     [
         ({"shown": (TimedPrompt(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
-        ({"save": frozenset({OutputFormat.RLE})}, "outputs"),
         ({"direction": Direction.FORWARD}, "direction"),
         ({"provenance": {"recipe": {"name": "other"}}}, "recipe"),
         ({"provenance": {"weights": "other"}}, "weights"),
@@ -465,6 +469,13 @@ def test_another_run_cannot_be_resumed(
     with pytest.raises(InputError, match=f"another {what}.*--overwrite"):
         run_track(other, ColorTracker())
     assert everything_in(job.out) == before
+
+
+def test_an_unfinished_run_with_other_outputs_cannot_be_resumed(job: TrackJob) -> None:
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    other = replace(job, if_exists=IfExists.RESUME, save=frozenset({OutputFormat.RLE}))
+    with pytest.raises(InputError, match=r"another outputs.*--overwrite"):
+        run_track(other, ColorTracker())
 
 
 def test_a_result_is_not_overwritten_unasked(job: TrackJob) -> None:
@@ -485,8 +496,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(job: TrackJob) ->
     run_track(replace(job, save=EVERYTHING), ColorTracker())
     (job.out / "notes.txt").write_text("mine")
     run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker())
-    found = sorted(p.name for p in job.out.iterdir())
-    assert found == ["notes.txt", "overlay.mp4", "palette", "result.json"]
+    assert shown_in(job.out) == ["notes.txt", "overlay.mp4", "palette", "result.json"]
 
 
 @pytest.mark.parametrize("if_exists", list(IfExists))

@@ -21,15 +21,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from segment_concept.runtime.names import printable
 from segment_concept.types import SegmentConceptError
 
 BAD_INPUT = 2  # exit codes
 STOPPED = 130  # shell convention: 128 + the number of SIGINT
-
-
-def printable(text: str) -> str:
-    """Text of any origin as a terminal may show it: control characters are written out."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def say(text: str = "", *, err: bool = False) -> None:

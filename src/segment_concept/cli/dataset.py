@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from segment_concept.cli.app import COMMANDS
-from segment_concept.cli.console import plain_errors, printable, say
+from segment_concept.cli.console import plain_errors, say
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     DataFolder,
@@ -24,6 +24,7 @@ from segment_concept.datasets.check import check_dataset, survey_dataset
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.stats import DatasetStats, dataset_stats, scenes_by_shots
 from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.runtime.names import printable
 
 
 def check(

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from segment_concept.batch.shard import Shard
-from segment_concept.cli.console import interrupting_signals, plain_errors, printable, say
+from segment_concept.cli.console import interrupting_signals, plain_errors, say
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     Kind,
@@ -56,6 +56,7 @@ from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_data
 from segment_concept.evaluate.submission import write_submission
 from segment_concept.evaluate.tracker_source import TrackerSource
 from segment_concept.evaluate.worker import PredictionWorker
+from segment_concept.runtime.names import printable
 from segment_concept.runtime.versions import versions
 from segment_concept.types import InputError
 

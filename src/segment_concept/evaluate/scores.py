@@ -13,11 +13,12 @@ from segment_concept.datasets.findings import Finding, Severity, errors_of
 from segment_concept.datasets.types import Group
 from segment_concept.runtime.files import write_atomic
 from segment_concept.runtime.json_files import read_json
+from segment_concept.runtime.names import printable
 from segment_concept.types import InputError
 
 OVERALL = "overall"
 # What a cell begins with that a spreadsheet takes for a formula: OWASP, "CSV Injection".
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,8 @@ def to_csv(scores: Scores) -> str:
 
 
 def _text(name: str) -> str:
-    return f"'{name}" if name.startswith(_FORMULA) else name
+    shown = printable(name).replace("\n", " ")
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def _cell(measure: str, value: float) -> str:

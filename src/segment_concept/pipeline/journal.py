@@ -140,6 +140,11 @@ class JournalIndex:
         """The last frame's index, and one."""
         return len(self._offsets)
 
+    @property
+    def frames(self) -> int:
+        """How many frames have a record."""
+        return sum(offset >= 0 for offset in self._offsets)
+
     def __contains__(self, frame: int) -> bool:
         return 0 <= frame < len(self._offsets) and self._offsets[frame] >= 0
 

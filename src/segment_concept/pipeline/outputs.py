@@ -183,7 +183,7 @@ class Recorder:
             for kind, crf in VIDEOS.items()
             if kind in save
         }
-        self._sinks = _sinks(out, save, self._videos)
+        self._sinks = frame_writers(out, save, self._videos)
         self._witness = ThumbnailRecorder(state) if OutputFormat.EXPLAIN in save else None
         self._before: JournalIndex | None = None
         self._backwards = False
@@ -255,9 +255,16 @@ class Recorder:
         self._journal.close()
 
 
-def _sinks(
+def frame_writers(
     out: Path, save: frozenset[OutputFormat], videos: Mapping[OutputFormat, PartWriter]
 ) -> list[FrameWriter]:
+    """Writers of the outputs that are made frame by frame.
+
+    Args:
+        out: the output folder.
+        save: which outputs to write.
+        videos: where the frames of overlay and matte go, if these are among them.
+    """
     sinks: list[FrameWriter] = []
     if OutputFormat.PALETTE in save:
         sinks.append(_Palette(out / "palette"))

@@ -14,6 +14,7 @@ from segment_concept.ops.rle import encode_rle
 from segment_concept.pipeline.journal import FrameRecord, JournalIndex
 from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Mask, Prompt
+from segment_concept.video.source import VideoSource
 
 _DIGITS = 4
 
@@ -135,6 +136,23 @@ def write_result(
         "objects": {str(i): as_json(summary) for i, summary in found.objects.items()},
     }
     write_atomic(path, _streamed(head, "frames", map(_scores, journal)), durable=True)
+
+
+def rewrite_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a `result.json` that was read and changed, in the form of `write_result`."""
+    head = {key: value for key, value in result.items() if key != "frames"}
+    write_atomic(path, _streamed(head, "frames", result["frames"]), durable=True)
+
+
+def request_video(source: VideoSource) -> dict[str, Any]:
+    """What tells a video from others: it is part of a run's request."""
+    info = source.info
+    return {
+        "name": source.name,
+        "size": list(info.size),
+        "rate": str(info.rate),
+        "frames": info.frames,
+    }
 
 
 def write_rle(path: Path, journal: JournalIndex, video: Mapping[str, Any]) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from segment_concept.pipeline.checkpoint import (
+    FORMAT,
     Checkpoint,
     CheckpointFile,
     damaged,
     of_another_version,
 )
+from segment_concept.pipeline.journal import JOURNAL
 from segment_concept.pipeline.recovery import recovered
 from segment_concept.pipeline.schedule import PlaybackSchedule
 from segment_concept.runtime.files import disk_errors, locked, write_json
@@ -72,18 +74,33 @@ class OutputFolder:
         return found and recovered(found, self.checkpoint.stamps, self.state, plan)
 
     def finished_result(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The finished result of this request; None if there is none.
+        """The finished result of this request, with whatever outputs; None if there is none.
 
         Raises:
             InputError: the folder holds the result of another request.
         """
+        result = self.result()
+        if result is not None:
+            asked = dict(request) | {"outputs": result["request"]["outputs"]}
+            _compare(result["request"], asked, self.path)
+        return result
+
+    def result(self) -> dict[str, Any] | None:
+        """The result, if it is finished.
+
+        Raises:
+            InputError: it is damaged, or another version has written it.
+        """
         result = _read(self.path / RESULT)
         if result is None or not result.get("finished"):
             return None
-        before = result.get("request")
-        if not isinstance(before, dict):
+        request = result.get("request")
+        if not isinstance(request, dict) or not isinstance(result.get("frames"), list):
             raise damaged(self.path / RESULT)
-        _compare(before, request, self.path)
+        if request.get("format") != FORMAT:
+            raise of_another_version(self.path)
+        if not isinstance(request.get("outputs"), list):
+            raise damaged(self.path / RESULT)
         return result
 
     def begin(self, request: Mapping[str, Any]) -> None:
@@ -99,7 +116,8 @@ class OutputFolder:
 def open_output_folder(path: Path, if_exists: IfExists) -> Iterator[OutputFolder]:
     """Prepare and lock an output folder.
 
-    The state of the run is removed at the end if the result is finished or the run is abandoned.
+    The state of the run is removed at the end if the run is abandoned. If the result is finished,
+    the journal is kept: other outputs can be made from it.
 
     Raises:
         InputError: it is not empty, not a folder, not written by this program, or in use by
@@ -122,11 +140,15 @@ def open_output_folder(path: Path, if_exists: IfExists) -> Iterator[OutputFolder
 def _clean_up(folder: OutputFolder) -> None:
     if not folder.is_locked or not (folder.abandoned or _is_finished(folder)):
         return
-    shutil.rmtree(folder.state, ignore_errors=True)
     if folder.abandoned:
+        shutil.rmtree(folder.state, ignore_errors=True)
         for name in (*OWN, "."):
             with suppress(OSError):
                 (folder.path / name).rmdir()  # removes empty folders only
+        return
+    for entry in folder.state.iterdir():
+        if entry.name != JOURNAL:
+            entry.unlink(missing_ok=True)
 
 
 def _is_finished(folder: OutputFolder) -> bool:
@@ -153,7 +175,8 @@ def check_folder(path: Path, if_exists: IfExists) -> None:
         raise InputError(
             f"the output folder {path} contains other files: choose another folder with --out"
         )
-    if if_exists is IfExists.REFUSE and state.is_dir():
+    unfinished = (state / "request.json").exists() or not (path / RESULT).exists()
+    if if_exists is IfExists.REFUSE and unfinished:
         raise InputError(
             f"the output folder {path} holds an unfinished run: continue it with --resume, "
             "begin again with --overwrite, or choose another folder with --out"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from segment_concept.evaluate.report.breakdowns import Row
 from segment_concept.evaluate.report.summary import Report
+from segment_concept.runtime.names import printable
 
 _WORST = 20  # objects in the table of the weakest objects
 
@@ -32,8 +33,7 @@ def escaped(text: str) -> str:
 
     HTML, links, code and columns of tables stay letters. Control characters are written out.
     """
-    shown = text.replace("\n", " ").replace("\\", "\\\\")
-    shown = "".join(c if c.isprintable() else f"\\{repr(c)[1:-1]}" for c in shown)
+    shown = printable(text.replace("\n", " ")).replace("\\", "\\\\")
     for character in "|`[":
         shown = shown.replace(character, f"\\{character}")
     return shown.replace("<", "&lt;")
@@ -42,7 +42,7 @@ def escaped(text: str) -> str:
 def _cell(text: str) -> str:
     if not isinstance(text, Code):
         return escaped(text)
-    shown = "".join(c if c.isprintable() else " " for c in text)
+    shown = printable(text.replace("\n", " "))
     return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"
 
 
