@@ -77,7 +77,7 @@ class VideoOptions:
         return opened_video(self.video, self.fps)
 
 
-def opened_video(video: str, fps: float | None) -> "VideoSource":
+def opened_video(video: str, fps: str | None) -> "VideoSource":
     """Open a video with the frame rate that `--fps` gives to a folder of images.
 
     Raises:

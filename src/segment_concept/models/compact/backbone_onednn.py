@@ -44,11 +44,11 @@ class OneDnnBackbone(Backbone):
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and deepcopy: laid out weights are opaque, and are made again."""
-        return {name: value for name, value in self.__dict__.items() if name != "_laid_out"}
+        return {name: value for name, value in self.__dict__.items() if name != "_layers_for"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._laid_out = lru_cache(maxsize=SIZES)(self._lay_out)
+        self._layers_for = lru_cache(maxsize=SIZES)(self._make_layers)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
