@@ -33,6 +33,14 @@ TRACKING = "Tracking"
 WRITING = "Output"
 OUTPUTS = "overlay, palette, objects, rle, matte, matte-png, explain"
 
+# The outputs that a person looks at, best first, and how.
+_LOOK = {
+    "overlay.mp4": "watch the masks on the video",
+    "explain.html": "open in a browser to see which frames to check",
+    "palette": "masks as images",
+    "matte.mp4": "matte for compositing",
+}
+
 RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="The tracker: see `segment-concept recipes`.")
 ]
@@ -242,6 +250,15 @@ def tell(summary: "TrackSummary") -> None:
         say(text)
     for object_id, found in summary.objects.items():
         say(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
+        if not found.seen:
+            say(
+                f"warning: object {object_id} was never found: check its prompt, or give another "
+                "one on a frame that shows it well",
+                err=True,
+            )
+    for name, how in _LOOK.items():
+        if (summary.out / name).exists():
+            say(f"{how}: {summary.out / name}")
 
 
 def register(app: typer.Typer) -> None:
