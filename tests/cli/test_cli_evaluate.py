@@ -256,7 +256,7 @@ def test_two_recipes_are_compared(data: Path, tmp_path: Path) -> None:
     code, said = evaluate(data, tmp_path / "runs", "--recipe", f"{TOY}:losing_first")
     assert code == 0
     text = (tmp_path / "runs/comparison.md").read_text()
-    assert f"{TOY}:losing_first is worse than {TOY}:color: -50.0 points" in text
+    assert f"-50.0 points between {TOY}:losing_first and {TOY}:color; 4 videos are too few" in text
     assert "| cats | 1 | 100.0 | 0.0 | -100.0 |" in text
     code, said = run(
         "report",
