@@ -32,8 +32,9 @@ from segment_concept.cli.app import COMMANDS, command, make_app
 from segment_concept.cli.console import printable
 from segment_concept.cli.doctor import memory_table
 from segment_concept.cli.prompt_options import shown_by
-from segment_concept.cli.track import tell
+from segment_concept.cli.track import tell, with_weights
 from segment_concept.pipeline.results import ObjectSummary, TrackSummary
+from segment_concept.recipes import find_recipe
 from segment_concept.types import Box, InputError, Points
 from segment_concept.video.timecode import Seconds
 
@@ -490,3 +491,10 @@ def test_other_outputs_of_a_finished_run_are_exported(film: Path, tmp_path: Path
     assert "give it with --video" in said
     assert run("export", "out", "--save", "overlay", "--video", film)[0] == 0
     assert "has all of these outputs already" in run("export", "out", "--save", "overlay")[1]
+
+
+def test_a_tokenizer_goes_to_sec_and_is_refused_elsewhere(tmp_path: Path) -> None:
+    recipe = with_weights(find_recipe("sec_4b"), "sec.safetensors", tmp_path)
+    assert (recipe.weights, recipe.tokenizer) == ("sec.safetensors", str(tmp_path))
+    with pytest.raises(InputError, match="--tokenizer: compact has no language model"):
+        with_weights(find_recipe("sec_compact"), None, tmp_path)

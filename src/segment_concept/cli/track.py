@@ -81,6 +81,14 @@ def track(
             rich_help_panel=TRACKING,
         ),
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of SeC's tokenizer, for a weights file that comes without one.",
+            rich_help_panel=TRACKING,
+        ),
+    ] = None,
     trigger: TriggerNames = None,
     cuts: CutList = None,
     cooldown: Cooldown = 0,
@@ -138,7 +146,7 @@ def track(
         )
         summary = run(
             job,
-            with_weights(find_recipe(recipe), weights),
+            with_weights(find_recipe(recipe), weights, tokenizer),
             given.device,
             given.language_device,
             quiet=given.quiet,
@@ -188,10 +196,19 @@ def run(
         return run_track(traced, tracker, RunMonitor(on_frame, should_stop), plan)
 
 
-def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
-    """The recipe, with other weights if some are given."""
+def with_weights(recipe: "Recipe", weights: str | None, tokenizer: Path | None = None) -> "Recipe":
+    """Return the recipe with other weights and another tokenizer, if some are given.
+
+    Raises:
+        InputError: the recipe has no language model that needs a tokenizer.
+    """
     from dataclasses import replace
 
+    if tokenizer is not None:
+        try:
+            recipe = replace(recipe, tokenizer=str(tokenizer))
+        except ValueError as error:
+            raise InputError(f"--tokenizer: {error}; leave it out") from error
     return recipe if weights is None else replace(recipe, weights=weights)
 
 
