@@ -233,7 +233,7 @@ def kinds(work: Path) -> Iterator[Kind]:
             shutil.copy(film, root / "sav_000/sav_9.mp4")
         split = {"DAVIS": "val", "SeCVOS": "val", "SA-V train": "train"}.get(name, "valid")
         yield Kind(f"{name} lists", root / meta, ("dataset", "check", str(root), "--split", split))
-    for state in ("request.json", "checkpoint.pt", "result.json", "journal"):
+    for state in ("request.json", "checkpoint.bin", "result.json", "frames.jsonl"):
         yield Kind(f"state: {state}", film, (), state_of(film, state))
 
 

@@ -165,3 +165,20 @@ def test_a_folder_is_claimed_by_one_run_or_by_different_shards(tmp_path: Path) -
 def _refuses(folder: Path, shard: Shard) -> None:
     with pytest.raises(InputError, match="another run is writing"), run_locked(folder, shard):
         pass
+
+
+@pytest.mark.parametrize("why", ["no address found\nmany more lines", ""])
+def test_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    class Ray:
+        @staticmethod
+        def is_initialized() -> bool:
+            return False
+
+        @staticmethod
+        def init(**options: object) -> None:
+            raise ConnectionError(why)
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    with pytest.raises(InputError, match=r"Ray does not start \(.+\): .*--engine local") as caught:
+        RayPool(lambda worker_index: str, 1)
+    assert "\n" not in str(caught.value)

@@ -236,7 +236,7 @@ def test_the_recipe_chooses_the_number_types(saved):
         find_recipe("sec_4b"),
         weights=str(saved),
         dtype="bfloat16",
-        concept_numbers="float16",
+        concept_dtype="float16",
     )
     tracker = load(recipe, device="cpu", language_device="cpu")
     assert tracker.segmenter.network.dtype == torch.bfloat16

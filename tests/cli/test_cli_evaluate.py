@@ -99,6 +99,35 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     assert toys.files_of(out) == toys.files_of(tmp_path / "calm")
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_is_asked_to_stop_keeps_finished_videos_and_leaves_no_rest(
+    workers: int, name: str, data: Path, tmp_path: Path
+) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("this system has no such signal")
+    out = tmp_path / "stopped"
+    words = ["evaluate", "-b", "davis2017", "-d", data, "-o", out]
+    words += ["--recipe", f"{TOY}:slow_color", "--workers", workers]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{TESTS}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not list((out / "videos").glob("*.json")):
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert list((out / "videos").glob("*.json"))
+    assert not [entry for entry in _begun(out) if entry.startswith(".")]
+    evaluate(data, tmp_path / "calm", tracker="slow_color")
+    assert evaluate(data, out, tracker="slow_color")[0] == 0
+    assert toys.files_of(out) == toys.files_of(tmp_path / "calm")
+
+
 def _begun(out: Path) -> list[str]:
     return os.listdir(out / "masks") if (out / "masks").is_dir() else []
 
@@ -227,7 +256,7 @@ def test_two_recipes_are_compared(data: Path, tmp_path: Path) -> None:
     code, said = evaluate(data, tmp_path / "runs", "--recipe", f"{TOY}:losing_first")
     assert code == 0
     text = (tmp_path / "runs/comparison.md").read_text()
-    assert f"{TOY}:losing_first is worse than {TOY}:color: -50.0 points" in text
+    assert f"-50.0 points between {TOY}:losing_first and {TOY}:color; 4 videos are too few" in text
     assert "| cats | 1 | 100.0 | 0.0 | -100.0 |" in text
     code, said = run(
         "report",

@@ -52,7 +52,7 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
         (("--shots", "9-3"), "--shots '9-3': expected LEAST-MOST, such as 12-30"),
         (("--targets", "0"), "0 targets: expected at least 1"),
         (("--shot-frames", "20"), "no clip can be made"),
-        (("--categories", "none.json"), "none.json is missing"),
+        (("--categories", "none.json"), "there is no JSON file none.json"),
         (("--categories", "a.json", "--alike-by", "random"), "exclude each other"),
     ],
 )

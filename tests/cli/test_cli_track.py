@@ -32,6 +32,9 @@ from segment_concept.cli.app import COMMANDS, command, make_app
 from segment_concept.cli.console import printable
 from segment_concept.cli.doctor import memory_table
 from segment_concept.cli.prompt_options import shown_by
+from segment_concept.cli.track import tell, with_weights
+from segment_concept.pipeline.results import ObjectSummary, TrackSummary
+from segment_concept.recipes import find_recipe
 from segment_concept.types import Box, InputError, Points
 from segment_concept.video.timecode import Seconds
 
@@ -309,7 +312,12 @@ main()
 """
 
 
-def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(film: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_keeps_what_was_done_and_resume_goes_on(
+    film: Path, tmp_path: Path, name: str
+) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("this system has no such signal")
     words = ["track", str(film), "--box", RED, "--out", "out"]
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, *words],
@@ -321,7 +329,7 @@ def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(film: Path, tmp_path: Pat
     deadline = time.monotonic() + 240
     while not (tmp_path / "out/palette/00002.png").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     said, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert "frames are kept in out" in said
@@ -447,3 +455,46 @@ def test_other_weights_and_a_device_for_the_language_model_are_handed_on(
     words = ["--box", RED, "--recipe", "sec_4b", "--weights", "mine", "--language-device", "cpu"]
     assert run("track", film, *words)[0] == 0
     assert asked == [("mine", "cpu")]
+
+
+def test_the_end_says_how_to_look_at_the_result(film: Path, tmp_path: Path) -> None:
+    words = ("--save", "overlay,palette", "--explain", "--out", "out")
+    code, said = run("track", film, "--box", RED, *words)
+    assert code == 0
+    assert f"watch the masks on the video: {Path('out/overlay.mp4')}" in said
+    assert f"open in a browser to see which frames to check: {Path('out/explain.html')}" in said
+
+
+def test_an_object_that_is_never_seen_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen, unseen = ObjectSummary(3, 5, 0.9, 0.8), ObjectSummary(0, 5, 0.1, 0.0)
+    tell(TrackSummary(tmp_path, True, 5, 1.0, 5, {1: seen, 2: unseen}, (), ()))
+    captured = capsys.readouterr()
+    assert "warning: object 2 was never found: check its prompt" in captured.err
+    assert "object 1 was" not in captured.err
+
+
+def test_a_frame_rate_for_a_video_is_refused(film: Path) -> None:
+    code, said = run("track", film, "--box", RED, "--fps", "12")
+    assert code == 2
+    assert "--fps is for folders of images" in said
+
+
+def test_other_outputs_of_a_finished_run_are_exported(film: Path, tmp_path: Path) -> None:
+    assert run("track", film, "--box", RED, "--save", "rle", "--out", "out")[0] == 0
+    code, said = run("export", "out", "--save", "rle,palette")
+    assert (code, said.strip()) == (0, "wrote palette to out")
+    assert len(list(Path("out/palette").glob("*.png"))) == 20
+    code, said = run("export", "out", "--save", "overlay")
+    assert code == 2
+    assert "give it with --video" in said
+    assert run("export", "out", "--save", "overlay", "--video", film)[0] == 0
+    assert "has all of these outputs already" in run("export", "out", "--save", "overlay")[1]
+
+
+def test_a_tokenizer_goes_to_sec_and_is_refused_elsewhere(tmp_path: Path) -> None:
+    recipe = with_weights(find_recipe("sec_4b"), "sec.safetensors", tmp_path)
+    assert (recipe.weights, recipe.tokenizer) == ("sec.safetensors", str(tmp_path))
+    with pytest.raises(InputError, match="--tokenizer: compact has no language model"):
+        with_weights(find_recipe("sec_compact"), None, tmp_path)

@@ -208,7 +208,7 @@ def test_a_resumed_run_explains_the_same(
     assert (tmp_path / "out/explain.html").exists()  # of the frames that there are
     run_track(replace(job, if_exists=IfExists.RESUME), KeyframeTracker())
     assert (tmp_path / "out/explain.html").read_text() == whole
-    assert not (tmp_path / "out/.resume").exists()
+    assert [p.name for p in (tmp_path / "out/.resume").iterdir()] == ["frames.jsonl"]
 
 
 def test_overwriting_replaces_an_explanation(source: ImageFolder, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The main job from end to end, with a tracker that follows a color."""
 
 import errno
+import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,11 @@ def result_of(out: Path) -> Any:
     return json.loads((out / "result.json").read_text())
 
 
+def shown_in(out: Path) -> list[str]:
+    """What a user sees there: the hidden folder holds the masks, for other outputs."""
+    return sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+
+
 def everything_in(out: Path) -> Mapping[str, bytes]:
     """All files but videos, which are encoded in parts where a run was interrupted."""
     files = [p for p in out.rglob("*") if p.is_file() and p.suffix != ".mp4"]
@@ -116,7 +123,7 @@ def test_by_default_there_is_an_overlay_a_palette_image_a_frame_and_a_result(job
     assert sorted(p.name for p in (job.out / "palette").iterdir()) == names
     for index in range(20):
         assert overlap(labels(job.out / "palette" / names[index]) == 1, truth(index)) > 0.8
-    assert sorted(p.name for p in job.out.iterdir()) == ["overlay.mp4", "palette", "result.json"]
+    assert shown_in(job.out) == ["overlay.mp4", "palette", "result.json"]
 
 
 def test_the_overlay_has_the_frames_the_times_and_the_sound_of_the_source(
@@ -175,7 +182,7 @@ def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
 
 def test_only_what_was_asked_for_is_written(job: TrackJob) -> None:
     run_track(replace(job, save=frozenset({OutputFormat.RLE})), ColorTracker())
-    assert sorted(p.name for p in job.out.iterdir()) == ["result.json", "rle.json"]
+    assert shown_in(job.out) == ["result.json", "rle.json"]
 
 
 def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
@@ -352,31 +359,33 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(
     assert times == presentation_times(whole.out / "overlay.mp4")
 
 
-@pytest.mark.parametrize("file", ["checkpoint.pt", "request.json"])
+@pytest.mark.parametrize("file", ["checkpoint.bin", "request.json"])
 def test_a_damaged_state_is_named(job: TrackJob, file: str) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     (job.out / ".resume" / file).write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=f"{file} is (damaged|not JSON).*--overwrite"):
+    with pytest.raises(InputError, match=f"{file} is damaged: begin again with --overwrite"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
-def stopped_run_of_an_older_version(job: TrackJob) -> Path:
-    """What version 0.1 left behind: no format in the request, format 1 in the checkpoint."""
+def stopped_run_of_an_older_version(job: TrackJob, before: int | None) -> Path:
+    """What older versions left behind: another format, or none, and a checkpoint of torch."""
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
     state = job.out / ".resume"
     request = json.loads((state / "request.json").read_text())
+    older = {k: v for k, v in request.items() if k != "format"}
     (state / "request.json").write_text(
-        json.dumps({k: v for k, v in request.items() if k not in ("format", "offline")})
+        json.dumps(older if before is None else older | {"format": before})
     )
-    values = torch.load(state / "checkpoint.pt", weights_only=True)
-    torch.save(values | {"format": 1}, state / "checkpoint.pt")
+    (state / "checkpoint.bin").unlink()
+    torch.save({"format": before or 1}, state / "checkpoint.pt")
     return state
 
 
+@pytest.mark.parametrize("before", [None, 1, 2])
 def test_a_run_of_an_older_version_is_refused_in_a_sentence_and_can_be_replaced(
-    job: TrackJob,
+    job: TrackJob, before: int | None
 ) -> None:
-    stopped_run_of_an_older_version(job)
+    stopped_run_of_an_older_version(job, before)
     with pytest.raises(InputError, match=r"another version of segment-concept.*--overwrite"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
     assert run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker()).finished
@@ -391,20 +400,38 @@ def test_a_result_of_an_older_version_is_refused_in_a_sentence(job: TrackJob) ->
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
-@pytest.mark.parametrize("missing", ["position", "parts", "session"])
+def rewritten(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change a checkpoint, and give it the checksum of its new content."""
+    content = path.read_bytes()
+    start = content.index(b"PK")
+    buffer = io.BytesIO()
+    torch.save(change(torch.load(io.BytesIO(content[start:]), weights_only=True)), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).digest()
+    path.write_bytes(content[: start - len(digest)] + digest + buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "missing", ["position", "parts", "session", "journal", "checksum", "stamps"]
+)
 def test_a_checkpoint_that_lacks_something_is_refused(job: TrackJob, missing: str) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
-    path = job.out / ".resume" / "checkpoint.pt"
-    values = torch.load(path, weights_only=True)
-    del values[missing]
-    torch.save(values, path)
+    path = job.out / ".resume" / "checkpoint.bin"
+    rewritten(path, lambda values: {k: v for k, v in values.items() if k != missing})
     with pytest.raises(InputError, match="is damaged"):
+        run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
+
+
+def test_a_checkpoint_of_another_version_is_refused(job: TrackJob) -> None:
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    rewritten(job.out / ".resume" / "checkpoint.bin", lambda values: values | {"format": 4})
+    with pytest.raises(InputError, match="another version"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
 
 def test_a_state_file_can_run_no_code(job: TrackJob) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
-    torch.save({"format": 2, "session": Path("/")}, job.out / ".resume" / "checkpoint.pt")
+    path = job.out / ".resume" / "checkpoint.bin"
+    rewritten(path, lambda values: values | {"session": Path("/")})
     with pytest.raises(InputError, match="is damaged"):
         run_track(replace(job, if_exists=IfExists.RESUME), ColorTracker())
 
@@ -427,7 +454,6 @@ def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
     ("change", "what"),
     [
         ({"shown": (TimedPrompt(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
-        ({"save": frozenset({OutputFormat.RLE})}, "outputs"),
         ({"direction": Direction.FORWARD}, "direction"),
         ({"provenance": {"recipe": {"name": "other"}}}, "recipe"),
         ({"provenance": {"weights": "other"}}, "weights"),
@@ -443,6 +469,13 @@ def test_another_run_cannot_be_resumed(
     with pytest.raises(InputError, match=f"another {what}.*--overwrite"):
         run_track(other, ColorTracker())
     assert everything_in(job.out) == before
+
+
+def test_an_unfinished_run_with_other_outputs_cannot_be_resumed(job: TrackJob) -> None:
+    run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(5)))
+    other = replace(job, if_exists=IfExists.RESUME, save=frozenset({OutputFormat.RLE}))
+    with pytest.raises(InputError, match=r"another outputs.*--overwrite"):
+        run_track(other, ColorTracker())
 
 
 def test_a_result_is_not_overwritten_unasked(job: TrackJob) -> None:
@@ -463,8 +496,7 @@ def test_overwriting_removes_what_was_written_and_nothing_else(job: TrackJob) ->
     run_track(replace(job, save=EVERYTHING), ColorTracker())
     (job.out / "notes.txt").write_text("mine")
     run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker())
-    found = sorted(p.name for p in job.out.iterdir())
-    assert found == ["notes.txt", "overlay.mp4", "palette", "result.json"]
+    assert shown_in(job.out) == ["notes.txt", "overlay.mp4", "palette", "result.json"]
 
 
 @pytest.mark.parametrize("if_exists", list(IfExists))

@@ -10,6 +10,7 @@ import torch
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
+from segment_concept.runtime.files import locked
 from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.synthetic.photo_clip import PhotoClipSpec
 from segment_concept.tracking.policies.sam2 import RecentMemory
@@ -23,7 +24,7 @@ from segment_concept.train.data import ReplayBuffer, SamplerConfig, World, clip_
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.unroll import TrainingTask, unroll
-from segment_concept.types import Box, CheckpointError, Mask, Points
+from segment_concept.types import Box, CheckpointError, InputError, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
 
@@ -360,3 +361,14 @@ class _InThisProcess:
 
     def __iter__(self):
         return iter([[] for _ in self.steps])
+
+
+def test_two_runs_do_not_train_in_one_folder(sampler, tmp_path) -> None:
+    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=1))
+    run = tmp_path / "run"
+    run.mkdir()
+    with (
+        locked(run / ".lock", run),
+        pytest.raises(InputError, match=r"another run is writing to .*run"),
+    ):
+        loop.train(CompactSegmenter(short_side=64), stage, tmp_path, run)

@@ -28,7 +28,7 @@ class RayPool:
     """
 
     def __init__(self, opener: WorkerFactory, size: int) -> None:
-        """Raises InputError if Ray is not installed."""
+        """Raises InputError if Ray is not installed or does not start."""
         try:
             self._ray: Any = importlib.import_module("ray")
         except ImportError as error:
@@ -38,10 +38,20 @@ class RayPool:
         self.size = size
         self._started = not self._ray.is_initialized()
         if self._started:
-            self._ray.init(include_dashboard=False, log_to_driver=False)
+            self._start()
         self._opener = self._ray.put(opener)  # sent once for all units
         self._actors: dict[int, Any] = {}
         self._answers: dict[Any, int] = {}  # index of the worker by the reference of its answer
+
+    def _start(self) -> None:
+        try:
+            self._ray.init(include_dashboard=False, log_to_driver=False)
+        except Exception as error:  # Ray raises what its parts raise
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"Ray does not start ({why}): check the cluster with `ray status`, unset "
+                "RAY_ADDRESS to start one on this machine, or use --engine local"
+            ) from error
 
     def give(self, worker_index: int, unit: Unit) -> None:
         """Send a unit, to a new actor if needed."""

@@ -215,6 +215,6 @@ def sec_placement(recipe: Recipe, device: torch.device, language: torch.device) 
     from segment_concept.checkpoints.memory_estimate import SecPlacement
     from segment_concept.checkpoints.sec.internvl import Placement
 
-    dtype = torch_dtype(recipe.concept_numbers, language)
+    dtype = torch_dtype(recipe.concept_dtype, language)
     concept = Placement(str(device), str(language), dtype, recipe.four_bit)
     return SecPlacement(str(device), torch_dtype(recipe.dtype, device), concept)

@@ -12,6 +12,7 @@ import segment_concept
 # Command -> the module of this folder whose `register(app)` adds it, and its one-line help.
 COMMANDS = {
     "track": ("track", "Track objects through a video from a mask, a box or points."),
+    "export": ("export", "Write other outputs of a finished run without tracking again."),
     "demo": ("demo", "Track a rabbit through a clip with two hard cuts."),
     "compare": ("compare", "Track with several recipes; write a side-by-side video."),
     "recipes": ("doctor", "List the recipes with their weights, size and license."),

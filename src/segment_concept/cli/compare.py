@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, stop_signals
+from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, say, stop_signals
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.track import with_weights
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
@@ -86,7 +87,7 @@ def compare(
             found = run_compare(job, trackers, RunMonitor(tell, stop))
     if not given.quiet:
         Console().print(comparison_table(found))
-        typer.echo(f"{found.frames} frames; watch {job.out}")
+        say(f"{found.frames} frames; watch {job.out}")
     if not found.finished:
         raise typer.Exit(STOPPED)
 
@@ -110,7 +111,7 @@ def comparison_table(found: "Comparison") -> Table:
     """A row for each tracker."""
     table = Table(box=None, pad_edge=False)
     table.add_column("recipe", overflow="fold")
-    for column in ("frames/s", "memory", *(f"IoU with {name}" for name in found.names)):
+    for column in ("frames/s", "memory", *(f"IoU with {escape(name)}" for name in found.names)):
         table.add_column(column, justify="right", overflow="fold")
     for row, name in enumerate(found.names):
         overlaps = (
@@ -118,7 +119,10 @@ def comparison_table(found: "Comparison") -> Table:
             for other in range(len(found.names))
         )
         table.add_row(
-            name, f"{found.rate(row):.1f}", f"{found.held[row] / MEGABYTE:.1f} MB", *overlaps
+            escape(name),
+            f"{found.rate(row):.1f}",
+            f"{found.held[row] / MEGABYTE:.1f} MB",
+            *overlaps,
         )
     return table
 

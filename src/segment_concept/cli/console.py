@@ -21,15 +21,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from segment_concept.runtime.names import printable
 from segment_concept.types import SegmentConceptError
 
 BAD_INPUT = 2  # exit codes
 STOPPED = 130  # shell convention: 128 + the number of SIGINT
 
 
-def printable(text: str) -> str:
-    """Text of any origin as a terminal may show it: control characters are written out."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line in which names of any origin are shown, not obeyed."""
+    typer.echo(printable(text), err=err)
 
 
 @contextmanager
@@ -38,14 +39,14 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except SegmentConceptError as error:
-        typer.echo(printable(f"error: {error}"), err=True)
+        say(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from error
     except OSError as error:
         where = error.filename or "no file"
-        typer.echo(printable(f"error: {error.strerror or error} ({where})"), err=True)
+        say(f"error: {error.strerror or error} ({where})", err=True)
         raise typer.Exit(BAD_INPUT) from error
     except KeyboardInterrupt as error:
-        typer.echo("stopped", err=True)
+        say("stopped", err=True)
         raise typer.Exit(STOPPED) from error
 
 
@@ -100,7 +101,7 @@ def _warnings_on(console: Console) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM arrived.
+    """Yield a function that tells whether SIGINT, SIGTERM or SIGHUP arrived.
 
     The first signal lets the command finish its frame; the second raises KeyboardInterrupt.
     """
@@ -111,9 +112,35 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(note):
         yield lambda: bool(asked)
+
+
+@contextmanager
+def interrupting_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; further ones do nothing."""
+    asked: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not asked:
+            asked.append(number)
+            raise KeyboardInterrupt
+
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals that ask a process to stop, but for those that it was told to ignore.
+
+    `nohup` ignores SIGHUP for the command that it starts. Windows has no SIGHUP.
+    """
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    known = [n for n in numbers if n is not None and signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in known}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, each in before.items():
+            signal.signal(number, each)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import plain_errors, say
 
 
 class DType(str, Enum):
@@ -57,11 +57,11 @@ def convert(
         done = convert_sec(source, out, dtype=chosen, tokenizer=tokenizer, sha256=sha256)
     for file in done.read:
         verdict = "hash verified" if file.stated else "no stated hash to verify against"
-        typer.echo(f"read  {file.sha256}  {file.path.name} ({verdict})")
+        say(f"read  {file.sha256}  {file.path.name} ({verdict})")
     for file in done.written:
-        typer.echo(f"wrote {file.sha256}  {file.path}")
+        say(f"wrote {file.sha256}  {file.path}")
     name = str(done.dtype).removeprefix("torch.")
-    typer.echo(f"{out} contains SeC in {name}: use it with --weights {out}")
+    say(f"{out} contains SeC in {name}: use it with --weights {out}")
 
 
 def register(app: typer.Typer) -> None:

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from segment_concept.cli.app import COMMANDS
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import plain_errors, say
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     DataFolder,
@@ -23,6 +24,7 @@ from segment_concept.datasets.check import check_dataset, survey_dataset
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.stats import DatasetStats, dataset_stats, scenes_by_shots
 from segment_concept.datasets.types import Benchmark, Source
+from segment_concept.runtime.names import printable
 
 
 def check(
@@ -40,12 +42,12 @@ def check(
         kind = benchmark or recognize_dataset(data)
         dataset = open_dataset(kind, Source(data, split, truth, unseen))
         report = check_dataset(dataset, survey_dataset(dataset))
-    typer.echo(
+    say(
         f"{kind.value}, split {split}: {len(dataset.videos)} videos, {report.pictures} images, "
         f"{report.masks} masks, {report.objects} objects ({report.late_objects} appear late)"
     )
     _show_findings(report.findings)
-    typer.echo("no errors found" if report.is_sound else "errors found: see above")
+    say("no errors found" if report.is_sound else "errors found: see above")
     if not report.is_sound:
         raise typer.Exit(INCOMPLETE)
 
@@ -71,7 +73,7 @@ def stats(
 
 
 def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
-    table = Table(title=f"{kind.value}, split {split}")
+    table = Table(title=escape(printable(f"{kind.value}, split {split}")))
     row = {
         "videos": f"{found.videos}",
         "objects": f"{found.objects}",

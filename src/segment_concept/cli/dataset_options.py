@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from segment_concept.cli.console import say
 from segment_concept.datasets.findings import Finding, Severity
 from segment_concept.datasets.types import Benchmark
 from segment_concept.evaluate.protocols.registry import ProtocolName
@@ -65,9 +66,9 @@ def _show_findings(findings: Sequence[Finding]) -> None:
     for severity in (Severity.ERROR, Severity.WARNING):
         of_kind = [finding for finding in findings if finding.severity is severity]
         for finding in of_kind[:_SHOWN_WARNINGS]:
-            typer.echo(f"{severity.value}: {finding}", err=True)
+            say(f"{severity.value}: {finding}", err=True)
         if len(of_kind) > _SHOWN_WARNINGS:
-            typer.echo(f"{severity.value}: and {len(of_kind) - _SHOWN_WARNINGS} more", err=True)
+            say(f"{severity.value}: and {len(of_kind) - _SHOWN_WARNINGS} more", err=True)
 
 
 def _percent(value: float | None) -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from segment_concept.cli.console import STOPPED, plain_errors
+from segment_concept.cli.console import STOPPED, plain_errors, say
 from segment_concept.cli.track import DEFAULT_RECIPE, RecipeName, if_exists, run, tell
 from segment_concept.cli.video_options import Device, Quiet
 
@@ -57,10 +57,10 @@ def demo(
         result = json.loads((out / "result.json").read_text(encoding="utf-8"))
         Console().print(shot_table(result["frames"], cuts))
         if summary.stepped:
-            typer.echo(
+            say(
                 f"{summary.stepped} frames in {summary.seconds:.1f} s ({summary.rate:.1f} frames/s)"
             )
-        typer.echo(f"watch {out / 'overlay.mp4'}; masks are in {out / 'palette'}")
+        say(f"watch {out / 'overlay.mp4'}; masks are in {out / 'palette'}")
 
 
 def shot_table(frames: Sequence[Mapping[str, Any]], cuts: Sequence[int]) -> Table:

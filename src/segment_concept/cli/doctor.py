@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import plain_errors, say
 
 if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
     import torch
@@ -54,15 +54,15 @@ def doctor() -> None:
         wrong = list(_faults())
         Console().print(table)
         if not wrong:
-            typer.echo()
+            say()
             Console().print(_needs())
         for line in _license_notes():
-            typer.echo(line)
+            say(line)
     for fault in wrong:
-        typer.echo(f"error: {fault}", err=True)
+        say(f"error: {fault}", err=True)
     if wrong:
         raise typer.Exit(UNSOUND)
-    typer.echo("no problems found")
+    say("no problems found")
 
 
 def _memory() -> str:

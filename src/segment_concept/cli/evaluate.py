@@ -14,10 +14,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from segment_concept.batch.shard import Shard
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import interrupting_signals, plain_errors, say
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     Kind,
@@ -55,6 +56,7 @@ from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_data
 from segment_concept.evaluate.submission import write_submission
 from segment_concept.evaluate.tracker_source import TrackerSource
 from segment_concept.evaluate.worker import PredictionWorker
+from segment_concept.runtime.names import printable
 from segment_concept.runtime.versions import versions
 from segment_concept.types import InputError
 
@@ -153,11 +155,13 @@ def evaluate(
     segment-concept evaluate --data DAVIS --out RUN
     segment-concept evaluate --data DAVIS --out RUN --recipe sec_compact --recipe sam2_compact
 
-    Run the same command again to resume an interrupted run.
+    Run the same command again to resume an interrupted run. Ctrl-C, SIGTERM and SIGHUP stop it:
+    finished videos are kept.
 
-    Exit codes: 0 done, 1 some videos have no result, 2 invalid input, nothing was done.
+    Exit codes: 0 done, 1 some videos have no result, 2 invalid input, nothing was done, 130 stopped
+    (run the same command again).
     """
-    with plain_errors():
+    with plain_errors(), interrupting_signals():
         kind = benchmark or recognize_dataset(data)
         # Workers on other machines have another current folder.
         truth = None if truth is None else truth.absolute()
@@ -186,10 +190,10 @@ def evaluate(
         made = [report for report in reports if report is not None]
         if len(made) > 1:
             write_comparison(out, compare(folders))
-            typer.echo(f"comparison: {out / 'comparison.md'}")
+            say(f"comparison: {out / 'comparison.md'}")
         if submission is not None and made:
             write_submission(dataset, RunFolder(folders[0]).masks, submission)
-            typer.echo(f"submission archive: {submission}")
+            say(f"submission archive: {submission}")
     if any(not report.is_whole for report in made):
         raise typer.Exit(INCOMPLETE)
 
@@ -211,13 +215,13 @@ def _show_plan(job: Assignment, station: PredictionWorker) -> None:
     todo = what_to_do(job.dataset, station.run, job.workforce.shard)
     shard = job.workforce.shard
     part = "" if shard.is_all else f", shard {shard.index} of {shard.count}"
-    typer.echo(
+    say(
         f"{station.source.name} on {job.dataset.benchmark.value} ({job.dataset.source.split}{part})"
         f" into {station.run.path}: {len(todo.pending)} videos with {todo.frames} frames to "
         f"predict, {len(todo.done)} done; {job.workforce.workers} workers "
         f"({job.workforce.engine.value})"
     )
-    typer.echo(
+    say(
         f"then scored with the protocol {job.rules.name}"
         if job.dataset.truth_is_complete
         else "not scored: the full annotations of this split are not available here"
@@ -225,9 +229,7 @@ def _show_plan(job: Assignment, station: PredictionWorker) -> None:
     rate = estimated_rate(job.dataset, station, todo)
     if rate is not None and todo.pending:
         seconds = todo.frames / rate / job.workforce.workers
-        typer.echo(
-            f"estimated time: {_duration(seconds)} ({rate:.2f} frames/s per worker, measured now)"
-        )
+        say(f"estimated time: {_duration(seconds)} ({rate:.2f} frames/s per worker, measured now)")
 
 
 def _run(job: Assignment, station: PredictionWorker, fingerprint: str) -> Report | None:
@@ -237,11 +239,11 @@ def _run(job: Assignment, station: PredictionWorker, fingerprint: str) -> Report
     with _progress(station.source.name) as tell:
         broken = predict_all(job.dataset, station, job.workforce, tell)
     for record in broken:
-        typer.echo(f"error: skipped video {record.video}: {record.problem}", err=True)
+        say(f"error: skipped video {record.video}: {record.problem}", err=True)
     todo = what_to_do(job.dataset, run, job.workforce.shard)
     waiting = [v for v in job.dataset.videos if run.record(v.name) is None]
     if waiting:
-        typer.echo(f"{len(waiting)} videos remain for other shards; {len(todo.done)} are done")
+        say(f"{len(waiting)} videos remain for other shards; {len(todo.done)} are done")
         if broken:
             raise typer.Exit(INCOMPLETE)
         return None
@@ -282,14 +284,14 @@ def _show(report: Report, run: RunFolder) -> None:
     if report.headline:
         rules = report.protocol if report.official else f"{report.protocol} (not official)"
         row = "  ".join(f"{name} {_percent(value)}" for name, value in report.headline.items())
-        typer.echo(f"{report.manifest.recipe} on {report.manifest.benchmark} by {rules}: {row}")
+        say(f"{report.manifest.recipe} on {report.manifest.benchmark} by {rules}: {row}")
     if not report.is_whole:
-        typer.echo(
+        say(
             f"{len(report.broken)} of {videos} videos have no result: the score does not cover the "
             "whole dataset",
             err=True,
         )
-    typer.echo(f"report: {run.path / 'report.html'}")
+    say(f"report: {run.path / 'report.html'}")
 
 
 def _percent(value: float) -> str:
@@ -313,7 +315,7 @@ def _progress(what: str) -> Iterator[ProgressCallback]:
         TextColumn("videos  {task.fields[rate]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        line = bar.add_task(what, total=None, rate="")
+        line = bar.add_task(escape(printable(what)), total=None, rate="")
 
         def tell(now: RunProgress) -> None:
             left = "" if now.seconds_left is None else f", {_duration(now.seconds_left)} left"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.console import plain_errors, progress_bar
+from segment_concept.cli.console import plain_errors, progress_bar, say
 from segment_concept.cli.dataset_options import Kind, Truth
 from segment_concept.cli.dataset_options import Split as DatasetSplit
 from segment_concept.datasets.multishot import (
@@ -199,10 +199,10 @@ def _likeness(dataset: "Dataset", categories: Path | None, by: Alike) -> "Distra
 
 def _tell(plan: MultishotPlan, out: Path) -> None:
     for name, split, why in plan.left_out[:_SHOWN]:
-        typer.echo(f"warning: no {split.value} clip of {name}: {why}", err=True)
+        say(f"warning: no {split.value} clip of {name}: {why}", err=True)
     if len(plan.left_out) > _SHOWN:
-        typer.echo(f"warning: and {len(plan.left_out) - _SHOWN} more", err=True)
+        say(f"warning: and {len(plan.left_out) - _SHOWN} more", err=True)
     counts = {split: sum(c.split is split for c in plan.clips) for split in Split}
     named = ", ".join(f"{n} {split.value}" for split, n in counts.items() if n)
     frames = sum(clip.frames for clip in plan.clips)
-    typer.echo(f"{len(plan.clips)} clips ({named}) with {frames} frames: {out}")
+    say(f"{len(plan.clips)} clips ({named}) with {frames} frames: {out}")

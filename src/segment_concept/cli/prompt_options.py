@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from segment_concept.cli.console import printable
+from segment_concept.cli.console import say
 from segment_concept.pipeline.mask_images import MaskChoice, parse_color, parse_ids
 from segment_concept.pipeline.prompts import (
     PromptSpec,
@@ -27,6 +27,7 @@ from segment_concept.pipeline.prompts import (
     parse_point,
     read_prompts,
 )
+from segment_concept.runtime.names import printable
 from segment_concept.types import InputError
 from segment_concept.video.timecode import TimePoint, parse_at
 
@@ -153,7 +154,7 @@ def tell_prompts(shown: Sequence[TimedPrompt], *, quiet: bool) -> None:
     """Print on stderr how mask images were interpreted, before tracking starts."""
     for text in dict.fromkeys(one.understood for one in shown if one.understood):
         if not quiet:
-            typer.echo(printable(text), err=True)
+            say(printable(text), err=True)
 
 
 def shown_by(given: Sequence[Given]) -> list[TimedPrompt]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import plain_errors, say
 from segment_concept.evaluate.report.comparison import compare
 from segment_concept.evaluate.report.comparison_pages import to_markdown, write_comparison
 from segment_concept.types import InputError
@@ -33,12 +33,12 @@ def report(
     """
     with plain_errors():
         if len(runs) == 1:
-            typer.echo(_report_of(runs[0]))
+            say(_report_of(runs[0]))
             return
         found = compare(runs)
         if out is not None:
             write_comparison(out, found)
-    typer.echo(to_markdown(found))
+    say(to_markdown(found))
 
 
 def _report_of(run: Path) -> str:

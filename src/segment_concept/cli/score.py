@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import plain_errors, say
 from segment_concept.cli.dataset_options import (
     INCOMPLETE,
     Kind,
@@ -98,7 +98,7 @@ def score(
     _show_findings(scores.findings)
     _show_scores(scores, kind)
     if scores.broken_videos:
-        typer.echo(
+        say(
             f"{len(scores.broken_videos)} of {len(dataset.videos)} videos were left out: the score "
             "does not cover the whole dataset",
             err=True,
@@ -126,14 +126,14 @@ def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
     videos = len({scored.video for scored in scores.objects})
     objects = len({(scored.video, scored.object_name) for scored in scores.objects})
     rules = scores.protocol if scores.official else f"{scores.protocol} (not official)"
-    typer.echo(f"{benchmark.value}, protocol {rules}: {videos} videos, {objects} objects, in %")
+    say(f"{benchmark.value}, protocol {rules}: {videos} videos, {objects} objects, in %")
     Console().print(_headline_table(scores.headline))
     for row in by_cuts_of_video(scores.objects):
         values = ", ".join(
             f"{name} {_percent(value)}"
             for name, value in (("J&F", row.both), ("J", row.region), ("F", row.boundary))
         )
-        typer.echo(f"{row.name}: {values} ({row.objects} objects)")
+        say(f"{row.name}: {values} ({row.objects} objects)")
 
 
 def _headline_table(headline: Mapping[str, float]) -> Table:

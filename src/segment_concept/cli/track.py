@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segment_concept.cli.console import (
-    STOPPED,
-    plain_errors,
-    printable,
-    progress_bar,
-    stop_signals,
-)
+from segment_concept.cli.console import STOPPED, plain_errors, progress_bar, say, stop_signals
 from segment_concept.cli.prompt_options import PromptCommand, given_prompts, tell_prompts
 from segment_concept.cli.trigger_options import (
     Cooldown,
@@ -38,6 +32,14 @@ DEFAULT_RECIPE = "sec_compact"
 TRACKING = "Tracking"
 WRITING = "Output"
 OUTPUTS = "overlay, palette, objects, rle, matte, matte-png, explain"
+
+# The outputs that a person looks at, best first, and how.
+_LOOK = {
+    "overlay.mp4": "watch the masks on the video",
+    "explain.html": "open in a browser to see which frames to check",
+    "palette": "masks as images",
+    "matte.mp4": "matte for compositing",
+}
 
 RecipeName = Annotated[
     str, typer.Option("--recipe", "-r", help="The tracker: see `segment-concept recipes`.")
@@ -76,6 +78,14 @@ def track(
             metavar="FILE",
             help="Override the recipe's weights with a file, a folder or a Hugging Face "
             "repository.",
+            rich_help_panel=TRACKING,
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of SeC's tokenizer, for a weights file that comes without one.",
             rich_help_panel=TRACKING,
         ),
     ] = None,
@@ -136,7 +146,7 @@ def track(
         )
         summary = run(
             job,
-            with_weights(find_recipe(recipe), weights),
+            with_weights(find_recipe(recipe), weights, tokenizer),
             given.device,
             given.language_device,
             quiet=given.quiet,
@@ -186,10 +196,19 @@ def run(
         return run_track(traced, tracker, RunMonitor(on_frame, should_stop), plan)
 
 
-def with_weights(recipe: "Recipe", weights: str | None) -> "Recipe":
-    """The recipe, with other weights if some are given."""
+def with_weights(recipe: "Recipe", weights: str | None, tokenizer: Path | None = None) -> "Recipe":
+    """Return the recipe with other weights and another tokenizer, if some are given.
+
+    Raises:
+        InputError: the recipe has no language model that needs a tokenizer.
+    """
     from dataclasses import replace
 
+    if tokenizer is not None:
+        try:
+            recipe = replace(recipe, tokenizer=str(tokenizer))
+        except ValueError as error:
+            raise InputError(f"--tokenizer: {error}; leave it out") from error
     return recipe if weights is None else replace(recipe, weights=weights)
 
 
@@ -237,17 +256,26 @@ def tell(summary: "TrackSummary") -> None:
     if not summary.finished:
         kept = f"{summary.frames} frames are kept" if summary.frames else "what was done is kept"
         again = shlex.join(["segment-concept", *sys.argv[1:]])
-        typer.echo(printable(f"stopped: {kept} in {summary.out}"))
-        typer.echo(printable(f"continue with: {again.replace(' --overwrite', '')} --resume"))
+        say(f"stopped: {kept} in {summary.out}")
+        say(f"continue with: {again.replace(' --overwrite', '')} --resume")
         return
     if summary.stepped:
         speed = f"{summary.seconds:.1f} s ({summary.rate:.1f} frames/s)"
-        typer.echo(printable(f"{summary.stepped} frames in {speed}: {summary.out}"))
+        say(f"{summary.stepped} frames in {speed}: {summary.out}")
     else:
         text = f"already complete: {summary.out} has all {summary.frames} frames"
-        typer.echo(printable(text))
+        say(text)
     for object_id, found in summary.objects.items():
-        typer.echo(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
+        say(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
+        if not found.seen:
+            say(
+                f"warning: object {object_id} was never found: check its prompt, or give another "
+                "one on a frame that shows it well",
+                err=True,
+            )
+    for name, how in _LOOK.items():
+        if (summary.out / name).exists():
+            say(f"{how}: {summary.out / name}")
 
 
 def register(app: typer.Typer) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli.console import plain_errors
+from segment_concept.cli.console import plain_errors, say
 
 app = typer.Typer(help="Train the compact model.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def assets(
         from segment_concept.synthetic import prepare
 
         prepare(folder, cache)
-    typer.echo(f"wrote {cache}")
+    say(f"wrote {cache}")
 
 
 @app.command("compact")
@@ -76,7 +76,7 @@ def compact(
             device=str(own),
         )
         made = run(plan)
-    typer.echo(f"trained: {made}")
+    say(f"trained: {made}")
 
 
 @app.command("export")
@@ -90,7 +90,7 @@ def export(
         from segment_concept.train.export import export_compact
 
         card = export_compact(run, out, history)
-    typer.echo(f"wrote {out}: {card}")
+    say(f"wrote {out}: {card}")
 
 
 def _numbers(steps: str) -> tuple[tuple[str, int], ...]:

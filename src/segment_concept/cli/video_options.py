@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -73,9 +74,24 @@ class VideoOptions:
 
     def source(self) -> "VideoSource":
         """Open the video. Raises InputError if that fails."""
-        from segment_concept.video.open import open_video
+        return opened_video(self.video, self.fps)
 
-        return open_video(self.video, rate=frame_rate(self.fps))
+
+def opened_video(video: str, fps: str | None) -> "VideoSource":
+    """Open a video with the frame rate that `--fps` gives to a folder of images.
+
+    Raises:
+        InputError: it cannot be opened, or a rate is given for what has one of its own.
+    """
+    from segment_concept.video.open import open_video
+
+    rate = frame_rate(fps)
+    if rate is not None and not Path(video).is_dir():
+        raise InputError(
+            f"--fps is for folders of images, and {video} has a frame rate of its own: "
+            "leave --fps out"
+        )
+    return open_video(video, rate=rate)
 
 
 def frame_rate(fps: str | None) -> "Fraction | None":

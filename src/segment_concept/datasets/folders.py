@@ -9,7 +9,8 @@ from typing import Any
 
 from segment_concept.datasets.findings import listed
 from segment_concept.datasets.masks import SUFFIX, PngLayer
-from segment_concept.runtime.json_files import read_json, regular_file
+from segment_concept.runtime.json_files import read_json
+from segment_concept.runtime.limits import read_text
 from segment_concept.runtime.names import checked_name, is_number
 from segment_concept.types import InputError
 
@@ -110,10 +111,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing, too large or not text.
     """
-    try:
-        lines = regular_file(path, _LARGEST_LIST).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a text file of names") from error
+    lines = read_text(path, "list of names", _LARGEST_LIST).splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 

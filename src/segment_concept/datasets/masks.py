@@ -14,8 +14,7 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from segment_concept.ops.png import is_gray, png_size, quick_pixels
-from segment_concept.runtime.json_files import regular_file
-from segment_concept.runtime.limits import MAX_PIXELS
+from segment_concept.runtime.limits import MAX_PIXELS, check_regular_file, read_bytes
 from segment_concept.types import Image, InputError
 from segment_concept.video.image_files import read_image
 
@@ -32,7 +31,7 @@ def read_labels(path: Path) -> Labels:
     Raises:
         InputError: the file is missing, unreadable, cut off, or a color picture.
     """
-    data = _read(path)
+    data = read_bytes(path, "mask", _LARGEST_FILE)
     try:
         height, width = png_size(data)  # raises for other file types
         if height * width > MAX_PIXELS:
@@ -74,20 +73,13 @@ def _decode(data: bytes) -> Labels:
     return labels.astype(labels.dtype.newbyteorder("="), copy=False)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return regular_file(path, _LARGEST_FILE).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
 def mask_size(path: Path) -> tuple[int, int]:
     """(H, W) from the header of a PNG file.
 
     Raises:
         InputError: the file is missing or not a PNG file.
     """
-    regular_file(path, _LARGEST_FILE)
+    check_regular_file(path, "mask")
     try:
         with path.open("rb") as file:
             return png_size(file.read(_HEADER_BYTES))

@@ -13,9 +13,12 @@ from segment_concept.datasets.findings import Finding, Severity, errors_of
 from segment_concept.datasets.types import Group
 from segment_concept.runtime.files import write_atomic
 from segment_concept.runtime.json_files import read_json
+from segment_concept.runtime.names import printable
 from segment_concept.types import InputError
 
 OVERALL = "overall"
+# What a cell begins with that a spreadsheet takes for a formula: OWASP, "CSV Injection".
+_FORMULA = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +147,24 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
 
 
 def to_csv(scores: Scores) -> str:
-    """A header and one row per object: video, object, part, group, then scores in percent."""
+    """A header and one row per object: video, object, part, group, then scores in percent.
+
+    A name that a spreadsheet would run as a formula (`=...`) stands behind an apostrophe.
+    """
     measures = list(dict.fromkeys(m for scored in scores.objects for m in scored.values))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["video", "object", "part", "group", *measures])
+    writer.writerow(["video", "object", "part", "group", *map(_text, measures)])
     for scored in scores.objects:
         row = [_cell(measure, scored.values.get(measure, math.nan)) for measure in measures]
-        writer.writerow([scored.video, scored.object_name, scored.part, scored.group.value, *row])
+        names = [scored.video, scored.object_name, scored.part, scored.group.value]
+        writer.writerow([*map(_text, names), *row])
     return text.getvalue()
+
+
+def _text(name: str) -> str:
+    shown = printable(name).replace("\n", " ")
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def _cell(measure: str, value: float) -> str:

@@ -1,17 +1,25 @@
 """What was found, frame by frame, in a file that only grows: one JSON object a line.
 
+After the object stands the CRC-32 of all objects up to there, so that a file that is cut off,
+overwritten or another run's can be told from a whole one, record by record.
+
 Everything that can be asked for later is made from it, so that memory does not grow with the
 video, and nothing that was computed is lost when a run ends early.
 """
 
 import json
+import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zlib import crc32
 
+JOURNAL = "frames.jsonl"
 _START = b'{"frame": '
+_CHECKSUM = 9  # bytes: a space and 8 digits
+_LONGEST = 256 << 20  # bytes of a line: more than the masks of one frame can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +65,9 @@ class FrameRecord:
 class Journal:
     """Appends records."""
 
-    def __init__(self, path: Path, length: int = 0) -> None:
-        """Go on after the first `length` bytes; what stands after them is dropped."""
-        self.path = path
+    def __init__(self, path: Path, length: int = 0, checksum: int = 0) -> None:
+        """Go on after the first `length` bytes, whose checksum is known; drop what follows."""
+        self.path, self.length, self.checksum = path, length, checksum
         path.touch()
         self._file = path.open("r+b")
         self._file.truncate(length)
@@ -67,16 +75,53 @@ class Journal:
 
     def append(self, record: FrameRecord) -> None:
         """One more frame. Raises OSError where the disk is full."""
-        self._file.write(json.dumps(asdict(record)).encode() + b"\n")
+        content = json.dumps(asdict(record)).encode()
+        self.checksum = crc32(content, self.checksum)
+        self.length += self._file.write(content + b" %08x\n" % self.checksum)
 
-    def flush(self) -> int:
-        """Hand everything to the system; the length in bytes."""
+    def sync(self) -> int:
+        """Return the length in bytes when everything is on the disk."""
         self._file.flush()
-        return self._file.tell()
+        os.fsync(self._file.fileno())
+        return self.length
 
     def close(self) -> None:
         """Flush and close."""
         self._file.close()
+
+
+class Line(NamedTuple):
+    """A record that is whole, as are all before it."""
+
+    content: bytes  # JSON
+    start: int  # bytes before it
+    end: int  # bytes with it
+    checksum: int  # of all records up to it
+
+    @property
+    def frame(self) -> int:
+        """The index of the frame."""
+        return int(self.content[len(_START) : self.content.index(b",")])
+
+    @property
+    def record(self) -> FrameRecord:
+        """What it says."""
+        return FrameRecord.from_json(json.loads(self.content))
+
+
+def whole_lines(path: Path) -> Iterator[Line]:
+    """The records of a journal up to the first that is not whole; none if there is no file."""
+    start = checksum = 0
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        while line := file.readline(_LONGEST):
+            content, noted = line[: -_CHECKSUM - 1], line[-_CHECKSUM - 1 :]
+            checksum = crc32(content, checksum)
+            if noted != b" %08x\n" % checksum:
+                return
+            yield Line(content, start, start + len(line), checksum)
+            start += len(line)
 
 
 class JournalIndex:
@@ -86,16 +131,19 @@ class JournalIndex:
         """Note where every frame's record is: 8 bytes a frame."""
         self._path = path
         self._offsets = array("q")
-        offset = 0
-        with path.open("rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):
-                    self._note(int(line[len(_START) : line.index(b",")]), offset)
-                offset += len(line)
+        self.length = 0  # bytes of the records that are whole
+        for line in whole_lines(path):
+            self._note(line.frame, line.start)
+            self.length = line.end
 
     def __len__(self) -> int:
         """The last frame's index, and one."""
         return len(self._offsets)
+
+    @property
+    def frames(self) -> int:
+        """How many frames have a record."""
+        return sum(offset >= 0 for offset in self._offsets)
 
     def __contains__(self, frame: int) -> bool:
         return 0 <= frame < len(self._offsets) and self._offsets[frame] >= 0
@@ -106,7 +154,7 @@ class JournalIndex:
             for offset in self._offsets:
                 if offset >= 0:
                     file.seek(offset)
-                    yield FrameRecord.from_json(json.loads(file.readline()))
+                    yield _parsed(file.readline())
 
     def record(self, frame: int) -> FrameRecord:
         """One frame's. Raises KeyError."""
@@ -114,9 +162,13 @@ class JournalIndex:
             raise KeyError(f"frame {frame} was not recorded")
         with self._path.open("rb") as file:
             file.seek(self._offsets[frame])
-            return FrameRecord.from_json(json.loads(file.readline()))
+            return _parsed(file.readline())
 
     def _note(self, frame: int, offset: int) -> None:
         missing = frame + 1 - len(self._offsets)
         self._offsets.extend([-1] * missing)
         self._offsets[frame] = offset
+
+
+def _parsed(line: bytes) -> FrameRecord:
+    return FrameRecord.from_json(json.loads(line[: -_CHECKSUM - 1]))

@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 
 from segment_concept.ops.png import gray_png, mask_png, palette_png
 from segment_concept.ops.rle import decode_rle, encode_rle
-from segment_concept.pipeline.journal import FrameRecord, Journal, JournalIndex, ObjectRecord
+from segment_concept.pipeline.journal import (
+    JOURNAL,
+    FrameRecord,
+    Journal,
+    JournalIndex,
+    ObjectRecord,
+)
 from segment_concept.pipeline.timeline.thumbnails import ThumbnailRecorder
-from segment_concept.runtime.files import write_atomic
+from segment_concept.runtime.files import sync_all, write_atomic
 from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
 from segment_concept.video.draw import gray_to_i420, overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter
@@ -75,8 +81,12 @@ class FrameMasks:
 class FrameWriter(Protocol):
     """Writes one format."""
 
-    def write(self, found: FrameMasks) -> None:
-        """Add a frame. Raises OSError if the disk is full."""
+    def write(self, found: FrameMasks) -> Sequence[Path]:
+        """Add a frame; returns the files that are complete but perhaps not yet on the disk.
+
+        Raises:
+            OSError: the disk is full.
+        """
         ...
 
 
@@ -84,43 +94,52 @@ class _Palette:
     def __init__(self, folder: Path) -> None:
         self._folder = _made(folder)
 
-    def write(self, found: FrameMasks) -> None:
-        write_atomic(self._folder / f"{found.name}.png", palette_png(found.labels))
+    def write(self, found: FrameMasks) -> Sequence[Path]:
+        path = self._folder / f"{found.name}.png"
+        write_atomic(path, palette_png(found.labels))
+        return (path,)
 
 
 class _Objects:
     def __init__(self, folder: Path) -> None:
         self._folder = _made(folder)
 
-    def write(self, found: FrameMasks) -> None:
+    def write(self, found: FrameMasks) -> Sequence[Path]:
+        paths = []
         for object_id, mask in zip(found.ids, found.masks, strict=True):
-            folder = _made(self._folder / f"{object_id:03d}")
-            write_atomic(folder / f"{found.name}.png", mask_png(mask))
+            path = _made(self._folder / f"{object_id:03d}") / f"{found.name}.png"
+            write_atomic(path, mask_png(mask))
+            paths.append(path)
+        return paths
 
 
 class _MattePng:
     def __init__(self, folder: Path) -> None:
         self._folder = _made(folder)
 
-    def write(self, found: FrameMasks) -> None:
-        write_atomic(self._folder / f"{found.name}.png", gray_png(found.alpha))
+    def write(self, found: FrameMasks) -> Sequence[Path]:
+        path = self._folder / f"{found.name}.png"
+        write_atomic(path, gray_png(found.alpha))
+        return (path,)
 
 
 class _Overlay:
     def __init__(self, parts: PartWriter) -> None:
         self._parts = parts
 
-    def write(self, found: FrameMasks) -> None:
+    def write(self, found: FrameMasks) -> Sequence[Path]:
         picture = overlay(found.frame.rgb, zip(found.ids, found.masks, strict=True))
         self._parts.write(found.frame, to_i420(picture))
+        return ()
 
 
 class _Matte:
     def __init__(self, parts: PartWriter) -> None:
         self._parts = parts
 
-    def write(self, found: FrameMasks) -> None:
+    def write(self, found: FrameMasks) -> Sequence[Path]:
         self._parts.write(found.frame, gray_to_i420(found.alpha))
+        return ()
 
 
 VIDEOS: dict[OutputFormat, int] = {OutputFormat.OVERLAY: OVERLAY_CRF, OutputFormat.MATTE: MATTE_CRF}
@@ -131,6 +150,7 @@ class WrittenState:
     """Progress of the files in the state folder."""
 
     journal: int = 0  # bytes
+    checksum: int = 0  # of the journal's records up to there
     parts: Mapping[str, Sequence[Part]] | None = None  # by name of the video
 
 
@@ -157,16 +177,17 @@ class Recorder:
     ) -> None:
         """Go on from what was `written`; anything after that is dropped."""
         parts = written.parts or {}
-        self._journal = Journal(state / "frames.jsonl", written.journal)
+        self._journal = Journal(state / JOURNAL, written.journal, written.checksum)
         self._videos = {
             kind: PartWriter(state, kind.value, info, crf, parts.get(kind.value, ()))
             for kind, crf in VIDEOS.items()
             if kind in save
         }
-        self._sinks = _sinks(out, save, self._videos)
+        self._sinks = frame_writers(out, save, self._videos)
         self._witness = ThumbnailRecorder(state) if OutputFormat.EXPLAIN in save else None
         self._before: JournalIndex | None = None
         self._backwards = False
+        self._unsynced: list[Path] = []
 
     def record(self, entry: FrameOutput) -> None:
         """Add a frame. Raises OSError if the disk is full."""
@@ -193,7 +214,7 @@ class Recorder:
             )
         )
         for sink in self._sinks:
-            sink.write(found)
+            self._unsynced += sink.write(found)
 
     def begin(self, *, backwards: bool, again: bool) -> None:
         """A pass begins; `again` where it may add objects to frames that were recorded before."""
@@ -206,12 +227,14 @@ class Recorder:
             self._witness.begin(backwards=backwards)
 
     def cut(self) -> WrittenState:
-        """Finish the parts of videos, and hand everything to the system."""
+        """Finish the parts of videos; return when images and the journal are on the disk."""
         for video in self._videos.values():
             video.cut()
         if self._witness is not None:
             self._witness.keep()
-        return WrittenState(self._journal.flush(), self.parts())
+        sync_all(self._unsynced)
+        self._unsynced.clear()
+        return WrittenState(self._journal.sync(), self._journal.checksum, self.parts())
 
     def parts(self) -> dict[str, Sequence[Part]]:
         """The finished parts of each video."""
@@ -225,16 +248,23 @@ class Recorder:
     @property
     def is_empty(self) -> bool:
         """Was nothing recorded yet?"""
-        return self._journal.flush() == 0
+        return self._journal.length == 0
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
 
 
-def _sinks(
+def frame_writers(
     out: Path, save: frozenset[OutputFormat], videos: Mapping[OutputFormat, PartWriter]
 ) -> list[FrameWriter]:
+    """Writers of the outputs that are made frame by frame.
+
+    Args:
+        out: the output folder.
+        save: which outputs to write.
+        videos: where the frames of overlay and matte go, if these are among them.
+    """
     sinks: list[FrameWriter] = []
     if OutputFormat.PALETTE in save:
         sinks.append(_Palette(out / "palette"))

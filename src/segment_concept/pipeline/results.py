@@ -1,6 +1,7 @@
 """`result.json` and `rle.json`, made from the journal without holding it in memory."""
 
 import json
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -13,6 +14,7 @@ from segment_concept.ops.rle import encode_rle
 from segment_concept.pipeline.journal import FrameRecord, JournalIndex
 from segment_concept.runtime.files import write_atomic
 from segment_concept.types import Mask, Prompt
+from segment_concept.video.source import VideoSource
 
 _DIGITS = 4
 
@@ -101,7 +103,12 @@ def digest(journal: Iterable[FrameRecord], end: int | None = None) -> Digest:
 
 
 def read_summary(out: Path, result: Mapping[str, Any]) -> TrackSummary:
-    """The summary of a run whose result is there already."""
+    """The summary of a run whose result is there already.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the result is not one that
+            `write_result` has written.
+    """
     objects = {
         int(i): ObjectSummary(**{k: v for k, v in values.items() if k != "type"})
         for i, values in result["objects"].items()
@@ -109,7 +116,7 @@ def read_summary(out: Path, result: Mapping[str, Any]) -> TrackSummary:
     return TrackSummary(
         out=out,
         finished=bool(result["finished"]),
-        frames=result["frames_with_masks"],
+        frames=operator.index(result["frames_with_masks"]),
         seconds=0.0,
         stepped=0,
         objects=objects,
@@ -128,12 +135,30 @@ def write_result(
         "damaged_frames": found.skipped,
         "objects": {str(i): as_json(summary) for i, summary in found.objects.items()},
     }
-    write_atomic(path, _streamed(head, "frames", map(_scores, journal)))
+    write_atomic(path, _streamed(head, "frames", map(_scores, journal)), durable=True)
+
+
+def rewrite_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a `result.json` that was read and changed, in the form of `write_result`."""
+    head = {key: value for key, value in result.items() if key != "frames"}
+    write_atomic(path, _streamed(head, "frames", result["frames"]), durable=True)
+
+
+def request_video(source: VideoSource) -> dict[str, Any]:
+    """What tells a video from others: it is part of a run's request."""
+    info = source.info
+    return {
+        "name": source.name,
+        "size": list(info.size),
+        "rate": str(info.rate),
+        "frames": info.frames,
+    }
 
 
 def write_rle(path: Path, journal: JournalIndex, video: Mapping[str, Any]) -> None:
     """`rle.json`: every mask as COCO writes it, with the frame's time."""
-    write_atomic(path, _streamed({"video": dict(video)}, "frames", map(_runs, journal)))
+    rows = map(_runs, journal)
+    write_atomic(path, _streamed({"video": dict(video)}, "frames", rows), durable=True)
 
 
 def _scores(record: FrameRecord) -> dict[str, Any]:

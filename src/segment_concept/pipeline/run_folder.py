@@ -1,25 +1,26 @@
 """The output folder of a run: its lock, its checkpoint, and how an interrupted run is resumed."""
 
 import json
-import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
 from enum import Enum
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
-import torch
-
-from segment_concept.pipeline.outputs import WrittenState
-from segment_concept.pipeline.schedule import Position
-from segment_concept.runtime.files import disk_errors, locked, write_atomic, write_json
+from segment_concept.pipeline.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    CheckpointFile,
+    damaged,
+    of_another_version,
+)
+from segment_concept.pipeline.journal import JOURNAL
+from segment_concept.pipeline.recovery import recovered
+from segment_concept.pipeline.schedule import PlaybackSchedule
+from segment_concept.runtime.files import disk_errors, locked, write_json
 from segment_concept.runtime.json_files import read_json
 from segment_concept.types import InputError
-from segment_concept.video.encode import Part
 
 STATE = ".resume"
 RESULT = "result.json"
@@ -35,7 +36,6 @@ OWN = (
     RESULT,
     STATE,
 )
-FORMAT = 2  # of everything that a run stores; those of other versions are refused
 _RESUME = "continue with --resume"
 
 
@@ -47,57 +47,60 @@ class IfExists(Enum):
     OVERWRITE = "overwrite"  # remove what an earlier run wrote there
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Position of a run, and everything it needs to continue."""
-
-    position: Position
-    written: WrittenState
-    session: dict[str, Any] | None  # serialized; None if the session cannot be stored
-
-
 class OutputFolder:
     """A folder that only this run writes to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.state = path / STATE
+        self.checkpoint = CheckpointFile(self.state)
         self.is_locked = False  # by this run
         self.abandoned = False  # the run has no result: remove what it created
 
-    def load(self, request: Mapping[str, Any]) -> Checkpoint | None:
-        """The checkpoint of the run with this request; None if there is none yet.
+    def load(self, request: Mapping[str, Any], plan: PlaybackSchedule) -> Checkpoint | None:
+        """The checkpoint of the run with this request; None if there is none that can be used.
 
         Raises:
             InputError: the folder holds a run with another request; the message names the
-                difference.
+                difference. Or the state of the run is damaged.
         """
-        before = _read(self.state / "request.json")
+        path = self.state / "request.json"
+        before = _read(path)
         if before is not None:
             _compare(before, request, self.path)
-        path = self.state / "checkpoint.pt"
-        if before is None or not path.exists():
-            return None
-        values = _loaded(path)
-        if values.get("format") != FORMAT:
-            raise _of_another_version(path)
-        try:
-            parts = {k: tuple(Part(**p) for p in v) for k, v in values["parts"].items()}
-            position = Position(**values["position"])
-            return Checkpoint(position, WrittenState(values["journal"], parts), values["session"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged: start again with --overwrite") from error
+        elif self.checkpoint.path.exists():
+            raise damaged(path)
+        found = self.checkpoint.read()
+        return found and recovered(found, self.checkpoint.stamps, self.state, plan)
 
     def finished_result(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The finished result of this request; None if there is none.
+        """The finished result of this request, with whatever outputs; None if there is none.
 
         Raises:
             InputError: the folder holds the result of another request.
         """
+        result = self.result()
+        if result is not None:
+            asked = dict(request) | {"outputs": result["request"]["outputs"]}
+            _compare(result["request"], asked, self.path)
+        return result
+
+    def result(self) -> dict[str, Any] | None:
+        """The result, if it is finished.
+
+        Raises:
+            InputError: it is damaged, or another version has written it.
+        """
         result = _read(self.path / RESULT)
         if result is None or not result.get("finished"):
             return None
-        _compare(result["request"], request, self.path)
+        request = result.get("request")
+        if not isinstance(request, dict) or not isinstance(result.get("frames"), list):
+            raise damaged(self.path / RESULT)
+        if request.get("format") != FORMAT:
+            raise of_another_version(self.path)
+        if not isinstance(request.get("outputs"), list):
+            raise damaged(self.path / RESULT)
         return result
 
     def begin(self, request: Mapping[str, Any]) -> None:
@@ -106,26 +109,15 @@ class OutputFolder:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint atomically. Raises OSError if the disk is full."""
-        parts = checkpoint.written.parts or {}
-        buffer = BytesIO()
-        torch.save(
-            {
-                "format": FORMAT,
-                "position": asdict(checkpoint.position),
-                "journal": checkpoint.written.journal,
-                "parts": {kind: [asdict(p) for p in ps] for kind, ps in parts.items()},
-                "session": checkpoint.session,
-            },
-            buffer,
-        )
-        write_atomic(self.state / "checkpoint.pt", buffer.getvalue(), durable=True)
+        self.checkpoint.write(checkpoint)
 
 
 @contextmanager
 def open_output_folder(path: Path, if_exists: IfExists) -> Iterator[OutputFolder]:
     """Prepare and lock an output folder.
 
-    The state of the run is removed at the end if the result is finished or the run is abandoned.
+    The state of the run is removed at the end if the run is abandoned. If the result is finished,
+    the journal is kept: other outputs can be made from it.
 
     Raises:
         InputError: it is not empty, not a folder, not written by this program, or in use by
@@ -146,14 +138,24 @@ def open_output_folder(path: Path, if_exists: IfExists) -> Iterator[OutputFolder
 
 
 def _clean_up(folder: OutputFolder) -> None:
-    finished = (_read(folder.path / RESULT) or {}).get("finished")
-    if not folder.is_locked or not (folder.abandoned or finished):
+    if not folder.is_locked or not (folder.abandoned or _is_finished(folder)):
         return
-    shutil.rmtree(folder.state, ignore_errors=True)
     if folder.abandoned:
+        shutil.rmtree(folder.state, ignore_errors=True)
         for name in (*OWN, "."):
             with suppress(OSError):
                 (folder.path / name).rmdir()  # removes empty folders only
+        return
+    for entry in folder.state.iterdir():
+        if entry.name != JOURNAL:
+            entry.unlink(missing_ok=True)
+
+
+def _is_finished(folder: OutputFolder) -> bool:
+    try:
+        return bool((_read(folder.path / RESULT) or {}).get("finished"))
+    except InputError:
+        return False  # the state may be all that is left
 
 
 def check_folder(path: Path, if_exists: IfExists) -> None:
@@ -173,10 +175,11 @@ def check_folder(path: Path, if_exists: IfExists) -> None:
         raise InputError(
             f"the output folder {path} contains other files: choose another folder with --out"
         )
-    if if_exists is IfExists.REFUSE and state.is_dir():
+    unfinished = (state / "request.json").exists() or not (path / RESULT).exists()
+    if if_exists is IfExists.REFUSE and unfinished:
         raise InputError(
             f"the output folder {path} holds an unfinished run: continue it with --resume, "
-            "start again with --overwrite, or choose another folder with --out"
+            "begin again with --overwrite, or choose another folder with --out"
         )
     if if_exists is IfExists.REFUSE:
         raise InputError(
@@ -203,36 +206,23 @@ def _clear(folder: OutputFolder) -> None:
 
 def _compare(before: Mapping[str, Any], request: Mapping[str, Any], path: Path) -> None:
     if before.get("format") != request["format"]:
-        raise _of_another_version(path)
+        raise of_another_version(path)
     for key, value in json.loads(json.dumps(request)).items():
         if before.get(key) != value:
             raise InputError(
                 f"{path} holds a run with another {key}: repeat it with the same options, "
-                "start again with --overwrite, or choose another folder with --out"
+                "begin again with --overwrite, or choose another folder with --out"
             )
-
-
-def _of_another_version(path: Path) -> InputError:
-    return InputError(
-        f"{path} was written by another version of segment-concept: start again with --overwrite, "
-        "or choose another folder with --out"
-    )
-
-
-def _loaded(path: Path) -> dict[str, Any]:
-    damaged = InputError(f"{path} is damaged: start again with --overwrite")
-    if not is_zipfile(path):  # torch reads other files as an old format, with confusing errors
-        raise damaged
-    try:
-        values = torch.load(path, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise damaged from error
-    return values if isinstance(values, dict) else {}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A JSON file of this folder; None if it is missing."""
     if not path.exists():
         return None
-    values: dict[str, Any] = read_json(path, "start again with --overwrite")
+    try:
+        values = read_json(path)
+    except InputError as error:
+        raise damaged(path) from error
+    if not isinstance(values, dict):
+        raise damaged(path)
     return values

@@ -12,13 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segment_concept.pipeline.checkpoint import FORMAT, Checkpoint, damaged
+from segment_concept.pipeline.export import export_into
 from segment_concept.pipeline.outputs import FrameOutput, OutputFormat, WrittenState
 from segment_concept.pipeline.playback import Playback, PlayedFrame
 from segment_concept.pipeline.prompts import TimedPrompt
-from segment_concept.pipeline.results import TrackSummary, as_json, prompt_as_json, read_summary
+from segment_concept.pipeline.results import (
+    TrackSummary,
+    as_json,
+    prompt_as_json,
+    read_summary,
+    request_video,
+)
 from segment_concept.pipeline.run_folder import (
-    FORMAT,
-    Checkpoint,
+    RESULT,
     IfExists,
     OutputFolder,
     check_folder,
@@ -110,7 +117,8 @@ def run_track(
     """Track and write. A run that `monitor` stops is kept and can be resumed.
 
     Masks and scores of a resumed run equal those of an undisturbed one. If the tracker's session
-    cannot be stored, the frames that were done are tracked again, without writing.
+    cannot be stored, the frames that were done are tracked again, without writing. Where a finished
+    run is resumed with other outputs, these are made from its masks, and nothing is tracked.
 
     Args:
         job: what to do.
@@ -129,10 +137,22 @@ def run_track(
     with open_output_folder(job.out, job.if_exists) as folder:
         before = folder.finished_result(request)
         if before is not None:
-            return read_summary(job.out, before)
-        checkpoint = folder.load(request)
+            return _finished_before(job, folder, before)
+        checkpoint = folder.load(request, plan)
         folder.begin(request)
         return _Run(job, plan, tracker, folder, monitor or RunMonitor(), checkpoint).run(request)
+
+
+def _finished_before(
+    job: TrackJob, folder: OutputFolder, result: Mapping[str, Any]
+) -> TrackSummary:
+    """What a finished run has found; outputs that it lacks are written."""
+    try:
+        summary = read_summary(job.out, result)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(job.out / RESULT) from error
+    export_into(folder, result, job.save, job.source)
+    return summary
 
 
 class _Run:
@@ -238,15 +258,9 @@ class _Run:
 
 def request_of(job: TrackJob) -> dict[str, Any]:
     """What decides the results of a run: it can be resumed by a job with the same."""
-    info = job.source.info
     return {
         "format": FORMAT,
-        "video": {
-            "name": job.source.name,
-            "size": list(info.size),
-            "rate": str(info.rate),
-            "frames": info.frames,
-        },
+        "video": request_video(job.source),
         "prompts": [
             {"object": int(s.object_id), "at": as_json(s.at)} | prompt_as_json(s.prompt)
             for s in job.shown

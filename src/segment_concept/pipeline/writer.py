@@ -17,6 +17,7 @@ from segment_concept.pipeline.run_folder import EXPLAINED, RESULT
 from segment_concept.pipeline.schedule import Pass
 from segment_concept.pipeline.timeline.page import write_explanation
 from segment_concept.runtime.background import BackgroundWorker
+from segment_concept.types import OutputError
 from segment_concept.video.encode import join
 from segment_concept.video.source import VideoInfo
 
@@ -77,8 +78,13 @@ class ResultWriter:
             request: what was asked for; its "video" describes the source.
             end: how many frames the video has, if it was played to its end.
         """
-        self.cut()
+        written = self.cut()
         journal = JournalIndex(self._recorder.journal)
+        if journal.length != written.journal:
+            raise OutputError(
+                f"{self._recorder.journal} was changed or damaged while the run went on: "
+                "continue with --resume"
+            )
         if OutputFormat.RLE in self._save:
             write_rle(self._out / "rle.json", journal, request["video"])
         found = digest(journal, end)

@@ -45,7 +45,7 @@ class Recipe:
         short_side: the shorter side of the compact network's input, in pixels.
         dtype: number type of SAM 2.1 and of SeC's segmenter; `auto` is bfloat16 on a GPU and
             float32 elsewhere.
-        concept_numbers: the same for SeC's language model.
+        concept_dtype: the same for SeC's language model.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
             beside the weights, in a folder `tokenizer` there, and on the hub.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
@@ -68,7 +68,7 @@ class Recipe:
     non_overlapping: bool = False
     short_side: int = 448
     dtype: DType = "float32"
-    concept_numbers: DType = "auto"
+    concept_dtype: DType = "auto"
     tokenizer: str = ""
     four_bit: bool = False
     about: str = ""

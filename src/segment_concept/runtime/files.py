@@ -7,8 +7,9 @@ import errno
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from segment_concept.types import InputError, OutputError
 
+_FEW = 8  # files that are synced one by one
 HIDDEN = "."  # names of unfinished files and folders begin with it
 
 _DISK_ERRORS = {
@@ -42,7 +44,7 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes], *, durable: bo
     Args:
         path: the file.
         data: its content. Text is encoded as UTF-8; an iterable is written piece by piece.
-        durable: return only when the content is on the disk (fsync).
+        durable: return only when the content and the name are on the disk (fsync).
 
     Raises:
         OSError: the disk is full or refuses the file; an earlier version of it is unchanged.
@@ -57,9 +59,44 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes], *, durable: bo
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(path)
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def sync_file(path: Path) -> None:
+    """Return when the content of a file is on the disk. Raises OSError."""
+    with path.open("r+b") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Return when the names in a folder are on the disk; Windows needs no such call."""
+    if os.name == "nt":
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Return when files and their names are on the disk. Files that are gone are left out."""
+    paths = list(paths)
+    if len(paths) > _FEW and sys.platform == "linux":
+        os.sync()  # 300 small images on ext4: 0.1 s, and 2.4 s one by one
+        return
+    folders = set()
+    for path in paths:
+        with suppress(FileNotFoundError):
+            sync_file(path)
+        folders.add(path.parent)
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            sync_folder(folder)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,13 +2,12 @@
 
 import json
 import math
-import stat
 from pathlib import Path
 from typing import Any
 
+from segment_concept.runtime.limits import read_text
 from segment_concept.types import InputError
 
-LARGEST_FILE = 1 << 30  # bytes: the largest published annotation file has about 300 MB
 _LONGEST_INTEGER = 100  # digits: no count, id or coordinate has more
 
 
@@ -24,20 +23,11 @@ def read_json(path: Path, remedy: str = "") -> Any:
             or holds a number that is not finite.
     """
     try:
-        return parse_json(_read_text(path), str(path))
+        return parse_json(read_text(path, "JSON file"), str(path))
     except InputError as error:
         if not remedy:
             raise
         raise InputError(f"{error}: {remedy}") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return regular_file(path, LARGEST_FILE).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not JSON: it is not UTF-8 text") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def parse_json(text: str, name: str) -> Any:
@@ -62,32 +52,6 @@ def parse_json(text: str, name: str) -> Any:
         ) from error
     except _NumberError as error:
         raise InputError(f"{name} holds a number that cannot be used: {error}") from error
-
-
-def regular_file(path: Path, largest: int) -> Path:
-    """Return `path` if it is a regular file of at most `largest` bytes.
-
-    A device or a pipe would block or never end when it is read.
-
-    Raises:
-        InputError: it is missing, no regular file, or larger.
-    """
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{path} cannot be read") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise InputError(f"{path} is a folder: give a file")
-    if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path} is a device or a pipe: give a regular file")
-    if found.st_size > largest:
-        raise InputError(
-            f"{path} has {found.st_size / 1e6:.0f} MB, more than the {largest / 1e6:.0f} MB that "
-            "such a file may have"
-        )
-    return path
 
 
 class _NumberError(ValueError):

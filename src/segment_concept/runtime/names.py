@@ -1,4 +1,4 @@
-"""Names that come from a file and become part of a path."""
+"""Names that come from a file: as part of a path, and as they are shown."""
 
 from segment_concept.types import InputError
 
@@ -32,6 +32,11 @@ def checked_name(name: str, source: object) -> str:
             "without / \\ : or control characters"
         )
     return name
+
+
+def printable(text: str) -> str:
+    """Text of any origin as a terminal may show it: control characters are written out."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def is_number(text: str) -> bool:

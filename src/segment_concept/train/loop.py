@@ -7,6 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes.catalog import sec_compact
+from segment_concept.runtime.files import locked
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.session import Tracker
@@ -93,14 +95,20 @@ def train(segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path) -> R
 
     Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, and events
     for TensorBoard if that is installed. Returns scores of the averaged weights on held-out clips.
+
+    Raises:
+        InputError: another run is writing to `out`.
     """
     ranks = Ranks.from_environment()
     if ranks.count > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(segmenter, stage, data, out, ranks)
-    run.resume()
-    report = run.go()
+    # Two runs in one folder would overwrite each other's state; one process speaks for a run.
+    guard = locked(out / ".lock", out) if ranks.rank == 0 else nullcontext()
+    with guard:
+        run = _Run(segmenter, stage, data, out, ranks)
+        run.resume()
+        report = run.go()
     if ranks.count > 1:
         dist.barrier()
         dist.destroy_process_group()

@@ -23,6 +23,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from segment_concept.runtime.files import sync_file, sync_folder
 from segment_concept.types import Frame
 from segment_concept.video.audio import TimedPacket, audio_of
 from segment_concept.video.decode import AnyPacket, media_address, opened, video_stream
@@ -46,6 +47,7 @@ class Part:
     file: str  # file name in the folder of parts
     first: int
     last: int
+    backwards: bool = False  # its frames came in descending order
 
     def meets(self, other: "Part") -> bool:
         """Whether they share a frame."""
@@ -93,7 +95,7 @@ class PartWriter:
         encoder, self._open = self._open, None
         if encoder is not None:
             encoder.close()
-            self.parts.append(encoder.part)
+            self.parts.append(replace(encoder.part, backwards=self.backwards))
 
     def _encode(self, still: Still) -> None:
         if self._open is None:
@@ -179,7 +181,9 @@ def join(folder: Path, parts: Sequence[Part], info: VideoInfo, target: Path) -> 
             log.debug("%s", error, exc_info=True)
             _mux(folder, ordered, replace(info, sound=None), partial)
             log.warning("%s has no sound: that of the source cannot be joined to it", target.name)
+        sync_file(partial)
         partial.replace(target)
+        sync_folder(target.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

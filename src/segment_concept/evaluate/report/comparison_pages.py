@@ -8,12 +8,15 @@ from markupsafe import Markup
 
 from segment_concept.datasets.findings import listed
 from segment_concept.evaluate.report.comparison import RESAMPLES, Against, Comparison
-from segment_concept.evaluate.report.markdown import percent, table
+from segment_concept.evaluate.report.markdown import escaped, percent, table
 from segment_concept.evaluate.report.summary import plain
 from segment_concept.evaluate.report.write import write_texts
 from segment_concept.html.charts import differences
 from segment_concept.html.page import render
 
+# With fewer videos a percentile bootstrap covers the mean too seldom: 5 values have 126 different
+# resamples, and two have 3.
+FEWEST = 5
 _MOST_BARS = 80  # for more videos, only the largest losses and gains are drawn
 
 
@@ -23,7 +26,13 @@ def signed(value: float) -> str:
 
 
 def verdict(against: Against, first: str) -> str:
-    """One sentence about the mean difference and its interval."""
+    """One sentence about the mean difference and its interval, if there are enough videos."""
+    videos = len(against.videos)
+    if videos < FEWEST:
+        return (
+            f"{signed(against.mean)} points between {against.name} and {first}; {videos} videos "
+            f"are too few to say which is better: compare at least {FEWEST}"
+        )
     text = f"{signed(against.mean)} points [{signed(against.low)}, {signed(against.high)}]"
     if against.low <= 0 <= against.high:
         return f"no significant difference between {against.name} and {first}: {text}"
@@ -34,14 +43,16 @@ def verdict(against: Against, first: str) -> str:
 def to_markdown(found: Comparison) -> str:
     """The comparison as Markdown."""
     kind = "official protocol" if found.official else "not official"
-    lines = [f"# {', '.join(found.names)} on {found.benchmark}", ""]
+    lines = [escaped(f"# {', '.join(found.names)} on {found.benchmark}"), ""]
     lines += [f"Protocol: {found.protocol} ({kind}). Scores in %.", ""]
     lines += table(*_headlines(found))
     if found.left_out:
-        lines += [f"Left out because not every run has them: {listed(found.left_out, 20)}.", ""]
+        left_out = escaped(listed(found.left_out, 20))
+        lines += [f"Left out because not every run has them: {left_out}.", ""]
     for against in found.against:
-        lines += [f"## {against.name} compared with {found.names[0]}", ""]
-        lines += [_summary(against, found.names[0]), "", *table(*_videos(against, found))]
+        lines += [escaped(f"## {against.name} compared with {found.names[0]}"), ""]
+        summary = escaped(_summary(against, found.names[0]))
+        lines += [summary, "", *table(*_videos(against, found))]
     return "\n".join(lines)
 
 
@@ -60,9 +71,12 @@ def _videos(against: Against, found: Comparison) -> tuple[list[str], list[list[s
 
 
 def _summary(against: Against, first: str) -> str:
+    how = "mean over objects"
+    if len(against.videos) >= FEWEST:
+        how += f"; 95 % interval by {RESAMPLES} bootstrap resamples of videos"
     return (
-        f"{verdict(against, first)} (mean over objects; 95 % interval by {RESAMPLES} bootstrap "
-        f"resamples of videos). Better on {against.wins} of {len(against.videos)} videos."
+        f"{verdict(against, first)} ({how}). "
+        f"Better on {against.wins} of {len(against.videos)} videos."
     )
 
 

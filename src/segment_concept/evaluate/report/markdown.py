@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from segment_concept.evaluate.report.breakdowns import Row
 from segment_concept.evaluate.report.summary import Report
+from segment_concept.runtime.names import printable
 
 _WORST = 20  # objects in the table of the weakest objects
 
@@ -16,18 +17,40 @@ def percent(value: float | None) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table; all columns but the first are numbers."""
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" + " ---: |" * (len(head) - 1)]
+    titles = " | ".join(map(_cell, head))
+    lines = [f"| {titles} |", "|" + " --- |" + " ---: |" * (len(head) - 1)]
     return [*lines, *("| " + " | ".join(_cell(c) for c in row) + " |" for row in rows), ""]
 
 
+class Code(str):
+    """Text of a table that is shown in the letters of code."""
+
+    __slots__ = ()
+
+
+def escaped(text: str) -> str:
+    """Text of any origin, such as the name of a video, so that Markdown shows it as it is.
+
+    HTML, links, code and columns of tables stay letters. Control characters are written out.
+    """
+    shown = printable(text.replace("\n", " ")).replace("\\", "\\\\")
+    for character in "|`[":
+        shown = shown.replace(character, f"\\{character}")
+    return shown.replace("<", "&lt;")
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    if not isinstance(text, Code):
+        return escaped(text)
+    shown = printable(text.replace("\n", " "))
+    return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"
 
 
 def to_markdown(report: Report) -> str:
     """The report as Markdown."""
     manifest = report.manifest
-    lines = [f"# {manifest.recipe} on {manifest.benchmark} ({manifest.split})", ""]
+    title = f"{manifest.recipe} on {manifest.benchmark} ({manifest.split})"
+    lines = [f"# {escaped(title)}", ""]
     lines += _warnings(report)
     if report.headline:
         kind = "official protocol" if report.official else "not official"
@@ -128,11 +151,11 @@ def _listed(versions: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _provenance(report: Report) -> list[str]:
-    rows = ([name, f"`{value}`"] for name, value in provenance_rows(report))
+    rows = ([name, Code(value)] for name, value in provenance_rows(report))
     return ["## Provenance", "", *table(["", ""], rows)]
 
 
 def _remarks(report: Report) -> list[str]:
     if not report.findings:
         return []
-    return ["## Remarks", "", *(f"- {f.severity.value}: {f}" for f in report.findings)]
+    return ["## Remarks", "", *(escaped(f"- {f.severity.value}: {f}") for f in report.findings)]

@@ -9,7 +9,7 @@ because an allocation of that size is rarely reused and the system clears a new 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,14 @@ class OneDnnBackbone(Backbone):
         self.load_state_dict(backbone.state_dict(), assign=True)
         self.requires_grad_(False)
         self.train(backbone.training)
+        self._layers_for = lru_cache(maxsize=SIZES)(self._make_layers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and deepcopy: laid out weights are opaque, and are made again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_layers_for"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._layers_for = lru_cache(maxsize=SIZES)(self._make_layers)
 
     @torch.no_grad()

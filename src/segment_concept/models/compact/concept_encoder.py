@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 import torch
 
@@ -38,6 +39,14 @@ class CompactConceptEncoder:
         self._lock = Lock()
         self._descriptors: OrderedDict[Keyframe, KeyframeDescriptor] = OrderedDict()
         self._last_query: tuple[Frame, Features[CompactFeatures]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and deepcopy: a lock belongs to one process and one encoder."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
 
     @torch.inference_mode()
     def encode(

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from segment_concept.html.page import render
 from segment_concept.ops.color import color_of
 from segment_concept.pipeline.journal import JournalIndex
+from segment_concept.pipeline.timeline.attention import frames_to_check
 from segment_concept.pipeline.timeline.chart import (
     LEFT,
     RIGHT,
@@ -64,6 +65,7 @@ def explain_html(
         video: name of the video file beside the page; None if there is none.
     """
     axis = axis_of(timeline)
+    times = dict(zip(timeline.frames, _seconds(timeline), strict=True))
     counts = {
         "frames": len(timeline.frames),
         "objects": len(timeline.objects),
@@ -78,6 +80,10 @@ def explain_html(
         video=video,
         has_concept=timeline.has_concept,
         threshold=f"{timeline.threshold:g}",
+        checks=[
+            {"doubt": doubt, "seconds": times.get(doubt.frame)}
+            for doubt in frames_to_check(timeline)
+        ],
         change_strips=change_strip(timeline, axis) + tick_strip(axis),
         objects=[
             _section(timeline, i, series, thumbnails) for i, series in timeline.objects.items()
@@ -180,4 +186,5 @@ def write_explanation(
     video = "overlay.mp4" if "overlay" in request["outputs"] else None
     recipe = (request.get("recipe") or {}).get("name")
     title = request["video"]["name"] + (f", tracked by {recipe}" if recipe else "")
-    write_atomic(target, explain_html(title, timeline, picture, video))
+    page = explain_html(title, timeline, picture, video)
+    write_atomic(target, page.encode(errors="replace"), durable=True)

@@ -1,7 +1,10 @@
 """Collect keyframe thumbnails and color changes while the frames are in memory."""
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -43,10 +46,11 @@ class ThumbnailRecorder:
         self._state = state
         self._last: _FrameColors | None = None
         self._backwards = False
-        if (state / _STATE_FILE).exists():
-            with np.load(state / _STATE_FILE) as kept:
-                histogram, backwards = kept["histogram"], bool(kept["backwards"])
-                self._last = _FrameColors(int(kept["frame"]), histogram, backwards)
+        # Without it, or if it is damaged, one color change is not known.
+        damage = suppress(OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile)
+        with damage, np.load(state / _STATE_FILE) as kept:
+            histogram, backwards = kept["histogram"], bool(kept["backwards"])
+            self._last = _FrameColors(int(kept["frame"]), histogram, backwards)
 
     def begin(self, *, backwards: bool) -> None:
         """Set the direction of the frames that follow."""
@@ -71,7 +75,9 @@ class ThumbnailRecorder:
         """Save the state for a resumed run."""
         if self._last is not None:
             values = {f.name: getattr(self._last, f.name) for f in fields(self._last)}
-            np.savez(self._state / _STATE_FILE, **values)
+            buffer = BytesIO()
+            np.savez(buffer, **values)
+            write_atomic(self._state / _STATE_FILE, buffer.getvalue(), durable=True)
 
 
 def thumbnail_path(state: Path, object_id: int, frame: int) -> Path:
