@@ -3,11 +3,12 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
-from segment_concept.evaluate.report.comparison import Against, VideoDifference
-from segment_concept.evaluate.report.comparison_pages import FEWEST, verdict
+from segment_concept.evaluate.report.comparison import Against, Comparison, VideoDifference
+from segment_concept.evaluate.report.comparison_pages import FEWEST, to_markdown, verdict
 from segment_concept.evaluate.report.markdown import Code, escaped, table
 from segment_concept.evaluate.scores import ObjectScore, Scores, to_csv
 from segment_concept.runtime.names import printable
@@ -84,3 +85,12 @@ def test_no_conclusion_is_drawn_from_a_few_videos(count: int) -> None:
 
 def test_a_conclusion_is_drawn_from_enough_videos() -> None:
     assert verdict(against(FEWEST), "old").startswith("new is better than old")
+
+
+def test_a_comparison_escapes_names_and_not_its_own_numbers() -> None:
+    names = ("<b>old", "<b>new")
+    found = replace(against(FEWEST), name=names[1])
+    rows = ({"J&F": 0.5}, {"J&F": 0.6})
+    text = to_markdown(Comparison("davis2017", "davis2017", True, names, rows, (found,), ()))
+    assert "<b>" not in text
+    assert "&lt;b>new is better than &lt;b>old: +10.0 points [+10.0, +10.0]" in text

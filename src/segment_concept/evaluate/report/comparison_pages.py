@@ -1,7 +1,7 @@
 """Write a comparison of runs as Markdown, HTML and JSON."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -51,7 +51,8 @@ def to_markdown(found: Comparison) -> str:
         lines += [f"Left out because not every run has them: {left_out}.", ""]
     for against in found.against:
         lines += [escaped(f"## {against.name} compared with {found.names[0]}"), ""]
-        summary = escaped(_summary(against, found.names[0]))
+        named = replace(against, name=escaped(against.name))
+        summary = _summary(named, escaped(found.names[0]))
         lines += [summary, "", *table(*_videos(against, found))]
     return "\n".join(lines)
 
