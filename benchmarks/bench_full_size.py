@@ -40,7 +40,8 @@ from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.segmenter import Concept, Features
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import AnyOf, AtFrames
 from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Frame

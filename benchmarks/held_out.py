@@ -42,7 +42,7 @@ from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_cli
 from segment_concept.synthetic.photos import load_photos
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import AnyOf, Every, LowQuality, Never
 from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv
 from segment_concept.tracking.triggers.uncertainty import uncertain

@@ -24,7 +24,7 @@ from segment_concept.checkpoints.load import load_tracker
 from segment_concept.metrics import boundary_accuracy, region_similarity
 from segment_concept.pipeline.offline import track_offline
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Prompt
 from segment_concept.video import VideoSource, open_video
 

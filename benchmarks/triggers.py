@@ -32,7 +32,7 @@ from segment_concept.checkpoints.load import load_tracker
 from segment_concept.pipeline.triggers import TriggerSpec, prepare_trigger
 from segment_concept.shots.cut_lists import read_cuts
 from segment_concept.tracking.concept import ConceptRequest
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import (
     FrameDescriptor,
     Never,

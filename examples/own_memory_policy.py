@@ -14,9 +14,9 @@ import segment_concept as sc
 class BestFrame:
     """The prompted frames, and the tracked frame whose mask was predicted to be best."""
 
-    def recall(self, bank: sc.MemoryBank, moment: sc.PlaybackPosition) -> sc.Recall:
+    def recall(self, bank: sc.MemoryBank, position: sc.PlaybackPosition) -> sc.Recall:
         maps = [sc.RecalledMap(6, m, prompted=True) for m in bank.prompted]
-        pointers = [sc.RecalledPointer(m.age(moment.frame_index), m) for m in bank.prompted]
+        pointers = [sc.RecalledPointer(m.age(position.frame_index), m) for m in bank.prompted]
         for memory in bank.tracked:
             maps.append(sc.RecalledMap(0, memory))
             pointers.append(sc.RecalledPointer(1, memory))
@@ -27,7 +27,7 @@ class BestFrame:
     ) -> list[sc.Candidate]:
         return [sc.policies.best_iou(candidates)]
 
-    def forget(self, bank: sc.MemoryBank, moment: sc.PlaybackPosition) -> sc.MemoryBank:
+    def forget(self, bank: sc.MemoryBank, position: sc.PlaybackPosition) -> sc.MemoryBank:
         best = max(bank.tracked, key=lambda m: m.iou)
         return replace(bank, tracked=(best,))
 

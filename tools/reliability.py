@@ -44,7 +44,7 @@ from segment_concept.pipeline.outputs import OutputFormat  # noqa: E402
 from segment_concept.pipeline.prompts import TimedPrompt  # noqa: E402
 from segment_concept.pipeline.run_folder import IfExists  # noqa: E402
 from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track  # noqa: E402
-from segment_concept.tracking.session import Tracker  # noqa: E402
+from segment_concept.tracking.tracker import Tracker  # noqa: E402
 from segment_concept.types import Box, Frame, InputError, ObjectId  # noqa: E402
 from segment_concept.video.open import open_video  # noqa: E402
 

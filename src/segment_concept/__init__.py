@@ -24,7 +24,7 @@ _HOMES = {
     "RecalledPointer": "tracking.memory",
     "Session": "tracking.session",
     "Track": "tracking.memory",
-    "Tracker": "tracking.session",
+    "Tracker": "tracking.tracker",
     "Trigger": "tracking.triggers.base",
     "TriggerContext": "tracking.triggers.base",
     "TriggerDecision": "tracking.triggers.base",
@@ -84,7 +84,8 @@ if TYPE_CHECKING:
         Track,
     )
     from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
-    from segment_concept.tracking.session import Session, Tracker
+    from segment_concept.tracking.session import Session
+    from segment_concept.tracking.tracker import Tracker
     from segment_concept.tracking.triggers.base import Trigger, TriggerContext, TriggerDecision
     from segment_concept.types import (
         Box,

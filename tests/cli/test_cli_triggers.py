@@ -12,7 +12,7 @@ from helpers.tracking_toy import ColorSegmenter, RotatingConcept
 from helpers.video_toys import Film, picture, write_film
 from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import make_app
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 
 BOX = "4,12,20,28"
 CUT = 9

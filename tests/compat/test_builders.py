@@ -11,7 +11,7 @@ from segment_concept.compat import VideoPredictor, build_sam2, build_sam2_video_
 from segment_concept.compat.overrides import Overrides, configure
 from segment_concept.models.sam2.segmenter import Sam2Options
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 CLICK: dict[str, Any] = {"points": [[60, 50]], "labels": [1]}

@@ -8,7 +8,7 @@ from PIL import Image
 from helpers.official_calls import frames, tiny
 from segment_concept import open_video
 from segment_concept.compat import CameraPredictor, VideoPredictor
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 from segment_concept.video.memory_frames import MemoryFrames, rgb_of
 

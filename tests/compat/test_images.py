@@ -20,7 +20,7 @@ from segment_concept.compat import (
 from segment_concept.models.sam2.segmenter import Sam2Options
 from segment_concept.ops.rle import decode_rle
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 CLICK: dict[str, Any] = {"point_coords": np.array([[60, 50]]), "point_labels": np.array([1])}

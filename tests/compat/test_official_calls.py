@@ -10,7 +10,7 @@ from torch import Tensor
 from helpers.official_calls import EVERY, answers, frames, tiny
 from segment_concept.compat import InferenceState, VideoPredictor
 from segment_concept.models.sam2.segmenter import Sam2Options
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 
 NOWHERE = -1024.0
 CLICK: dict[str, Any] = {"points": [[60, 50]], "labels": [1]}

@@ -22,7 +22,7 @@ from segment_concept.models.sam2.sizes import HieraWiring
 from segment_concept.ops.resize import normalized_square
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import CheckpointError, InputError
 

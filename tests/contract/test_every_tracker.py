@@ -17,7 +17,7 @@ from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.load import bundled_weights
 from segment_concept.pipeline.memory_usage import session_nbytes
 from segment_concept.tracking.api import VideoTracker
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Frame, FrameResult, InputError, Mask, ObjectId
 
 ONE, TWO = ObjectId(1), ObjectId(2)

@@ -11,7 +11,7 @@ from segment_concept.datasets.open import open_dataset
 from segment_concept.datasets.types import Benchmark, Dataset, Source
 from segment_concept.evaluate.predict import predict_video, video_job
 from segment_concept.evaluate.tracker_source import TrackerSource
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import InputError
 

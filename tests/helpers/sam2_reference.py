@@ -43,9 +43,9 @@ class Watched:
     policy: MemoryPolicy
     recalls: list[tuple[int, Recall]] = field(default_factory=list)
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        recalled = self.policy.recall(bank, moment)
-        self.recalls.append((moment.frame_index, recalled))
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        recalled = self.policy.recall(bank, position)
+        self.recalls.append((position.frame_index, recalled))
         return recalled
 
     def __getattr__(self, name: str) -> Any:

@@ -144,11 +144,11 @@ class ColorSegmenter:
         mean = (distance * own).sum((1, 2)) / own.sum((1, 2)).clamp(min=1)
         return _proposals((FAR - distance) / 4, 1 - mean / FAR)
 
-    def memorize(
-        self, features: Features, believed: SelectedMasks, images: Sequence[int], *, prompted: bool
+    def encode_memory(
+        self, features: Features, selected: SelectedMasks, images: Sequence[int], *, prompted: bool
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """(O, 4): mean color, and 1 where the object is visible; the image lends itself."""
-        own = (believed.logits > 0).float()
+        own = (selected.logits > 0).float()
         count = own.sum((1, 2))[:, None]
         pictures = features.maps[list(images)]
         colors = (pictures * own[:, None]).sum((2, 3)) / count.clamp(min=1)
@@ -230,8 +230,8 @@ class WatchedPolicy:
     policy: MemoryPolicy
     recalls: list[tuple[PlaybackPosition, Recall]] = field(default_factory=list)
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        self.recalls.append((moment, self.policy.recall(bank, moment)))
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        self.recalls.append((position, self.policy.recall(bank, position)))
         return self.recalls[-1][1]
 
     def __getattr__(self, name: str) -> Any:

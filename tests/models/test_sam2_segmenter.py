@@ -20,7 +20,7 @@ from helpers.sam2_toy import (
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Concept, Proposals, SelectedMasks
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points
 
 FIELDS = ("logits", "iou", "pointers", "presence")
@@ -58,17 +58,17 @@ def test_objects_are_remembered_together_as_alone():
     segmenter = toy_segmenter()
     features = segmenter.encode([random_frame(0), random_frame(1)])
     random = torch.Generator().manual_seed(0)
-    believed = SelectedMasks(
+    selected = SelectedMasks(
         torch.randn(3, SIDE // 4, SIDE // 4, generator=random),
         torch.tensor([2.0, -1.0, 0.5]),
         torch.randn(3, WIDTH, generator=random),
     )
-    together, shared = segmenter.memorize(features, believed, [1, 0, 1], prompted=False)
+    together, shared = segmenter.encode_memory(features, selected, [1, 0, 1], prompted=False)
     assert together.shape == (3, MEMORY_WIDTH, SIDE // 16, SIDE // 16)
     assert list(shared) == [None, None, None]
     for row, image in enumerate([1, 0, 1]):
-        one = SelectedMasks(*(getattr(believed, f)[row : row + 1] for f in believed.__slots__))
-        alone, _ = segmenter.memorize(features, one, [image], prompted=False)
+        one = SelectedMasks(*(getattr(selected, f)[row : row + 1] for f in selected.__slots__))
+        alone, _ = segmenter.encode_memory(features, one, [image], prompted=False)
         torch.testing.assert_close(together[row], alone[0], atol=1e-4, rtol=0)
 
 
@@ -186,8 +186,10 @@ def test_prompted_masks_are_remembered_as_0_and_1_or_as_probabilities():
         segmenter = toy_segmenter(options)
         features = segmenter.encode([random_frame()])
         soft = torch.linspace(-1, 1, SIDE // 4).expand(1, SIDE // 4, -1)
-        believed = SelectedMasks(soft, torch.ones(1), torch.zeros(1, WIDTH))
-        maps += [segmenter.memorize(features, believed, [0], prompted=p)[0] for p in (True, False)]
+        selected = SelectedMasks(soft, torch.ones(1), torch.zeros(1, WIDTH))
+        maps += [
+            segmenter.encode_memory(features, selected, [0], prompted=p)[0] for p in (True, False)
+        ]
     assert far_apart(maps[0], maps[1])
     assert torch.equal(maps[1], maps[2])
     assert torch.equal(maps[2], maps[3])

@@ -16,7 +16,8 @@ from helpers.sam2_reference import Watched, reference_segmenter, stored
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, Frame, Mask, ObjectId, Prompt
 
 LOGITS = 2e-3

@@ -25,7 +25,8 @@ from helpers.sam2_reference import (
 )
 from segment_concept.ops.resize import mask_square, normalized_square
 from segment_concept.tracking.policies.sam2 import RecentMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, Frame, FrameResult, Mask, ObjectId, Points
 
 MAPS, EXACT = 0.06, 1e-4

@@ -18,12 +18,13 @@ from helpers.closeness import PROPAGATED, close, same_masks
 from helpers.sam2_reference import ONE, StoredPixels, reference_segmenter, stored
 from segment_concept.models.sam2.segmenter import Sam2Options
 from segment_concept.ops.boxes import boxes_around
-from segment_concept.tracking.best_path import track_in_hindsight
+from segment_concept.tracking.best_path import track_best_path
 from segment_concept.tracking.memory import Memory, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, Frame, FrameResult, Mask, Prompt
 
 LOGITS = 2e-3
@@ -141,7 +142,7 @@ def same_motion(track: Track, known: Memory, call: dict[str, Any], slack: float)
     assert motion is not None
     assert motion.stable_frames == call["stable_frames"]
     share = slack / call["kf_mean"][3]  # of the box's height, by which the filter scales its noise
-    mean, variance = motion.belief.mean, np.diag(motion.belief.covariance)
+    mean, variance = motion.kalman.mean, np.diag(motion.kalman.covariance)
     np.testing.assert_allclose(mean, call["kf_mean"], rtol=1e-9, atol=1e-9 + slack)
     np.testing.assert_allclose(variance, call["kf_cov_diag"], rtol=1e-9 + 3 * share, atol=1e-12)
     if call["kf_iou_selected"] is None:
@@ -156,7 +157,7 @@ def test_the_tree_and_the_final_path_are_those_of_sam2long():
     options, calls = facts["options"], iter(facts["calls"])
     length = options["T"]
     deeds = begin("sam2long_tiny_mask", TreeMemory(video_length=length))
-    results = [*track_in_hindsight(deeds.session, deeds.frames(length))]
+    results = [*track_best_path(deeds.session, deeds.frames(length))]
     for index in range(1, length):
         for path in range(1 if index == 1 else options["num_pathway"]):
             call = next(calls)

@@ -36,7 +36,8 @@ from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Concept, Features
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.scene_change import published_hsv
 from segment_concept.types import Frame, FrameResult, Mask, ObjectId
 

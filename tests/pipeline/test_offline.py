@@ -17,7 +17,7 @@ from segment_concept.pipeline.prompts import TimedPrompt
 from segment_concept.pipeline.run_folder import IfExists
 from segment_concept.pipeline.schedule import Direction
 from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import Every, Trigger
 from segment_concept.types import InputError, Mask, ObjectId
 from segment_concept.video.live import LiveVideo

@@ -15,7 +15,7 @@ from segment_concept.pipeline.session_state import NotStorableError, dump_sessio
 from segment_concept.tracking.concept import ConceptRequest
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Concept, Features, Proposals
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, CheckpointError, Frame, Mask, ObjectId
 
@@ -46,11 +46,11 @@ class Segmenter:
             rows.append(torch.stack(maps).mean(0) + 0.001 * features.maps[0] + 0.01 * extra)
         return self._proposals(torch.stack(rows)[:, None])
 
-    def memorize(
-        self, features: Features, believed: Any, images: Any, *, prompted: bool
+    def encode_memory(
+        self, features: Features, selected: Any, images: Any, *, prompted: bool
     ) -> tuple[Tensor, Any]:
         shared = features.maps[0]
-        return believed.logits.tanh(), [shared for _ in images]
+        return selected.logits.tanh(), [shared for _ in images]
 
     def _proposals(self, logits: Tensor) -> Proposals:
         mean = logits.mean(dim=(2, 3))

@@ -42,7 +42,7 @@ from segment_concept.pipeline.track import RunMonitor, TrackJob, run_track
 from segment_concept.recipes import find_recipe
 from segment_concept.runtime import files
 from segment_concept.tracking.api import NO_FRAME_PROMPTS
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, InputError, Mask, ObjectId, OutputError, Points
 from segment_concept.video.live import LiveVideo
 from segment_concept.video.open import open_video

@@ -6,10 +6,11 @@ import torch
 
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.best_path import track_in_hindsight
+from segment_concept.tracking.best_path import track_best_path
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Frame, Mask, ObjectId
 
 SIZES = ("tiny", "small", "base_plus", "large")
@@ -67,7 +68,7 @@ def test_the_compact_network_follows_objects_with_these_memories(name):
         session.prompt(noise(0), objects)
     frames = [noise(index) for index in range(1, 6)]
     as_they_come = list(streamed.track(frames))
-    in_hindsight = list(track_in_hindsight(late, frames))
+    in_hindsight = list(track_best_path(late, frames))
     assert [r.frame_index for r in in_hindsight] == [r.frame_index for r in as_they_come]
     for result in (*as_they_come, *in_hindsight):
         assert result.logits.shape == (2, 48, 64)

@@ -58,16 +58,16 @@ class Twins:
             if 0 <= index < LENGTH and self.full.on(index) not in self.full.prompted:
                 self.step(PlaybackPosition(index, backwards))
 
-    def step(self, moment: PlaybackPosition) -> None:
-        self.compare(moment)
-        index = moment.frame_index
+    def step(self, position: PlaybackPosition) -> None:
+        self.compare(position)
+        index = position.frame_index
         tracked = remembered(index, *self.scores[index])
         self.full = self.full.remember(tracked)
-        self.short = self.policy.forget(self.short.remember(tracked), moment)
+        self.short = self.policy.forget(self.short.remember(tracked), position)
 
-    def compare(self, moment: PlaybackPosition) -> None:
-        expected = self.policy.recall(self.full, moment)
-        assert self.policy.recall(self.short, moment) == expected
+    def compare(self, position: PlaybackPosition) -> None:
+        expected = self.policy.recall(self.full, position)
+        assert self.policy.recall(self.short, position) == expected
 
 
 @every_policy

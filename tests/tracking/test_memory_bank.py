@@ -5,10 +5,10 @@ from segment_concept.tracking.memory import MemoryBank, PlaybackPosition
 
 
 def test_time_since_a_frame_counts_along_the_playing_direction():
-    assert PlaybackPosition(10).since(7) == 3
-    assert PlaybackPosition(10).since(12) == -2
-    assert PlaybackPosition(10, backwards=True).since(12) == 2
-    assert PlaybackPosition(10, backwards=True).since(7) == -3
+    assert PlaybackPosition(10).frames_since(7) == 3
+    assert PlaybackPosition(10).frames_since(12) == -2
+    assert PlaybackPosition(10, backwards=True).frames_since(12) == 2
+    assert PlaybackPosition(10, backwards=True).frames_since(7) == -3
 
 
 def test_age_has_no_direction():

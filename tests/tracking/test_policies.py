@@ -69,7 +69,7 @@ def test_a_prompted_frame_still_to_come_lends_its_map_but_not_its_pointer(policy
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(
-    ("moment", "prompted"),
+    ("position", "prompted"),
     [
         (PlaybackPosition(30), [0]),
         (PlaybackPosition(1), [0]),
@@ -77,9 +77,9 @@ def test_a_prompted_frame_still_to_come_lends_its_map_but_not_its_pointer(policy
         (PlaybackPosition(5, True), [40, 8]),
     ],
 )
-def test_every_policy_recalls_the_prompted_frames_first(policy, moment, prompted):
+def test_every_policy_recalls_the_prompted_frames_first(policy, position, prompted):
     others = [i for i in range(1, 40) if i not in prompted]
-    recall = policy.recall(bank(prompted, others), moment)
+    recall = policy.recall(bank(prompted, others), position)
     count = len(prompted)
     assert maps(recall)[:count] == [(i, policy.slots - 1) for i in prompted]
     assert [m.prompted for m in recall.maps] == [n < count for n in range(len(recall.maps))]

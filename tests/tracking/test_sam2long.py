@@ -13,7 +13,8 @@ from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.base import Candidate
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 
 CERTAIN, UNCERTAIN = 5.0, 1.0
 IOUS = (0.2, 0.9, 0.5)

@@ -21,7 +21,8 @@ from segment_concept.tracking.memory import Memory, Motion, PlaybackPosition, Tr
 from segment_concept.tracking.policies.base import Candidate
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.samurai import MotionMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 
 QUICK = MotionMemory(motion_weight=0.5, stable_frames_threshold=3)
 
@@ -77,7 +78,7 @@ def test_a_mask_that_cannot_be_trusted_sends_the_filter_back_to_its_beginning():
     assert steadiness(believed) == [1, 2, 3, 0, 1, 2]
     restarted = believed[4].motion
     assert restarted is not None
-    assert restarted.belief.mean[:4].tolist() == [127.5, 39.5, 1.0, 15.0]
+    assert restarted.kalman.mean[:4].tolist() == [127.5, 39.5, 1.0, 15.0]
 
 
 def test_while_it_warms_up_too():
@@ -97,13 +98,13 @@ def test_boxes_are_measured_on_the_input_of_the_network():
     """Four pixels of it a side; enlarged smoothly, an edge lies between two pixels."""
     (believed,) = follow(QUICK, [mask_at(10, 0.8)])
     assert believed.motion is not None
-    assert believed.motion.belief.corners == (40, 32, 55, 47)
+    assert believed.motion.kalman.corners == (40, 32, 55, 47)
 
 
 def test_an_empty_mask_is_fed_to_the_filter_as_a_box_at_the_origin():
     (believed,) = follow(QUICK, [mask_at(64, 0.8)])
     assert believed.motion is not None
-    assert believed.motion.belief.mean.tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
+    assert believed.motion.kalman.mean.tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
 
 
 def missed(index: int) -> Memory:
@@ -186,7 +187,7 @@ def test_every_object_of_every_session_has_its_own_motion():
     together, alone = begin(RUNNER, OTHER), begin(RUNNER)
     list(together.track(frames))
     list(alone.track(video(RUNNER)[1:4]))
-    rate = {i: motion_of(together, i).belief.mean[4] for i in (ONE, TWO)}
+    rate = {i: motion_of(together, i).kalman.mean[4] for i in (ONE, TWO)}
     assert rate[ONE] > 3  # pixels of the network's input a frame
     assert rate[TWO] < -3
     assert (motion_of(together, ONE).stable_frames, motion_of(alone, ONE).stable_frames) == (7, 3)
@@ -197,8 +198,8 @@ def test_objects_move_as_they_would_alone():
     together, alone = begin(RUNNER, OTHER), begin(RUNNER)
     list(together.track(frames))
     list(alone.track(frames))
-    belief = motion_of(alone, ONE).belief
-    assert motion_of(together, ONE).belief.mean.tolist() == belief.mean.tolist()
+    belief = motion_of(alone, ONE).kalman
+    assert motion_of(together, ONE).kalman.mean.tolist() == belief.mean.tolist()
 
 
 def test_the_filter_begins_on_the_first_frame_after_a_prompt():
@@ -217,7 +218,7 @@ def test_an_object_is_followed_backwards():
     results = list(session.track(video(RUNNER)[8:2:-1]))
     assert [(r.mask(ONE) == RUNNER.on(r.frame_index)).all() for r in results] == [True] * 6
     assert motion_of(session, ONE).stable_frames == 6
-    assert motion_of(session, ONE).belief.mean[4] < -3
+    assert motion_of(session, ONE).kalman.mean[4] < -3
 
 
 def test_where_the_video_turns_the_filter_begins_anew():

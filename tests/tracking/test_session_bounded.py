@@ -20,7 +20,7 @@ from helpers.tracking_toy import (
 )
 from segment_concept.tracking.concept import Keyframe
 from segment_concept.tracking.memory import Memory
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import Every
 from segment_concept.types import Frame
 

@@ -19,7 +19,8 @@ from helpers.tracking_toy import (
     play,
     video,
 )
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import (
     AnyOf,
     AtFrames,
@@ -273,7 +274,7 @@ def test_played_backwards_a_cut_is_met_on_the_last_frame_of_the_shot_before():
     assert [i for i, r in results.items() if r.concept_queried] == [8, 3]
     glances = following.tracker.trigger.glances
     assert [g.queried_before for g in glances] == [i < 8 for i in range(10, -1, -1)]
-    assert all(set(g.seen) == {ONE} and g.backwards for g in glances)
+    assert all(set(g.states) == {ONE} and g.backwards for g in glances)
 
 
 def test_frames_left_out_are_not_compared_with():
@@ -303,8 +304,8 @@ def test_a_trigger_sees_what_was_believed_of_every_object_on_the_previous_frame(
     play(following, frames[1:])
     # The green one is 5 from its prompt on frame 1, then 7.5 and 10 from the mean of its past.
     worst = [1, 1 - 5 / 40, 1 - 7.5 / 40, 1 - 10 / 40]
-    assert [g.seen[TWO].iou for g in trigger.glances] == pytest.approx(worst)
-    assert [g.seen[ONE].presence for g in trigger.glances] == pytest.approx([7] * 4)
+    assert [g.states[TWO].iou for g in trigger.glances] == pytest.approx(worst)
+    assert [g.states[ONE].presence for g in trigger.glances] == pytest.approx([7] * 4)
 
 
 def test_only_the_object_in_doubt_is_asked_about_and_gets_a_keyframe():

@@ -19,7 +19,8 @@ from segment_concept.tracking.memory import Memory
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Mask, Points
 
 HAT = Blob(BLUE, top=0, left=1, speed=1)

@@ -22,7 +22,8 @@ from helpers.tracking_toy import (
 from segment_concept.tracking.memory import Memory
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.results import suppress_overlap
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, FrameResult, InputError
 
 POLICIES = [*EVERY_POLICY, RecentMemory(slots=3, pointers=4)]

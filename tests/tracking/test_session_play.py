@@ -22,7 +22,8 @@ from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sam2long import TreeMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Session, Tracker
+from segment_concept.tracking.session import Session
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import AnyOf, Every
 from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, Frame, FrameResult, InputError, Mask, Prompt
@@ -164,9 +165,9 @@ def test_playing_backwards_is_the_mirror_image_of_playing_forwards(policy):
     assert any(r.concept_queried for r in forwards)
     assert all(r.object_ids == (ONE, TWO) for r in forwards[6:])
     ours, theirs = recalled.recalls, recalled_backwards.recalls
-    for (moment, recall), (reflected, reflection) in zip(ours, theirs, strict=True):
+    for (position, recall), (reflected, reflection) in zip(ours, theirs, strict=True):
         assert reflected.backwards
-        assert not moment.backwards
+        assert not position.backwards
         assert [(last - index, slot) for index, slot in maps(reflection)] == maps(recall)
         assert [p.distance for p in reflection.pointers] == [p.distance for p in recall.pointers]
 

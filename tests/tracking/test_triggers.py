@@ -43,7 +43,7 @@ def judged(
 ) -> TriggerDecision:
     looks = trigger.describe(before), trigger.describe(now)
     return trigger.decide(
-        TriggerContext(now.index, *looks, since, seen={ONE: known(quality, presence)})
+        TriggerContext(now.index, *looks, since, states={ONE: known(quality, presence)})
     )
 
 
@@ -108,7 +108,7 @@ def test_low_quality_fires_after_a_bad_mask_or_an_object_not_seen():
 
 
 def test_who_is_well_is_not_asked_about():
-    context = TriggerContext(1, (), (), 1, seen={ONE: known(0.2, 1.0), TWO: known(0.9, 1.0)})
+    context = TriggerContext(1, (), (), 1, states={ONE: known(0.2, 1.0), TWO: known(0.9, 1.0)})
     assert LowQuality(0.5).decide(context).object_ids == {ONE}
     alone = AnyOf((Never(), Cooldown(LowQuality(0.5), 3)))
     decision = alone.decide(replace(context, before=((), ()), now=((), ()), queried_before=False))
@@ -117,7 +117,7 @@ def test_who_is_well_is_not_asked_about():
 
 def test_any_of_asks_about_everyone_whom_one_of_its_triggers_means():
     seen = {ONE: known(0.2, 1.0), TWO: known(0.4, 1.0), THREE: known(0.9, 1.0)}
-    context = TriggerContext(4, ((), ()), ((), ()), 1, seen=seen)
+    context = TriggerContext(4, ((), ()), ((), ()), 1, states=seen)
     some = AnyOf((LowQuality(0.3), LowQuality(0.5))).decide(context)
     assert [some.queries(i) for i in (ONE, TWO, THREE)] == [True, True, False]
     everyone = AnyOf((LowQuality(0.3), AtFrames(frozenset({4})))).decide(context)

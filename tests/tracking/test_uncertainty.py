@@ -22,8 +22,8 @@ from helpers.tracking_toy import (
 from segment_concept.ops.color import color_distance, object_colors
 from segment_concept.pipeline.session_state import dump_session, load_session
 from segment_concept.shots.content import small_hsv
-from segment_concept.tracking.session import Tracker
 from segment_concept.tracking.step import ObjectState
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import Cooldown, TriggerContext
 from segment_concept.tracking.triggers.uncertainty import AREAS, AppearanceModel, Uncertain
 from segment_concept.types import Frame, ObjectId
@@ -57,7 +57,7 @@ def doubts(
     for index, (now, frame) in enumerate(zip(believed, pictures, strict=True)):
         describe = trigger.describe(frame)
         decision = trigger.decide(
-            TriggerContext(index + 1, describe, describe, 1, seen=now, state=state)
+            TriggerContext(index + 1, describe, describe, 1, states=now, state=state)
         )
         state = decision.state
         found.append(decision.query)

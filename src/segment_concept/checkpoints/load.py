@@ -21,7 +21,7 @@ from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_mem
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # it loads transformers

@@ -10,7 +10,7 @@ from segment_concept.checkpoints.load import load_tracker
 from segment_concept.compat.overrides import configure
 from segment_concept.compat.recipes import recipe_for
 from segment_concept.recipes import Recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 

@@ -15,7 +15,7 @@ from segment_concept.compat.predictor import Answer, VideoPredictor
 from segment_concept.compat.prompts import Numbers
 from segment_concept.compat.state import InferenceState
 from segment_concept.recipes import Recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Frame, InputError
 from segment_concept.video.memory_frames import rgb_of
 from segment_concept.video.source import VideoInfo

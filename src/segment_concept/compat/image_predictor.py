@@ -24,7 +24,7 @@ from segment_concept.models.sam2.segmenter import (
 from segment_concept.ops.holes import small_regions
 from segment_concept.ops.resize import normalized
 from segment_concept.recipes import Recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 from segment_concept.video.memory_frames import rgb_of
 

@@ -11,7 +11,7 @@ from segment_concept.checkpoints.sam2.keys import FREQUENCIES
 from segment_concept.compat.overrides import with_options
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.tracking.results import suppress_overlap
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 _Self = TypeVar("_Self", bound="ModuleLike")

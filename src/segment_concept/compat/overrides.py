@@ -7,7 +7,7 @@ from typing import Any
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import InputError
 
 HOLE_AREA = 8  # `fill_hole_area` that SAM 2's builder sets with `apply_postprocessing`

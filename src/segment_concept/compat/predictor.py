@@ -22,7 +22,7 @@ from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.recipes import Recipe
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, Frame, InputError, Points, Prompt
 from segment_concept.video import open_video
 from segment_concept.video.memory_frames import MemoryVideo

@@ -28,9 +28,9 @@ class Unforgetting:
 
     policy: MemoryPolicy
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
         """As the other."""
-        return self.policy.recall(bank, moment)
+        return self.policy.recall(bank, position)
 
     def choose(
         self, tracks: Sequence[Track], candidates: Sequence[Candidate]
@@ -38,7 +38,7 @@ class Unforgetting:
         """As the other."""
         return self.policy.choose(tracks, candidates)
 
-    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
+    def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
         """The bank as it is."""
         return bank
 

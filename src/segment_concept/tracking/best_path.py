@@ -1,4 +1,4 @@
-"""The published form of SAM2Long: the hypothesis that wins in the end decides about every frame."""
+"""SAM2Long as published: the best hypothesis at the end of the video decides all frames."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,34 +13,39 @@ from segment_concept.tracking.session import Session
 from segment_concept.types import Frame, FrameResult, ObjectId
 
 
-def track_in_hindsight(
+def track_best_path(
     session: Session, frames: Iterable[Frame], *, backwards: bool | None = None
 ) -> Iterator[FrameResult]:
-    """`session.track`, with what is known in the end: results come late, but in order.
+    """`session.track` with the masks of the hypothesis that is best at the end of the video.
 
-    A frame is yielded as soon as it cannot change any more, because all hypotheses that are left
-    agree on it; what is still open after the last frame is decided by the best of them. Small
-    masks of open frames are all that is held. A policy with one hypothesis has no open frames.
+    Results are delayed, but in order: a frame is yielded as soon as all remaining hypotheses have
+    the same mask on it, and at the end of the video at the latest. Until then its masks are kept,
+    in the size of the mask decoder. With a policy of one hypothesis nothing is delayed.
 
-    Show the objects before: until it ends, the session is this generator's alone.
+    Args:
+        session: with its objects already prompted. Do not use it until the iterator ends.
+        frames: the video, or a part of it.
+        backwards: as for `Session.step`.
     """
     open_frames: deque[_PendingFrame] = deque()
     for frame in frames:
-        before = dict(session.tracks)
+        earlier = dict(session.tracks)
         result = session.step(frame, backwards=backwards)
-        grown = {i: now for i, now in session.tracks.items() if now is not before[i]}
-        for one in open_frames:
-            one.grow(grown)
-        open_frames.append(_opened(result, frame.size, session.tracks))
+        continued = {i: tracks for i, tracks in session.tracks.items() if tracks is not earlier[i]}
+        for pending in open_frames:
+            pending.follow(continued)
+        open_frames.append(_pending_frame(result, frame.size, session.tracks))
         while open_frames and open_frames[0].settled:
-            yield open_frames.popleft().closed(non_overlapping=session.tracker.non_overlapping)
+            yield open_frames.popleft().final_result(
+                non_overlapping=session.tracker.non_overlapping
+            )
     while open_frames:
-        yield open_frames.popleft().closed(non_overlapping=session.tracker.non_overlapping)
+        yield open_frames.popleft().final_result(non_overlapping=session.tracker.non_overlapping)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Hypothesis:
-    """What a hypothesis believed about an object on a frame."""
+    """The mask of one object on one frame in one or more hypotheses."""
 
     logits: Tensor  # (h, w)
     iou: float
@@ -49,41 +54,41 @@ class _Hypothesis:
 
 @dataclass(slots=True, eq=False)
 class _PendingFrame:
-    """A frame about which hypotheses may differ."""
+    """A frame on which the masks of hypotheses may differ."""
 
-    blank: FrameResult  # without pixels
+    result: FrameResult  # without logits
     size: tuple[int, int]  # (H, W)
-    beliefs: dict[ObjectId, tuple[_Hypothesis, ...]]  # of the hypotheses that are left, best first
+    hypotheses: dict[ObjectId, tuple[_Hypothesis, ...]]  # of the remaining ones, best first
 
     @property
     def settled(self) -> bool:
-        return all(len(set(map(id, each))) == 1 for each in self.beliefs.values())
+        return all(len(set(map(id, each))) == 1 for each in self.hypotheses.values())
 
-    def grow(self, grown: Mapping[ObjectId, tuple[Track, ...]]) -> None:
-        """A frame later: some hypotheses have gone, others have several heirs."""
-        for i in self.beliefs.keys() & grown.keys():
-            self.beliefs[i] = tuple(self.beliefs[i][track.parent] for track in grown[i])
+    def follow(self, continued: Mapping[ObjectId, tuple[Track, ...]]) -> None:
+        """Follow the hypotheses by one frame: some have ended, others were continued twice."""
+        for i in self.hypotheses.keys() & continued.keys():
+            self.hypotheses[i] = tuple(self.hypotheses[i][track.parent] for track in continued[i])
 
-    def closed(self, *, non_overlapping: bool) -> FrameResult:
-        best = [each[0] for each in self.beliefs.values()]
+    def final_result(self, *, non_overlapping: bool) -> FrameResult:
+        best = [each[0] for each in self.hypotheses.values()]
         return replace(
-            self.blank,
+            self.result,
             logits=upsample_logits(
-                [b.logits for b in best], self.size, non_overlapping=non_overlapping
+                [h.logits for h in best], self.size, non_overlapping=non_overlapping
             ),
-            presence=torch.tensor([b.presence for b in best]).sigmoid(),
-            quality=torch.tensor([b.iou for b in best]),
+            presence=torch.tensor([h.presence for h in best]).sigmoid(),
+            quality=torch.tensor([h.iou for h in best]),
         )
 
 
-def _opened(
+def _pending_frame(
     result: FrameResult, size: tuple[int, int], tracks: Mapping[ObjectId, tuple[Track, ...]]
 ) -> _PendingFrame:
-    beliefs = {}
+    hypotheses = {}
     for i in result.object_ids:
         memories = [m for track in tracks[i] if (m := track.bank.on(result.frame_index))]
         distinct = {id(m): _Hypothesis(m.logits, m.iou, m.presence) for m in memories}
-        beliefs[i] = tuple(distinct[id(m)] for m in memories)
+        hypotheses[i] = tuple(distinct[id(m)] for m in memories)
     return _PendingFrame(
-        replace(result, logits=result.logits.new_empty((len(beliefs), 0, 0))), size, beliefs
+        replace(result, logits=result.logits.new_empty((len(hypotheses), 0, 0))), size, hypotheses
     )

@@ -34,10 +34,10 @@ class PlaybackPosition:
     frame_index: int
     backwards: bool = False
 
-    def since(self, frame_index: int) -> int:
+    def frames_since(self, frame_index: int) -> int:
         """Frames played since `frame_index`; negative for frames that are not played yet."""
-        gone = self.frame_index - frame_index
-        return -gone if self.backwards else gone
+        distance = self.frame_index - frame_index
+        return -distance if self.backwards else distance
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Recall:
 class Motion:
     """State of an object's motion model."""
 
-    belief: KalmanState  # in pixels of the network's input
+    kalman: KalmanState  # in pixels of the network's input
     stable_frames: int  # number of consecutive frames with reliable masks
 
 

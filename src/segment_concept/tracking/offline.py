@@ -19,7 +19,7 @@ def check_offline(tracker: VideoTracker) -> None:
     Raises:
         InputError: it has no concept encoder, or its trigger never queries it.
     """
-    from segment_concept.tracking.session import Tracker  # loads torch
+    from segment_concept.tracking.tracker import Tracker  # loads torch
     from segment_concept.tracking.triggers.base import Never
 
     if not isinstance(tracker, Tracker) or tracker.concept is None:

@@ -136,10 +136,10 @@ class Segmenter(Protocol):
         """Segment tracked objects, each from its own recalled memories and optional concept."""
         ...
 
-    def memorize(
+    def encode_memory(
         self,
         features: Features[Any],
-        believed: SelectedMasks,
+        masks: SelectedMasks,
         images: Sequence[int],
         *,
         prompted: bool,
@@ -184,13 +184,13 @@ class DelegatingSegmenter:
         """See `Segmenter`."""
         return self._inner.propose(features, recalls, concepts, images)
 
-    def memorize(
+    def encode_memory(
         self,
         features: Features[Any],
-        believed: SelectedMasks,
+        masks: SelectedMasks,
         images: Sequence[int],
         *,
         prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """See `Segmenter`."""
-        return self._inner.memorize(features, believed, images, prompted=prompted)
+        return self._inner.encode_memory(features, masks, images, prompted=prompted)

@@ -1,7 +1,7 @@
-"""The main path: prompt an object, then step through frames.
+"""One video being tracked: prompts, and one step per frame.
 
-encode the frame -> query the concept encoder, if the trigger fires
-then for all objects together: recall -> propose -> choose -> remember
+A step encodes the frame, queries the concept encoder if the trigger fires, and then, for all
+objects together: recall -> propose -> choose -> remember (see `step`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,19 +14,15 @@ import torch
 
 from segment_concept.runtime.parallel import core_pool, pool_in_use
 from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
-from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest, Keyframe, KeyframeBank
+from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.tracking.memory import PlaybackPosition, Track
-from segment_concept.tracking.policies.base import MemoryPolicy
-from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.prefetch import encode_ahead
-from segment_concept.tracking.refinement import PromptRefiner
 from segment_concept.tracking.results import merge_results, upsample_logits
-from segment_concept.tracking.segmenter import Concept, Features, Segmenter
+from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.step import ObjectState, prompt_objects, track_objects
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import (
     FrameDescriptor,
-    Never,
-    Trigger,
     TriggerContext,
     TriggerDecision,
     TriggerState,
@@ -41,86 +37,44 @@ from segment_concept.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tracker:
-    """How to track: network, policy, trigger, concept. Holds no video: sessions can share it.
-
-    Attributes:
-        segmenter: the network.
-        policy: which memories a frame attends to, and which proposed mask is taken.
-        trigger: when the concept encoder is queried.
-        concept: the concept encoder, or None.
-        refiner: further decoder passes for clicks and boxes; None for one pass.
-        keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
-        keyframe_presence: a frame joins the bank if the concept encoder was queried on it, the
-            mask is not empty, and the presence logit is above this.
-        concept_margin: on a frame that the trigger takes for the first of a shot, presence logits
-            of objects with a concept are reduced by this: after a cut the object is often absent,
-            and a false positive would be reinforced on the following frames.
-        non_overlapping: no two objects claim the same pixel in the output.
-        track_before_prompt: an object is also looked for on frames that are played before the first
-            one on which it was prompted, as SAM 2 does; else it has no mask there.
-        share_cores: `Session.track` with prefetching gives each operator half of torch's threads,
-            and runs independent parts of a step at the same time. Faster for small networks on a
-            CPU.
-
-    Raises:
-        InputError: there is a trigger but no concept encoder.
-    """
-
-    segmenter: Segmenter
-    policy: MemoryPolicy = field(default_factory=RecentMemory)
-    trigger: Trigger = field(default_factory=Never)
-    concept: ConceptEncoder | None = None
-    refiner: PromptRefiner | None = None
-    keyframes: int = 7
-    keyframe_presence: float = 1.0
-    concept_margin: float = 0.0
-    non_overlapping: bool = False
-    track_before_prompt: bool = False
-    share_cores: bool = False
-
-    def __post_init__(self) -> None:
-        if self.concept is None and not isinstance(self.trigger, Never):
-            raise InputError(
-                f"there is no concept encoder that {self.trigger} could query: use the trigger "
-                "Never(), or weights that include a concept encoder"
-            )
-        if self.keyframes < 1:
-            raise ValueError(f"a keyframe bank holds at least 1 keyframe, got {self.keyframes}")
-
-    def session(self) -> "Session":
-        """Start a new video."""
-        return Session(self)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Previous:
-    """The frame processed last. Its features are reused if it is prompted or played again."""
+    """The last frame. Its features are reused if it is prompted or played again."""
 
     frame: Frame
     features: Features[Any]
     descriptor: FrameDescriptor
-    seen: Mapping[ObjectId, ObjectState]  # what was believed on it
+    states: Mapping[ObjectId, ObjectState]  # the results on it
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One video being tracked. All state of the run is in these fields.
+    """One video being tracked. All state is in these fields, and its size is bounded.
 
-    The size of the state is bounded: per object the memories that its policy can still recall
-    and at most `Tracker.keyframes` keyframes, and the last frame.
+    Per object it keeps the memories that its policy can still recall and at most
+    `Tracker.keyframes` keyframes; besides, the last frame.
+
+    Attributes:
+        tracker: the method; may be shared by sessions.
+        tracks: the hypotheses about each object, best first.
+        banks: the keyframes of each object.
+        previous: the last frame, or None.
+        frames_since_query: frames since the concept encoder was last queried, or since the start.
+        queried_before: whether it has been queried.
+        trigger_state: the state that the trigger returned with its last decision.
+        backwards: the direction of the last step.
+        finalized: objects whose keyframe banks do not change.
     """
 
     tracker: Tracker
-    tracks: dict[ObjectId, tuple[Track, ...]] = field(default_factory=dict)  # best first
+    tracks: dict[ObjectId, tuple[Track, ...]] = field(default_factory=dict)
     banks: dict[ObjectId, KeyframeBank] = field(default_factory=dict)
     previous: _Previous | None = None
     frames_since_query: int = 0
     queried_before: bool = False
-    trigger_state: TriggerState = ()  # returned with the last decision
-    backwards: bool = False  # the direction of the last step
-    finalized: frozenset[ObjectId] = frozenset()  # objects whose keyframe banks do not change
+    trigger_state: TriggerState = ()
+    backwards: bool = False
+    finalized: frozenset[ObjectId] = frozenset()
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
@@ -134,9 +88,10 @@ class Session:
         *,
         backwards: bool | None = None,
     ) -> FrameResult:
-        """Segment every object in the next frame that was prompted on a frame played before.
+        """Segment the tracked objects in the next frame.
 
-        On a frame on which an object was prompted, its prompted mask is returned.
+        On a frame on which an object was prompted, its prompted mask is returned. Before the first
+        such frame, in playing order, an object has no result (see `Tracker.track_before_prompt`).
 
         Args:
             frame: the next frame.
@@ -216,8 +171,8 @@ class Session:
             raise KeyError(f"object {object_id} is not tracked; there are {self.object_ids}")
         del self.tracks[object_id], self.banks[object_id]
         if self.previous is not None:
-            seen = {i: s for i, s in self.previous.seen.items() if i != object_id}
-            self.previous = replace(self.previous, seen=seen)
+            others = {i: s for i, s in self.previous.states.items() if i != object_id}
+            self.previous = replace(self.previous, states=others)
 
     @torch.inference_mode()
     def _step(
@@ -243,22 +198,22 @@ class Session:
     def _prompt(self, frame: Frame, prompts: FramePrompts, features: Features[Any]) -> FrameResult:
         ids, descriptor = tuple(prompts), self._describe(frame)
         position = PlaybackPosition(frame.index, self._backwards(frame))
-        known = [self.tracks.get(i, ()) for i in ids]
-        refiner, shown = self.tracker.refiner, [prompts[i] for i in ids]
+        tracks = [self.tracks.get(i, ()) for i in ids]
+        refiner = self.tracker.refiner
         refine = partial(refiner.refine, self.tracker.segmenter, frame) if refiner else None
         step = prompt_objects(
-            self.tracker, features, position, shown, known, [0] * len(ids), refine
+            self.tracker, features, position, list(prompts.values()), tracks, [0] * len(ids), refine
         )
-        seen = dict(zip(ids, step.seen, strict=True))
-        self.tracks |= {i: s.tracks for i, s in seen.items()}
-        result = self._result(frame, ids, step.seen, TriggerDecision(False))
+        states = dict(zip(ids, step.states, strict=True))
+        self.tracks |= {i: s.tracks for i, s in states.items()}
+        result = self._result(frame, ids, step.states, TriggerDecision(False))
         for object_id, prompt in prompts.items():
             # As published: a given mask is kept as it is, not as the network returns it.
             mask = prompt.bitmap if isinstance(prompt, Mask) else result.mask(object_id)
             self._add_keyframe(object_id, Keyframe(frame, mask))
         if self.previous is not None and self._is_previous(frame):
-            seen = {**self.previous.seen, **seen}
-        self.previous = _Previous(frame, features, descriptor, seen)
+            states = {**self.previous.states, **states}
+        self.previous = _Previous(frame, features, descriptor, states)
         return self._with_keyframes(result)
 
     def _advance(
@@ -269,30 +224,32 @@ class Session:
         position = PlaybackPosition(frame.index, backwards)
         descriptor = self._describe(frame)
         decision = self._decide(position, descriptor)
-        held = {i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None}
-        moving = [i for i in self.tracks if i not in held and self._was_shown(i, position)]
-        queried = [i for i in moving if decision.queries(i)]
-        known = self._concepts(queried, frame, features) if queried else {}
-        concepts = [known.get(i) for i in moving]
-        seen = dict(held)
-        if moving:
-            tracks = [self.tracks[i] for i in moving]
+        prompted = {
+            i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None
+        }
+        active = [i for i in self.tracks if i not in prompted and self._is_active(i, position)]
+        queried = [i for i in active if decision.queries(i)]
+        found = self._concepts(queried, frame, features) if queried else {}
+        concepts = [found.get(i) for i in active]
+        states = dict(prompted)
+        if active:
+            tracks = [self.tracks[i] for i in active]
             margin = self.tracker.concept_margin if decision.cut else 0.0
             step = track_objects(
-                self.tracker, features, position, tracks, concepts, [0] * len(moving), margin
+                self.tracker, features, position, tracks, concepts, [0] * len(active), margin
             )
-            seen |= dict(zip(moving, step.seen, strict=True))
-            self.tracks |= {i: s.tracks for i, s in zip(moving, step.seen, strict=True)}
-        ids = tuple(i for i in self.tracks if i in seen)
+            states |= dict(zip(active, step.states, strict=True))
+            self.tracks |= {i: s.tracks for i, s in zip(active, step.states, strict=True)}
+        ids = tuple(i for i in self.tracks if i in states)
         result = self._result(
-            frame, ids, [seen[i] for i in ids], replace(decision, query=bool(queried))
+            frame, ids, [states[i] for i in ids], replace(decision, query=bool(queried))
         )
-        self._keep_keyframes(queried, seen, frame, result)
+        self._keep_keyframes(queried, states, frame, result)
         self.frames_since_query = 0 if queried else self.frames_since_query + 1
         self.queried_before |= bool(queried)
         self.trigger_state = decision.state
         self.backwards = backwards
-        self.previous = _Previous(frame, features, descriptor, seen)
+        self.previous = _Previous(frame, features, descriptor, states)
         return self._with_keyframes(result)
 
     def _encode(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
@@ -323,10 +280,10 @@ class Session:
                 "resize it, or start a new session"
             )
 
-    def _was_shown(self, object_id: ObjectId, position: PlaybackPosition) -> bool:
+    def _is_active(self, object_id: ObjectId, position: PlaybackPosition) -> bool:
         prompted = self.tracks[object_id][0].bank.prompted
         return self.tracker.track_before_prompt or any(
-            position.since(m.frame_index) > 0 for m in prompted
+            position.frames_since(m.frame_index) > 0 for m in prompted
         )
 
     def _prompted_on(self, object_id: ObjectId, frame_index: int) -> ObjectState | None:
@@ -345,7 +302,7 @@ class Session:
             previous_index=self.previous.frame.index,
             backwards=position.backwards,
             queried_before=self.queried_before,
-            seen=self.previous.seen,
+            states=self.previous.states,
             state=self.trigger_state,
         )
         return self.tracker.trigger.decide(context)
@@ -361,13 +318,13 @@ class Session:
     def _keep_keyframes(
         self,
         ids: Sequence[ObjectId],
-        seen: Mapping[ObjectId, ObjectState],
+        states: Mapping[ObjectId, ObjectState],
         frame: Frame,
         result: FrameResult,
     ) -> None:
         for object_id in ids:
             mask = result.mask(object_id)
-            if mask.any() and seen[object_id].presence > self.tracker.keyframe_presence:
+            if mask.any() and states[object_id].presence > self.tracker.keyframe_presence:
                 self._add_keyframe(object_id, Keyframe(frame, mask))
 
     def _add_keyframe(self, object_id: ObjectId, keyframe: Keyframe) -> None:
@@ -385,17 +342,17 @@ class Session:
         self,
         frame: Frame,
         ids: tuple[ObjectId, ...],
-        seen: Sequence[ObjectState],
+        states: Sequence[ObjectState],
         decision: TriggerDecision,
     ) -> FrameResult:
         return FrameResult(
             frame_index=frame.index,
             object_ids=ids,
             logits=upsample_logits(
-                [s.logits for s in seen], frame.size, non_overlapping=self.tracker.non_overlapping
+                [s.logits for s in states], frame.size, non_overlapping=self.tracker.non_overlapping
             ),
-            presence=torch.tensor([s.presence for s in seen]).sigmoid(),
-            quality=torch.tensor([s.iou for s in seen]),
+            presence=torch.tensor([s.presence for s in states]).sigmoid(),
+            quality=torch.tensor([s.iou for s in states]),
             concept_queried=decision.query,
             scene_change=decision.distance,
             cut=decision.cut,

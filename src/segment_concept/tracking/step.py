@@ -1,7 +1,7 @@
 """One frame of tracking as a function: recall -> propose -> choose -> remember.
 
-Inference (`Session`) and training (`train.unroll`) both go through here. Objects, and the
-hypotheses about each, advance together as the rows of one batch.
+Inference (`Session`) and training (`train.unroll`) both call it. All objects, and all hypotheses
+about each, are rows of one batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
-from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, grown_score
+from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, extended_score
 from segment_concept.tracking.refinement import PromptQuery
 from segment_concept.tracking.segmenter import (
     Concept,
@@ -26,21 +26,21 @@ from segment_concept.types import Prompt
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """The mask that was believed for one object on one frame."""
+    """The mask that was selected for one object on one frame, and the object's hypotheses."""
 
-    tracks: tuple[Track, ...]  # its hypotheses now, best first
+    tracks: tuple[Track, ...]  # after this frame, best first
     logits: Tensor  # (h, w)
-    iou: float
+    iou: float  # predicted, in [0, 1]
     presence: float  # logit
 
 
 @dataclass(frozen=True, slots=True)
 class FrameStep:
-    """What a batch of objects became on one frame."""
+    """The result of one frame for a batch of objects."""
 
-    seen: tuple[ObjectState, ...]  # one per object
+    states: tuple[ObjectState, ...]  # one per object
     proposals: Proposals  # as decoded, one row per hypothesis, in the order of the objects;
-    # hypotheses that are still the same one share a row
+    # hypotheses about an object that share their memory bank share a row
 
 
 Refine: TypeAlias = Callable[[PromptQuery, Proposals], Proposals]
@@ -56,53 +56,53 @@ class Model(Protocol):
 
 
 def track_objects(
-    engine: Model,
+    model: Model,
     features: Features[Any],
-    moment: PlaybackPosition,
+    position: PlaybackPosition,
     objects: Sequence[tuple[Track, ...]],
     concepts: Sequence[Concept | None],
     images: Sequence[int],
     concept_margin: float = 0.0,
 ) -> FrameStep:
-    """Segment every object on the frame at `moment` and remember what was believed.
+    """Segment every object on the frame at `position` and remember the selected masks.
 
     Args:
-        engine: network and policy.
-        features: B encoded frames; `images[i]` is the one on which object i is looked for.
-        moment: which frame this is.
+        model: network and policy.
+        features: B encoded frames; object i is segmented in frame `images[i]`.
+        position: index of the frame, and the playback direction.
         objects: the hypotheses about each object, best first.
         concepts: for each object its concept or None.
         images: for each object a row of `features`.
         concept_margin: presence logits of objects with a concept are reduced by this.
     """
-    objects = [_play_on(tracks, moment) for tracks in objects]
+    objects = [_continue(tracks, position) for tracks in objects]
     rows = _rows(objects)
-    recalls = [engine.policy.recall(bank, moment) for bank in rows.banks]
-    of_rows = [concepts[i] for i in rows.owners]
-    margins = [0.0 if concept is None else concept_margin for concept in of_rows]
-    raised = [
+    recalls = [model.policy.recall(bank, position) for bank in rows.banks]
+    row_concepts = [concepts[i] for i in rows.owners]
+    margins = [0.0 if concept is None else concept_margin for concept in row_concepts]
+    strict_recalls = [
         replace(recall, presence_threshold=recall.presence_threshold + margin) if margin else recall
         for recall, margin in zip(recalls, margins, strict=True)
     ]
-    proposals = engine.segmenter.propose(
-        features, raised, of_rows, [images[i] for i in rows.owners]
+    proposals = model.segmenter.propose(
+        features, strict_recalls, row_concepts, [images[i] for i in rows.owners]
     )
     proposals = proposals.lower_presence(margins)
-    suppress_absent = proposals.suppress_absent([r.presence_threshold for r in recalls])
-    proposed = _candidates(rows, suppress_absent)
+    visible = proposals.suppress_absent([r.presence_threshold for r in recalls])
+    proposed = _candidates(rows, visible)
     picks = [
         _Pick(i, rows.of[i][candidate.track], candidate)
         for i, tracks in enumerate(objects)
-        for candidate in engine.policy.choose(tracks, proposed[i])
+        for candidate in model.policy.choose(tracks, proposed[i])
     ]
-    memories = _memorize(engine.segmenter, features, moment, suppress_absent, picks, images)
-    return FrameStep(_grow(engine.policy, moment, objects, picks, memories), proposals)
+    memories = _memorize(model.segmenter, features, position, visible, picks, images)
+    return FrameStep(_extend(model.policy, position, objects, picks, memories), proposals)
 
 
 def prompt_objects(
-    engine: Model,
+    model: Model,
     features: Features[Any],
-    moment: PlaybackPosition,
+    position: PlaybackPosition,
     prompts: Sequence[Prompt],
     objects: Sequence[tuple[Track, ...]],
     images: Sequence[int],
@@ -110,46 +110,58 @@ def prompt_objects(
 ) -> FrameStep:
     """Segment every object from its prompt; the frame becomes a prompted memory of each.
 
-    A frame that an object had already been tracked on is corrected: its logits and what the
-    object remembers go in, as SAM 2 does for clicks.
+    If an object has already been tracked on this frame, its result there is corrected: the decoder
+    gets the earlier logits and the object's recalled memories as well, as in SAM 2.
+
+    Args:
+        model: network and policy.
+        features: B encoded frames; object i is segmented in frame `images[i]`.
+        position: index of the frame, and the playback direction.
+        prompts: one per object.
+        objects: the hypotheses about each object, best first; empty for a new object.
+        images: for each object a row of `features`.
+        refine: further decoder passes, or None.
     """
     banks = [tracks[0].bank if tracks else MemoryBank() for tracks in objects]
-    known = [bank.on(moment.frame_index) for bank in banks]
-    recalls = [_recall_again(engine.policy, *each) for each in zip(banks, known, strict=True)]
-    previous = [None if m is None else m.logits for m in known]
+    earlier = [bank.on(position.frame_index) for bank in banks]
+    recalls = [
+        _recall_of_correction(model.policy, *each) for each in zip(banks, earlier, strict=True)
+    ]
+    previous = [None if m is None else m.logits for m in earlier]
     query = PromptQuery(features, prompts, previous, recalls, images)
-    proposals = query.segment(engine.segmenter)
+    proposals = query.segment(model.segmenter)
     if refine is not None:
         proposals = refine(query, proposals)
-    suppress_absent = proposals.suppress_absent([0.0] * len(prompts))
-    best = suppress_absent.iou.max(dim=1)
-    believed = zip(
-        best.indices.tolist(), best.values.tolist(), suppress_absent.presence.tolist(), strict=True
+    visible = proposals.suppress_absent([0.0] * len(prompts))
+    best = visible.iou.max(dim=1)
+    selected = zip(
+        best.indices.tolist(), best.values.tolist(), visible.presence.tolist(), strict=True
     )
-    picks = [_Pick(i, i, Candidate(0, *scores)) for i, scores in enumerate(believed)]
-    memories = _memorize(
-        engine.segmenter, features, moment, suppress_absent, picks, images, prompted=True
-    )
+    picks = [_Pick(i, i, Candidate(0, *scores)) for i, scores in enumerate(selected)]
+    memories = _memorize(model.segmenter, features, position, visible, picks, images, prompted=True)
     memories = [
-        replace(m, backwards=before.backwards, corrected=True) if before and recall else m
-        for m, before, recall in zip(memories, known, recalls, strict=True)
+        replace(m, backwards=old.backwards, corrected=True) if old and recall else m
+        for m, old, recall in zip(memories, earlier, recalls, strict=True)
     ]
-    seen = tuple(
+    states = tuple(
         ObjectState((Track(bank.prompt(m)),), m.logits, m.iou, m.presence)
         for bank, m in zip(banks, memories, strict=True)
     )
-    return FrameStep(seen, proposals)
+    return FrameStep(states, proposals)
 
 
-def _recall_again(policy: MemoryPolicy, bank: MemoryBank, known: Memory | None) -> Recall | None:
-    """What a frame recalled when it was tracked, in the direction of then; None if it never was.
+def _recall_of_correction(
+    policy: MemoryPolicy, bank: MemoryBank, earlier: Memory | None
+) -> Recall | None:
+    """The memories recalled for a correction; None if the object was not tracked on the frame.
 
-    As SAM 2 does, every correction of that frame is made in the light of it, not only the first.
+    They are those that the frame recalled when it was tracked, in the playback direction of that
+    time. As in SAM 2, every correction of the frame uses them, not only the first one.
     """
-    if known is None or not (known.corrected or known in bank.tracked):
+    if earlier is None or not (earlier.corrected or earlier in bank.tracked):
         return None
-    others = replace(bank, prompted=tuple(m for m in bank.prompted if m is not known))
-    return policy.recall(others, PlaybackPosition(known.frame_index, known.backwards))
+    others = replace(bank, prompted=tuple(m for m in bank.prompted if m is not earlier))
+    return policy.recall(others, PlaybackPosition(earlier.frame_index, earlier.backwards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,7 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Pick:
-    """A mask that is believed."""
+    """A selected mask."""
 
     owner: int  # its object
     row: int  # of the proposals
@@ -171,31 +183,33 @@ class _Pick:
 
     @property
     def key(self) -> tuple[int, int, float | None]:
-        """Picks with the same key are remembered alike."""
+        """Picks with the same key have the same memory."""
         return self.row, self.candidate.mask, self.candidate.motion_iou
 
 
-def _play_on(tracks: tuple[Track, ...], moment: PlaybackPosition) -> tuple[Track, ...]:
-    """The hypotheses of a video that is played on. Where it turned, the best one begins anew."""
+def _continue(tracks: tuple[Track, ...], position: PlaybackPosition) -> tuple[Track, ...]:
+    """The hypotheses to continue; after a change of direction only the memory of the best one."""
     last = tracks[0].bank.tracked[-1:]
-    if all(m.backwards == moment.backwards and moment.since(m.frame_index) > 0 for m in last):
+    if all(
+        m.backwards == position.backwards and position.frames_since(m.frame_index) > 0 for m in last
+    ):
         return tracks
     return (Track(tracks[0].bank),)
 
 
 def _rows(objects: Sequence[tuple[Track, ...]]) -> _Rows:
-    """Hypotheses about an object that share their bank share a row: they cannot differ yet."""
+    """One row per memory bank: hypotheses about an object that share it propose the same masks."""
     banks: list[MemoryBank] = []
     owners: list[int] = []
     of: list[tuple[int, ...]] = []
     for i, tracks in enumerate(objects):
-        known: dict[int, int] = {}
+        rows: dict[int, int] = {}
         for track in tracks:
-            if id(track.bank) not in known:
-                known[id(track.bank)] = len(banks)
+            if id(track.bank) not in rows:
+                rows[id(track.bank)] = len(banks)
                 banks.append(track.bank)
                 owners.append(i)
-        of.append(tuple(known[id(track.bank)] for track in tracks))
+        of.append(tuple(rows[id(track.bank)] for track in tracks))
     return _Rows(tuple(banks), tuple(owners), tuple(of))
 
 
@@ -215,22 +229,22 @@ def _candidates(rows: _Rows, proposals: Proposals) -> list[list[Candidate]]:
 def _memorize(
     segmenter: Segmenter,
     features: Features[Any],
-    moment: PlaybackPosition,
+    position: PlaybackPosition,
     proposals: Proposals,
     picks: Sequence[_Pick],
     images: Sequence[int],
     *,
     prompted: bool = False,
 ) -> list[Memory]:
-    """A memory of every pick; equal ones share theirs."""
+    """One memory per pick; picks with the same key share it."""
     distinct = {pick.key: pick for pick in picks}
-    believed = _believed(proposals, list(distinct.values()))
+    selected = _selected(proposals, list(distinct.values()))
     owners = [images[pick.owner] for pick in distinct.values()]
-    maps, shared = segmenter.memorize(features, believed, owners, prompted=prompted)
-    rows = [_apart(each) for each in (maps, believed.pointers, believed.logits)]
+    maps, shared = segmenter.encode_memory(features, selected, owners, prompted=prompted)
+    rows = [_separate(each) for each in (maps, selected.pointers, selected.logits)]
     memories = {
         pick.key: Memory(
-            frame_index=moment.frame_index,
+            frame_index=position.frame_index,
             features=rows[0][n],
             pointer=rows[1][n],
             iou=pick.candidate.iou,
@@ -238,19 +252,19 @@ def _memorize(
             logits=rows[2][n],
             image=shared[n],
             motion=pick.candidate.motion_iou,
-            backwards=moment.backwards,
+            backwards=position.backwards,
         )
         for n, pick in enumerate(distinct.values())
     }
     return [memories[pick.key] for pick in picks]
 
 
-def _apart(rows: Tensor) -> Sequence[Tensor]:
-    """Rows that do not keep each other in memory: objects are forgotten at different times."""
+def _separate(rows: Tensor) -> Sequence[Tensor]:
+    """Copies of the rows: a view of one row would keep the whole batch in memory."""
     return [row.clone() for row in rows] if len(rows) > 1 else list(rows)
 
 
-def _believed(proposals: Proposals, picks: Sequence[_Pick]) -> SelectedMasks:
+def _selected(proposals: Proposals, picks: Sequence[_Pick]) -> SelectedMasks:
     device = proposals.logits.device
     rows = torch.tensor([pick.row for pick in picks], device=device)
     masks = torch.tensor([pick.candidate.mask for pick in picks], device=device)
@@ -259,28 +273,30 @@ def _believed(proposals: Proposals, picks: Sequence[_Pick]) -> SelectedMasks:
     )
 
 
-def _grow(
+def _extend(
     policy: MemoryPolicy,
-    moment: PlaybackPosition,
+    position: PlaybackPosition,
     objects: Sequence[tuple[Track, ...]],
     picks: Sequence[_Pick],
     memories: Sequence[Memory],
 ) -> tuple[ObjectState, ...]:
     banks: dict[tuple[int, int], MemoryBank] = {}
-    grown: list[list[tuple[Track, Memory]]] = [[] for _ in objects]
+    extended: list[list[tuple[Track, Memory]]] = [[] for _ in objects]
     for pick, memory in zip(picks, memories, strict=True):
         candidate, parent = pick.candidate, objects[pick.owner][pick.candidate.track]
         key = id(parent.bank), id(memory)
         if key not in banks:
-            banks[key] = policy.forget(parent.bank.remember(memory), moment)
-        track = Track(banks[key], grown_score(parent, candidate), candidate.motion, candidate.track)
-        grown[pick.owner].append((track, memory))
+            banks[key] = policy.forget(parent.bank.remember(memory), position)
+        track = Track(
+            banks[key], extended_score(parent, candidate), candidate.motion, candidate.track
+        )
+        extended[pick.owner].append((track, memory))
     return tuple(
         ObjectState(
-            tuple(t for t, _ in branch),
-            branch[0][1].logits,
-            branch[0][1].iou,
-            branch[0][1].presence,
+            tuple(t for t, _ in hypotheses),
+            hypotheses[0][1].logits,
+            hypotheses[0][1].iou,
+            hypotheses[0][1].presence,
         )
-        for branch in grown
+        for hypotheses in extended
     )

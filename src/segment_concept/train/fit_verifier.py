@@ -18,7 +18,7 @@ from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, DelegatingSegmenter, Features, Proposals
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Frame, InputError, Mask, ObjectId
 
 CLIP = ClipSpec(

@@ -24,7 +24,7 @@ from segment_concept.recipes.catalog import sec_compact
 from segment_concept.runtime.files import locked
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import Trigger
 from segment_concept.train.concept import RecognitionTask
 from segment_concept.train.data import (

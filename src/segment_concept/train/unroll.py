@@ -78,20 +78,20 @@ class _TeacherForcing(DelegatingSegmenter):
         self._visible, self._forced, self._wrong = visible, teacher_forcing, wrong
         self.believed: Proposals | None = None
 
-    def memorize(
+    def encode_memory(
         self,
         features: Features[CompactFeatures],
-        believed: SelectedMasks,
+        masks: SelectedMasks,
         images: Sequence[int],
         *,
         prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         if self._wrong:
-            logits = believed.logits.detach().clone()
+            logits = masks.logits.detach().clone()
             for o, mask in self._wrong.items():
-                logits[o] = torch.where(believed.presence[o] > 0, mask, logits[o])
-            believed = replace(believed, logits=logits)
-        return self._inner.memorize(features, believed, images, prompted=prompted)
+                logits[o] = torch.where(masks.presence[o] > 0, mask, logits[o])
+            masks = replace(masks, logits=logits)
+        return self._inner.encode_memory(features, masks, images, prompted=prompted)
 
     def propose(
         self,
@@ -147,7 +147,7 @@ def unroll(
     first = prompt_objects(
         engine, batch.features[0], PlaybackPosition(0), prompts, objects, batch.images
     )
-    objects = [seen.tracks for seen in first.seen]
+    objects = [seen.tracks for seen in first.states]
     losses = _prompt_losses(batch, 0, first, prompts, task)
     frames = len(batch.features)
     corrected = int(rng.integers(1, frames)) if rng.random() < task.corrections else 0
@@ -167,7 +167,7 @@ def unroll(
             [None] * len(objects),
             batch.images,
         )
-        objects = [seen.tracks for seen in step.seen]
+        objects = [seen.tracks for seen in step.states]
         assert teacher.believed is not None
         losses.append(_tracked_losses(batch, t, teacher.believed, visible, task))
         if t == corrected:
@@ -262,7 +262,7 @@ def _correct(
 ) -> tuple[list[tuple[Track, ...]], list[Losses]]:
     """Correction clicks for the objects that need them."""
     clicks: dict[int, Prompt] = {}
-    for o, seen in enumerate(step.seen):
+    for o, seen in enumerate(step.states):
         truth = batch.bitmap(t, o)
         mask = F.interpolate(seen.logits.detach()[None, None], truth.shape, mode="bilinear")
         click = (
@@ -282,7 +282,7 @@ def _correct(
         [batch.images[o] for o in rows],
     )
     objects = list(objects)
-    for o, seen in zip(rows, shown.seen, strict=True):
+    for o, seen in zip(rows, shown.states, strict=True):
         objects[o] = seen.tracks
     shares = batch.shares(t, shown.proposals.logits.shape[-2:])[torch.tensor(rows)]
     found = proposal_losses(shown.proposals, shares, task.weights, judge_presence=False)

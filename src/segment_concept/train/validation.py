@@ -10,7 +10,7 @@ import torch
 from segment_concept.metrics.boundary import boundary_accuracy
 from segment_concept.ops.overlap import mask_iou
 from segment_concept.synthetic import Clip
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.train.data import SamplerConfig, World
 from segment_concept.train.prompts import inner_point, loose_box
 from segment_concept.types import Bitmap, Frame, Mask, ObjectId, Points, Prompt

@@ -93,7 +93,7 @@ def _pointers(recalls: Sequence[Recall], blank: Tensor) -> Pointers:
 
 def _entry(recalled: RecalledMap) -> MemoryEntry:
     memory = recalled.memory
-    assert memory.image is not None, "memorize() gives every memory its image's keys"
+    assert memory.image is not None, "encode_memory() gives every memory its image's keys"
     age = PROMPTED if recalled.prompted else min(NEWEST + recalled.slot, OLDER)
     return MemoryEntry(memory.frame_index, age, memory.features, memory.image, recalled.key_scale)
 

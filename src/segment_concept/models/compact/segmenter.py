@@ -168,17 +168,17 @@ class CompactSegmenter(nn.Module):
         proposals = replace(proposals, logits=logits, pointers=pointers, presence=presence)
         return VerifiedProposals(proposals, masks, verified)
 
-    def memorize(
+    def encode_memory(
         self,
         features: Features[CompactFeatures],
-        believed: SelectedMasks,
+        masks: SelectedMasks,
         images: Sequence[int],
         *,
         prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Memory values (O, L, value + CELLS), and the keys (L, 2 * match) of each image."""
-        visible = (believed.presence > 0).to(believed.logits.dtype)
-        own = believed.logits.detach() - (0.0 if prompted else self.mask_bias)
+        visible = (masks.presence > 0).to(masks.logits.dtype)
+        own = masks.logits.detach() - (0.0 if prompted else self.mask_bias)
         hints = mask_maps(own.sigmoid())
         values = self.network.memory_encoder(features.maps.of_objects(images), hints, visible)
         return values, [features.maps.keys[i] for i in images]

@@ -152,21 +152,21 @@ class Sam2Segmenter:
         )
         return self._with_pointers(decoded, decoded.presence > presence_threshold)
 
-    def memorize(
+    def encode_memory(
         self,
         features: Features[Sam2Features],
-        believed: SelectedMasks,
+        masks: SelectedMasks,
         images: Sequence[int],
         *,
         prompted: bool,
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """(O, M, h, w) memory maps; nothing is shared by the objects of an image."""
         side = self.network.sizes.image_side
-        logits = _resize(believed.logits.float()[:, None], side)
+        logits = _resize(masks.logits.float()[:, None], side)
         binary = prompted and self.options.binary_prompts
         scores = (logits > 0).float() if binary else logits.sigmoid()
         coarse = _select(features.maps.coarse, images)
-        maps = self.network.remember(coarse, scores, believed.presence > 0)
+        maps = self.network.remember(coarse, scores, masks.presence > 0)
         return maps.to(self.options.memory_dtype), [None] * len(maps)
 
     def condition(

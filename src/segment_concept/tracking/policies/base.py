@@ -1,9 +1,9 @@
 """Memory policies: the code in which SAM 2, SeC and their relatives differ.
 
-A policy answers three questions and touches no network:
-    recall  which memories should this frame attend to?
-    choose  which of the proposed masks do we believe?
-    forget  which memories can no recall ever ask for again?
+A policy makes three decisions and calls no network:
+    recall  which memories does this frame attend to?
+    choose  which of the proposed masks is selected?
+    forget  which memories can no later recall use?
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,102 +25,115 @@ from segment_concept.tracking.memory import (
 )
 
 PROMPTED_RECALLED = 8  # prompted memories that a frame attends to, the nearest ones
-_KEPT_PER_RECALLED = 4  # prompted memories kept for each that is recalled: 32 of an object
+_KEPT_PER_RECALLED = 4  # prompted memories kept per recalled one: 32 per object
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One mask proposed for one hypothesis. The last two fields are a policy's to fill in."""
+    """One mask proposed for one hypothesis. The policy sets the last two fields."""
 
     track: int  # row in the list of tracks
     mask: int  # 0..M-1
     iou: float
     presence: float  # logit
-    logits: Tensor | None = field(default=None, compare=False, repr=False)  # (h, w) its pixels
-    motion_iou: float | None = None  # how well it met the forecast of a motion model, score
-    motion: Motion | None = None  # how the object moves if this mask is believed
+    logits: Tensor | None = field(default=None, compare=False, repr=False)  # (h, w) mask logits
+    motion_iou: float | None = None  # IoU with the box that a motion model predicted
+    motion: Motion | None = None  # state of the motion model if this mask is selected
 
 
 class MemoryPolicy(Protocol):
-    """Contract: the first map recalled is a prompted one; forgetting changes no recall of a video
-    that is played on from where it is, or in either direction from a frame prompted by then.
+    """Which memories a frame attends to, which mask is selected, and which memories are dropped.
+
+    Contract: the first recalled map is one of a prompted frame. `forget` must not change any later
+    recall, whether the video continues from the current frame in the same direction or restarts,
+    in either direction, at a frame prompted so far.
     """
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        """The memories that the frame at `moment` attends to."""
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        """The memories that the frame at `position` attends to."""
         ...
 
     def choose(
         self, tracks: Sequence[Track], candidates: Sequence[Candidate]
     ) -> Sequence[Candidate]:
-        """Best first. One per surviving hypothesis; the first is shown to the user.
+        """The selected masks, one per hypothesis that continues, best first.
 
-        Several may be the same mask of the same track: these go on as one until they part.
+        The first one is the result of the frame. Several may be the same mask of the same track:
+        these hypotheses share their memory until they select different masks.
         """
         ...
 
-    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
-        """The bank without what no later recall can ask for; `moment` was just segmented."""
+    def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
+        """The bank without memories that no later recall can use; `position` was just segmented."""
         ...
 
 
 def best_iou(candidates: Sequence[Candidate]) -> Candidate:
-    """The candidate of highest predicted IoU; the first of equals."""
+    """The candidate with the highest predicted IoU; the first one in case of a tie."""
     return max(candidates, key=lambda c: c.iou)
 
 
-def grown_score(track: Track, candidate: Candidate) -> float:
-    """The log score of a hypothesis that goes on with `candidate`, as SAM2Long counts."""
+def extended_score(track: Track, candidate: Candidate) -> float:
+    """The log score of a hypothesis extended by `candidate`, as in SAM2Long."""
     return track.log_score + log(candidate.iou + 1e-5)
 
 
 def walk_back(
     bank: MemoryBank,
-    moment: PlaybackPosition,
+    position: PlaybackPosition,
     is_good: Callable[[Memory], bool],
     at_most: int,
     *,
     untested: int = 0,
 ) -> list[Memory]:
-    """The frames played since the farthest prompt behind that are good, newest first.
+    """The good frames played since the earliest prompted one, newest first.
 
-    Without a prompt behind, all played frames count. The previous frame is included whatever its
-    quality; prompted frames and the first `untested` frames of the walk are left out.
+    Args:
+        bank: of one object.
+        position: the current frame.
+        is_good: whether a memory may be recalled.
+        at_most: maximum number of good frames.
+        untested: this many first frames after that prompt are left out.
+
+    Returns:
+        Tracked frames only. If no prompted frame was played before, all played frames count. The
+        previous frame is included whatever its quality.
     """
-    ages = (moment.since(m.frame_index) for m in bank.prompted)
+    ages = (position.frames_since(m.frame_index) for m in bank.prompted)
     start = max((age for age in ages if age > 0), default=inf)
     played = sorted(
-        ((moment.since(m.frame_index), m) for m in bank.tracked), key=lambda pair: pair[0]
+        ((position.frames_since(m.frame_index), m) for m in bank.tracked), key=lambda pair: pair[0]
     )
-    behind = [(age, m) for age, m in played if 0 < age < start]
-    good = [m for age, m in behind if age < start - untested and is_good(m)][:at_most]
-    previous = [m for age, m in behind if age == 1 and all(m is not g for g in good)]
+    earlier = [(age, m) for age, m in played if 0 < age < start]
+    good = [m for age, m in earlier if age < start - untested and is_good(m)][:at_most]
+    previous = [m for age, m in earlier if age == 1 and all(m is not g for g in good)]
     return [*previous, *good]
 
 
 def keep_walked(
     bank: MemoryBank,
-    moment: PlaybackPosition,
+    position: PlaybackPosition,
     walk: Callable[[MemoryBank, PlaybackPosition], Sequence[Memory]],
 ) -> MemoryBank:
-    """The bank with what `walk` can still reach, and the frame at `moment`.
+    """The bank with the frames that `walk` can still return, and the frame at `position`.
 
-    A walk that is played on finds the frames played since, and behind these what it found where
-    it began: on the next frame, on this one (should it be corrected), or beside a prompted one.
+    A later walk returns frames that are played from now on, followed by frames that a walk
+    returns today from where playback continues: from the next frame, from this frame (if it is
+    corrected), or from the frames next to a prompted one.
     """
-    starts = [moment, _next(moment)]
+    starts = [position, _next(position)]
     for m in bank.prompted:
         starts += [
             _next(PlaybackPosition(m.frame_index)),
             _next(PlaybackPosition(m.frame_index, backwards=True)),
         ]
     needed = {id(m) for start in starts for m in walk(bank, start)}
-    kept = (m for m in bank.tracked if id(m) in needed or m.frame_index == moment.frame_index)
+    kept = (m for m in bank.tracked if id(m) in needed or m.frame_index == position.frame_index)
     return replace(bank, tracked=tuple(kept))
 
 
-def _next(moment: PlaybackPosition) -> PlaybackPosition:
-    return replace(moment, frame_index=moment.frame_index + (-1 if moment.backwards else 1))
+def _next(position: PlaybackPosition) -> PlaybackPosition:
+    return replace(position, frame_index=position.frame_index + (-1 if position.backwards else 1))
 
 
 def _check_slots(slots: int, pointers: int, prompted: int | None) -> None:
@@ -131,31 +144,31 @@ def _check_slots(slots: int, pointers: int, prompted: int | None) -> None:
 
 
 def _pointer_reach(pointers: int, video_length: int | None) -> int:
-    """As published, `min(num_frames, 16)`: tracked frames less far back lend their pointer."""
+    """Pointers of tracked frames closer than this are recalled: `min(num_frames, 16)` in SAM 2."""
     return min(video_length or pointers, pointers)
 
 
 def _horizon(reach: int) -> int:
-    """As published, but for a reach of 1: only prompted frames are pointed to then."""
+    """Divisor of pointer distances, as in SAM 2; 1 if only prompted frames give pointers."""
     return max(1, reach - 1)
 
 
 def nearest_prompted(
-    bank: MemoryBank, moment: PlaybackPosition, most: int | None
+    bank: MemoryBank, position: PlaybackPosition, most: int | None
 ) -> tuple[Memory, ...]:
     """Return the prompted memories that a frame attends to, in the order of their prompts.
 
     As SAM 2's `max_cond_frames_in_attn`: the nearest before the frame, the nearest after it, then
-    whichever are nearest.
+    the nearest of the others.
 
     Args:
         bank: of one object.
-        moment: the frame.
-        most: how many; None for all of them (-1 in SAM 2, its default).
+        position: the frame.
+        most: maximum number; None for all of them (-1 in SAM 2, its default).
     """
     if most is None or len(bank.prompted) <= most:
         return bank.prompted
-    now = moment.frame_index
+    now = position.frame_index
     by_distance = sorted(bank.prompted, key=lambda m: m.age(now))
     before = next((m for m in by_distance if m.frame_index < now), None)
     after = next((m for m in by_distance if m.frame_index >= now), None)
@@ -165,18 +178,17 @@ def nearest_prompted(
     return tuple(m for m in bank.prompted if id(m) in chosen)
 
 
-def drop_far_prompts(bank: MemoryBank, moment: PlaybackPosition, most: int | None) -> MemoryBank:
+def drop_far_prompts(bank: MemoryBank, position: PlaybackPosition, most: int | None) -> MemoryBank:
     """Return the bank with at most `_KEPT_PER_RECALLED * most` prompted memories.
 
-    Memory stays bounded in a stream that is corrected again and again. The nearest ones stay, and
-    so do the first prompt and the prompts on the earliest and the latest frame, from which
-    policies count.
+    This bounds the memory of a stream with many corrections. Kept are the nearest ones, the first
+    prompt, and the prompts on the earliest and the latest frame, from which policies count.
     """
     if most is None or len(bank.prompted) <= _KEPT_PER_RECALLED * most:
         return bank
     ends = sorted(bank.prompted, key=lambda m: m.frame_index)
     pinned = {id(m) for m in (bank.prompted[0], ends[0], ends[-1])}
-    by_distance = sorted(bank.prompted, key=lambda m: m.age(moment.frame_index))
+    by_distance = sorted(bank.prompted, key=lambda m: m.age(position.frame_index))
     others = [m for m in by_distance if id(m) not in pinned]
     kept = pinned | {id(m) for m in others[: _KEPT_PER_RECALLED * most - len(pinned)]}
     return replace(bank, prompted=tuple(m for m in bank.prompted if id(m) in kept))
@@ -187,8 +199,8 @@ def _prompted_maps(prompted: Iterable[Memory], slots: int) -> Iterable[RecalledM
 
 
 def _prompted_pointers(
-    prompted: Iterable[Memory], moment: PlaybackPosition
+    prompted: Iterable[Memory], position: PlaybackPosition
 ) -> Iterable[RecalledPointer]:
-    """Prompted frames that are still to come lend their map but not their pointer, as SAM 2's."""
-    ages = ((moment.since(m.frame_index), m) for m in prompted)
+    """Pointers of prompted frames played so far. As in SAM 2, later ones give only their map."""
+    ages = ((position.frames_since(m.frame_index), m) for m in prompted)
     return (RecalledPointer(age, m) for age, m in ages if age >= 0)

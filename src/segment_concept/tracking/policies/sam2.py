@@ -46,19 +46,19 @@ class RecentMemory:
     def __post_init__(self) -> None:
         _check_slots(self.slots, self.pointers, self.prompted)
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        past = [(moment.since(m.frame_index), m) for m in bank.tracked]
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        past = [(position.frames_since(m.frame_index), m) for m in bank.tracked]
         ahead_of = sorted((p for p in past if p[0] > 0), key=lambda p: p[0])
         reach = _pointer_reach(self.pointers, self.video_length)
         recent = [(age, m) for age, m in ahead_of if age < self.slots]
-        prompted = nearest_prompted(bank, moment, self.prompted)
+        prompted = nearest_prompted(bank, position, self.prompted)
         return Recall(
             maps=(
                 *_prompted_maps(prompted, self.slots),
                 *(RecalledMap(age - 1, m) for age, m in reversed(recent)),
             ),
             pointers=(
-                *_prompted_pointers(prompted, moment),
+                *_prompted_pointers(prompted, position),
                 *(RecalledPointer(age, m) for age, m in ahead_of if age < reach),
             ),
             horizon=_horizon(reach),
@@ -69,12 +69,12 @@ class RecentMemory:
     ) -> Sequence[Candidate]:
         return [best_iou(candidates)]
 
-    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
+    def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
         reach = max(self.slots, self.pointers)
-        now = moment.frame_index
+        now = position.frame_index
         anchors = [now, *(m.frame_index for m in bank.prompted)]
         # Always keep the previous frame: a correction of the current one recalls it.
         kept = (
             m for m in bank.tracked if m.age(now) <= 1 or any(m.age(a) < reach for a in anchors)
         )
-        return drop_far_prompts(replace(bank, tracked=tuple(kept)), moment, self.prompted)
+        return drop_far_prompts(replace(bank, tracked=tuple(kept)), position, self.prompted)

@@ -9,7 +9,7 @@ from segment_concept.tracking.policies.base import (
     Candidate,
     MemoryPolicy,
     best_iou,
-    grown_score,
+    extended_score,
 )
 from segment_concept.tracking.policies.sec import ReliableMemory
 
@@ -51,18 +51,18 @@ class TreeMemory:
         if self.paths < 1:
             raise ValueError(f"paths must be at least 1, got {self.paths}")
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        plain = self._own().recall(bank, moment)
-        if len(plain.maps) < 2:
-            return plain
-        shown = {id(m) for m in bank.prompted}
-        maps = _key_scales([m.memory for m in plain.maps], shown)
-        pointers = _key_scales([p.memory for p in plain.pointers], shown)
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        single = self._own().recall(bank, position)
+        if len(single.maps) < 2:
+            return single
+        prompted = {id(m) for m in bank.prompted}
+        maps = _key_scales([m.memory for m in single.maps], prompted)
+        pointers = _key_scales([p.memory for p in single.pointers], prompted)
         return replace(
-            plain,
-            maps=tuple(replace(m, key_scale=s) for m, s in zip(plain.maps, maps, strict=True)),
+            single,
+            maps=tuple(replace(m, key_scale=s) for m, s in zip(single.maps, maps, strict=True)),
             pointers=tuple(
-                replace(p, key_scale=s) for p, s in zip(plain.pointers, pointers, strict=True)
+                replace(p, key_scale=s) for p, s in zip(single.pointers, pointers, strict=True)
             ),
         )
 
@@ -71,13 +71,13 @@ class TreeMemory:
     ) -> Sequence[Candidate]:
         if len(tracks) == 1:
             return [best_iou(candidates)] * self.paths
-        ranked = sorted(candidates, key=lambda c: grown_score(tracks[c.track], c), reverse=True)
+        ranked = sorted(candidates, key=lambda c: extended_score(tracks[c.track], c), reverse=True)
         if max(abs(c.presence) for c in candidates) > self.certain_above:
             return ranked[: self.paths]
         return self._diverse(ranked)
 
-    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
-        return self._own().forget(bank, moment)
+    def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
+        return self._own().forget(bank, position)
 
     def _own(self) -> MemoryPolicy:
         """The memory policy of a single hypothesis."""
@@ -87,16 +87,16 @@ class TreeMemory:
 
     def _diverse(self, ranked: Sequence[Candidate]) -> list[Candidate]:
         """The best candidates that differ in IoU, filled up with the best of other hypotheses."""
-        kept: dict[float, Candidate] = {}
+        distinct: dict[float, Candidate] = {}
         for c in ranked:
-            kept.setdefault(round(c.iou if c.presence > 0 else -c.iou, 2), c)
-        chosen = list(kept.values())[: self.paths]
-        heirs = {c.track for c in chosen}
+            distinct.setdefault(round(c.iou if c.presence > 0 else -c.iou, 2), c)
+        chosen = list(distinct.values())[: self.paths]
+        continued = {c.track for c in chosen}
         first: dict[int, Candidate] = {}
         for c in ranked:
             first.setdefault(c.track, c)
-        without = [first[track] for track in sorted(first) if track not in heirs]
-        return [*chosen, *without][: self.paths]
+        others = [first[track] for track in sorted(first) if track not in continued]
+        return [*chosen, *others][: self.paths]
 
 
 def _key_scales(memories: Sequence[Memory], prompted: set[int]) -> list[float]:

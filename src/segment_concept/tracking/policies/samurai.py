@@ -76,14 +76,14 @@ class MotionMemory:
                 f"stable_frames_threshold is at least 1 frame, got {self.stable_frames_threshold}"
             )
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        recent = self._recent().recall(bank, moment)
-        shown = self._walk(bank, moment)[: self.slots - 1]
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        recent = self._recent().recall(bank, position)
+        recalled = self._walk(bank, position)[: self.slots - 1]
         return replace(
             recent,
             maps=(
                 *(m for m in recent.maps if m.prompted),
-                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(shown)))),
+                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(recalled)))),
             ),
             presence_threshold=self.presence_threshold,
         )
@@ -95,28 +95,28 @@ class MotionMemory:
         if motion is None or motion.stable_frames == 0:
             best = best_iou(candidates)
             return [replace(best, motion=Motion(initiate(*_boxes([best])), 1))]
-        expected = predict(motion.belief)
+        predicted = predict(motion.kalman)
         if motion.stable_frames < self.stable_frames_threshold:
             best = best_iou(candidates)
             stable_frames = motion.stable_frames + 1 if best.iou > self.stable_iou_threshold else 0
         else:
-            best = self._where_expected(candidates, expected)
+            best = self._best_by_motion(candidates, predicted)
             stable_frames = motion.stable_frames if best.iou >= self.stable_iou_threshold else 0
-        belief = update(expected, *_boxes([best])) if stable_frames else expected
-        return [replace(best, motion=Motion(belief, stable_frames))]
+        kalman = update(predicted, *_boxes([best])) if stable_frames else predicted
+        return [replace(best, motion=Motion(kalman, stable_frames))]
 
-    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
-        walked = keep_walked(bank, moment, self._walk).tracked
-        recent = self._recent().forget(bank, moment)
+    def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
+        walked = keep_walked(bank, position, self._walk).tracked
+        recent = self._recent().forget(bank, position)
         needed = {id(m) for m in (*walked, *recent.tracked)}
         return replace(recent, tracked=tuple(m for m in bank.tracked if id(m) in needed))
 
     def _recent(self) -> RecentMemory:
         return RecentMemory(self.slots, self.pointers, self.video_length, self.prompted)
 
-    def _where_expected(self, candidates: Sequence[Candidate], expected: KalmanState) -> Candidate:
+    def _best_by_motion(self, candidates: Sequence[Candidate], predicted: KalmanState) -> Candidate:
         """The candidate with the highest weighted score; the first of equals."""
-        overlaps = [box_iou(expected.corners, box) for box in _boxes(candidates)]
+        overlaps = [box_iou(predicted.corners, box) for box in _boxes(candidates)]
         scores = [
             self.motion_weight * share + (1 - self.motion_weight) * candidate.iou
             for share, candidate in zip(overlaps, candidates, strict=True)
@@ -124,12 +124,12 @@ class MotionMemory:
         best = scores.index(max(scores))
         return replace(candidates[best], motion_iou=overlaps[best])
 
-    def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
-        return walk_back(bank, moment, self._is_good, self.slots - 1, untested=1)
+    def _walk(self, bank: MemoryBank, position: PlaybackPosition) -> list[Memory]:
+        return walk_back(bank, position, self._is_good, self.slots - 1, untested=1)
 
     def _is_good(self, m: Memory) -> bool:
-        as_expected = m.motion is None or m.motion > self.min_motion_iou
-        return m.iou > self.min_iou and m.presence > 0 and as_expected
+        as_predicted = m.motion is None or m.motion > self.min_motion_iou
+        return m.iou > self.min_iou and m.presence > 0 and as_predicted
 
 
 def _boxes(candidates: Sequence[Candidate]) -> list[Corners]:

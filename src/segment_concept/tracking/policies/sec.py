@@ -53,19 +53,19 @@ class ReliableMemory:
         if not 0 <= self.min_iou <= 1:
             raise ValueError(f"min_iou is a score in [0, 1], got {self.min_iou}")
 
-    def recall(self, bank: MemoryBank, moment: PlaybackPosition) -> Recall:
-        kept = self._walk(bank, moment)
+    def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
+        kept = self._walk(bank, position)
         reach = _pointer_reach(self.pointers, self.video_length)
-        shown = kept[: self.slots - 1]
-        prompted = nearest_prompted(bank, moment, self.prompted)
+        recalled = kept[: self.slots - 1]
+        prompted = nearest_prompted(bank, position, self.prompted)
         return Recall(
             maps=(
                 *_prompted_maps(prompted, self.slots),
-                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(shown)))),
+                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(recalled)))),
             ),
             # As published: the distance is the rank, and the oldest kept frame has no pointer.
             pointers=(
-                *_prompted_pointers(prompted, moment),
+                *_prompted_pointers(prompted, position),
                 *(
                     RecalledPointer(rank, m)
                     for rank, m in enumerate(kept[:-1], start=1)
@@ -80,11 +80,11 @@ class ReliableMemory:
     ) -> Sequence[Candidate]:
         return [best_iou(candidates)]
 
-    def forget(self, bank: MemoryBank, moment: PlaybackPosition) -> MemoryBank:
-        return drop_far_prompts(keep_walked(bank, moment, self._walk), moment, self.prompted)
+    def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
+        return drop_far_prompts(keep_walked(bank, position, self._walk), position, self.prompted)
 
-    def _walk(self, bank: MemoryBank, moment: PlaybackPosition) -> list[Memory]:
-        return walk_back(bank, moment, self._is_good, self._walk_length())
+    def _walk(self, bank: MemoryBank, position: PlaybackPosition) -> list[Memory]:
+        return walk_back(bank, position, self._is_good, self._walk_length())
 
     def _walk_length(self) -> int:
         longest = max(self.pointers, self.slots)

@@ -24,13 +24,13 @@ class TriggerContext:
     """Everything a trigger may use for its decision."""
 
     frame_index: int
-    before: FrameDescriptor  # descriptor of the frame processed before, in either direction
+    before: FrameDescriptor  # descriptor of the previous frame in playing order
     now: FrameDescriptor  # descriptor of this frame
     frames_since_query: int  # frames played since the last query, this one included
-    previous_index: int | None = None  # index of the frame processed before
+    previous_index: int | None = None  # index of the previous frame in playing order
     backwards: bool = False  # whether the video is played backwards
     queried_before: bool = True  # False: no query yet, and frames count from the first frame
-    seen: Mapping[ObjectId, ObjectState] = field(default_factory=dict)  # on the previous frame
+    states: Mapping[ObjectId, ObjectState] = field(default_factory=dict)  # on the previous frame
     state: TriggerState = ()  # state of the previous decision
 
 
@@ -113,12 +113,12 @@ class AtFrames(_Blind):
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         now, before = context.frame_index, context.previous_index
-        if context.backwards:  # the frame processed before has a higher index
+        if context.backwards:  # the previous frame has a higher index
             crossed = range(now + 1, max(before or 0, now + 1) + 1)
         else:
             crossed = range(now if before is None else min(before + 1, now), now + 1)
-        begins = any(index in self.frames for index in crossed)
-        return TriggerDecision(begins, cut=begins)
+        is_first = any(index in self.frames for index in crossed)
+        return TriggerDecision(is_first, cut=is_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,13 @@ class LowQuality(_Blind):
     below: float = 0.5  # threshold on min(predicted IoU, object score)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
-        bad = {i for i, seen in context.seen.items() if min_confidence(seen) < self.below}
+        bad = {i for i, state in context.states.items() if min_confidence(state) < self.below}
         return TriggerDecision(bool(bad), object_ids=frozenset(bad))
 
 
-def min_confidence(seen: ObjectState) -> float:
+def min_confidence(state: ObjectState) -> float:
     """The lower of predicted IoU and object score, in [0, 1]."""
-    return min(1 / (1 + exp(-seen.presence)), seen.iou)
+    return min(1 / (1 + exp(-state.presence)), state.iou)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,21 +147,21 @@ class AnyOf:
         return tuple(trigger.describe(frame) for trigger in self.triggers)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
-        noted = context.state or ((),) * len(self.triggers)
-        each = zip(self.triggers, context.before, context.now, noted, strict=True)
-        verdicts = [
+        previous = context.state or ((),) * len(self.triggers)
+        each = zip(self.triggers, context.before, context.now, previous, strict=True)
+        decisions = [
             trigger.decide(replace(context, before=before, now=now, state=state))
             for trigger, before, now, state in each
         ]
-        distances = (v.distance for v in verdicts if v.distance is not None)
-        kept = tuple(v.state for v in verdicts)
-        asking = [v.object_ids for v in verdicts if v.query]
+        distances = (d.distance for d in decisions if d.distance is not None)
+        states = tuple(d.state for d in decisions)
+        asking = [d.object_ids for d in decisions if d.query]
         some = [object_ids for object_ids in asking if object_ids is not None]
         return TriggerDecision(
             bool(asking),
             next(distances, None),
-            kept if any(kept) else (),
-            cut=any(v.cut for v in verdicts),
+            states if any(states) else (),
+            cut=any(d.cut for d in decisions),
             object_ids=frozenset().union(*some) if 0 < len(some) == len(asking) else None,
         )
 
@@ -182,5 +182,5 @@ class Cooldown:
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         decision = self.trigger.decide(context)
-        rests = context.queried_before and context.frames_since_query <= self.frames
-        return replace(decision, query=decision.query and not rests)
+        suppressed = context.queried_before and context.frames_since_query <= self.frames
+        return replace(decision, query=decision.query and not suppressed)

@@ -68,35 +68,37 @@ class Uncertain:
         return (small_hsv(frame.rgb),)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
-        known: Mapping[ObjectId, AppearanceModel] = context.state[0] if context.state else {}
-        after, doubted = {}, set()
-        for object_id, seen in context.seen.items():
-            before = known.get(object_id, AppearanceModel())
-            doubtful, after[object_id] = self._of(seen, before, context.before[0])
-            if doubtful:
-                doubted.add(object_id)
-        return TriggerDecision(bool(doubted), state=(after,), object_ids=frozenset(doubted))
+        models: Mapping[ObjectId, AppearanceModel] = context.state[0] if context.state else {}
+        updated, uncertain_ids = {}, set()
+        for object_id, state in context.states.items():
+            model = models.get(object_id, AppearanceModel())
+            is_uncertain, updated[object_id] = self._of(state, model, context.before[0])
+            if is_uncertain:
+                uncertain_ids.add(object_id)
+        return TriggerDecision(
+            bool(uncertain_ids), state=(updated,), object_ids=frozenset(uncertain_ids)
+        )
 
     def _of(
-        self, seen: ObjectState, known: AppearanceModel, hsv: Image
+        self, state: ObjectState, model: AppearanceModel, hsv: Image
     ) -> tuple[bool, AppearanceModel]:
         """Whether the object is uncertain, and its updated appearance model."""
-        if min_confidence(seen) < self.below:
-            return True, known
-        mask = (seen.logits > 0).cpu().numpy()
+        if min_confidence(state) < self.below:
+            return True, model
+        mask = (state.logits > 0).cpu().numpy()
         area, colors = float(mask.mean()), object_colors(hsv, mask)
-        sudden = self._is_other_size(area, known) or self._is_other_color(colors, known)
+        changed = self._is_other_size(area, model) or self._is_other_color(colors, model)
         # Update in any case, so that a lasting change (a zoom) is accepted after some frames.
-        return sudden, known.with_another(area, colors)
+        return changed, model.with_another(area, colors)
 
-    def _is_other_size(self, area: float, known: AppearanceModel) -> bool:
-        usual = median(known.areas) if known.areas else area
+    def _is_other_size(self, area: float, model: AppearanceModel) -> bool:
+        usual = median(model.areas) if model.areas else area
         return area * self.area_times < usual or area > usual * self.area_times
 
-    def _is_other_color(self, colors: Colors | None, known: AppearanceModel) -> bool:
-        if colors is None or known.colors is None:
+    def _is_other_color(self, colors: Colors | None, model: AppearanceModel) -> bool:
+        if colors is None or model.colors is None:
             return False
-        return color_distance(colors, known.colors) > self.colors_above
+        return color_distance(colors, model.colors) > self.colors_above
 
 
 def uncertain() -> Trigger:

@@ -1,0 +1,70 @@
+"""A tracking method: a network with the policies that use it."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from segment_concept.tracking.concept import ConceptEncoder
+from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.refinement import PromptRefiner
+from segment_concept.tracking.segmenter import Segmenter
+from segment_concept.tracking.triggers.base import Never, Trigger
+from segment_concept.types import InputError
+
+if TYPE_CHECKING:
+    from segment_concept.tracking.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Tracker:
+    """A tracking method with its weights. It has no state: several sessions can share it.
+
+    Attributes:
+        segmenter: the network.
+        policy: which memories a frame attends to, and which proposed mask is taken.
+        trigger: when the concept encoder is queried.
+        concept: the concept encoder, or None.
+        refiner: further decoder passes for clicks and boxes; None for one pass.
+        keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
+        keyframe_presence: a frame joins the bank if the concept encoder was queried on it, the
+            mask is not empty, and the presence logit is above this.
+        concept_margin: on a frame that the trigger reports as the first of a shot, presence logits
+            of objects with a concept are reduced by this: after a cut the object is often absent,
+            and a false positive would be reinforced on the following frames.
+        non_overlapping: no two objects claim the same pixel in the output.
+        track_before_prompt: an object is also looked for on frames that are played before the first
+            one on which it was prompted, as SAM 2 does; else it has no mask there.
+        share_cores: `Session.track` with prefetching gives each operator half of torch's threads,
+            and runs independent parts of a step at the same time. Faster for small networks on a
+            CPU.
+
+    Raises:
+        InputError: there is a trigger but no concept encoder.
+    """
+
+    segmenter: Segmenter
+    policy: MemoryPolicy = field(default_factory=RecentMemory)
+    trigger: Trigger = field(default_factory=Never)
+    concept: ConceptEncoder | None = None
+    refiner: PromptRefiner | None = None
+    keyframes: int = 7
+    keyframe_presence: float = 1.0
+    concept_margin: float = 0.0
+    non_overlapping: bool = False
+    track_before_prompt: bool = False
+    share_cores: bool = False
+
+    def __post_init__(self) -> None:
+        if self.concept is None and not isinstance(self.trigger, Never):
+            raise InputError(
+                f"there is no concept encoder that {self.trigger} could query: use the trigger "
+                "Never(), or weights that include a concept encoder"
+            )
+        if self.keyframes < 1:
+            raise ValueError(f"a keyframe bank holds at least 1 keyframe, got {self.keyframes}")
+
+    def session(self) -> "Session":
+        """Start a new video."""
+        from segment_concept.tracking.session import Session  # which holds its tracker
+
+        return Session(self)
