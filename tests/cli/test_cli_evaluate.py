@@ -220,7 +220,7 @@ def test_a_video_that_kills_every_worker_is_given_up(
     words = ("--workers", 2, "--retries", 1)
     code, said = evaluate(deadly_data(tmp_path), tmp_path / "run", *words, tracker="deadly")
     assert code == 1
-    assert "skipped video trap: its worker was lost 2 times" in said
+    assert "skipped video trap: its worker died 2 times" in said
     assert "SIGKILL" in said
 
 
@@ -364,7 +364,7 @@ def test_what_happened_is_in_the_log(data: Path, tmp_path: Path) -> None:
     evaluate(data, tmp_path / "run")
     text = (tmp_path / "run/log.txt").read_text()
     assert "4 videos to predict, 0 done before" in text
-    assert re.search(r"video cats: 5 frames, [\d.]+ a second", text)
+    assert re.search(r"video cats: 5 frames, [\d.]+ frames/s", text)
     assert re.search(r"4 of 4 videos, [\d.]+ frames/s, left: 0 s", text)
 
 

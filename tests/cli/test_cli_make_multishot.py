@@ -53,7 +53,7 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
         (("--targets", "0"), "0 targets: expected at least 1"),
         (("--shot-frames", "20"), "no clip can be made"),
         (("--categories", "none.json"), "there is no JSON file none.json"),
-        (("--categories", "a.json", "--alike-by", "random"), "exclude each other"),
+        (("--categories", "a.json", "--distractors-by", "random"), "give either"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(

@@ -58,7 +58,7 @@ def test_a_split_is_named_by_its_list(tmp_path: Path) -> None:
     root = build.davis2017(tmp_path)
     train = open_dataset(Benchmark.DAVIS2017, Source(root, "train"))
     assert [video.name for video in train.videos] == ["trained-on"]
-    with pytest.raises(InputError, match=r"no list of split 'test-dev'; there are: train, val"):
+    with pytest.raises(InputError, match=r"no list of split 'test-dev'; available: train, val"):
         open_dataset(Benchmark.DAVIS2017, Source(root, "test-dev"))
 
 

@@ -181,11 +181,11 @@ def test_look_alikes_are_of_the_same_category_where_a_file_says_it(
     path = tmp_path / "categories.json"
     path.write_text('{"odd": ["red-car", "blue-dog"]}')
     footage = {f.name: f for f in sequences_of(dataset)}
-    likeness = read_categories(path, list(footage.values()))
+    sampler = read_categories(path, list(footage.values()))
     others = [f for f in footage.values() if f.name != "red-car"]
-    found = likeness.lookalikes(seeded_rng(1), footage["red-car"], others)
+    found = sampler.distractors(seeded_rng(1), footage["red-car"], others)
     assert [f.name for f in found] == ["blue-dog"]
-    assert not likeness.lookalikes(seeded_rng(1), footage["pink-car"], others)
+    assert not sampler.distractors(seeded_rng(1), footage["pink-car"], others)
 
 
 def test_look_alikes_by_appearance_have_the_nearest_colors(tmp_path: Path) -> None:
@@ -206,16 +206,16 @@ def test_the_metadata_of_a_dataset_say_what_looks_alike(dataset: Dataset) -> Non
         for v in dataset.videos
     )
     footage = {f.name: f for f in sequences_of(replace(dataset, videos=videos))}
-    likeness = sampler_of(list(footage.values()))
+    sampler = sampler_of(list(footage.values()))
     others = [f for f in footage.values() if f.name != "blue-dog"]
-    found = likeness.lookalikes(seeded_rng(1), footage["blue-dog"], others)
+    found = sampler.distractors(seeded_rng(1), footage["blue-dog"], others)
     assert [f.name for f in found] == ["green-dog"]
 
 
 def test_at_random_every_other_sequence_may_come(dataset: Dataset) -> None:
     target, *others = sequences_of(dataset)
     firsts = {
-        RandomDistractors().lookalikes(seeded_rng(i), target, others)[0].name for i in range(40)
+        RandomDistractors().distractors(seeded_rng(i), target, others)[0].name for i in range(40)
     }
     assert firsts == {f.name for f in others}
 
@@ -295,7 +295,7 @@ def test_masks_without_pictures_and_prompts_without_truth_are_refused(tmp_path: 
     for i in range(4):
         save_mask(tmp_path / f"masks/Annotations/a/{i:05d}.png", np.ones((8, 8), np.uint8))
     said = refused(MultishotJob(opened(tmp_path / "masks"), tmp_path / "out", SHORT))
-    assert "holds masks but no pictures" in said
+    assert "has masks but no images" in said
     save_sequence(tmp_path / "first", "a", [(RED, 16)], frames=1)
     said = refused(MultishotJob(opened(tmp_path / "first"), tmp_path / "out", SHORT))
     assert "only has the masks that show each object once" in said

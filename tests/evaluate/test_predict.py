@@ -184,7 +184,7 @@ def test_masks_without_their_picture_are_refused(tmp_path: Path) -> None:
     video = dataset.videos[0]
     with pytest.raises(InputError, match="no picture for the masks of 00002"):
         video_job(dataset, replace(video, pictures=video.pictures[3:] + video.pictures[:2]))
-    with pytest.raises(InputError, match="has no pictures"):
+    with pytest.raises(InputError, match="has no images"):
         video_job(dataset, replace(video, pictures=()))
 
 

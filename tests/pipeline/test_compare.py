@@ -96,11 +96,11 @@ def test_agreement_is_the_mean_overlap_of_every_pair(job):
 def test_speed_and_what_is_remembered_are_measured(job):
     found = run_compare(job, {"a": ColorTracker(), "b": ColorTracker()})
     assert all(found.rate(i) > 0 for i in range(2))
-    assert found.held == (12, 12)  # a color: three numbers of four bytes
+    assert found.memory_bytes == (12, 12)  # a color: three numbers of four bytes
 
 
 def test_objects_may_be_shown_on_different_frames(job):
-    later = replace(job, shown=(TimedPrompt(ONE, RED), TimedPrompt(TWO, GREEN, 7)))
+    later = replace(job, prompts=(TimedPrompt(ONE, RED), TimedPrompt(TWO, GREEN, 7)))
     trackers = {"a": ColorTracker(), "b": ColorTracker()}
     found = run_compare(later, trackers)
     assert found.agreement[0, 1] == pytest.approx(1)
@@ -145,7 +145,7 @@ def test_a_prompt_that_one_tracker_refuses_is_told_with_its_name(job):
         run_compare(job, {"a": ColorTracker(), "propagates": MasksOnly()})
     assert not job.out.exists()
     shown = (TimedPrompt(ONE, Mask(truth(0))),)
-    run_compare(replace(job, shown=shown), {"a": ColorTracker(), "propagates": MasksOnly()})
+    run_compare(replace(job, prompts=shown), {"a": ColorTracker(), "propagates": MasksOnly()})
 
 
 def test_one_tracker_is_no_comparison(job):

@@ -104,7 +104,7 @@ def test_the_job_writes_the_second_pass_only_and_says_that_it_was_offline(job: T
 
 
 def test_prompts_in_the_middle_are_tracked_both_ways_in_both_passes(job: TrackJob) -> None:
-    middle = replace(job, shown=(TimedPrompt(ONE, Mask(truth(8)), 8),))
+    middle = replace(job, prompts=(TimedPrompt(ONE, Mask(truth(8)), 8),))
     summary = run_track(middle, tracker())
     assert (summary.frames, summary.stepped) == (20, 2 * (12 + 9))
 
@@ -127,7 +127,7 @@ def test_wherever_it_is_stopped_a_resumed_run_ends_as_an_undisturbed_one(
 def test_a_run_both_ways_is_resumed_in_any_of_its_four_parts(
     job: TrackJob, tmp_path: Path, stop: int
 ) -> None:
-    job = replace(job, shown=(TimedPrompt(ONE, Mask(truth(8)), 8),))
+    job = replace(job, prompts=(TimedPrompt(ONE, Mask(truth(8)), 8),))
     whole = replace(job, out=tmp_path / "whole")
     run_track(whole, tracker())
     assert not run_track(job, tracker(), RunMonitor(should_stop=StopAfter(stop))).finished

@@ -161,7 +161,7 @@ def test_the_result_says_what_was_done_with_what_and_how_well(job: TrackJob) -> 
 
 def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
     shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, Points.on((75, 50))))
-    run_track(replace(job, shown=shown, save=EVERYTHING), ColorTracker())
+    run_track(replace(job, prompts=shown, save=EVERYTHING), ColorTracker())
     rle = json.loads((job.out / "rle.json").read_text())
     assert [f["frame"] for f in rle["frames"]] == list(range(20))
     for frame in rle["frames"]:
@@ -187,7 +187,7 @@ def test_only_what_was_asked_for_is_written(job: TrackJob) -> None:
 
 def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
     shown = (TimedPrompt(TWO, GREEN_BOX), TimedPrompt(ONE, Mask(truth(0))))
-    run_track(replace(job, shown=shown), ColorTracker())
+    run_track(replace(job, prompts=shown), ColorTracker())
     for index in (0, 7, 19):
         ids = labels(job.out / "palette" / f"{index:05d}.png")
         assert overlap(ids == 1, truth(index)) > 0.8
@@ -196,7 +196,7 @@ def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
 
 def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -> None:
     tracker = ColorTracker()
-    summary = run_track(replace(job, shown=(TimedPrompt(ONE, red_box(8), at=8),)), tracker)
+    summary = run_track(replace(job, prompts=(TimedPrompt(ONE, red_box(8), at=8),)), tracker)
     # The second pass begins on the prompted frame, so that the next is compared with that one.
     assert tracker.stepped == [*range(9, 20), *range(8, -1, -1)]
     assert summary.frames == 20
@@ -212,7 +212,7 @@ def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -
 )
 def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames: range) -> None:
     shown = (TimedPrompt(ONE, red_box(8), at=Seconds(0.32)),)
-    run_track(replace(job, shown=shown, direction=direction), ColorTracker())
+    run_track(replace(job, prompts=shown, direction=direction), ColorTracker())
     written = sorted(p.name for p in (job.out / "palette").iterdir())
     assert written == [f"{i:05d}.png" for i in frames]
     assert len(presentation_times(job.out / "overlay.mp4")) == len(frames)
@@ -221,7 +221,7 @@ def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames
 
 def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, film: Path) -> None:
     shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
-    run_track(replace(job, shown=shown, save=EVERYTHING), ColorTracker())
+    run_track(replace(job, prompts=shown, save=EVERYTHING), ColorTracker())
     result = result_of(job.out)
     assert [list(f["objects"]) for f in result["frames"]] == [["1", "2"]] * 20
     for index in (0, 5, 12, 18):
@@ -236,14 +236,14 @@ def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, 
 
 def test_forward_only_an_object_shown_later_joins_there(job: TrackJob) -> None:
     shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, GREEN_BOX, at=12))
-    run_track(replace(job, shown=shown, direction=Direction.FORWARD), ColorTracker())
+    run_track(replace(job, prompts=shown, direction=Direction.FORWARD), ColorTracker())
     frames = result_of(job.out)["frames"]
     assert [list(f["objects"]) for f in frames] == [["1"]] * 12 + [["1", "2"]] * 8
 
 
 def test_an_object_can_be_corrected_on_a_later_frame(job: TrackJob) -> None:
     shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, GREEN_BOX, at=10))
-    run_track(replace(job, shown=shown), ColorTracker())
+    run_track(replace(job, prompts=shown), ColorTracker())
     before, after = (labels(job.out / "palette" / f"{i:05d}.png") for i in (9, 11))
     assert overlap(before == 1, truth(9)) > 0.8
     assert overlap(after == 1, GREEN_TRUTH) > 0.8
@@ -304,7 +304,7 @@ def test_a_run_in_both_directions_resumes_in_either(
     job: TrackJob, tmp_path: Path, stop: int
 ) -> None:
     shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
-    whole = replace(job, shown=shown, save=EVERYTHING, out=tmp_path / "whole")
+    whole = replace(job, prompts=shown, save=EVERYTHING, out=tmp_path / "whole")
     run_track(whole, ColorTracker())
     part = replace(whole, out=tmp_path / "part", if_exists=IfExists.RESUME)
     while not run_track(part, ColorTracker(), RunMonitor(should_stop=StopAfter(stop))).finished:
@@ -669,7 +669,7 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_written(
     job: TrackJob, shown: tuple[TimedPrompt, ...], why: str
 ) -> None:
     with pytest.raises(InputError, match=why):
-        run_track(replace(job, shown=shown), ColorTracker())
+        run_track(replace(job, prompts=shown), ColorTracker())
     assert not job.out.exists()
 
 
@@ -716,5 +716,5 @@ def test_progress_is_told_frame_by_frame(job: TrackJob) -> None:
     told: list[tuple[int, int | None]] = []
     watch = RunMonitor(on_frame=lambda done, total: told.append((done, total)))
     shown = (TimedPrompt(ONE, red_box(8), at=8),)
-    run_track(replace(job, shown=shown), ColorTracker(), watch)
+    run_track(replace(job, prompts=shown), ColorTracker(), watch)
     assert told == [(i, 21) for i in range(1, 22)]

@@ -69,12 +69,12 @@ def compare(
             raise InputError("--language-device is only for SeC recipes, and none is given")
         job = CompareJob(
             source=given.source(),
-            shown=given_prompts(ctx, given.prompts),
+            prompts=given_prompts(ctx, given.prompts),
             out=out or Path(f"{Path(given.video).stem or 'video'}_compared.mp4"),
             overwrite=overwrite,
         )
         check_comparison(job)  # before weights are loaded, or fetched
-        tell_prompts(job.shown, quiet=given.quiet)
+        tell_prompts(job.prompts, quiet=given.quiet)
         trackers = {
             name: load(
                 one,
@@ -121,7 +121,7 @@ def comparison_table(found: "Comparison") -> Table:
         table.add_row(
             escape(name),
             f"{found.rate(row):.1f}",
-            f"{found.held[row] / MEGABYTE:.1f} MB",
+            f"{found.memory_bytes[row] / MEGABYTE:.1f} MB",
             *overlaps,
         )
     return table

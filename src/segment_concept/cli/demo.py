@@ -44,7 +44,7 @@ def demo(
 
         job = TrackJob(
             source=open_video(folder / "demo.mp4"),
-            shown=tuple(read_prompts(folder / "prompts.json")),
+            prompts=tuple(read_prompts(folder / "prompts.json")),
             out=out,
             if_exists=if_exists(resume=resume, overwrite=overwrite),
         )

@@ -43,13 +43,13 @@ from segment_concept.evaluate.report.summary import Report
 from segment_concept.evaluate.report.write import write_report
 from segment_concept.evaluate.run_folder import Manifest, RunFolder
 from segment_concept.evaluate.runner import (
-    Engine,
+    Executor,
     ProgressCallback,
     RunProgress,
     WorkerOptions,
     estimated_rate,
     predict_all,
-    what_to_do,
+    remaining_work,
 )
 from segment_concept.evaluate.scores import Scores, write_scores
 from segment_concept.evaluate.scoring import Work, refuse_unscorable, score_dataset
@@ -69,20 +69,20 @@ class Assignment:
 
     dataset: Dataset
     rules: ScoringProtocol
-    workforce: WorkerOptions
+    options: WorkerOptions
     device: str
     alone: bool
     offline: bool
     command: str
 
-    def station(self, recipe: str, folder: Path) -> PredictionWorker:
+    def worker(self, recipe: str, folder: Path) -> PredictionWorker:
         """The prediction worker for one recipe and its run folder."""
         return PredictionWorker(
             TrackerSource(recipe, self.device),
             self.dataset.named(set()),
             RunFolder(folder.absolute()),
             self.alone,
-            self.workforce.threads(),
+            self.options.threads(),
             self.offline,
         )
 
@@ -128,8 +128,8 @@ def evaluate(
         int, typer.Option("--workers", "-w", min=1, help="Number of worker processes.")
     ] = 1,
     engine: Annotated[
-        Engine, typer.Option(help="Local processes, or Ray (needs the extra `batch`).")
-    ] = Engine.LOCAL,
+        Executor, typer.Option(help="Local processes, or Ray (needs the extra `batch`).")
+    ] = Executor.LOCAL,
     shard: Annotated[
         str,
         typer.Option(
@@ -172,29 +172,29 @@ def evaluate(
         _refuse_options(recipes, submission)
         rules = rules_for(kind, protocol, RuleOptions(window))
         refuse_unscorable(dataset, rules)
-        workforce = WorkerOptions(engine, workers, retries, Shard.parse(shard))
+        options = WorkerOptions(engine, workers, retries, Shard.parse(shard))
         command = shlex.join(["segment-concept", *sys.argv[1:]])
         if offline:
             for name in recipes:
                 TrackerSource(name, device).check_offline()
-        job = Assignment(dataset, rules, workforce, device, objects_alone, offline, command)
+        job = Assignment(dataset, rules, options, device, objects_alone, offline, command)
         if dry_run:
             for name, folder in zip(recipes, folders, strict=True):
-                _show_plan(job, job.station(name, folder))
+                _show_plan(job, job.worker(name, folder))
             return
-        print_digest = dataset_fingerprint(dataset)
+        fingerprint = dataset_fingerprint(dataset)
         reports = [
-            _run(job, job.station(name, folder), print_digest)
+            _run(job, job.worker(name, folder), fingerprint)
             for name, folder in zip(recipes, folders, strict=True)
         ]
-        made = [report for report in reports if report is not None]
-        if len(made) > 1:
+        finished = [report for report in reports if report is not None]
+        if len(finished) > 1:
             write_comparison(out, compare(folders))
             say(f"comparison: {out / 'comparison.md'}")
-        if submission is not None and made:
+        if submission is not None and finished:
             write_submission(dataset, RunFolder(folders[0]).masks, submission)
             say(f"submission archive: {submission}")
-    if any(not report.is_whole for report in made):
+    if any(not report.is_whole for report in finished):
         raise typer.Exit(INCOMPLETE)
 
 
@@ -211,40 +211,40 @@ def _refuse_options(recipes: Sequence[str], submission: Path | None) -> None:
         raise InputError("--submission needs exactly one --recipe: run the recipes separately")
 
 
-def _show_plan(job: Assignment, station: PredictionWorker) -> None:
-    todo = what_to_do(job.dataset, station.run, job.workforce.shard)
-    shard = job.workforce.shard
+def _show_plan(job: Assignment, worker: PredictionWorker) -> None:
+    remaining = remaining_work(job.dataset, worker.run, job.options.shard)
+    shard = job.options.shard
     part = "" if shard.is_all else f", shard {shard.index} of {shard.count}"
     say(
-        f"{station.source.name} on {job.dataset.benchmark.value} ({job.dataset.source.split}{part})"
-        f" into {station.run.path}: {len(todo.pending)} videos with {todo.frames} frames to "
-        f"predict, {len(todo.done)} done; {job.workforce.workers} workers "
-        f"({job.workforce.engine.value})"
+        f"{worker.source.name} on {job.dataset.benchmark.value} ({job.dataset.source.split}{part})"
+        f" into {worker.run.path}: {len(remaining.pending)} videos with {remaining.frames} frames "
+        f"to predict, {len(remaining.done)} done; {job.options.workers} workers "
+        f"({job.options.executor.value})"
     )
     say(
         f"then scored with the protocol {job.rules.name}"
         if job.dataset.truth_is_complete
         else "not scored: the full annotations of this split are not available here"
     )
-    rate = estimated_rate(job.dataset, station, todo)
-    if rate is not None and todo.pending:
-        seconds = todo.frames / rate / job.workforce.workers
+    rate = estimated_rate(job.dataset, worker, remaining)
+    if rate is not None and remaining.pending:
+        seconds = remaining.frames / rate / job.options.workers
         say(f"estimated time: {_duration(seconds)} ({rate:.2f} frames/s per worker, measured now)")
 
 
-def _run(job: Assignment, station: PredictionWorker, fingerprint: str) -> Report | None:
+def _run(job: Assignment, worker: PredictionWorker, fingerprint: str) -> Report | None:
     """Predict; then score and report if no other shard is still running."""
-    run = station.run
-    run.begin(_manifest(job, station.source, fingerprint))
-    with _progress(station.source.name) as tell:
-        broken = predict_all(job.dataset, station, job.workforce, tell)
-    for record in broken:
+    run = worker.run
+    run.begin(_manifest(job, worker.source, fingerprint))
+    with _progress(worker.source.name) as on_progress:
+        failed = predict_all(job.dataset, worker, job.options, on_progress)
+    for record in failed:
         say(f"error: skipped video {record.video}: {record.problem}", err=True)
-    todo = what_to_do(job.dataset, run, job.workforce.shard)
+    remaining = remaining_work(job.dataset, run, job.options.shard)
     waiting = [v for v in job.dataset.videos if run.record(v.name) is None]
     if waiting:
-        say(f"{len(waiting)} videos remain for other shards; {len(todo.done)} are done")
-        if broken:
+        say(f"{len(waiting)} videos remain for other shards; {len(remaining.done)} are done")
+        if failed:
             raise typer.Exit(INCOMPLETE)
         return None
     scores = _scored(job, run)
@@ -260,7 +260,7 @@ def _manifest(job: Assignment, source: TrackerSource, fingerprint: str) -> Manif
         dataset=fingerprint,
         videos=tuple(video.name for video in job.dataset.videos),
         recipe=source.name,
-        tracker=source.described(),
+        tracker=source.description(),
         alone=job.alone,
         offline=job.offline,
         versions={**versions(), "platform": f"{sys.platform} {platform.machine()}"},
@@ -272,7 +272,7 @@ def _scored(job: Assignment, run: RunFolder) -> Scores | None:
     done = {video.name for video in job.dataset.videos if run.is_done(video.name)}
     if not job.dataset.truth_is_complete or not done:
         return None
-    processes = job.workforce.workers if job.workforce.engine is Engine.LOCAL else os.cpu_count()
+    processes = job.options.workers if job.options.executor is Executor.LOCAL else os.cpu_count()
     work = Work(processes or 1, skip_broken=True)
     scores = score_dataset(job.dataset.named(done), run.masks, job.rules, work)
     write_scores(scores, run.path)
@@ -317,12 +317,16 @@ def _progress(what: str) -> Iterator[ProgressCallback]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         line = bar.add_task(escape(printable(what)), total=None, rate="")
 
-        def tell(now: RunProgress) -> None:
-            left = "" if now.seconds_left is None else f", {_duration(now.seconds_left)} left"
-            rate = f"{now.rate:.1f} frames/s{left}"
-            bar.update(line, completed=now.videos, total=now.of_videos, rate=rate)
+        def on_progress(progress: RunProgress) -> None:
+            left = (
+                ""
+                if progress.seconds_left is None
+                else f", {_duration(progress.seconds_left)} left"
+            )
+            rate = f"{progress.rate:.1f} frames/s{left}"
+            bar.update(line, completed=progress.videos, total=progress.total_videos, rate=rate)
 
-        yield tell
+        yield on_progress
 
 
 def register(app: typer.Typer) -> None:

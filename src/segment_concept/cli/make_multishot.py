@@ -36,7 +36,7 @@ _SHOWN = 5  # targets that were left out
 _SHOTS, _PLACE = "Shots", "Re-framing and files"
 
 
-class Alike(str, Enum):
+class DistractorChoice(str, Enum):
     """How distractors are chosen without a file of categories."""
 
     AUTO = "auto"
@@ -67,13 +67,13 @@ def make_multishot_clips(
         Path | None,
         typer.Option(metavar="JSON", help='Distractors by category: {"car": ["VIDEO", ...], ...}.'),
     ] = None,
-    alike_by: Annotated[
-        Alike,
+    distractors_by: Annotated[
+        DistractorChoice,
         typer.Option(
             help="How distractors are chosen without --categories. auto: by the dataset's own "
             "categories if it has any, otherwise by appearance."
         ),
-    ] = Alike.AUTO,
+    ] = DistractorChoice.AUTO,
     shots: Annotated[
         str,
         typer.Option(
@@ -96,10 +96,10 @@ def make_multishot_clips(
     interlude_frames: Annotated[
         str, typer.Option(help="Length of interludes, in frames.", rich_help_panel=_SHOTS)
     ] = "8-14",
-    alike: Annotated[
+    distractors: Annotated[
         float,
         typer.Option(help="Share of interludes that show distractors.", rich_help_panel=_SHOTS),
-    ] = _OPTIONS.alike,
+    ] = _OPTIONS.distractors,
     reframed: Annotated[
         float,
         typer.Option(
@@ -153,7 +153,7 @@ def make_multishot_clips(
             uncut_frames=_span("--uncut-frames", uncut_frames),
             interludes=interludes,
             interlude_frames=_span("--interlude-frames", interlude_frames),
-            alike=alike,
+            distractors=distractors,
             reframed=reframed,
             mirrored=mirrored,
             zoom=zoom,
@@ -162,8 +162,8 @@ def make_multishot_clips(
         )
         refuse_used(out)
         dataset = open_dataset(benchmark or recognize_dataset(data), Source(data, split, truth))
-        likeness = _likeness(dataset, categories, alike_by)
-        job = MultishotJob(dataset, out, spec, likeness, targets)
+        sampler = _sampler(dataset, categories, distractors_by)
+        job = MultishotJob(dataset, out, spec, sampler, targets)
         with progress_bar("cutting", quiet=quiet) as on_frame:
             plan = make_multishot(job, on_frame)
     _tell(plan, out)
@@ -185,14 +185,18 @@ def _span(option: str, text: str) -> Span:
         raise InputError(f"{option} {error}") from error
 
 
-def _likeness(dataset: "Dataset", categories: Path | None, by: Alike) -> "DistractorSampler | None":
+def _sampler(
+    dataset: "Dataset", categories: Path | None, by: DistractorChoice
+) -> "DistractorSampler | None":
     if categories is not None:
-        if by is not Alike.AUTO:
-            raise InputError("--categories and --alike-by exclude each other: give one of them")
+        if by is not DistractorChoice.AUTO:
+            raise InputError(
+                "--categories and --distractors-by exclude each other: give one of them"
+            )
         return read_categories(categories, sequences_of(dataset))
-    made: dict[Alike, DistractorSampler] = {
-        Alike.APPEARANCE: AppearanceDistractors(),
-        Alike.RANDOM: RandomDistractors(),
+    made: dict[DistractorChoice, DistractorSampler] = {
+        DistractorChoice.APPEARANCE: AppearanceDistractors(),
+        DistractorChoice.RANDOM: RandomDistractors(),
     }
     return made.get(by)
 

@@ -136,7 +136,7 @@ def track(
         from segment_concept.recipes import find_recipe
 
         job = TrackJob(
-            shown=given_prompts(ctx, given.prompts),
+            prompts=given_prompts(ctx, given.prompts),
             source=given.source(),
             out=out or Path(f"{Path(given.video).stem or 'video'}_tracked"),
             save=saved(f"{save},overlay,explain" if explain else save),
@@ -183,7 +183,7 @@ def run(
     elif job.offline:
         recipe.check_offline()
     plan = check_job(job)
-    tell_prompts(job.shown, quiet=quiet)
+    tell_prompts(job.prompts, quiet=quiet)
     found = str(find_device(device))
     if trigger is not None:
         prepared = prepare_trigger(trigger, job.source)

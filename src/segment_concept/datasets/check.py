@@ -32,18 +32,18 @@ def survey_dataset(dataset: Dataset) -> Iterable[VideoSurvey]:
 
 def check_dataset(dataset: Dataset, surveys: Iterable[VideoSurvey]) -> CheckReport:
     """Combine the surveys of all videos."""
-    pictures = masks = objects = late = 0
+    pictures = masks = objects = late_objects = 0
     findings: list[Finding] = []
-    silent: list[str] = []
-    for seen in surveys:
-        pictures += len(seen.video.pictures)
-        masks += seen.masks
-        objects += len(seen.visible)
-        late += sum(not row[0] for row in seen.visible.values() if row)
-        findings.extend(seen.findings)
-        if not seen.video.pictures and seen.video.movie is None:
-            silent.append(seen.video.name)
-    findings.extend(_pictures_missing(dataset, silent))
+    without_images: list[str] = []
+    for video_survey in surveys:
+        pictures += len(video_survey.video.pictures)
+        masks += video_survey.masks
+        objects += len(video_survey.visible)
+        late_objects += sum(not row[0] for row in video_survey.visible.values() if row)
+        findings.extend(video_survey.findings)
+        if not video_survey.video.pictures and video_survey.video.movie is None:
+            without_images.append(video_survey.video.name)
+    findings.extend(_pictures_missing(dataset, without_images))
     if not dataset.truth_is_complete:
         findings.append(
             warning(
@@ -51,12 +51,12 @@ def check_dataset(dataset: Dataset, surveys: Iterable[VideoSurvey]) -> CheckRepo
                 "submitted, but not scored"
             )
         )
-    return CheckReport(dataset, pictures, masks, objects, late, tuple(findings))
+    return CheckReport(dataset, pictures, masks, objects, late_objects, tuple(findings))
 
 
-def _pictures_missing(dataset: Dataset, silent: list[str]) -> list[Finding]:
-    if not silent:
+def _pictures_missing(dataset: Dataset, without_images: list[str]) -> list[Finding]:
+    if not without_images:
         return []
-    if len(silent) == len(dataset.videos):
+    if len(without_images) == len(dataset.videos):
         return [warning("there are no images: masks can be scored, but nothing can be predicted")]
-    return [error(f"{len(silent)} videos have no images: {listed(silent)}")]
+    return [error(f"{len(without_images)} videos have no images: {listed(without_images)}")]

@@ -24,8 +24,8 @@ class Finding:
 
     def __str__(self) -> str:
         places = (("video", self.video), ("object", self.object_name), ("frame", self.frame))
-        place = ", ".join(f"{kind} {name}" for kind, name in places if name)
-        return f"{place}: {self.message}" if place else self.message
+        location = ", ".join(f"{kind} {name}" for kind, name in places if name)
+        return f"{location}: {self.message}" if location else self.message
 
 
 def error(message: str, video: str = "", object_name: str = "", frame: str = "") -> Finding:
@@ -45,5 +45,5 @@ def errors_of(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def listed(names: Sequence[str], most: int = 5) -> str:
     """List the first few names, and count the rest."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+    first = ", ".join(names[:most])
+    return f"{first} and {len(names) - most} more" if len(names) > most else first

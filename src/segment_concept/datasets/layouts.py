@@ -48,15 +48,15 @@ def davis(source: Source, benchmark: Benchmark) -> Dataset:
     """DAVIS 2016, and 2017 for both of its tasks.
 
     Annotations/480p/<video>/00000.png; ImageSets/<year>/<split>.txt names the videos. In a
-    2016 mask every value but 0 is the same object.
+    2016 mask every value except 0 is the same object.
     """
     unsupervised = benchmark is Benchmark.DAVIS2017_UNSUPERVISED
-    places = (
+    unsupervised_masks = (
         ("Annotations_unsupervised/480p", "Annotations_unsupervised/Full-Resolution")
         if unsupervised
         else ()
     )
-    masks = masks_folder(source.root, places + _DAVIS_MASKS, source.truth, "DAVIS")
+    masks = masks_folder(source.root, unsupervised_masks + _DAVIS_MASKS, source.truth, "DAVIS")
     names = _davis_names(source, benchmark, masks)
     pictures = source.root / "JPEGImages" / masks.name
     single = "1" if benchmark is Benchmark.DAVIS2016 else ""
@@ -76,8 +76,8 @@ def _davis_names(source: Source, benchmark: Benchmark, masks: Path) -> list[str]
         return folders_in(masks)
     path = sets / f"{source.split}.txt"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in sets.glob("*.txt"))) or "none"
-        raise InputError(f"{sets} has no list of split {source.split!r}; there are: {there}")
+        available = ", ".join(sorted(p.stem for p in sets.glob("*.txt"))) or "none"
+        raise InputError(f"{sets} has no list of split {source.split!r}; available: {available}")
     names = read_names(path)
     require(names, masks, path)
     return names
@@ -201,7 +201,7 @@ def lvos(source: Source, benchmark: Benchmark) -> Dataset:
     Unseen videos are listed in unseen_videos.txt; the lists of v1 and v2 differ.
     """
     folder = split_folder(source.root, source.split)
-    candidates = [place / "valid_meta.json" for place in (folder, source.root)]
+    candidates = [parent / "valid_meta.json" for parent in (folder, source.root)]
     path = next((p for p in candidates if p.is_file()), candidates[0])
     meta = read_meta(path)
     masks = masks_folder(folder, ("Annotations",), source.truth, "LVOS")
@@ -227,9 +227,9 @@ def lvos(source: Source, benchmark: Benchmark) -> Dataset:
 def _unseen_videos(source: Source, folder: Path) -> set[str] | None:
     if source.unseen is not None:
         return set(read_names(source.unseen))
-    for place in (folder, source.root):
-        if (place / "unseen_videos.txt").is_file():
-            return set(read_names(place / "unseen_videos.txt"))
+    for parent in (folder, source.root):
+        if (parent / "unseen_videos.txt").is_file():
+            return set(read_names(parent / "unseen_videos.txt"))
     return None
 
 
@@ -254,9 +254,9 @@ def _lvos_object(video: str, name: str, entry: dict[str, Any]) -> ObjectEntry:
 
 
 def sa_v(source: Source, benchmark: Benchmark) -> Dataset:
-    """SA-V: Annotations_6fps/<video>/<object>/00000.png with 24 fps images (val, test), or
+    """SA-V. `val` and `test`: Annotations_6fps/<video>/<object>/00000.png with 24 fps images.
 
-    training videos as <video>.mp4 with run-length masks in <video>_manual.json and _auto.json.
+    `train`: <video>.mp4 with run-length masks in <video>_manual.json and <video>_auto.json.
     """
     if source.split == "train":
         return _sa_v_train(source, benchmark)

@@ -29,7 +29,7 @@ def read_labels(path: Path) -> Labels:
     """The (H, W) object ids of a palette, gray (8 or 16 bit) or black-and-white PNG file.
 
     Raises:
-        InputError: the file is missing, unreadable, cut off, or a color picture.
+        InputError: the file is missing, unreadable, cut off, or a color image.
     """
     data = read_bytes(path, "mask", _LARGEST_FILE)
     try:
@@ -61,9 +61,9 @@ def _decode(data: bytes) -> Labels:
         with Picture.open(io.BytesIO(data)) as image:
             if image.mode not in _ID_MODES:
                 raise InputError(
-                    f"it is a {image.mode} picture with {len(image.getbands())} channels, where "
-                    "one object id per pixel is expected; write palette or gray PNG files (for a "
-                    "picture of palette colors: map each color back to its id)"
+                    f"it is a {image.mode} image with {len(image.getbands())} channels, where "
+                    "one object id per pixel is expected; write palette or gray PNG files (for an "
+                    "image of palette colors: map each color back to its id)"
                 )
             labels: Labels = np.asarray(image.convert("L") if image.mode == "1" else image)
             if image.mode == "1":

@@ -59,26 +59,26 @@ def dataset_stats(
     lengths: list[float | None] = []
     scenes: list[int | None] = []
     masks = 0
-    for seen in surveys:
-        rows.extend(seen.visible.values())
-        masks += seen.masks
-        lengths.append(_seconds(seen.video, dataset.fps))
-        scenes.append(count_scenes(seen.video) if count_scenes is not None else None)
-    whole = dataset.truth_is_complete and bool(rows)
+    for video_survey in surveys:
+        rows.extend(video_survey.visible.values())
+        masks += video_survey.masks
+        lengths.append(_seconds(video_survey.video, dataset.fps))
+        scenes.append(count_scenes(video_survey.video) if count_scenes is not None else None)
+    complete = dataset.truth_is_complete and bool(rows)
     return DatasetStats(
         len(dataset.videos),
         len(rows),
         masks,
         _mean(lengths),
-        sum(map(disappears, rows)) / len(rows) if whole else None,
-        sum(map(reappears, rows)) / len(rows) if whole else None,
+        sum(map(disappears, rows)) / len(rows) if complete else None,
+        sum(map(reappears, rows)) / len(rows) if complete else None,
         _mean(scenes),
     )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+    numbers = [value for value in values if value is not None]
+    return math.fsum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
 
 
 def _seconds(video: VideoEntry, fps: float | None) -> float | None:

@@ -39,8 +39,8 @@ def survey(video: VideoEntry, benchmark: Benchmark) -> VideoSurvey:
     visible: dict[str, tuple[bool, ...]] = {}
     for layer in video.layers:
         findings.extend(_listing(video, layer))
-        shown, found = _layer(video, layer)
-        visible.update(shown)
+        rows, found = _layer(video, layer)
+        visible.update(rows)
         findings.extend(found)
     findings.extend(_ids(video, visible, benchmark))
     findings.extend(_metadata(video, visible))
@@ -53,7 +53,7 @@ def survey(video: VideoEntry, benchmark: Benchmark) -> VideoSurvey:
 def _layer(video: VideoEntry, layer: Layer) -> tuple[dict[str, tuple[bool, ...]], list[Finding]]:
     findings: list[Finding] = []
     size = video.size or _picture_size(video)
-    shown: dict[str, list[bool]] = {}
+    rows: dict[str, list[bool]] = {}
     for position, (frame, labels) in enumerate(_masks(layer, video, findings)):
         if labels is not None and size is None:
             size = _size(labels)
@@ -69,13 +69,13 @@ def _layer(video: VideoEntry, layer: Layer) -> tuple[dict[str, tuple[bool, ...]]
             )
         ids = set() if labels is None else {int(i) for i in np.unique(labels) if i}
         names = {layer.object_name or str(i) for i in ids}
-        for name in names - shown.keys():
-            shown[name] = [False] * position
-        for name, row in shown.items():
+        for name in names - rows.keys():
+            rows[name] = [False] * position
+        for name, row in rows.items():
             row.append(name in names)
-    if layer.object_name and layer.object_name not in shown:
-        shown[layer.object_name] = [False] * len(layer.frames)
-    return {name: tuple(row) for name, row in shown.items()}, findings
+    if layer.object_name and layer.object_name not in rows:
+        rows[layer.object_name] = [False] * len(layer.frames)
+    return {name: tuple(row) for name, row in rows.items()}, findings
 
 
 def _masks(
@@ -111,10 +111,12 @@ def _pictures(video: VideoEntry) -> Iterator[Finding]:
     broken = [path.name for path, size in sizes.items() if size is None]
     if broken:
         yield error(f"{len(broken)} images cannot be read: {listed(broken)}", video.name)
-    usual = Counter(size for size in sizes.values() if size).most_common(1)
-    odd = [p.name for p, size in sizes.items() if size and usual and size != usual[0][0]]
-    if odd:
-        yield error(f"{len(odd)} images have another size: {listed(odd)}", video.name)
+    most_common = Counter(size for size in sizes.values() if size).most_common(1)
+    others = [
+        p.name for p, size in sizes.items() if size and most_common and size != most_common[0][0]
+    ]
+    if others:
+        yield error(f"{len(others)} images have another size: {listed(others)}", video.name)
     gaps = missing_numbers([path.stem for path in video.pictures])
     if gaps:
         yield warning(f"image numbers are missing: {listed(gaps)}", video.name)
@@ -123,8 +125,8 @@ def _pictures(video: VideoEntry) -> Iterator[Finding]:
 def _listing(video: VideoEntry, layer: Layer) -> Iterator[Finding]:
     name = video.name, layer.object_name
     if not layer.frames:
-        place = layer.folder if isinstance(layer, PngLayer) else layer.where("0")
-        yield error(f"{place} has no mask", *name)
+        location = layer.folder if isinstance(layer, PngLayer) else layer.where("0")
+        yield error(f"{location} has no mask", *name)
         return
     if isinstance(layer, PngLayer) and layer.extra_files:
         yield warning(f"{layer.folder} also has {listed(layer.extra_files)}", *name)
@@ -135,10 +137,12 @@ def _listing(video: VideoEntry, layer: Layer) -> Iterator[Finding]:
             "before 2): pad them with zeros",
             *name,
         )
-    there = {path.stem for path in video.pictures}
-    alone = [frame for frame in layer.frames if frame not in there]
-    if there and alone:
-        yield error(f"{len(alone)} masks have no image: {listed(alone)}", *name, alone[0])
+    images = {path.stem for path in video.pictures}
+    unmatched = [frame for frame in layer.frames if frame not in images]
+    if images and unmatched:
+        yield error(
+            f"{len(unmatched)} masks have no image: {listed(unmatched)}", *name, unmatched[0]
+        )
 
 
 def _ids(

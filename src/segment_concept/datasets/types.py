@@ -85,5 +85,5 @@ class Dataset:
 
     def named(self, names: set[str]) -> "Dataset":
         """The same dataset with only these videos."""
-        kept = tuple(video for video in self.videos if video.name in names)
-        return Dataset(self.benchmark, self.source, kept, self.fps, self.truth_is_complete)
+        videos = tuple(video for video in self.videos if video.name in names)
+        return Dataset(self.benchmark, self.source, videos, self.fps, self.truth_is_complete)

@@ -10,12 +10,12 @@ from segment_concept.datasets.types import Benchmark, Dataset, VideoEntry
 from segment_concept.types import Bitmap, InputError, ObjectId
 
 _FIRST_FRAME_ONLY = (Benchmark.DAVIS2016, Benchmark.DAVIS2017)  # objects do not appear later
-_VOID = 255  # in DAVIS: pixels that belong to nothing in particular
+_VOID = 255  # in DAVIS: unlabeled pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstMask:
-    """The first mask of an object, and the frame it is on."""
+    """The first mask of an object and its frame."""
 
     object_id: ObjectId
     layer: int  # position in the video's layers
@@ -46,39 +46,39 @@ def first_masks(video: VideoEntry, benchmark: Benchmark) -> tuple[FirstMask, ...
     Raises:
         InputError: a mask cannot be read, or no mask has an object.
     """
-    found = tuple(
-        shown
-        for place, layer in enumerate(video.layers)
-        for shown in (
-            _of_object(layer, place) if layer.object_name else _of_labels(video, benchmark, place)
+    masks = tuple(
+        mask
+        for index, layer in enumerate(video.layers)
+        for mask in (
+            _of_object(layer, index) if layer.object_name else _of_labels(video, benchmark, index)
         )
     )
-    if not found:
+    if not masks:
         raise InputError(f"video {video.name}: no mask has an object, so nothing can be tracked")
-    return found
+    return masks
 
 
-def _of_object(layer: Layer, place: int) -> Iterator[FirstMask]:
+def _of_object(layer: Layer, index: int) -> Iterator[FirstMask]:
     for frame in layer.frames:
         mask = layer.read(frame) != 0
         if mask.any():
-            yield FirstMask(place + 1, place, frame, mask)
+            yield FirstMask(index + 1, index, frame, mask)
             return
 
 
-def _of_labels(video: VideoEntry, benchmark: Benchmark, place: int) -> Iterator[FirstMask]:
-    layer = video.layers[place]
+def _of_labels(video: VideoEntry, benchmark: Benchmark, index: int) -> Iterator[FirstMask]:
+    layer = video.layers[index]
     frames = layer.frames[:1] if benchmark in _FIRST_FRAME_ONLY else layer.frames
     starts = {int(o.name): (o.frames[0] if o.frames else "") for o in video.objects}
-    seen: set[int] = set()
+    found_ids: set[int] = set()
     for frame in frames:
         labels = layer.read(frame)
         for object_id in _ids(labels, benchmark):
-            wanted = not starts or (object_id in starts and frame >= starts[object_id])
-            if wanted and object_id not in seen:
-                seen.add(object_id)
-                yield FirstMask(object_id, place, frame, labels == object_id)
-        if starts and seen == starts.keys():
+            starts_here = not starts or (object_id in starts and frame >= starts[object_id])
+            if starts_here and object_id not in found_ids:
+                found_ids.add(object_id)
+                yield FirstMask(object_id, index, frame, labels == object_id)
+        if starts and found_ids == starts.keys():
             return
 
 

@@ -41,11 +41,11 @@ def open_predictions(dataset: Dataset, root: Path) -> ScoringPlan:
         InputError: the folder is missing, empty, or has none of the dataset's videos.
     """
     predicted = set(folders_in(root))
-    wanted = [video.name for video in dataset.videos]
-    if not predicted.intersection(wanted):
-        raise InputError(_nothing_in_common(root, wanted, sorted(predicted)))
+    expected = [video.name for video in dataset.videos]
+    if not predicted.intersection(expected):
+        raise InputError(_nothing_in_common(root, expected, sorted(predicted)))
     findings: list[Finding] = []
-    extra = sorted(predicted - set(wanted))
+    extra = sorted(predicted - set(expected))
     if extra:
         findings.append(
             warning(
@@ -59,7 +59,7 @@ def open_predictions(dataset: Dataset, root: Path) -> ScoringPlan:
 
 def refuse_missing(plan: ScoringPlan) -> ScoringPlan:
     """Drop videos without predictions, with an error for each."""
-    kept = tuple(task for task in plan.tasks if task.predictions is not None)
+    tasks = tuple(task for task in plan.tasks if task.predictions is not None)
     missing = tuple(
         error(
             f"{task.folder} is missing: predict this video, or leave it out with --skip-broken",
@@ -68,18 +68,18 @@ def refuse_missing(plan: ScoringPlan) -> ScoringPlan:
         for task in plan.tasks
         if task.predictions is None
     )
-    return ScoringPlan(kept, plan.findings + missing)
+    return ScoringPlan(tasks, plan.findings + missing)
 
 
-def _nothing_in_common(root: Path, wanted: Sequence[str], predicted: Sequence[str]) -> str:
+def _nothing_in_common(root: Path, expected: Sequence[str], predicted: Sequence[str]) -> str:
     if not predicted:
         return (
             f"{root} has no subfolders: expected one per video, with PNG masks "
-            f"(such as {root / wanted[0] / ('00000' + SUFFIX)})"
+            f"(such as {root / expected[0] / ('00000' + SUFFIX)})"
         )
     return (
-        f"{root} has none of the dataset's {len(wanted)} videos. It has {listed(predicted, 3)}; "
-        f"the dataset has {listed(wanted, 3)}. Are these predictions of another dataset or split?"
+        f"{root} has none of the dataset's {len(expected)} videos. It has {listed(predicted, 3)}; "
+        f"the dataset has {listed(expected, 3)}. Are these predictions of another dataset or split?"
     )
 
 
@@ -105,15 +105,15 @@ def prediction_layers(video: VideoEntry, folder: Path) -> tuple[PngLayer, ...]:
 def check_frames(plan: ScoringPlan, scored: Chooser) -> ScoringPlan:
     """Drop videos with scored frames that have no prediction, with an error for each."""
     findings = list(plan.findings)
-    kept = []
+    tasks = []
     for task in plan.tasks:
         found = _missing_frames(task, scored)
         findings.extend(found)
         findings.extend(_extra_frames(task))
         findings.extend(_strays(task))
         if not found:
-            kept.append(task)
-    return ScoringPlan(tuple(kept), tuple(findings))
+            tasks.append(task)
+    return ScoringPlan(tuple(tasks), tuple(findings))
 
 
 def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
@@ -125,8 +125,8 @@ def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
             findings.append(error(message, *name))
             continue
         needed = scored(task.video, truth)
-        there, annotated = set(prediction.frames), set(truth.frames)
-        missing = [frame for frame in needed if frame not in there]
+        available, annotated = set(prediction.frames), set(truth.frames)
+        missing = [frame for frame in needed if frame not in available]
         if missing:
             message = _missing_message(prediction, needed, missing)
             findings.append(error(message, *name, missing[0]))
@@ -141,15 +141,16 @@ def _missing_frames(task: VideoTask, scored: Chooser) -> list[Finding]:
 
 
 def _missing_message(prediction: PngLayer, needed: Sequence[str], missing: Sequence[str]) -> str:
-    there = prediction.frames
+    available = prediction.frames
     if not prediction.folder.is_dir():
         return f"{prediction.folder} is missing: write this object's masks there"
-    if not there:
+    if not available:
         return f"{prediction.folder} has no PNG file: write one mask per frame"
     if len(missing) == len(needed):
         return (
             f"{prediction.folder} has none of the {len(needed)} scored frames: it has "
-            f"{listed(there, 3)}, expected {listed(missing, 3)}; name the masks like the truth's"
+            f"{listed(available, 3)}, expected {listed(missing, 3)}; use the names of the "
+            "annotations"
         )
     return (
         f"{prediction.folder} lacks {len(missing)} of {len(needed)} scored frames "
@@ -196,8 +197,8 @@ def read_pairs(
         predicted, true = prediction.read(frame), truth.read(frame)
         try:
             pair = LabelPair(predicted, true)
-        except InputError as wrong:
+        except InputError as error:
             raise InputError(
-                f"{prediction.where(frame)} does not match {truth.where(frame)}: {wrong}"
-            ) from wrong
+                f"{prediction.where(frame)} does not match {truth.where(frame)}: {error}"
+            ) from error
         yield frame, pair

@@ -33,17 +33,17 @@ class VideoJob:
 
     Attributes:
         video: of a dataset.
-        shown: the masks from which its objects are tracked.
+        first_masks: the masks from which its objects are tracked.
         fps: frame rate; None if it is not known.
-        kept: the names of the frames whose masks are wanted; None for all.
-        alone: track each object by itself, so that no object can help or hurt another.
+        scored_frames: names of the frames whose masks are written; None for all.
+        alone: track each object in its own session, independent of the others.
         offline: track the video twice, the second time with the finalized keyframe banks.
     """
 
     video: VideoEntry
-    shown: tuple[FirstMask, ...]
+    first_masks: tuple[FirstMask, ...]
     fps: float | None
-    kept: frozenset[str] | None = None
+    scored_frames: frozenset[str] | None = None
     alone: bool = False
     offline: bool = False
 
@@ -73,32 +73,32 @@ def video_job(
 ) -> VideoJob:
     """What there is to do for a video; reads the masks that show its objects.
 
-    Of SA-V, whose truth has 6 of 24 frames a second, only the masks of those are kept.
+    For SA-V, whose truth has 6 of 24 frames per second, only those frames get masks.
 
     Raises:
-        InputError: masks or pictures are missing or damaged.
+        InputError: masks or images are missing or damaged.
     """
-    shown = first_masks(video, dataset.benchmark)
+    masks = first_masks(video, dataset.benchmark)
     if not video.pictures and video.movie is None:
-        raise InputError(f"video {video.name} has no pictures: complete the dataset")
+        raise InputError(f"video {video.name} has no images: complete the dataset")
     names = {path.stem for path in video.pictures}
-    missing = sorted({s.frame for s in shown} - names) if names else []
+    missing = sorted({m.frame for m in masks} - names) if names else []
     if missing:
         raise InputError(
-            f"video {video.name}: there is no picture for the masks of {listed(missing)}; pictures "
+            f"video {video.name}: there is no image for the masks of {listed(missing)}; images "
             "and masks must have the same names"
         )
-    kept = None
+    scored = None
     if dataset.benchmark is Benchmark.SA_V:
-        kept = frozenset(frame for layer in video.layers for frame in layer.frames)
-    return VideoJob(video, shown, dataset.fps, kept, alone, offline)
+        scored = frozenset(frame for layer in video.layers for frame in layer.frames)
+    return VideoJob(video, masks, dataset.fps, scored, alone, offline)
 
 
 def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Prediction:
-    """Track a video's objects and write their masks into an empty folder, as a scorer reads them.
+    """Track a video's objects and write their masks into an empty folder, in the scorer's layout.
 
     Raises:
-        InputError: a picture cannot be read, or does not fit its mask; the job is offline and
+        InputError: an image cannot be read, or does not fit its mask; the job is offline and
             the tracker has no concept encoder.
         OSError: the masks cannot be written.
     """
@@ -113,12 +113,12 @@ def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Predict
         for name, frame, results in track_video(tracker, job):
             names.append(name)
             calls += sum(result.concept_queried for result in results)
-            if job.kept is None or name in job.kept:
+            if job.scored_frames is None or name in job.scored_frames:
                 _write_masks(layers, job, (name, frame), results)
             yield frame.rgb
 
-    cuts = find_cuts(pixels())  # looks at each frame as it comes
-    return Prediction(len(names), len(job.shown), calls, tuple(names[i] for i in cuts))
+    cuts = find_cuts(pixels())  # consumes the frames one by one
+    return Prediction(len(names), len(job.first_masks), calls, tuple(names[i] for i in cuts))
 
 
 def read_frames(job: VideoJob) -> Iterator[Frame]:
@@ -151,7 +151,7 @@ def track_video(
     if not job.alone:
         yield from _track_together(tracker, job)
         return
-    each = [_track_together(tracker, replace(job, shown=(shown,))) for shown in job.shown]
+    each = [_track_together(tracker, replace(job, first_masks=(mask,))) for mask in job.first_masks]
     for frames in zip(*each, strict=True):
         name, frame, _ = frames[0]
         yield name, frame, [result for _, _, results in frames for result in results]
@@ -161,8 +161,8 @@ def _track_together(
     tracker: VideoTracker, job: VideoJob
 ) -> Iterator[tuple[str, Frame, list[FrameResult]]]:
     prompts: dict[int, dict[ObjectId, Prompt]] = {}
-    for shown in job.shown:
-        prompts.setdefault(job.index(shown.frame), {})[shown.object_id] = Mask(shown.bitmap)
+    for mask in job.first_masks:
+        prompts.setdefault(job.index(mask.frame), {})[mask.object_id] = Mask(mask.bitmap)
     session = tracker.session()
     if job.offline:
         for _ in _play(session, job, prompts):
@@ -190,7 +190,7 @@ def _play(
 
 
 def label_map(results: Results, size: tuple[int, int]) -> NDArray[np.int32]:
-    """(H, W) object ids of all sessions' results; where objects meet, the higher logit wins."""
+    """(H, W) object ids of all sessions' results; the higher logit wins where objects overlap."""
     if not results:
         return np.zeros(size, np.int32)
     if len(results) == 1:
@@ -208,18 +208,18 @@ def _write_masks(
 ) -> None:
     name, size = frame[0] + SUFFIX, frame[1].size
     if not layers[0].object_name:
-        largest = max(shown.object_id for shown in job.shown)
-        (layers[0].folder / name).write_bytes(_label_png(label_map(results, size), largest))
+        max_id = max(mask.object_id for mask in job.first_masks)
+        (layers[0].folder / name).write_bytes(_label_png(label_map(results, size), max_id))
         return
-    for shown in job.shown:
-        has = (result for result in results if shown.object_id in result.object_ids)
-        found = next(has, None)
-        mask = np.zeros(size, np.bool_) if found is None else found.mask(shown.object_id)
-        (layers[shown.layer].folder / name).write_bytes(mask_png(mask))
+    for first in job.first_masks:
+        tracked = (result for result in results if first.object_id in result.object_ids)
+        found = next(tracked, None)
+        mask = np.zeros(size, np.bool_) if found is None else found.mask(first.object_id)
+        (layers[first.layer].folder / name).write_bytes(mask_png(mask))
 
 
-def _label_png(labels: NDArray[np.int32], largest: int) -> bytes:
-    if largest <= _LARGEST_PALETTE_ID:
+def _label_png(labels: NDArray[np.int32], max_id: int) -> bytes:
+    if max_id <= _LARGEST_PALETTE_ID:
         return palette_png(labels.astype(np.uint8))
     _, encoded = cv2.imencode(SUFFIX, labels.astype(np.uint16))  # gray, 16 bits
     return bytes(encoded)

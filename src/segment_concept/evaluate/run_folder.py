@@ -89,11 +89,11 @@ class RunFolder:
             InputError: the folder holds another run or other files.
             OutputError: the folder cannot be written.
         """
-        there = self.path / MANIFEST
+        manifest_file = self.path / MANIFEST
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: choose a folder with --out")
         with disk_errors(self.path):
-            if there.exists():
+            if manifest_file.exists():
                 _refuse_other(read_manifest(self.path), manifest, self.path)
                 return
             if self.path.is_dir() and any(p.name[0] != HIDDEN for p in self.path.iterdir()):
@@ -102,19 +102,19 @@ class RunFolder:
                 )
             for name in ("masks", "videos", "cost"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            write_json(there, asdict(manifest))
+            write_json(manifest_file, asdict(manifest))
 
     def remove_partial(self, videos: Sequence[str]) -> None:
         """Remove unfinished files of these videos that a killed run left behind."""
-        wanted = {f"{HIDDEN}{video}{HIDDEN}" for video in videos}
+        prefixes = {f"{HIDDEN}{video}{HIDDEN}" for video in videos}
         with disk_errors(self.path):
             for entry in self.masks.iterdir():
-                if entry.name.rpartition(HIDDEN)[0] + HIDDEN in wanted:
+                if entry.name.rpartition(HIDDEN)[0] + HIDDEN in prefixes:
                     shutil.rmtree(entry, ignore_errors=True)
-            begun = tuple(f"{HIDDEN}{video}.json" for video in videos)
+            unfinished = tuple(f"{HIDDEN}{video}.json" for video in videos)
             for name in ("videos", "cost"):
                 for entry in (self.path / name).iterdir():
-                    if entry.name.startswith(begun):
+                    if entry.name.startswith(unfinished):
                         entry.unlink(missing_ok=True)
 
     @contextmanager
@@ -201,13 +201,15 @@ def _read(path: Path) -> Any:
     return read_json(path, "remove it and run again") if path.exists() else None
 
 
-def _refuse_other(before: Manifest, now: Manifest, path: Path) -> None:
-    old, new = asdict(before), json.loads(json.dumps(asdict(now)))
+def _refuse_other(existing: Manifest, requested: Manifest, path: Path) -> None:
+    old, new = asdict(existing), json.loads(json.dumps(asdict(requested)))
     for key, value in new.items():
-        was = list(old[key]) if isinstance(old[key], tuple) else old[key]
-        if was != value:
-            shown = f" ({was} there, {value} now)" if isinstance(value, str | bool) else ""
+        previous = list(old[key]) if isinstance(old[key], tuple) else old[key]
+        if previous != value:
+            difference = (
+                f" ({previous} there, {value} now)" if isinstance(value, str | bool) else ""
+            )
             raise InputError(
-                f"{path} holds a run with another {key}{shown}: results would be mixed. Use the "
-                "same options, or choose another folder with --out"
+                f"{path} holds a run with another {key}{difference}: results would be mixed. Use "
+                "the same options, or choose another folder with --out"
             )

@@ -1,4 +1,4 @@
-"""Predicting a dataset: what is left to do, who does it, and how far it has come."""
+"""Predict a dataset: the remaining videos, the workers, and progress."""
 
 import logging
 import os
@@ -25,8 +25,8 @@ log = logging.getLogger("segment_concept.evaluate")
 _SAMPLE = 5  # frames that are tracked to estimate a run
 
 
-class Engine(str, Enum):
-    """Who works."""
+class Executor(str, Enum):
+    """Where workers run."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -34,35 +34,39 @@ class Engine(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How many work, where, and how often a video is tried again when its worker is lost."""
+    """Number and place of workers, and how often a video is retried after its worker has died."""
 
-    engine: Engine = Engine.LOCAL
+    executor: Executor = Executor.LOCAL
     workers: int = 1
     retries: int = 2
     shard: Shard = field(default_factory=Shard)
 
-    def crew(self, opener: WorkerFactory) -> WorkerPool:
-        """The workers.
+    def make_pool(self, make_worker: WorkerFactory) -> WorkerPool:
+        """Make the workers.
 
         Raises:
-            InputError: Ray is wanted and not installed.
+            InputError: Ray is not installed.
         """
-        if self.engine is Engine.RAY:
+        if self.executor is Executor.RAY:
             from segment_concept.batch.ray_pool import RayPool
 
-            return RayPool(opener, self.workers)
-        return InProcessPool(opener) if self.workers == 1 else ProcessPool(opener, self.workers)
+            return RayPool(make_worker, self.workers)
+        return (
+            InProcessPool(make_worker)
+            if self.workers == 1
+            else ProcessPool(make_worker, self.workers)
+        )
 
     def threads(self) -> int:
-        """With which each of several workers on this machine computes; 0 for no limit."""
-        if self.engine is Engine.RAY or self.workers == 1:
+        """Threads of each of several workers on this machine; 0 for no limit."""
+        if self.executor is Executor.RAY or self.workers == 1:
             return 0
         return max(1, (os.cpu_count() or 1) // self.workers)
 
 
 @dataclass(frozen=True, slots=True)
 class RemainingWork:
-    """What is left to do, largest videos first, and what was done before."""
+    """The videos that are not predicted yet, largest first, and those that are."""
 
     pending: tuple[VideoEntry, ...]
     done: tuple[VideoEntry, ...]
@@ -70,43 +74,43 @@ class RemainingWork:
 
     @property
     def frames(self) -> int:
-        """In all pending videos; movies whose length is not known count as none."""
+        """Number of frames of the pending videos; 0 for video files of unknown length."""
         return sum(map(frame_count, self.pending))
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run has come."""
+    """Progress of a run."""
 
     videos: int
-    of_videos: int
+    total_videos: int
     frames: int
-    of_frames: int
+    total_frames: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Frames a second, all workers together."""
+        """Frames per second, of all workers together."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """At this rate; None before anything is done."""
-        return (self.of_frames - self.frames) / self.rate if self.rate else None
+        """Remaining time at this rate; None before the first result."""
+        return (self.total_frames - self.frames) / self.rate if self.rate else None
 
 
 ProgressCallback = Callable[[RunProgress], None]
 
 
 def frame_count(video: VideoEntry) -> int:
-    """About how many frames a video has."""
+    """Approximate number of frames of a video."""
     if video.movie is not None:
         return open_video(video.movie).info.frames or 0
     return len(video.pictures)
 
 
-def what_to_do(dataset: Dataset, run: RunFolder, shard: Shard) -> RemainingWork:
-    """Sort a dataset's videos into what is ours to do, what is done and what is others'."""
+def remaining_work(dataset: Dataset, run: RunFolder, shard: Shard) -> RemainingWork:
+    """Divide the videos of a dataset into pending (of this shard), done, and other shards'."""
     by_size = sorted(dataset.videos, key=lambda video: (-frame_count(video), video.name))
     ours = {video.name for video in shard.take(by_size)}
     done = {video.name for video in by_size if run.is_done(video.name)}
@@ -118,62 +122,73 @@ def what_to_do(dataset: Dataset, run: RunFolder, shard: Shard) -> RemainingWork:
 
 
 def predict_all(
-    dataset: Dataset, station: PredictionWorker, workforce: WorkerOptions, tell: ProgressCallback
+    dataset: Dataset,
+    worker: PredictionWorker,
+    options: WorkerOptions,
+    on_progress: ProgressCallback,
 ) -> list[VideoRecord]:
-    """Predict what is left to do; returns the records of videos that could not be predicted.
+    """Predict the pending videos. Returns the records of videos that could not be predicted.
 
     Raises:
-        InputError: another run is at the same work.
-        WorkerError: a worker cannot work at all (no weights, say, or a full disk).
+        InputError: another run of the same shard is in progress.
+        WorkerError: a worker cannot start, or the disk is full.
     """
-    run = station.run
-    with run_locked(run.path, workforce.shard), _logging(run):
-        todo = what_to_do(dataset, run, workforce.shard)
-        run.remove_partial([video.name for video in todo.pending])
-        log.info("%d videos to predict, %d done before", len(todo.pending), len(todo.done))
-        diary = _ProgressLog(run, todo, tell)
-        crew = workforce.crew(station)
+    run = worker.run
+    with run_locked(run.path, options.shard), _logging(run):
+        remaining = remaining_work(dataset, run, options.shard)
+        run.remove_partial([video.name for video in remaining.pending])
+        log.info(
+            "%d videos to predict, %d already done", len(remaining.pending), len(remaining.done)
+        )
+        progress = _ProgressLog(run, remaining, on_progress)
+        pool = options.make_pool(worker)
         try:
-            lost = distribute(todo.pending, crew, workforce.retries, diary.write_record)
+            lost_units = distribute(remaining.pending, pool, options.retries, progress.write_record)
         finally:
-            crew.close()
-            run.remove_partial([video.name for video in todo.pending])  # of lost workers
-        for unit in lost:
-            tries = "; ".join(unit.reasons)
-            problem = f"its worker was lost {len(unit.reasons)} times: {tries}"
-            diary.write_record(unit.unit, Outcome(VideoRecord(unit.unit.name, None, problem)))
-        return sorted(diary.broken, key=lambda record: record.video)
+            pool.close()
+            run.remove_partial([video.name for video in remaining.pending])  # of lost workers
+        for unit in lost_units:
+            reasons = "; ".join(unit.reasons)
+            problem = f"its worker died {len(unit.reasons)} times: {reasons}"
+            progress.write_record(unit.unit, Outcome(VideoRecord(unit.unit.name, None, problem)))
+        return sorted(progress.failed, key=lambda record: record.video)
 
 
 class _ProgressLog:
-    """Keeps count, and writes down what workers cannot: that a video failed."""
+    """Reports progress, and records failed videos."""
 
-    def __init__(self, run: RunFolder, todo: RemainingWork, tell: ProgressCallback) -> None:
-        self.broken: list[VideoRecord] = []
-        self._run, self._todo, self._tell = run, todo, tell
+    def __init__(
+        self, run: RunFolder, remaining: RemainingWork, on_progress: ProgressCallback
+    ) -> None:
+        self.failed: list[VideoRecord] = []
+        self._run, self._remaining, self._on_progress = run, remaining, on_progress
         self._started = time.perf_counter()
         self._videos = self._frames = 0
 
     def write_record(self, video: VideoEntry, outcome: Outcome) -> None:
-        """Take down one video's outcome."""
+        """Record the outcome of one video."""
         self._videos += 1
         self._frames += frame_count(video)
         record = outcome.record
         if record.prediction is None:
             self._run.write_record(record)
-            self.broken.append(record)
-            log.error("video %s is broken and skipped: %s", record.video, record.problem)
+            self.failed.append(record)
+            log.error("video %s failed and is skipped: %s", record.video, record.problem)
             if outcome.trace:
                 log.info("%s", outcome.trace)
         elapsed = time.perf_counter() - self._started
-        counts = (self._videos, len(self._todo.pending), self._frames, self._todo.frames)
-        advance = RunProgress(*counts, elapsed)
+        counts = (self._videos, len(self._remaining.pending), self._frames, self._remaining.frames)
+        progress = RunProgress(*counts, elapsed)
         if outcome.cost is not None:
             rate = outcome.cost.frames / max(outcome.cost.seconds, 1e-9)
-            log.info("video %s: %d frames, %.2f a second", video.name, outcome.cost.frames, rate)
-        left = f"{advance.seconds_left:.0f} s" if advance.seconds_left is not None else "unknown"
-        log.info("%d of %d videos, %.2f frames/s, left: %s", *counts[:2], advance.rate, left)
-        self._tell(advance)
+            log.info("video %s: %d frames, %.2f frames/s", video.name, outcome.cost.frames, rate)
+        seconds_left = (
+            f"{progress.seconds_left:.0f} s" if progress.seconds_left is not None else "unknown"
+        )
+        log.info(
+            "%d of %d videos, %.2f frames/s, left: %s", *counts[:2], progress.rate, seconds_left
+        )
+        self._on_progress(progress)
 
 
 @contextmanager
@@ -187,27 +202,27 @@ def _logging(run: RunFolder) -> Iterator[None]:
 
 
 def estimated_rate(
-    dataset: Dataset, station: PredictionWorker, todo: RemainingWork
+    dataset: Dataset, worker: PredictionWorker, remaining: RemainingWork
 ) -> float | None:
-    """Frames a second of one worker: of what is done, or of a few frames tracked here and now."""
-    costs = [cost for video in todo.done if (cost := station.run.cost(video.name))]
+    """Frames per second of one worker, from finished videos or from tracking a few frames now."""
+    costs = [cost for video in remaining.done if (cost := worker.run.cost(video.name))]
     if costs:
         return sum(cost.frames for cost in costs) / max(sum(cost.seconds for cost in costs), 1e-9)
-    if not todo.pending:
+    if not remaining.pending:
         return None
-    tracker = station.source.load(0)
-    for video in todo.pending:
+    tracker = worker.source.load(0)
+    for video in remaining.pending:
         try:
-            job = video_job(dataset, video, alone=station.alone)
+            job = video_job(dataset, video, alone=worker.alone)
             with closing(track_video(tracker, job)) as steps:
                 return _timed(islice(steps, _SAMPLE))
         except InputError:
-            continue  # a broken video says nothing of the others
+            continue  # try another video
     return None
 
 
 def _timed(steps: Iterator[object]) -> float | None:
-    next(steps)  # the first frame is unlike the others
+    next(steps)  # the first frame takes longer
     started, count = time.perf_counter(), 0
     for _ in steps:
         count += 1

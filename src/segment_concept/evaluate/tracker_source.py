@@ -8,7 +8,7 @@ from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.offline import check_offline
 from segment_concept.types import InputError
 
-if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
+if TYPE_CHECKING:  # recipes load torch, which `--help` does not need
     from segment_concept.recipes import Recipe
 
 
@@ -23,55 +23,55 @@ class TrackerSource:
     name: str
     device: str = "auto"
 
-    def made(self) -> "Recipe | VideoTracker":
+    def resolve(self) -> "Recipe | VideoTracker":
         """Find the recipe, or the tracker itself.
 
         Raises:
             InputError: there is no recipe or function of that name.
         """
         if ":" in self.name:
-            return _own(self.name)
+            return _call_function(self.name)
         from segment_concept.recipes import find_recipe
 
         return find_recipe(self.name)
 
     def load(self, worker_index: int) -> VideoTracker:
         """Load the tracker with its weights for one worker."""
-        made = self.made()
-        if _is_tracker(made):
-            return made
+        resolve = self.resolve()
+        if _is_tracker(resolve):
+            return resolve
         from segment_concept.checkpoints.load import load
 
-        return load(cast("Recipe", made), device=device_in_turn(self.device, worker_index))
+        return load(cast("Recipe", resolve), device=device_in_turn(self.device, worker_index))
 
     def check_offline(self) -> None:
-        """Refuse what cannot be run offline, before weights are looked for.
+        """Refuse a tracker that cannot run offline, before its weights are loaded.
 
         Raises:
             InputError: there is no concept encoder, or it is never queried.
         """
-        made = self.made()
-        if _is_tracker(made):
-            check_offline(made)
+        resolve = self.resolve()
+        if _is_tracker(resolve):
+            check_offline(resolve)
         else:
-            cast("Recipe", made).check_offline()
+            cast("Recipe", resolve).check_offline()
 
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What determines the results: the configuration and the SHA-256 of the weights."""
-        made = self.made()
-        if _is_tracker(made):
-            return {"tracker": f"{type(made).__module__}.{type(made).__qualname__}"}
+        resolve = self.resolve()
+        if _is_tracker(resolve):
+            return {"tracker": f"{type(resolve).__module__}.{type(resolve).__qualname__}"}
         from segment_concept.checkpoints.load import weights_hash
 
-        recipe = cast("Recipe", made)
+        recipe = cast("Recipe", resolve)
         return {"recipe": repr(recipe), "weights": recipe.weights, "sha256": weights_hash(recipe)}
 
 
-def _is_tracker(made: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
-    return hasattr(made, "session")
+def _is_tracker(resolve: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
+    return hasattr(resolve, "session")
 
 
-def _own(name: str) -> "Recipe | VideoTracker":
+def _call_function(name: str) -> "Recipe | VideoTracker":
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         raise InputError(f"{name!r} does not name a tracker: expected package.module:function")
@@ -83,16 +83,18 @@ def _own(name: str) -> "Recipe | VideoTracker":
             "module importable (set PYTHONPATH)"
         ) from error
     try:
-        made = maker()
-    except (Exception, SystemExit) as error:  # whatever the user's function does
+        resolve = maker()
+    except (Exception, SystemExit) as error:  # the user's function may do anything
         raise InputError(
             f"{name} could not be called without arguments "
             f"({type(error).__name__}: {error}): expected a function that returns a recipe or a "
             "tracker"
         ) from error
-    if not _is_tracker(made) and type(made).__name__ != "Recipe":
-        raise InputError(f"{name} returned {type(made).__name__}: expected a recipe or a tracker")
-    return cast("Recipe | VideoTracker", made)
+    if not _is_tracker(resolve) and type(resolve).__name__ != "Recipe":
+        raise InputError(
+            f"{name} returned {type(resolve).__name__}: expected a recipe or a tracker"
+        )
+    return cast("Recipe | VideoTracker", resolve)
 
 
 def device_in_turn(name: str, worker_index: int) -> str:

@@ -23,7 +23,7 @@ LOG = "log.txt"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a video; `trace` is for the log where it failed in an unexpected way."""
+    """The result of a video; `trace` is the traceback of an unexpected error, for the log."""
 
     record: VideoRecord
     cost: Cost | None = None
@@ -32,10 +32,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PredictionWorker:
-    """Everything that a worker needs, wherever it is; called with its place, it makes ready.
+    """What a worker needs, on any machine. Calling it loads the tracker.
 
-    `dataset` is without its videos; `threads` that the worker may compute with, 0 for torch's own
-    choice.
+    Attributes:
+        source: loads the tracker.
+        dataset: without its videos.
+        run: the folder for results.
+        alone: track each object in its own session.
+        threads: number of threads to compute with; 0 for torch's default.
+        offline: track each video twice.
     """
 
     source: TrackerSource
@@ -46,10 +51,10 @@ class PredictionWorker:
     offline: bool = False
 
     def __call__(self, worker_index: int) -> Callable[[VideoEntry], Outcome]:
-        """Load the tracker, and return what predicts a video with it."""
+        """Load the tracker and return a function that predicts one video."""
         log_to(self.run.path / LOG)
         tracker = self.source.load(worker_index)
-        torch = sys.modules.get("torch")  # a tracker may do without
+        torch = sys.modules.get("torch")  # not every tracker needs torch
         if self.threads:
             cv2.setNumThreads(self.threads)
         if self.threads and torch is not None:
@@ -57,26 +62,26 @@ class PredictionWorker:
         return lambda video: self._predict(tracker, video)
 
     def _predict(self, tracker: VideoTracker, video: VideoEntry) -> Outcome:
-        started = time.perf_counter()
+        start = time.perf_counter()
         try:
             with self.run.staging_folder(video.name) as draft:
                 job = video_job(self.dataset, video, alone=self.alone, offline=self.offline)
                 prediction = predict_video(tracker, job, draft)
                 record = VideoRecord(video.name, prediction)
-                cost = _cost(prediction, time.perf_counter() - started)
+                cost = _cost(prediction, time.perf_counter() - start)
                 self.run.commit(draft, record, cost)
         except OutputError:
             raise
         except SegmentConceptError as error:
             return Outcome(VideoRecord(video.name, None, str(error)))
-        except Exception as error:  # whatever a tracker may raise spoils its own video only
+        except Exception as error:  # any other error of a tracker concerns this video only
             problem = f"{type(error).__name__}: {error}"
             return Outcome(VideoRecord(video.name, None, problem), None, traceback.format_exc())
         return Outcome(record, cost)
 
 
 def log_to(path: Path) -> logging.Handler:
-    """Let this process's messages go to a file too; several processes may share it."""
+    """Also write this process's log messages to a file, which several processes may share."""
     logger = logging.getLogger("segment_concept")
     for handler in logger.handlers:
         if getattr(handler, "baseFilename", "") == str(path.resolve()):

@@ -1,4 +1,4 @@
-"""Several trackers on one video: images side by side, speed, memory, and how far they agree."""
+"""Compare trackers on one video: images side by side, speed, memory and agreement."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -31,18 +31,18 @@ from segment_concept.video.source import VideoSource
 Masks: TypeAlias = Mapping[ObjectId, Bitmap]
 
 FRAMES_AHEAD = 4
-AT_ONCE = 16  # frames that one tracker gets before the next one does; held in memory
-WIDEST = 1920  # pixels of the video that is written; pictures are made smaller to fit
-LABEL = 28  # pixels above each picture, for its name
+AT_ONCE = 16  # frames per batch: each tracker in turn gets a batch
+WIDEST = 1920  # maximum width of the written video in pixels; images are scaled to fit
+LABEL = 28  # height of the label above each image, in pixels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True, slots=True)
 class CompareJob:
-    """What to track, where, and the video to write."""
+    """A video, its prompts, and the video to write."""
 
     source: VideoSource
-    shown: tuple[TimedPrompt, ...]
+    prompts: tuple[TimedPrompt, ...]
     out: Path  # an MP4 file
     overwrite: bool = False
 
@@ -55,35 +55,37 @@ class Comparison:
     frames: int
     finished: bool
     seconds: tuple[float, ...]  # spent tracking, without reading and drawing
-    held: tuple[int, ...]  # peak size of the session's state in bytes, without the weights
+    memory_bytes: tuple[int, ...]  # maximum size of the session's state, without weights
     agreement: NDArray[np.float64]  # (trackers, trackers) mean IoU over objects and frames
 
     def rate(self, tracker: int) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.frames / self.seconds[tracker] if self.seconds[tracker] > 0 else 0.0
 
 
 def check_comparison(job: CompareJob) -> PlaybackSchedule:
-    """What will be played. Changes nothing.
+    """Make the schedule and check the output path. Writes nothing.
 
     Raises:
         InputError: the prompts do not fit the video, or the file cannot be written.
     """
     if job.out.suffix.lower() != ".mp4":
-        raise InputError(f"{job.out}: an MP4 file is written, so its name ends with .mp4")
+        raise InputError(f"{job.out}: the name of the output must end with .mp4")
     if not job.out.parent.is_dir():
-        raise InputError(f"there is no folder {job.out.parent}: make it, or write elsewhere")
+        raise InputError(
+            f"there is no folder {job.out.parent}: create it, or choose another output"
+        )
     if job.out.exists() and not job.overwrite:
-        raise InputError(f"{job.out} is there already: take another name, or --overwrite")
-    return make_schedule(job.source, job.shown, Direction.FORWARD)
+        raise InputError(f"{job.out} already exists: choose another name, or use --overwrite")
+    return make_schedule(job.source, job.prompts, Direction.FORWARD)
 
 
 def run_compare(
     job: CompareJob, trackers: Mapping[str, VideoTracker], monitor: RunMonitor | None = None
 ) -> Comparison:
-    """Play the video once, forwards: every few frames go to one tracker after another.
+    """Play the video once, forward. Each tracker in turn gets the next few frames.
 
-    If `monitor` stops the run, what was done is written.
+    If `monitor` stops the run, the video has the frames done so far.
 
     Raises:
         InputError: fewer than two trackers, as `check_comparison`, or a tracker refuses a prompt.
@@ -91,16 +93,16 @@ def run_compare(
     """
     if len(trackers) < 2:
         raise InputError("a comparison needs at least two trackers")
-    plan, monitor = check_comparison(job), monitor or RunMonitor()
+    schedule, monitor = check_comparison(job), monitor or RunMonitor()
     runners = [_Runner(name, tracker, tracker.session()) for name, tracker in trackers.items()]
     agreement = _Agreement(len(runners))
     done, finished = 0, True
-    live, total = job.source.info.live, plan.frames(job.source.info.frames)
-    read = read_ahead(job.source.frames(plan.passes[0].start), FRAMES_AHEAD, newest_only=live)
+    live, total = job.source.info.live, schedule.frames(job.source.info.frames)
+    read = read_ahead(job.source.frames(schedule.passes[0].start), FRAMES_AHEAD, newest_only=live)
     with TemporaryDirectory(prefix=".compare-", dir=job.out.parent) as folder, closing(read):
         video = PartWriter(Path(folder), "compare", job.source.info, OVERLAY_CRF)
         while finished and (frames := list(islice(read, 1 if live else AT_ONCE))):
-            each = [runner.track(frames, plan.prompts_at, live=live) for runner in runners]
+            each = [runner.track(frames, schedule.prompts_at, live=live) for runner in runners]
             for frame, *found in zip(frames, *each, strict=True):
                 agreement.add(found)
                 drawn = side_by_side(frame, dict(zip(trackers, found, strict=True)))
@@ -112,21 +114,24 @@ def run_compare(
                     break
         video.cut()
         join(Path(folder), video.parts, job.source.info, job.out)
-    seconds, held = tuple(r.seconds for r in runners), tuple(r.held for r in runners)
-    return Comparison(tuple(trackers), done, finished, seconds, held, agreement.mean())
+    seconds, memory_bytes = (
+        tuple(r.seconds for r in runners),
+        tuple(r.memory_bytes for r in runners),
+    )
+    return Comparison(tuple(trackers), done, finished, seconds, memory_bytes, agreement.mean())
 
 
 def side_by_side(frame: Frame, found: Mapping[str, Mapping[ObjectId, Bitmap]]) -> Image:
-    """The frame once for each tracker, with its name above, in as square a grid as can be.
+    """The frame once per tracker, labeled with its name, in a nearly square grid.
 
     Args:
-        frame: the picture.
-        found: by tracker, masks (H, W) of objects.
+        frame: the video frame.
+        found: for each tracker the masks of objects, (H, W) bool.
     """
     columns = ceil(sqrt(len(found)))
     height, width = frame.size
     scale = min(1.0, WIDEST / (columns * width))
-    size = max(2, round(width * scale)), max(2, round(height * scale))  # (w, h), as OpenCV has it
+    size = max(2, round(width * scale)), max(2, round(height * scale))  # (w, h), as in OpenCV
     tiles = [_tile(overlay(frame.rgb, masks.items()), name, size) for name, masks in found.items()]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
@@ -141,10 +146,10 @@ class _Runner:
     tracker: VideoTracker
     session: TrackingSession
     seconds: float = 0.0
-    held: int = 0
+    memory_bytes: int = 0
 
     def track(self, frames: Sequence[Frame], prompts: Prompts, *, live: bool) -> Sequence[Masks]:
-        """The masks on each of the next frames. Adds up the time, and notes the most memory."""
+        """The masks on each of the next frames. Updates time and memory use."""
         began, found = time.perf_counter(), []
         try:
             for _, result in play(self.session, frames, prompts, live=live):
@@ -152,13 +157,13 @@ class _Runner:
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
         self.seconds += time.perf_counter() - began
-        self.held = max(self.held, session_nbytes(self.session, self.tracker))
+        self.memory_bytes = max(self.memory_bytes, session_nbytes(self.session, self.tracker))
         return found
 
 
 @dataclass(slots=True, eq=False)
 class _Agreement:
-    """Adds up IoUs of every tracker's masks with every other's."""
+    """Sums of the IoU between the masks of every pair of trackers."""
 
     trackers: int
     count: int = 0
@@ -169,7 +174,7 @@ class _Agreement:
 
     def add(self, found: Sequence[Mapping[ObjectId, Bitmap]]) -> None:
         for object_id in found[0]:
-            masks = [one[object_id] for one in found]
+            masks = [masks[object_id] for masks in found]
             self.count += 1
             self.sums += [[mask_iou(a, b) for b in masks] for a in masks]
 
@@ -178,7 +183,7 @@ class _Agreement:
 
 
 def _tile(picture: Image, name: str, size: tuple[int, int]) -> Image:
-    """The picture made as small as `size` (w, h), under a strip with a name."""
+    """The image resized to `size` (w, h), below a strip with the name."""
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     strip = np.zeros((LABEL, size[0], 3), np.uint8)
     full, _ = cv2.getTextSize(name, FONT, 1.0, 1)

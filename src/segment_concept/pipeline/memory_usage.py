@@ -1,4 +1,4 @@
-"""How much a tracking session remembers, in bytes."""
+"""Memory use of a tracking session."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -10,10 +10,10 @@ from segment_concept.tracking.api import TrackingSession, VideoTracker
 
 
 def session_nbytes(session: TrackingSession, tracker: VideoTracker) -> int:
-    """Bytes of all tensors and arrays that a session holds, each storage counted once.
+    """Bytes of all tensors and arrays of a session, without those of the tracker.
 
-    The tracker's own, its weights above all, are left out. A tensor counts with the whole of its
-    storage, since a small window on a large one keeps all of it in memory.
+    Each storage is counted once, and completely even if only a view of it is used: a view keeps
+    the whole storage in memory.
     """
     storages: dict[int, int] = {}
     seen = {id(tracker)}
@@ -22,7 +22,7 @@ def session_nbytes(session: TrackingSession, tracker: VideoTracker) -> int:
         value = waiting.pop()
         if id(value) in seen:
             continue
-        seen.add(id(value))  # what has an id here is held by the session, so ids stay its own
+        seen.add(id(value))  # ids are unique: the session keeps all these objects alive
         if isinstance(value, Tensor):
             storage = value.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()

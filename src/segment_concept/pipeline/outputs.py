@@ -28,13 +28,13 @@ from segment_concept.video.source import VideoInfo
 
 OVERLAY_CRF = 20
 MATTE_CRF = 12  # keeps the edges of a matte
-CERTAIN_LOGIT = 32.0  # magnitude of the logits of a mask that is only known as binary
+CERTAIN_LOGIT = 32.0  # magnitude of the logits of a binary mask
 
 
 class OutputFormat(Enum):
     """Formats of the results."""
 
-    OVERLAY = "overlay"  # overlay.mp4: the video with objects tinted and outlined, and its sound
+    OVERLAY = "overlay"  # overlay.mp4: the video with tinted, outlined objects, and its audio
     PALETTE = "palette"  # palette/00000.png: object ids in DAVIS's palette
     OBJECTS = "objects"  # objects/001/00000.png: a mask per object, in the layout of SA-V
     RLE = "rle"  # rle.json: COCO run-length masks with times
@@ -72,7 +72,7 @@ class FrameMasks:
 
     @cached_property
     def alpha(self) -> NDArray[np.uint8]:
-        """(H, W) 0 to 255: score that a pixel belongs to any object."""
+        """(H, W) 0 to 255: score that the pixel belongs to any object."""
         logits = self.logits.max(axis=0, initial=-CERTAIN_LOGIT)
         scores = 1 / (1 + np.exp(-logits.clip(-CERTAIN_LOGIT, CERTAIN_LOGIT)))
         return np.asarray(255 * scores + 0.5, np.uint8)
@@ -92,7 +92,7 @@ class FrameWriter(Protocol):
 
 class _Palette:
     def __init__(self, folder: Path) -> None:
-        self._folder = _made(folder)
+        self._folder = _make_folder(folder)
 
     def write(self, found: FrameMasks) -> Sequence[Path]:
         path = self._folder / f"{found.name}.png"
@@ -102,12 +102,12 @@ class _Palette:
 
 class _Objects:
     def __init__(self, folder: Path) -> None:
-        self._folder = _made(folder)
+        self._folder = _make_folder(folder)
 
     def write(self, found: FrameMasks) -> Sequence[Path]:
         paths = []
         for object_id, mask in zip(found.ids, found.masks, strict=True):
-            path = _made(self._folder / f"{object_id:03d}") / f"{found.name}.png"
+            path = _make_folder(self._folder / f"{object_id:03d}") / f"{found.name}.png"
             write_atomic(path, mask_png(mask))
             paths.append(path)
         return paths
@@ -115,7 +115,7 @@ class _Objects:
 
 class _MattePng:
     def __init__(self, folder: Path) -> None:
-        self._folder = _made(folder)
+        self._folder = _make_folder(folder)
 
     def write(self, found: FrameMasks) -> Sequence[Path]:
         path = self._folder / f"{found.name}.png"
@@ -161,11 +161,11 @@ class FrameOutput:
     frame: Frame
     name: str
     result: FrameResult
-    wanted: Sequence[ObjectId]  # which of its objects are new
+    object_ids: Sequence[ObjectId]  # the objects to write
 
 
 class Recorder:
-    """Writes entries to an output folder. Used by one thread at a time."""
+    """Writes frames to an output folder. Used by one thread at a time."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class Recorder:
         save: frozenset[OutputFormat],
         written: WrittenState,
     ) -> None:
-        """Go on from what was `written`; anything after that is dropped."""
+        """Continue after `written`; anything after it is dropped."""
         parts = written.parts or {}
         self._journal = Journal(state / JOURNAL, written.journal, written.checksum)
         self._videos = {
@@ -183,22 +183,22 @@ class Recorder:
             for kind, crf in VIDEOS.items()
             if kind in save
         }
-        self._sinks = frame_writers(out, save, self._videos)
-        self._witness = ThumbnailRecorder(state) if OutputFormat.EXPLAIN in save else None
-        self._before: JournalIndex | None = None
+        self._writers = frame_writers(out, save, self._videos)
+        self._thumbnails = ThumbnailRecorder(state) if OutputFormat.EXPLAIN in save else None
+        self._earlier: JournalIndex | None = None
         self._backwards = False
         self._unsynced: list[Path] = []
 
     def record(self, entry: FrameOutput) -> None:
         """Add a frame. Raises OSError if the disk is full."""
-        found, sightings = _found(entry)
-        if self._before is not None and entry.frame.index in self._before:
-            before = self._before.record(entry.frame.index).objects
-            found, sightings = _joined(found, sightings, before)
+        found, objects = _masks_and_records(entry)
+        if self._earlier is not None and entry.frame.index in self._earlier:
+            earlier = self._earlier.record(entry.frame.index).objects
+            found, objects = _merge(found, objects, earlier)
         result = entry.result
-        change = None
-        if self._witness is not None:
-            change = self._witness.watch(entry.frame, result)
+        color_change = None
+        if self._thumbnails is not None:
+            color_change = self._thumbnails.watch(entry.frame, result)
         self._journal.append(
             FrameRecord(
                 frame=entry.frame.index,
@@ -207,31 +207,31 @@ class Recorder:
                 size=entry.frame.size,
                 concept_queried=result.concept_queried,
                 scene_change=result.scene_change,
-                objects=tuple(sightings),
-                color_change=change,
+                objects=tuple(objects),
+                color_change=color_change,
                 cut=result.cut,
                 backwards=self._backwards,
             )
         )
-        for sink in self._sinks:
-            self._unsynced += sink.write(found)
+        for writer in self._writers:
+            self._unsynced += writer.write(found)
 
     def begin(self, *, backwards: bool, again: bool) -> None:
-        """A pass begins; `again` where it may add objects to frames that were recorded before."""
+        """Begin a pass; `again` if it may add objects to frames that are already recorded."""
         self.cut()
         self._backwards = backwards
         for video in self._videos.values():
             video.backwards = backwards
-        self._before = JournalIndex(self._journal.path) if again else None
-        if self._witness is not None:
-            self._witness.begin(backwards=backwards)
+        self._earlier = JournalIndex(self._journal.path) if again else None
+        if self._thumbnails is not None:
+            self._thumbnails.begin(backwards=backwards)
 
     def cut(self) -> WrittenState:
-        """Finish the parts of videos; return when images and the journal are on the disk."""
+        """Finish the parts of videos; wait until images and the journal are on disk."""
         for video in self._videos.values():
             video.cut()
-        if self._witness is not None:
-            self._witness.keep()
+        if self._thumbnails is not None:
+            self._thumbnails.keep()
         sync_all(self._unsynced)
         self._unsynced.clear()
         return WrittenState(self._journal.sync(), self._journal.checksum, self.parts())
@@ -242,12 +242,12 @@ class Recorder:
 
     @property
     def journal(self) -> Path:
-        """Where the records are."""
+        """Path of the journal."""
         return self._journal.path
 
     @property
     def is_empty(self) -> bool:
-        """Was nothing recorded yet?"""
+        """Whether nothing was recorded yet."""
         return self._journal.length == 0
 
     def close(self) -> None:
@@ -258,37 +258,37 @@ class Recorder:
 def frame_writers(
     out: Path, save: frozenset[OutputFormat], videos: Mapping[OutputFormat, PartWriter]
 ) -> list[FrameWriter]:
-    """Writers of the outputs that are made frame by frame.
+    """Make the writers of the outputs that are written frame by frame.
 
     Args:
         out: the output folder.
         save: which outputs to write.
-        videos: where the frames of overlay and matte go, if these are among them.
+        videos: writers of the overlay and matte videos, if these are among the outputs.
     """
-    sinks: list[FrameWriter] = []
+    writers: list[FrameWriter] = []
     if OutputFormat.PALETTE in save:
-        sinks.append(_Palette(out / "palette"))
+        writers.append(_Palette(out / "palette"))
     if OutputFormat.OBJECTS in save:
-        sinks.append(_Objects(out / "objects"))
+        writers.append(_Objects(out / "objects"))
     if OutputFormat.MATTE_PNG in save:
-        sinks.append(_MattePng(out / "matte"))
+        writers.append(_MattePng(out / "matte"))
     if OutputFormat.OVERLAY in save:
-        sinks.append(_Overlay(videos[OutputFormat.OVERLAY]))
+        writers.append(_Overlay(videos[OutputFormat.OVERLAY]))
     if OutputFormat.MATTE in save:
-        sinks.append(_Matte(videos[OutputFormat.MATTE]))
-    return sinks
+        writers.append(_Matte(videos[OutputFormat.MATTE]))
+    return writers
 
 
-def _found(entry: FrameOutput) -> tuple[FrameMasks, list[ObjectRecord]]:
+def _masks_and_records(entry: FrameOutput) -> tuple[FrameMasks, list[ObjectRecord]]:
     result = entry.result
-    rows = [result.object_ids.index(i) for i in entry.wanted]
+    rows = [result.object_ids.index(i) for i in entry.object_ids]
     logits = result.logits.float().cpu().numpy()
     if len(rows) != len(logits):
         logits = logits[rows]
-    found = FrameMasks(entry.frame, entry.name, tuple(int(i) for i in entry.wanted), logits)
+    found = FrameMasks(entry.frame, entry.name, tuple(int(i) for i in entry.object_ids), logits)
     presence, quality = result.presence.tolist(), result.quality.tolist()
     banks = result.keyframes or ((),) * len(presence)
-    sightings = [
+    objects = [
         ObjectRecord(
             id=i,
             presence=presence[row],
@@ -299,22 +299,22 @@ def _found(entry: FrameOutput) -> tuple[FrameMasks, list[ObjectRecord]]:
         )
         for i, row, mask in zip(found.ids, rows, found.masks, strict=True)
     ]
-    return found, sightings
+    return found, objects
 
 
-def _joined(
-    found: FrameMasks, sightings: list[ObjectRecord], before: Sequence[ObjectRecord]
+def _merge(
+    found: FrameMasks, objects: list[ObjectRecord], earlier: Sequence[ObjectRecord]
 ) -> tuple[FrameMasks, list[ObjectRecord]]:
-    """Add what was found on the same frame in an earlier pass: of that only masks are left."""
-    if not before:
-        return found, sightings
-    masks: list[Bitmap] = [decode_rle(s.counts, found.frame.size) for s in before]
+    """Add the objects of an earlier pass, which have binary masks, to those of the same frame."""
+    if not earlier:
+        return found, objects
+    masks: list[Bitmap] = [decode_rle(s.counts, found.frame.size) for s in earlier]
     certain = np.where(np.stack(masks), CERTAIN_LOGIT, -CERTAIN_LOGIT).astype(np.float32)
-    ids = (*(s.id for s in before), *found.ids)
+    ids = (*(s.id for s in earlier), *found.ids)
     logits = np.concatenate((certain, found.logits))
-    return FrameMasks(found.frame, found.name, ids, logits), [*before, *sightings]
+    return FrameMasks(found.frame, found.name, ids, logits), [*earlier, *objects]
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""Play a video to a tracking session: frames -> results. Nothing is written."""
+"""Track the frames of a schedule. Nothing is written."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -12,12 +12,12 @@ from segment_concept.tracking.offline import second_pass
 from segment_concept.types import Frame, FrameResult
 from segment_concept.video.source import VideoSource
 
-PREFETCH = 2  # frames that are read and encoded before they are tracked
+PREFETCH = 2  # frames that are read and encoded in advance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlayedFrame:
-    """A frame that was tracked, and where in the schedule it was played."""
+    """A tracked frame and its position in the schedule."""
 
     frame: Frame
     result: FrameResult
@@ -26,12 +26,12 @@ class PlayedFrame:
 
 
 class Playback:
-    """A video being played by a schedule, from any position on.
+    """A video being played by a schedule, from any position.
 
     Attributes:
-        session: the tracking session, as the last frame left it.
+        session: the tracking session, after the last frame.
         position: the next frame to play.
-        count: how many frames were played.
+        count: number of frames played.
     """
 
     def __init__(
@@ -59,13 +59,15 @@ class Playback:
                     self.session = second_pass(self.session)
             with closing(self._pass(part)) as pairs:
                 for frame, result in pairs:
-                    here = Position(number, frame.index)
+                    position = Position(number, frame.index)
                     self.count += 1
-                    self.position = replace(here, frame=frame.index + (-1 if part.backwards else 1))
-                    yield PlayedFrame(frame, result, part, here)
+                    self.position = replace(
+                        position, frame=frame.index + (-1 if part.backwards else 1)
+                    )
+                    yield PlayedFrame(frame, result, part, position)
 
     def progress(self) -> tuple[int, int | None]:
-        """Frames that were played, and how many there are in all passes."""
+        """Number of frames played, and of all passes if known."""
         length = self._source.info.frames
         return self._plan.played(self.position, length), self._plan.frames(length)
 
@@ -82,24 +84,24 @@ def play(
     """Track frames with prefetching. Closing the generator stops the reading thread.
 
     Args:
-        session: tracks them.
+        session: the tracking session.
         frames: read in another thread.
         prompts: by frame index.
-        live: nothing is prefetched, and frames that come too fast are dropped.
+        live: prefetch nothing, and drop frames that arrive while one is tracked.
 
     Yields:
         Every frame with its result.
     """
     waiting: deque[Frame] = deque()
 
-    def noted(frames: Iterable[Frame]) -> Iterator[Frame]:
+    def queued(frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
             waiting.append(frame)
             yield frame
 
     reader = read_ahead(frames, PREFETCH, newest_only=True) if live else None
     prefetch = 0 if live else PREFETCH
-    results = session.track(noted(reader or frames), prompts, prefetch=prefetch)
+    results = session.track(queued(reader or frames), prompts, prefetch=prefetch)
     try:
         for result in results:
             yield waiting.popleft(), result

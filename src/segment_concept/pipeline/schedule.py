@@ -1,4 +1,4 @@
-"""Which frames are played, in which direction, and on which objects are prompted."""
+"""The playback schedule: passes over a video, their directions, and the prompts by frame."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +30,8 @@ class Pass:
     Attributes:
         start: index of the first frame.
         backwards: the playing direction.
-        fills: whether this pass only fills in what an earlier one left out: for every object the
-            frames before its first prompt. No prompts are applied then.
+        fills: whether only frames are written that an earlier pass left out: for every object the
+            frames before its first prompt. Such a pass applies no prompts.
         written: whether the results are written. False for the first of two passes of offline
             mode, which only collects keyframes.
     """
@@ -52,13 +52,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackSchedule:
-    """What will be played, in which order."""
+    """Prompts by frame index, and the passes in order."""
 
     prompts_at: Prompts
     passes: tuple[Pass, ...]
 
     def with_second_pass(self) -> "PlaybackSchedule":
-        """The schedule of offline mode: everything once without writing, then once more."""
+        """The schedule of offline mode: all passes without writing, then all passes again."""
         first = tuple(replace(each, written=False) for each in self.passes)
         return replace(self, passes=first + self.passes)
 
@@ -67,9 +67,9 @@ class PlaybackSchedule:
         """The number of the first pass whose results are written."""
         return next(number for number, each in enumerate(self.passes) if each.written)
 
-    def first_shown(self, object_id: ObjectId) -> int:
+    def first_prompted(self, object_id: ObjectId) -> int:
         """The earliest frame on which the object is prompted."""
-        return min(index for index, prompts in self.prompts_at.items() if object_id in prompts)
+        return min(index for index, on_frame in self.prompts_at.items() if object_id in on_frame)
 
     def new_objects(self, part: Pass, index: int, object_ids: Iterable[ObjectId]) -> list[ObjectId]:
         """The objects on a frame of a pass whose masks no earlier pass has written."""
@@ -77,33 +77,35 @@ class PlaybackSchedule:
             return []
         if not part.fills:
             return list(object_ids)
-        return [i for i in object_ids if index < self.first_shown(i)]
+        return [i for i in object_ids if index < self.first_prompted(i)]
 
     @property
     def seams(self) -> frozenset[Position]:
-        """Where a part of a written video must end: a later pass rewrites what is before."""
+        """Where a part of a video file must end: a later pass rewrites the frames before it."""
         return frozenset(
             Position(self.first_written, each.start)
             for each in self.passes
             if each.fills and each.written
         )
 
-    def is_past(self, here: Position, there: Position) -> bool:
-        """Does `here` come after `there`, or is it the same?"""
-        if here.number != there.number:
-            return here.number > there.number
-        if self.passes[here.number].backwards:
-            return here.frame <= there.frame
-        return here.frame >= there.frame
+    def is_past(self, position: Position, reference: Position) -> bool:
+        """Whether `position` is equal to `reference` or after it."""
+        if position.number != reference.number:
+            return position.number > reference.number
+        if self.passes[position.number].backwards:
+            return position.frame <= reference.frame
+        return position.frame >= reference.frame
 
-    def played(self, here: Position, length: int | None) -> int:
-        """How many frames come before `here`. Estimated if the video's length is not known."""
-        part = self.passes[here.number]
-        earlier = self.passes[: here.number]
-        return sum(_frames(each, length) or 0 for each in earlier) + abs(here.frame - part.start)
+    def played(self, position: Position, length: int | None) -> int:
+        """Number of frames played before `position`; too low if the video's length is unknown."""
+        part = self.passes[position.number]
+        earlier = self.passes[: position.number]
+        return sum(_frames(each, length) or 0 for each in earlier) + abs(
+            position.frame - part.start
+        )
 
     def frames(self, length: int | None) -> int | None:
-        """How many frames are played in a video of this length."""
+        """Number of frames in all passes, for a video of this length; None if it is unknown."""
         counts = [_frames(each, length) for each in self.passes]
         return None if None in counts else sum(count for count in counts if count is not None)
 
@@ -115,7 +117,7 @@ def _frames(part: Pass, length: int | None) -> int | None:
 
 
 def make_schedule(
-    source: VideoSource, shown: Sequence[TimedPrompt], direction: Direction
+    source: VideoSource, prompts: Sequence[TimedPrompt], direction: Direction
 ) -> PlaybackSchedule:
     """Find the prompted frames and check every prompt against its frame.
 
@@ -124,19 +126,19 @@ def make_schedule(
             is damaged; a prompt does not fit its frame; a live source has a prompt on a later
             frame, or is to be played backwards.
     """
-    if not shown:
+    if not prompts:
         raise InputError("nothing to track: give a mask, a box or a point as a prompt")
     prompts_at: dict[int, dict[ObjectId, Prompt]] = {}
-    for one in shown:
-        index = index_of(source, one.at)
-        _check_named(source, one.at)
-        prompts = prompts_at.setdefault(index, {})
-        if one.object_id in prompts:
+    for prompt in prompts:
+        index = index_of(source, prompt.at)
+        _check_named(source, prompt.at)
+        on_frame = prompts_at.setdefault(index, {})
+        if prompt.object_id in on_frame:
             raise InputError(
-                f"object {one.object_id} has two prompts on frame {index}: "
+                f"object {prompt.object_id} has two prompts on frame {index}: "
                 "combine its points and box in one prompt, or use different object ids"
             )
-        prompts[one.object_id] = one.prompt
+        on_frame[prompt.object_id] = prompt.prompt
     if source.info.live:
         if direction is Direction.BACKWARD or list(prompts_at) != [0]:
             raise InputError(
@@ -153,24 +155,24 @@ def make_schedule(
 
 
 def _check_named(source: VideoSource, at: TimePoint) -> None:
-    """Sequences often begin at 1001: say where a frame's number is not that of its image.
+    """Warn if `at` is also the number of another image: sequences often begin at 1001.
 
     Raises:
         InputError: there is no such frame, but an image with this number.
     """
     if not isinstance(source, ImageFolder) or not isinstance(at, int):
         return
-    named, count = source.index_named(at), source.info.frames or 0
-    if named is None or named == at:
+    numbered, count = source.index_named(at), source.info.frames or 0
+    if numbered is None or numbered == at:
         return
     if at >= count:
         raise InputError(
             f"there is no frame {at} in {source.name}, which has {count}: frames count from 0, "
-            f"and the image {source.frame_name(named)} is frame {named} (--at {named})"
+            f"and the image {source.frame_name(numbered)} is frame {numbered} (--at {numbered})"
         )
     log.warning(
         "frame %d of %s is the image %s: frames count from 0, and the image %s is frame %d",
-        *(at, source.name, source.frame_name(at), source.frame_name(named), named),
+        *(at, source.name, source.frame_name(at), source.frame_name(numbered), numbered),
     )
 
 
@@ -181,8 +183,8 @@ def _passes(
         return (Pass(max(prompts_at), backwards=True),)
     forward = Pass(min(prompts_at), backwards=False)
     plan = PlaybackSchedule(prompts_at, (forward,))
-    # The pass begins on a prompted frame, so that the next one is compared with that.
-    last_first = max(plan.first_shown(i) for prompts in prompts_at.values() for i in prompts)
+    # Start on a prompted frame, because triggers compare the next frame with it.
+    last_first = max(plan.first_prompted(i) for on_frame in prompts_at.values() for i in on_frame)
     if direction is Direction.FORWARD or live or last_first == 0:
         return (forward,)
     return forward, Pass(last_first, backwards=True, fills=True)

@@ -1,7 +1,7 @@
-"""The main job: track objects through a video and write the results to a folder.
+"""Track objects through a video and write the results to a folder.
 
-Reading and encoding, tracking, and writing overlap in three threads with short queues between
-them. A run saves its state from time to time, and when it is stopped; it can be resumed exactly.
+Three threads read and encode, track, and write, with short queues between them. A run saves its
+state at intervals and when it is stopped, so that it can be resumed with the same results.
 """
 
 import logging
@@ -52,22 +52,22 @@ DEFAULT_SAVE = frozenset({OutputFormat.OVERLAY, OutputFormat.PALETTE})
 
 @dataclass(frozen=True, slots=True)
 class TrackJob:
-    """What to track, where, and what to write.
+    """A video, its prompts, and the outputs to write.
 
     Attributes:
         source: the video.
-        shown: the prompts.
+        prompts: of all objects.
         out: the output folder.
         save: which outputs to write.
         direction: which way to track from the prompted frames.
         offline: track the video twice, the second time with the finalized keyframe banks.
         if_exists: what to do with an output folder that is not empty.
-        provenance: what the masks are made with; written into `result.json`. Its "recipe" and
+        provenance: recipe, weights and versions; written into `result.json`. Its "recipe" and
             "weights" must be the same when a run is resumed.
     """
 
     source: VideoSource
-    shown: tuple[TimedPrompt, ...]
+    prompts: tuple[TimedPrompt, ...]
     out: Path
     save: frozenset[OutputFormat] = DEFAULT_SAVE
     direction: Direction = Direction.BOTH
@@ -82,7 +82,7 @@ class RunMonitor:
 
     Attributes:
         on_frame: called after every frame with the number of frames done and the total.
-        should_stop: asked after every frame.
+        should_stop: called after every frame; True stops the run.
         save_every: seconds between checkpoints.
     """
 
@@ -92,7 +92,7 @@ class RunMonitor:
 
 
 def check_job(job: TrackJob) -> PlaybackSchedule:
-    """What will be played: hand it on to `run_track`. Reads the prompted frames, writes nothing.
+    """Make the schedule to pass to `run_track`. Reads the prompted frames and writes nothing.
 
     Raises:
         InputError: the prompts do not fit the video, the output folder is in use, or a live
@@ -103,7 +103,7 @@ def check_job(job: TrackJob) -> PlaybackSchedule:
             f"{job.source.name} is a live source, and offline mode plays the video twice: record "
             "it first, or leave --offline out"
         )
-    plan = make_schedule(job.source, job.shown, job.direction)
+    plan = make_schedule(job.source, job.prompts, job.direction)
     check_folder(job.out, job.if_exists)
     return plan.with_second_pass() if job.offline else plan
 
@@ -114,30 +114,30 @@ def run_track(
     monitor: RunMonitor | None = None,
     plan: PlaybackSchedule | None = None,
 ) -> TrackSummary:
-    """Track and write. A run that `monitor` stops is kept and can be resumed.
+    """Track and write. A run that `monitor` stops can be resumed.
 
-    Masks and scores of a resumed run equal those of an undisturbed one. If the tracker's session
-    cannot be stored, the frames that were done are tracked again, without writing. Where a finished
-    run is resumed with other outputs, these are made from its masks, and nothing is tracked.
+    A resumed run has the same masks and scores as an uninterrupted one. If the tracker's session
+    cannot be saved, the finished frames are tracked again, without writing. If a finished run is
+    resumed with other outputs, these are made from its masks, and nothing is tracked.
 
     Args:
-        job: what to do.
-        tracker: what tracks.
-        monitor: how the run is observed and stopped.
-        plan: what `check_job` returned, if it was called before.
+        job: the video, prompts and outputs.
+        tracker: the tracker.
+        monitor: progress and stopping.
+        plan: the schedule from `check_job`, if it was called before.
 
     Raises:
-        InputError: prompts, video, tracker or output folder cannot be used; nothing was changed.
-        OutputError: the disk is full or read-only; what was written is kept.
+        InputError: prompts, video, tracker or output folder cannot be used; nothing was written.
+        OutputError: the disk is full or read-only; written results are kept.
     """
     if job.offline:
         check_offline(tracker)
     plan = plan or check_job(job)
     request = request_of(job)
     with open_output_folder(job.out, job.if_exists) as folder:
-        before = folder.finished_result(request)
-        if before is not None:
-            return _finished_before(job, folder, before)
+        finished = folder.finished_result(request)
+        if finished is not None:
+            return _finished_before(job, folder, finished)
         checkpoint = folder.load(request, plan)
         folder.begin(request)
         return _Run(job, plan, tracker, folder, monitor or RunMonitor(), checkpoint).run(request)
@@ -156,7 +156,7 @@ def _finished_before(
 
 
 class _Run:
-    """A run in progress: what is played is written, and from time to time it is saved."""
+    """A run in progress."""
 
     def __init__(
         self,
@@ -169,22 +169,22 @@ class _Run:
     ) -> None:
         self._job, self._plan, self._tracker, self._folder = job, plan, tracker, folder
         self._monitor = monitor
-        begin = Position(0, plan.passes[0].start)
-        self._saved = checkpoint.position if checkpoint else begin
+        start = Position(0, plan.passes[0].start)
+        self._saved = checkpoint.position if checkpoint else start
         stored = checkpoint.session if checkpoint else None
         session = load_session(stored, tracker) if stored else tracker.session()
-        position = self._saved if stored else begin
+        position = self._saved if stored else start
         self._playback = Playback(job.source, plan, session, position)
         written = checkpoint.written if checkpoint else WrittenState()
         self._writer = ResultWriter(job.out, folder.state, job.source.info, job.save, written)
         self._began = self._saved_at = time.monotonic()
 
     def run(self, request: Mapping[str, Any]) -> TrackSummary:
-        """To the end, or until it is stopped."""
+        """Track to the end, or until the run is stopped."""
         try:
             return self._finish(request, finished=self._play())
         except InputError:
-            # Refused before the session changed: what came before is as good as after Ctrl-C.
+            # The session is unchanged, so the earlier frames can be saved as after Ctrl-C.
             if self._saved == self._playback.position:
                 self._folder.abandoned = self._writer.is_empty
             else:
@@ -194,7 +194,7 @@ class _Run:
             self._writer.close()
 
     def _play(self) -> bool:
-        """True when everything was played, False when it was stopped."""
+        """Whether the video was played to its end; False if the run was stopped."""
         with closing(self._playback.play()) as played:
             for each in played:
                 self._write(each)
@@ -207,7 +207,7 @@ class _Run:
 
     def _write(self, played: PlayedFrame) -> None:
         if not self._plan.is_past(played.position, self._saved):
-            return  # written by the run that this one continues
+            return  # written before this run was resumed
         frame, result = played.frame, played.result
         new = self._plan.new_objects(played.part, frame.index, result.object_ids)
         if not new and (played.part.fills or not played.part.written):
@@ -218,7 +218,7 @@ class _Run:
         self._writer.put(FrameOutput(frame, name, result, new), played.part)
 
     def _save(self) -> None:
-        """The run can be resumed from here."""
+        """Save a checkpoint from which the run can be resumed."""
         written, position = self._writer.cut(), self._playback.position
         if self._plan.is_past(position, self._saved):
             self._folder.save(Checkpoint(position, written, self._packed()))
@@ -233,13 +233,13 @@ class _Run:
             return None
 
     def _end(self) -> int | None:
-        """How many frames the video has, where it was played to its end."""
+        """Number of frames of the video; None if it is not played to its end, or live."""
         if self._job.direction is Direction.BACKWARD or self._job.source.info.live:
             return None
         return self._job.source.info.frames
 
     def _finish(self, request: Mapping[str, Any], *, finished: bool) -> TrackSummary:
-        self._save()  # a disk that fills up now costs nothing that was tracked
+        self._save()  # before the videos are joined, which may fill the disk
         header: dict[str, Any] = {"finished": finished, "request": dict(request)}
         header |= {"video_incomplete": self._job.source.info.incomplete}
         header |= as_json(self._job.provenance)
@@ -257,13 +257,13 @@ class _Run:
 
 
 def request_of(job: TrackJob) -> dict[str, Any]:
-    """What decides the results of a run: it can be resumed by a job with the same."""
+    """Everything that determines the results. A run is resumed only by an equal request."""
     return {
         "format": FORMAT,
         "video": request_video(job.source),
         "prompts": [
             {"object": int(s.object_id), "at": as_json(s.at)} | prompt_as_json(s.prompt)
-            for s in job.shown
+            for s in job.prompts
         ],
         "direction": job.direction.value,
         "offline": job.offline,

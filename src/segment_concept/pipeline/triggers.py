@@ -1,4 +1,4 @@
-"""Triggers by name, for the command line and for scripts. Some are made for one video."""
+"""Triggers by name. Some need the video: shot detection ahead of tracking, and cut lists."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ NAMES = (*ANYWHERE, TRANSNET, CUTS)
 
 @dataclass(frozen=True, slots=True)
 class TriggerSpec:
-    """When to query the concept encoder, in words.
+    """When to query the concept encoder: names of triggers, and options.
 
     Attributes:
-        names: of `NAMES`; any of them fires.
-        cuts: a cut list (see `shots.cut_lists`), which need not be named in `names`.
-        cooldown: frames after a query on which there is none.
+        names: from `NAMES`; a query is made if any of them fires.
+        cuts: a cut list (see `shots.cut_lists`); adds the trigger `cuts`.
+        cooldown: minimum number of frames between two queries.
 
     Raises:
-        InputError: the combination makes no sense.
+        InputError: a name is unknown, or the combination has no meaning.
     """
 
     names: tuple[str, ...] = ()
@@ -42,7 +42,9 @@ class TriggerSpec:
     def __post_init__(self) -> None:
         for name in self.names:
             if name not in NAMES:
-                raise InputError(f"there is no trigger {name!r}: expected some of {_said(NAMES)}")
+                raise InputError(
+                    f"there is no trigger {name!r}: expected some of {', '.join(NAMES)}"
+                )
         if CUTS in self.names and self.cuts is None:
             raise InputError("the trigger `cuts` needs a cut list: give --cuts FILE")
         if "never" in self.names and (len(self.all_names) > 1 or self.cooldown):
@@ -56,12 +58,12 @@ class TriggerSpec:
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """Each once, `cuts` among them if there is a list."""
+        """Names without repetition, including `cuts` if there is a list."""
         return tuple(dict.fromkeys((*self.names, *((CUTS,) if self.cuts else ()))))
 
     @property
     def queries(self) -> bool:
-        """Can the trigger ever fire?"""
+        """Whether the trigger can fire."""
         return self.all_names != ("never",)
 
 
@@ -71,7 +73,7 @@ def no_progress(done: int, total: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTrigger:
-    """A trigger for one video, checked, whose slow part is still to be done."""
+    """A checked trigger for one video; shot detection has not run yet."""
 
     spec: TriggerSpec
     source: VideoSource
@@ -82,7 +84,7 @@ class PreparedTrigger:
         on_frame: Callable[[int, int | None], None] = no_progress,
         device: str = "cpu",
     ) -> Trigger:
-        """The trigger. `transnet` reads the whole video now, and reports to `on_frame`."""
+        """Make the trigger. `transnet` reads the whole video here and reports to `on_frame`."""
         triggers = [self._one(name, on_frame, device) for name in self.spec.all_names]
         trigger = triggers[0] if len(triggers) == 1 else AnyOf(tuple(triggers))
         return Cooldown(trigger, self.spec.cooldown) if self.spec.cooldown else trigger
@@ -94,14 +96,14 @@ class PreparedTrigger:
 
 
 def prepare_trigger(spec: TriggerSpec, source: VideoSource) -> PreparedTrigger:
-    """Check everything about a trigger that can be checked quickly, and read the cut list.
+    """Check a trigger without decoding the video, and read the cut list.
 
     Raises:
         InputError: no trigger is named; the cut list cannot be used; the weights of the shot
             detector are not installed, or the video is live.
     """
     if not spec.all_names:
-        raise InputError(f"no trigger is named: expected some of {_said(NAMES)}")
+        raise InputError(f"no trigger is named: expected some of {', '.join(NAMES)}")
     if TRANSNET in spec.names:
         _check_readable(source)
         from segment_concept.checkpoints.transnet import transnet_file
@@ -116,7 +118,7 @@ def shots_ahead(
     on_frame: Callable[[int, int | None], None] = no_progress,
     device: str = "cpu",
 ) -> frozenset[int]:
-    """The frames that begin a shot, by TransNet V2: for `AtFrames`. Reads the video once.
+    """First frames of shots, found by TransNet V2. Decodes the whole video once.
 
     Raises:
         InputError: the detector's weights are not installed, or the video is live.
@@ -138,7 +140,3 @@ def _check_readable(source: VideoSource) -> None:
         raise InputError(
             f"{source.name} is a live source and cannot be read ahead: use the trigger `adaptive`"
         )
-
-
-def _said(names: tuple[str, ...]) -> str:
-    return ", ".join(names)

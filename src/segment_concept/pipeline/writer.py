@@ -1,4 +1,4 @@
-"""Write results: frames and what was found on them -> files. Nothing is tracked."""
+"""Write results to files in another thread. Nothing is tracked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ from segment_concept.types import OutputError
 from segment_concept.video.encode import join
 from segment_concept.video.source import VideoInfo
 
-QUEUED_RESULTS = 2  # that wait for the writing thread
+QUEUED_RESULTS = 2  # results that wait for the writing thread
 
 
 class ResultWriter:
@@ -29,10 +29,10 @@ class ResultWriter:
 
     Args:
         out: the output folder.
-        state: a folder for files that are needed until the run has ended.
-        info: the video's.
+        state: folder for files that are needed until the run ends.
+        info: size, rate and length of the video.
         save: which outputs to write.
-        written: how far an earlier run came; what was written after that is dropped.
+        written: progress of an earlier run; anything written after it is dropped.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class ResultWriter:
 
     @property
     def is_empty(self) -> bool:
-        """Was nothing written yet?"""
+        """Whether nothing was written yet."""
         return self._recorder.is_empty
 
     def put(self, output: FrameOutput, part: Pass) -> None:
-        """Write one frame of a pass soon. Raises OSError where the disk is full."""
+        """Queue one frame of a pass for writing. Raises OSError if the disk is full."""
         if part is not self._part:
             self._worker.drain()
             self._recorder.begin(backwards=part.backwards, again=part.fills)
@@ -62,21 +62,21 @@ class ResultWriter:
         self._worker.put(output)
 
     def cut(self) -> WrittenState:
-        """Wait until everything is on disk; a run can be resumed from here."""
+        """Wait until everything is on disk, and return the progress from which to resume."""
         self._worker.drain()
         return self._recorder.cut()
 
     def finish(
         self, header: Mapping[str, Any], request: Mapping[str, Any], end: int | None = None
     ) -> Digest:
-        """Make the files that need all frames, from the frames that there are.
+        """Write the files that need all frames, from the frames done so far.
 
-        What was found is on disk before videos are made from it, whatever happens to those.
+        Results are on disk before videos are joined, in case that fails.
 
         Args:
-            header: what `result.json` begins with.
-            request: what was asked for; its "video" describes the source.
-            end: how many frames the video has, if it was played to its end.
+            header: the first fields of `result.json`.
+            request: the request of the run; its "video" describes the source.
+            end: number of frames of the video, if it was played to its end.
         """
         written = self.cut()
         journal = JournalIndex(self._recorder.journal)

@@ -32,13 +32,13 @@ class View:
 
     def picture(self, rgb: Image, size: Size) -> Image:
         """The (H, W, 3) image of this camera, resized."""
-        seen = _resized(self._cropped(rgb), size)
+        image = _resized(self._cropped(rgb), size)
         if (self.gamma, self.gain, self.white) == (1.0, 1.0, (1.0, 1.0, 1.0)):
-            return seen
+            return image
         # A table of 256 values per channel gives the same bits on every machine.
         shades = (np.arange(256) / 255.0) ** self.gamma * self.gain
         table = np.clip(shades[:, None] * np.array(self.white), 0, 1) * 255
-        return np.asarray(cv2.LUT(seen, table.round().astype(np.uint8)[None]), np.uint8)
+        return np.asarray(cv2.LUT(image, table.round().astype(np.uint8)[None]), np.uint8)
 
     def labels(self, masks: Sequence[Bitmap], size: Size) -> NDArray[np.uint8]:
         """(H, W) label map of masks as seen by this camera: the first has id 1, 0 is background.
@@ -46,13 +46,13 @@ class View:
         A pixel of the resized image belongs to the mask that covers most of it.
         """
         labels = np.zeros(size, np.uint8)
-        nobody = ~np.any(np.stack(masks), axis=0)
-        best = _resized(self._cropped(nobody).astype(np.float32), size).copy()
+        background = ~np.any(np.stack(masks), axis=0)
+        best = _resized(self._cropped(background).astype(np.float32), size).copy()
         for object_id, mask in enumerate(masks, start=1):
             share = _resized(self._cropped(mask).astype(np.float32), size)
-            wins = share > best
-            labels[wins] = object_id
-            best[wins] = share[wins]
+            larger = share > best
+            labels[larger] = object_id
+            best[larger] = share[larger]
         return labels
 
     def _cropped(self, picture: NDArray[Any]) -> NDArray[Any]:
@@ -64,8 +64,8 @@ class View:
 def _resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
     height, width = size
     shrinks = picture.shape[0] >= height
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=way))
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=interpolation))
 
 
 def clip_size(source: Size, short_side: int) -> Size:
@@ -100,8 +100,8 @@ def new_view(rng: Random, spec: MultishotSpec, source: Size, size: Size, covered
     needed = max(_MARGIN * (right - left) / width, _MARGIN * (bottom - top) / height)
     zoom = min(1.0, max(between(rng, *spec.zoom), needed))
     w, h = max(1, int(zoom * width)), max(1, int(zoom * height))
-    at_x = _placed(rng, x, x + width - w, left, right - w)
-    at_y = _placed(rng, y, y + height - h, top, bottom - h)
+    at_x = _crop_start(rng, x, x + width - w, left, right - w)
+    at_y = _crop_start(rng, y, y + height - h, top, bottom - h)
     return View(
         (at_x, at_y, w, h),
         mirror=rng.random() < spec.mirrored,
@@ -115,7 +115,7 @@ def new_view(rng: Random, spec: MultishotSpec, source: Size, size: Size, covered
     )
 
 
-def _placed(rng: Random, least: int, most: int, begins: int, ends: int) -> int:
+def _crop_start(rng: Random, least: int, most: int, begins: int, ends: int) -> int:
     """Start of a crop within the image that contains the object.
 
     `begins` is the object's first pixel, `ends` the start at which the crop ends at its last.

@@ -26,7 +26,7 @@ _SHAPE_WEIGHT = (
 class DistractorSampler(Protocol):
     """Contract: a pure function of its arguments; the target is not among the others."""
 
-    def lookalikes(
+    def distractors(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
         """The distractors among the others, in the order in which to use them."""
@@ -39,7 +39,7 @@ class CategoryDistractors:
 
     categories: Mapping[str, frozenset[str]]  # categories of the objects, by sequence name
 
-    def lookalikes(
+    def distractors(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
         """Sequences that share a category; empty if the target has no category."""
@@ -54,30 +54,30 @@ class AppearanceDistractors:
     The nearest few are shuffled, the others follow by distance.
     """
 
-    _known: dict[str, "Appearance | None"] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[str, "Appearance | None"] = field(default_factory=dict, repr=False, compare=False)
 
-    def lookalikes(
+    def distractors(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
         """All other sequences with an object."""
         own = self._appearance(target)
         if own is None:
             return []
-        known = [(o, a) for o in others if (a := self._appearance(o)) is not None]
-        ranked = [o for o, _ in sorted(known, key=lambda pair: own.distance(pair[1]))]
+        described = [(o, a) for o in others if (a := self._appearance(o)) is not None]
+        ranked = [o for o, _ in sorted(described, key=lambda pair: own.distance(pair[1]))]
         return shuffled(rng, ranked[:_NEAREST]) + ranked[_NEAREST:]
 
     def _appearance(self, footage: SourceSequence) -> "Appearance | None":
-        if footage.name not in self._known:
-            self._known[footage.name] = appearance(footage)
-        return self._known[footage.name]
+        if footage.name not in self._cache:
+            self._cache[footage.name] = appearance(footage)
+        return self._cache[footage.name]
 
 
 @dataclass(frozen=True)
 class RandomDistractors:
     """All other sequences, in a random order."""
 
-    def lookalikes(
+    def distractors(
         self, rng: Random, target: SourceSequence, others: Sequence[SourceSequence]
     ) -> Sequence[SourceSequence]:
         """All other sequences, shuffled."""
@@ -104,10 +104,10 @@ def appearance(footage: SourceSequence) -> Appearance | None:
     name = footage.main_object
     if name is None:
         return None
-    place = int(np.argmax(footage.areas[name]))
-    rgb, mask = footage.picture(place), footage.masks(place)[name]
+    index = int(np.argmax(footage.areas[name]))
+    rgb, mask = footage.picture(index), footage.masks(index)[name]
     if mask.shape != footage.size:
-        raise InputError(sizes_differ(footage, place, mask.shape, footage.size))
+        raise InputError(sizes_differ(footage, index, mask.shape, footage.size))
     hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
     ranges = [0, 180, 0, 256, 0, 256]
     found = cv2.calcHist([hsv], [0, 1, 2], mask.view(np.uint8), list(_BINS), ranges)
@@ -132,13 +132,13 @@ def _smoothed(shares: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def sizes_differ(
-    footage: SourceSequence, place: int, mask: Sequence[int], picture: Sequence[int]
+    footage: SourceSequence, index: int, mask: Sequence[int], picture: Sequence[int]
 ) -> str:
     """Message for a mask that does not fit its image."""
     layer = footage.video.layers[0]
     return (
-        f"{layer.where(footage.frames[place])} is {mask[1]}x{mask[0]} and its picture is "
-        f"{picture[1]}x{picture[0]}: masks and pictures of one resolution are needed"
+        f"{layer.where(footage.frames[index])} is {mask[1]}x{mask[0]} and its image is "
+        f"{picture[1]}x{picture[0]}: masks and images must have the same size"
     )
 
 
@@ -149,17 +149,17 @@ def read_categories(path: Path, footage: Sequence[SourceSequence]) -> CategoryDi
         InputError: the file has another form, or names a sequence that is not in the dataset.
     """
     content = read_json(path)
-    good = isinstance(content, dict) and all(
+    valid = isinstance(content, dict) and all(
         isinstance(names, list) and all(isinstance(n, str) for n in names)
         for names in content.values()
     )
-    if not good:
+    if not valid:
         raise InputError(f'{path}: expected {{"car": ["VIDEO", "VIDEO"], "dog": [...]}}')
     named = [(name, category) for category, names in content.items() for name in names]
     unknown = sorted({name for name, _ in named} - {f.name for f in footage})
     if unknown:
         raise InputError(
-            f"{path} names sequences that the dataset does not have: {listed(unknown)}"
+            f"{path} lists sequences that the dataset does not have: {listed(unknown)}"
         )
     return CategoryDistractors(_gathered(named))
 

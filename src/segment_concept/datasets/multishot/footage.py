@@ -32,10 +32,10 @@ class SourceSequence:
         """Names of the frames that have an image and a mask in every layer."""
         if not self.video.layers:
             return ()
-        known = set.intersection(*(set(layer.frames) for layer in self.video.layers))
+        names = set.intersection(*(set(layer.frames) for layer in self.video.layers))
         if self.video.movie is None:
-            known &= {path.stem for path in self.video.pictures}
-        return tuple(name for name in self.video.layers[0].frames if name in known)
+            names &= {path.stem for path in self.video.pictures}
+        return tuple(name for name in self.video.layers[0].frames if name in names)
 
     @cached_property
     def areas(self) -> Mapping[str, tuple[int, ...]]:
@@ -45,10 +45,10 @@ class SourceSequence:
             InputError: a mask cannot be read.
         """
         rows: dict[str, list[int]] = {}
-        for place in range(len(self.frames)):
-            for name, mask in self.masks(place).items():
+        for index in range(len(self.frames)):
+            for name, mask in self.masks(index).items():
                 row = rows.setdefault(name, [0] * len(self.frames))
-                row[place] = int(np.count_nonzero(mask))
+                row[index] = int(np.count_nonzero(mask))
         return {name: tuple(rows[name]) for name in sorted(rows)}
 
     @cached_property
@@ -66,7 +66,7 @@ class SourceSequence:
         height, width = next(self._read(0, 1)).shape[:2]
         return height, width
 
-    def masks(self, place: int) -> dict[str, Bitmap]:
+    def masks(self, index: int) -> dict[str, Bitmap]:
         """The (H, W) masks of the objects that are visible on a frame.
 
         Raises:
@@ -74,7 +74,7 @@ class SourceSequence:
         """
         found: dict[str, Bitmap] = {}
         for layer in self.video.layers:
-            labels = layer.read(self.frames[place])
+            labels = layer.read(self.frames[index])
             for object_id in np.flatnonzero(np.bincount(labels.ravel())).tolist():
                 if object_id not in (0, self.void):
                     mask = np.asarray(labels == object_id, np.bool_)
@@ -91,14 +91,14 @@ class SourceSequence:
             if rgb.shape[:2] != self.size:
                 (h, w), (h0, w0) = rgb.shape[:2], self.size
                 raise InputError(
-                    f"picture {name} of video {self.name} is {w}x{h} and its first is {w0}x{h0}: "
-                    "the pictures of a video have one size"
+                    f"image {name} of video {self.name} is {w}x{h} and its first is {w0}x{h0}: "
+                    "all images of a video must have the same size"
                 )
             yield rgb
 
-    def picture(self, place: int) -> Image:
+    def picture(self, index: int) -> Image:
         """A single image."""
-        return next(self.pictures(place, place + 1))
+        return next(self.pictures(index, index + 1))
 
     def _read(self, first: int, end: int) -> Iterator[Image]:
         names = self.frames[first:end]
@@ -108,17 +108,17 @@ class SourceSequence:
         else:
             yield from self._of_movie([int(name) for name in names])
 
-    def _of_movie(self, wanted: list[int]) -> Iterator[Image]:
-        left = set(wanted)
-        for frame in open_video(str(self.video.movie)).frames(wanted[0]):
-            if frame.index in left:
-                left.remove(frame.index)
+    def _of_movie(self, indices: list[int]) -> Iterator[Image]:
+        missing = set(indices)
+        for frame in open_video(str(self.video.movie)).frames(indices[0]):
+            if frame.index in missing:
+                missing.remove(frame.index)
                 yield frame.rgb
-            if not left or frame.index >= wanted[-1]:
+            if not missing or frame.index >= indices[-1]:
                 break
-        if left:
+        if missing:
             raise InputError(
-                f"frame {min(left)} of {self.video.movie} is annotated but cannot be read"
+                f"frame {min(missing)} of {self.video.movie} is annotated but cannot be read"
             )
 
 
@@ -130,9 +130,8 @@ def sequences_of(dataset: Dataset) -> tuple[SourceSequence, ...]:
     """
     if not dataset.truth_is_complete:
         raise InputError(
-            f"{dataset.source.root} only has the masks that show each object once, and clips with "
-            "exact truth need a mask on every frame: give another split, or the full masks by "
-            "--truth"
+            f"{dataset.source.root} has only the first mask of each object, and clips need masks "
+            "on all frames: give another split, or the full masks with --truth"
         )
     void = VOID if dataset.benchmark in _WITH_VOID else 0
     found = tuple(
@@ -141,13 +140,13 @@ def sequences_of(dataset: Dataset) -> tuple[SourceSequence, ...]:
     )
     if not any(video.pictures or video.movie for video in dataset.videos):
         raise InputError(
-            f"{dataset.source.root} holds masks but no pictures: put the dataset's JPEGImages "
-            "beside its annotations"
+            f"{dataset.source.root} has masks but no images: put the dataset's JPEGImages next to "
+            "its annotations"
         )
-    kept = tuple(footage for footage in found if footage.frames)
-    if not kept:
+    usable = tuple(footage for footage in found if footage.frames)
+    if not usable:
         raise InputError(
-            f"no picture of {dataset.source.root} has a mask of the same name: "
+            f"no image of {dataset.source.root} has a mask with the same name: "
             "JPEGImages/VIDEO/00000.jpg belongs to Annotations/VIDEO/00000.png"
         )
-    return kept
+    return usable

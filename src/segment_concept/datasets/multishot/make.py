@@ -25,25 +25,27 @@ from segment_concept.datasets.types import Dataset
 from segment_concept.ops.png import palette_png
 from segment_concept.types import Bitmap, Image, InputError
 
-_SEGMENTS = (
-    "first_segment",
-    "second_segment",
-    "remain_segments",
-)  # segment names of SeCVOS, by number of cuts so far
+# Segment names of SeCVOS, by number of cuts so far.
+_SEGMENTS = ("first_segment", "second_segment", "remain_segments")
 
 
 @dataclass(frozen=True, slots=True)
 class MultishotJob:
     """Which clips to make, from which dataset, and where to write them.
 
-    `likeness` left out: by the categories of the dataset's metadata, else by appearance.
-    `targets`: number of sequences, in a random order by the seed; None for all.
+    Attributes:
+        dataset: with all masks and images.
+        out: the folder to write.
+        spec: settings of the clips.
+        sampler: chooses distractors; None for the categories of the dataset's metadata, or
+            appearance if it has none.
+        targets: number of sequences, drawn by the seed; None for all.
     """
 
     dataset: Dataset
     out: Path
     spec: MultishotSpec = field(default_factory=MultishotSpec)
-    likeness: DistractorSampler | None = None
+    sampler: DistractorSampler | None = None
     targets: int | None = None
 
 
@@ -62,7 +64,7 @@ def make_multishot(
     """
     refuse_used(job.out)
     footage = sequences_of(job.dataset)
-    plan = make_plan(job.spec, footage, _targets(job, footage), job.likeness or sampler_of(footage))
+    plan = make_plan(job.spec, footage, _targets(job, footage), job.sampler or sampler_of(footage))
     total, done = sum(clip.frames for clip in plan.clips), 0
     partial = job.out.with_name(f".{job.out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -75,7 +77,7 @@ def make_multishot(
                 cutter.cut(shot)
                 done += shot.end - shot.first
                 on_frame(done, total)
-            clips[clip.name] = cutter.described()
+            clips[clip.name] = cutter.description()
         _write(partial / "clips.json", clips)
         _write(partial / "scene_info.json", {c.name: segments(c) for c in plan.clips})
         _write(partial / "spec.json", _provenance(job))
@@ -90,9 +92,9 @@ def make_multishot(
 def refuse_used(out: Path) -> None:
     """Raises InputError if the output folder is a file or not empty."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the clips")
+        raise InputError(f"{out} is a file: choose a folder for the clips")
     if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty: name another folder for the clips, or remove it")
+        raise InputError(f"{out} is not empty: choose another folder for the clips, or delete it")
 
 
 def segments(clip: ClipPlan) -> dict[str, list[int]]:
@@ -142,8 +144,8 @@ class _Cutter:
         view = self._view(shot)
         start = self._written
         pictures = shot.footage.pictures(shot.first, shot.end)
-        for place, rgb in zip(range(shot.first, shot.end), pictures, strict=True):
-            labels = view.labels(self._targets(shot, place), self._size)
+        for index, rgb in zip(range(shot.first, shot.end), pictures, strict=True):
+            labels = view.labels(self._targets(shot, index), self._size)
             self._save(view.picture(rgb, self._size), labels)
         self._shots.append(
             {
@@ -156,7 +158,7 @@ class _Cutter:
             }
         )
 
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """The clip's entry in clips.json."""
         clip = self._clip
         return {
@@ -174,22 +176,22 @@ class _Cutter:
             return whole_view(source, self._size)
         rng = seeded_rng(self._spec.seed, self._clip.name, "camera", str(len(self._shots)))
         covered = np.zeros(source, np.bool_)
-        for place in range(shot.first, shot.end):
-            for mask in self._targets(shot, place):
+        for index in range(shot.first, shot.end):
+            for mask in self._targets(shot, index):
                 covered |= mask
         return new_view(rng, self._spec, source, self._size, covered)
 
-    def _targets(self, shot: Shot, place: int) -> list[Bitmap]:
+    def _targets(self, shot: Shot, index: int) -> list[Bitmap]:
         """Masks of the clip's objects, in the size of the sequence's images."""
         size = shot.footage.size
-        nothing = np.zeros(size, np.bool_)
+        empty = np.zeros(size, np.bool_)
         if shot.absent:
-            return [nothing] * len(self._clip.objects)
-        masks = shot.footage.masks(place)
+            return [empty] * len(self._clip.objects)
+        masks = shot.footage.masks(index)
         for mask in masks.values():
             if mask.shape != size:
-                raise InputError(sizes_differ(shot.footage, place, mask.shape, size))
-        return [masks.get(name, nothing) for name in self._clip.objects]
+                raise InputError(sizes_differ(shot.footage, index, mask.shape, size))
+        return [masks.get(name, empty) for name in self._clip.objects]
 
     def _save(self, rgb: Image, labels: NDArray[np.uint8]) -> None:
         name = f"{self._written:05d}"

@@ -22,7 +22,7 @@ from segment_concept.datasets.multishot.spec import (
 from segment_concept.types import InputError
 
 _SHOTS = {Split.NONE: 1, Split.SINGLE: 2}  # shots of the target in a clip
-_SEEN_SHARE = 0.5  # minimum share of visible frames in a shot of the target
+_VISIBLE_SHARE = 0.5  # minimum share of visible frames in a shot of the target
 # Minimum size of the target on the first frame, relative to its median size and to the image.
 _PROMPT_OF_USUAL, _PROMPT_OF_PICTURE = 0.25, 0.0005
 
@@ -76,7 +76,7 @@ def make_plan(
     spec: MultishotSpec,
     footage: Sequence[SourceSequence],
     targets: Sequence[SourceSequence],
-    likeness: DistractorSampler,
+    sampler: DistractorSampler,
 ) -> MultishotPlan:
     """Plan the clips of all targets; interludes come from all of `footage`.
 
@@ -92,20 +92,20 @@ def make_plan(
             raise InputError(_too_few(spec, others, target))
         for split in spec.splits:
             try:
-                clips.extend(_clips(spec, target, split, others, likeness))
+                clips.extend(_clips(spec, target, split, others, sampler))
             except _TooShortError as reason:
                 left_out.append((target.name, split, str(reason)))
     if not clips:
         names = [f"{name} ({split.value}): {why}" for name, split, why in left_out]
-        raise InputError(f"no clip can be made: {listed(names, 3)}. Ask for shorter or fewer shots")
+        raise InputError(f"no clip can be made: {listed(names, 3)}. Use shorter or fewer shots")
     return MultishotPlan(tuple(clips), tuple(left_out))
 
 
 def _too_few(spec: MultishotSpec, others: Sequence[SourceSequence], target: SourceSequence) -> str:
     return (
         f"a clip of {target.name} may need {spec.most_interludes} interludes of different "
-        f"sequences with at least {spec.interlude_frames.least} frames, and there are "
-        f"{len(others)} others: add sequences, or ask for fewer --shots or --interludes 0"
+        f"sequences with at least {spec.interlude_frames.least} frames, but there are "
+        f"{len(others)} others: add sequences, or use fewer --shots or --interludes 0"
     )
 
 
@@ -114,18 +114,18 @@ def _clips(
     target: SourceSequence,
     split: Split,
     others: Sequence[SourceSequence],
-    likeness: DistractorSampler,
+    sampler: DistractorSampler,
 ) -> Iterator[ClipPlan]:
-    objects, shown = _followed(spec, target)
+    objects, areas = _followed(spec, target)
     for copy in range(spec.copies):
         name = f"{target.name}-{split.value}" + (f"-{copy + 1}" if spec.copies > 1 else "")
         rng = seeded_rng(spec.seed, name, "plan")
         span = spec.uncut_frames if split is Split.NONE else spec.shot_frames
         count = _SHOTS.get(split) or randint(rng, spec.shots.least, spec.shots.most)
-        plain, *later = _target_shots(rng, target, shown, count, span)
-        shots = [plain, *(replace(s, reframed=rng.random() < spec.reframed) for s in later)]
+        first, *later = _target_shots(rng, target, areas, count, span)
+        shots = [first, *(replace(s, reframed=rng.random() < spec.reframed) for s in later)]
         if split is Split.MULTI:
-            shots = _with_interludes(rng, spec, shots, others, likeness)
+            shots = _with_interludes(rng, spec, shots, others, sampler)
         yield ClipPlan(name, target, objects, split, tuple(shots))
 
 
@@ -139,42 +139,42 @@ def _followed(spec: MultishotSpec, target: SourceSequence) -> tuple[tuple[str, .
     return objects, [sum(column) for column in zip(*rows, strict=True)]
 
 
-def _beginning(target: SourceSequence, shown: Sequence[int]) -> int:
+def _first_prompt(target: SourceSequence, areas: Sequence[int]) -> int:
     """First frame on which the target is large enough for a prompt."""
     height, width = target.size
-    usual = float(np.median([pixels for pixels in shown if pixels]))
-    least = max(_PROMPT_OF_USUAL * usual, _PROMPT_OF_PICTURE * height * width)
-    for i, pixels in enumerate(shown):
-        if pixels >= least:
+    median = float(np.median([pixels for pixels in areas if pixels]))
+    min_area = max(_PROMPT_OF_USUAL * median, _PROMPT_OF_PICTURE * height * width)
+    for i, pixels in enumerate(areas):
+        if pixels >= min_area:
             return i
-    raise _TooShortError("the target is nowhere large enough to be shown")
+    raise _TooShortError("the target is never large enough for a prompt")
 
 
 def _target_shots(
-    rng: Random, target: SourceSequence, shown: Sequence[int], count: int, span: Span
+    rng: Random, target: SourceSequence, areas: Sequence[int], count: int, span: Span
 ) -> list[Shot]:
-    """`count` shots from equal parts of the sequence, in its order; the first starts at `begin`."""
-    begin = _beginning(target, shown)
-    bounds = [begin + (len(shown) - begin) * i // count for i in range(count + 1)]
+    """`count` shots from equal parts of the sequence, in order; the first begins at the prompt."""
+    start = _first_prompt(target, areas)
+    bounds = [start + (len(areas) - start) * i // count for i in range(count + 1)]
     shots: list[Shot] = []
     for low, high in pairwise(bounds):
         if high - low < span.least:
             raise _TooShortError(
-                f"{len(shown) - begin} frames with the target are too few for {count} shots of "
+                f"{len(areas) - start} frames with the target are too few for {count} shots of "
                 f"{span.least} or more"
             )
         length = randint(rng, span.least, min(span.most, high - low))
         starts = range(low, high - length + 1) if shots else [low]
-        seen = [s for s in starts if _is_in_sight(shown[s : s + length])]
-        if not seen:
-            raise _TooShortError(f"the target is hardly in sight from frame {low} to {high - 1}")
-        first = seen[randint(rng, 0, len(seen) - 1)]
+        visible = [s for s in starts if _is_visible(areas[s : s + length])]
+        if not visible:
+            raise _TooShortError(f"the target is hardly visible from frame {low} to {high - 1}")
+        first = visible[randint(rng, 0, len(visible) - 1)]
         shots.append(Shot(target, first, first + length))
     return shots
 
 
-def _is_in_sight(shown: Sequence[int]) -> bool:
-    return sum(pixels > 0 for pixels in shown) >= _SEEN_SHARE * len(shown)
+def _is_visible(areas: Sequence[int]) -> bool:
+    return sum(pixels > 0 for pixels in areas) >= _VISIBLE_SHARE * len(areas)
 
 
 def _with_interludes(
@@ -182,21 +182,21 @@ def _with_interludes(
     spec: MultishotSpec,
     shots: Sequence[Shot],
     others: Sequence[SourceSequence],
-    likeness: DistractorSampler,
+    sampler: DistractorSampler,
 ) -> list[Shot]:
     """Interludes of other sequences between the shots; no sequence is used twice."""
     target = shots[0].footage
-    alike = list(likeness.lookalikes(rng, target, others))
+    distractors = list(sampler.distractors(rng, target, others))
     free = shuffled(rng, others)
-    made = [shots[0]]
+    result = [shots[0]]
     for shot in shots[1:]:
         if rng.random() < spec.interludes:
-            wanted = alike if alike and rng.random() < spec.alike else free
-            chosen = wanted[0]
-            alike, free = ([f for f in row if f is not chosen] for row in (alike, free))
-            made.append(_interlude(rng, spec.interlude_frames, chosen))
-        made.append(shot)
-    return made
+            candidates = distractors if distractors and rng.random() < spec.distractors else free
+            chosen = candidates[0]
+            distractors, free = ([f for f in row if f is not chosen] for row in (distractors, free))
+            result.append(_interlude(rng, spec.interlude_frames, chosen))
+        result.append(shot)
+    return result
 
 
 def _interlude(rng: Random, span: Span, footage: SourceSequence) -> Shot:

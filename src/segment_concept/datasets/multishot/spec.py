@@ -92,7 +92,7 @@ class MultishotSpec:
         interludes: share of the gaps between two shots of a `multi` clip that are filled with
             another sequence, without the target.
         interlude_frames: frames of an interlude.
-        alike: share of interludes with distractors; the rest is drawn from all sequences.
+        distractors: share of interludes with distractors; the rest is drawn from all sequences.
         reframed: share of later shots with a simulated new camera: cropped and re-graded.
         mirrored: share of the reframed shots that are mirrored.
         zoom: crop size of a new camera, as a fraction of each side; larger if the object needs
@@ -110,7 +110,7 @@ class MultishotSpec:
     uncut_frames: Span = Span(20, 60)
     interludes: float = 1.0
     interlude_frames: Span = Span(8, 14)
-    alike: float = 1.0
+    distractors: float = 1.0
     reframed: float = 1.0
     mirrored: float = 0.6
     zoom: tuple[float, float] = (0.55, 0.8)
@@ -119,9 +119,11 @@ class MultishotSpec:
 
     def __post_init__(self) -> None:
         if not self.splits:
-            raise InputError("no split is asked for: give some of none, single, multi")
+            raise InputError("there is no split: give one or more of none, single, multi")
         if self.copies < 1:
-            raise InputError(f"{self.copies} clips of each split and target: expected at least 1")
+            raise InputError(
+                f"copies is {self.copies}: expected at least 1 clip per split and target"
+            )
         if self.shots.least < 2:
             raise InputError("a clip with several cuts has at least 2 shots of its target")
         if Split.MULTI in self.splits and self.shots.least < 3 and self.interludes < 1:
@@ -129,7 +131,7 @@ class MultishotSpec:
                 "a multi clip has at least 2 cuts: give at least 3 shots, or fill all gaps "
                 "between shots with interludes"
             )
-        for name in ("interludes", "alike", "reframed", "mirrored"):
+        for name in ("interludes", "distractors", "reframed", "mirrored"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is a share from 0 to 1, got {getattr(self, name):g}")
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
@@ -144,5 +146,5 @@ class MultishotSpec:
     @property
     def most_interludes(self) -> int:
         """Maximum number of interludes in a clip."""
-        wanted = Split.MULTI in self.splits and self.interludes > 0
-        return self.shots.most - 1 if wanted else 0
+        has_interludes = Split.MULTI in self.splits and self.interludes > 0
+        return self.shots.most - 1 if has_interludes else 0
