@@ -214,7 +214,7 @@ def _resize_picture(root: Path) -> None:
         (_remove_picture, "video dogs, frame 00002: 1 masks have no image: 00002"),
         (_remove_picture, "image numbers are missing: 00002"),
         (_resize_mask, r"dogs/00002.png is 8x6, expected 16x12"),
-        (_color_mask, "it is a RGB picture"),
+        (_color_mask, "it is a RGB image"),
         (_break_picture, "1 images cannot be read: 00002.jpg"),
         (_resize_picture, "1 images have another size: 00003.jpg"),
         (_empty_video, "has no mask"),

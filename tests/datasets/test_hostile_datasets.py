@@ -11,7 +11,7 @@ import pytest
 from helpers import dataset_builders as build
 from segment_concept.datasets.folders import missing_numbers, read_names
 from segment_concept.datasets.masklets import masklet_layers
-from segment_concept.datasets.masks import mask_size, read_labels
+from segment_concept.datasets.masks import read_labels
 from segment_concept.datasets.open import open_dataset
 from segment_concept.datasets.types import Benchmark, Source
 from segment_concept.ops.rle import decode_rle
@@ -171,7 +171,7 @@ def test_a_superscript_in_a_frame_name_is_no_number() -> None:
 def test_a_device_is_not_read_to_its_end(tmp_path: Path) -> None:
     link = tmp_path / "00000.png"
     link.symlink_to("/dev/zero")
-    for read in (read_labels, mask_size, read_json, read_names):
+    for read in (read_labels, read_json, read_names):
         with pytest.raises(InputError, match="device or a pipe"):
             read(link)
 

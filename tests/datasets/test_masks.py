@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segment_concept.datasets.masks import PngLayer, mask_size, read_labels
+from segment_concept.datasets.masks import PngLayer, read_labels
 from segment_concept.ops import png
 from segment_concept.types import InputError
 
@@ -156,10 +156,6 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no mask .*m\.png"):
         read_labels(tmp_path / "m.png")
-
-
-def test_the_size_comes_from_the_header(tmp_path: Path) -> None:
-    assert mask_size(write_palette(tmp_path / "m.png", IDS)) == (3, 4)
 
 
 def test_hidden_and_foreign_files_are_no_frames(tmp_path: Path) -> None:

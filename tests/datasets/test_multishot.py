@@ -298,7 +298,7 @@ def test_masks_without_pictures_and_prompts_without_truth_are_refused(tmp_path: 
     assert "has masks but no images" in said
     save_sequence(tmp_path / "first", "a", [(RED, 16)], frames=1)
     said = refused(MultishotJob(opened(tmp_path / "first"), tmp_path / "out", SHORT))
-    assert "only has the masks that show each object once" in said
+    assert "has only the first mask of each object" in said
 
 
 def test_masks_of_another_size_than_their_pictures_are_refused(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_masks_of_another_size_than_their_pictures_are_refused(tmp_path: Path) -
         save_mask(tmp_path / f"in/Annotations/a/{i:05d}.png", np.ones((24, 40), np.uint8))
     spec = replace(SHORT, splits=(Split.NONE,))
     said = refused(MultishotJob(opened(tmp_path / "in"), tmp_path / "out", spec))
-    assert "is 40x24 and its picture is 80x48" in said
+    assert "is 40x24 and its image is 80x48" in said
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_cuts_are_found_on_the_way(tmp_path: Path) -> None:
 def test_masks_without_their_picture_are_refused(tmp_path: Path) -> None:
     dataset = folder(tmp_path / "set", LATE)
     video = dataset.videos[0]
-    with pytest.raises(InputError, match="no picture for the masks of 00002"):
+    with pytest.raises(InputError, match="no image for the masks of 00002"):
         video_job(dataset, replace(video, pictures=video.pictures[3:] + video.pictures[:2]))
     with pytest.raises(InputError, match="has no images"):
         video_job(dataset, replace(video, pictures=()))

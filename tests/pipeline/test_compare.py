@@ -118,10 +118,10 @@ def test_what_was_done_is_kept_when_it_is_stopped(job):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"out": Path("out.avi")}, r"ends with \.mp4"),
+        ({"out": Path("out.avi")}, r"end with \.mp4"),
         ({"out": Path("nowhere/out.mp4")}, "there is no folder nowhere"),
-        ({"shown": ()}, "nothing to track"),
-        ({"shown": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
+        ({"prompts": ()}, "nothing to track"),
+        ({"prompts": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_and_nothing_is_written(job, change, why, tmp_path):
@@ -133,7 +133,7 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(job, change, 
 def test_an_earlier_comparison_is_replaced_only_where_that_was_asked_for(job):
     job.out.write_bytes(b"mine")
     trackers = {"a": ColorTracker(), "b": ColorTracker()}
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         run_compare(job, trackers)
     assert job.out.read_bytes() == b"mine"
     run_compare(replace(job, overwrite=True), trackers)
@@ -144,8 +144,8 @@ def test_a_prompt_that_one_tracker_refuses_is_told_with_its_name(job):
     with pytest.raises(InputError, match="propagates: starts from masks"):
         run_compare(job, {"a": ColorTracker(), "propagates": MasksOnly()})
     assert not job.out.exists()
-    shown = (TimedPrompt(ONE, Mask(truth(0))),)
-    run_compare(replace(job, prompts=shown), {"a": ColorTracker(), "propagates": MasksOnly()})
+    prompts = (TimedPrompt(ONE, Mask(truth(0))),)
+    run_compare(replace(job, prompts=prompts), {"a": ColorTracker(), "propagates": MasksOnly()})
 
 
 def test_one_tracker_is_no_comparison(job):

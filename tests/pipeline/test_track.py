@@ -160,8 +160,8 @@ def test_the_result_says_what_was_done_with_what_and_how_well(job: TrackJob) -> 
 
 
 def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:
-    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, Points.on((75, 50))))
-    run_track(replace(job, prompts=shown, save=EVERYTHING), ColorTracker())
+    prompts = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, Points.on((75, 50))))
+    run_track(replace(job, prompts=prompts, save=EVERYTHING), ColorTracker())
     rle = json.loads((job.out / "rle.json").read_text())
     assert [f["frame"] for f in rle["frames"]] == list(range(20))
     for frame in rle["frames"]:
@@ -186,8 +186,8 @@ def test_only_what_was_asked_for_is_written(job: TrackJob) -> None:
 
 
 def test_two_objects_have_their_own_masks(job: TrackJob) -> None:
-    shown = (TimedPrompt(TWO, GREEN_BOX), TimedPrompt(ONE, Mask(truth(0))))
-    run_track(replace(job, prompts=shown), ColorTracker())
+    prompts = (TimedPrompt(TWO, GREEN_BOX), TimedPrompt(ONE, Mask(truth(0))))
+    run_track(replace(job, prompts=prompts), ColorTracker())
     for index in (0, 7, 19):
         ids = labels(job.out / "palette" / f"{index:05d}.png")
         assert overlap(ids == 1, truth(index)) > 0.8
@@ -211,8 +211,8 @@ def test_from_the_middle_both_directions_are_played(job: TrackJob, film: Path) -
     [(Direction.FORWARD, range(8, 20)), (Direction.BACKWARD, range(9))],
 )
 def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames: range) -> None:
-    shown = (TimedPrompt(ONE, red_box(8), at=Seconds(0.32)),)
-    run_track(replace(job, prompts=shown, direction=direction), ColorTracker())
+    prompts = (TimedPrompt(ONE, red_box(8), at=Seconds(0.32)),)
+    run_track(replace(job, prompts=prompts, direction=direction), ColorTracker())
     written = sorted(p.name for p in (job.out / "palette").iterdir())
     assert written == [f"{i:05d}.png" for i in frames]
     assert len(presentation_times(job.out / "overlay.mp4")) == len(frames)
@@ -220,8 +220,8 @@ def test_one_direction_can_be_chosen(job: TrackJob, direction: Direction, frames
 
 
 def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, film: Path) -> None:
-    shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
-    run_track(replace(job, prompts=shown, save=EVERYTHING), ColorTracker())
+    prompts = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
+    run_track(replace(job, prompts=prompts, save=EVERYTHING), ColorTracker())
     result = result_of(job.out)
     assert [list(f["objects"]) for f in result["frames"]] == [["1", "2"]] * 20
     for index in (0, 5, 12, 18):
@@ -235,15 +235,15 @@ def test_an_object_shown_later_is_found_in_the_frames_before_too(job: TrackJob, 
 
 
 def test_forward_only_an_object_shown_later_joins_there(job: TrackJob) -> None:
-    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, GREEN_BOX, at=12))
-    run_track(replace(job, prompts=shown, direction=Direction.FORWARD), ColorTracker())
+    prompts = (TimedPrompt(ONE, RED_BOX), TimedPrompt(TWO, GREEN_BOX, at=12))
+    run_track(replace(job, prompts=prompts, direction=Direction.FORWARD), ColorTracker())
     frames = result_of(job.out)["frames"]
     assert [list(f["objects"]) for f in frames] == [["1"]] * 12 + [["1", "2"]] * 8
 
 
 def test_an_object_can_be_corrected_on_a_later_frame(job: TrackJob) -> None:
-    shown = (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, GREEN_BOX, at=10))
-    run_track(replace(job, prompts=shown), ColorTracker())
+    prompts = (TimedPrompt(ONE, RED_BOX), TimedPrompt(ONE, GREEN_BOX, at=10))
+    run_track(replace(job, prompts=prompts), ColorTracker())
     before, after = (labels(job.out / "palette" / f"{i:05d}.png") for i in (9, 11))
     assert overlap(before == 1, truth(9)) > 0.8
     assert overlap(after == 1, GREEN_TRUTH) > 0.8
@@ -303,8 +303,8 @@ def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
 def test_a_run_in_both_directions_resumes_in_either(
     job: TrackJob, tmp_path: Path, stop: int
 ) -> None:
-    shown = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
-    whole = replace(job, prompts=shown, save=EVERYTHING, out=tmp_path / "whole")
+    prompts = (TimedPrompt(ONE, red_box(3), at=3), TimedPrompt(TWO, GREEN_BOX, at=12))
+    whole = replace(job, prompts=prompts, save=EVERYTHING, out=tmp_path / "whole")
     run_track(whole, ColorTracker())
     part = replace(whole, out=tmp_path / "part", if_exists=IfExists.RESUME)
     while not run_track(part, ColorTracker(), RunMonitor(should_stop=StopAfter(stop))).finished:
@@ -453,7 +453,7 @@ def test_resuming_where_nothing_was_begun_begins(job: TrackJob) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"shown": (TimedPrompt(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
+        ({"prompts": (TimedPrompt(ONE, Box(1, 1, 9, 9)),)}, "prompts"),
         ({"direction": Direction.FORWARD}, "direction"),
         ({"provenance": {"recipe": {"name": "other"}}}, "recipe"),
         ({"provenance": {"weights": "other"}}, "weights"),
@@ -648,7 +648,7 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("shown", "why"),
+    ("prompts", "why"),
     [
         ((), "nothing to track"),
         (
@@ -666,10 +666,10 @@ def test_an_image_of_another_size_stops_the_run_and_it_can_be_resumed(tmp_path: 
     ],
 )
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_written(
-    job: TrackJob, shown: tuple[TimedPrompt, ...], why: str
+    job: TrackJob, prompts: tuple[TimedPrompt, ...], why: str
 ) -> None:
     with pytest.raises(InputError, match=why):
-        run_track(replace(job, prompts=shown), ColorTracker())
+        run_track(replace(job, prompts=prompts), ColorTracker())
     assert not job.out.exists()
 
 
@@ -715,6 +715,6 @@ def test_memory_does_not_grow_with_the_video(
 def test_progress_is_told_frame_by_frame(job: TrackJob) -> None:
     told: list[tuple[int, int | None]] = []
     watch = RunMonitor(on_frame=lambda done, total: told.append((done, total)))
-    shown = (TimedPrompt(ONE, red_box(8), at=8),)
-    run_track(replace(job, prompts=shown), ColorTracker(), watch)
+    prompts = (TimedPrompt(ONE, red_box(8), at=8),)
+    run_track(replace(job, prompts=prompts), ColorTracker(), watch)
     assert told == [(i, 21) for i in range(1, 22)]

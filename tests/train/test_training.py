@@ -226,13 +226,13 @@ def test_a_run_leaves_a_log_and_its_weights(world, sampler, tmp_path, monkeypatc
 
 def test_a_clip_with_wrong_memories_is_taught_the_whole_object(world, sampler, model, monkeypatch):
     remembered = []
-    memorize = model.memorize
+    encode_memory = model.encode_memory
 
     def noted(features, believed, images, *, prompted):
         remembered.append((prompted, believed.logits.clone()))
-        return memorize(features, believed, images, prompted=prompted)
+        return encode_memory(features, believed, images, prompted=prompted)
 
-    monkeypatch.setattr(model, "memorize", noted)
+    monkeypatch.setattr(model, "encode_memory", noted)
     stock = ReplayBuffer(world, sampler, model.trunk)
     sample = stock.take(clip_requests(sampler, 1, 0, 0, 1)[0])[0]
     task = TrainingTask(

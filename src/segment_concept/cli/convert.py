@@ -26,9 +26,7 @@ def convert(
             "repository (OpenIXCLab/SeC-4B).",
         ),
     ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Output folder; must not exist or be empty.")
-    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty output folder.")],
     dtype: Annotated[
         DType | None,
         typer.Option(help="Data type of the saved weights. Default: as in SOURCE."),

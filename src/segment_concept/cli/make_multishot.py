@@ -77,14 +77,16 @@ def make_multishot_clips(
     shots: Annotated[
         str,
         typer.Option(
-            help="Shots of the target per multi clip: N or MIN-MAX.", rich_help_panel=_SHOTS
+            help="Shots of the target in clips of split multi: N or MIN-MAX.",
+            rich_help_panel=_SHOTS,
         ),
     ] = "3",
     shot_frames: Annotated[
         str, typer.Option(help="Length of these shots, in frames.", rich_help_panel=_SHOTS)
     ] = "12-30",
     uncut_frames: Annotated[
-        str, typer.Option(help="Length of a none clip, in frames.", rich_help_panel=_SHOTS)
+        str,
+        typer.Option(help="Length of the clips of split none, in frames.", rich_help_panel=_SHOTS),
     ] = "20-60",
     interludes: Annotated[
         float,
@@ -190,9 +192,7 @@ def _sampler(
 ) -> "DistractorSampler | None":
     if categories is not None:
         if by is not DistractorChoice.AUTO:
-            raise InputError(
-                "--categories and --distractors-by exclude each other: give one of them"
-            )
+            raise InputError("give either --categories or --distractors-by, not both")
         return read_categories(categories, sequences_of(dataset))
     made: dict[DistractorChoice, DistractorSampler] = {
         DistractorChoice.APPEARANCE: AppearanceDistractors(),

@@ -14,14 +14,13 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from segment_concept.ops.png import is_gray, png_size, quick_pixels
-from segment_concept.runtime.limits import MAX_PIXELS, check_regular_file, read_bytes
+from segment_concept.runtime.limits import MAX_PIXELS, read_bytes
 from segment_concept.types import Image, InputError
 from segment_concept.video.image_files import read_image
 
 Labels = NDArray[np.integer]  # (H, W) object ids, 0 = background
 SUFFIX = ".png"
 _ID_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
-_HEADER_BYTES = 64
 _LARGEST_FILE = 1 << 28  # bytes
 
 
@@ -71,22 +70,6 @@ def _decode(data: bytes) -> Labels:
     except UnidentifiedImageError as error:
         raise InputError("it is not an image (damaged, or another kind of file)") from error
     return labels.astype(labels.dtype.newbyteorder("="), copy=False)
-
-
-def mask_size(path: Path) -> tuple[int, int]:
-    """(H, W) from the header of a PNG file.
-
-    Raises:
-        InputError: the file is missing or not a PNG file.
-    """
-    check_regular_file(path, "mask")
-    try:
-        with path.open("rb") as file:
-            return png_size(file.read(_HEADER_BYTES))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except InputError as error:
-        raise InputError(f"{path} cannot be read as a mask: {error}") from error
 
 
 class Layer(Protocol):

@@ -37,12 +37,12 @@ class TrackerSource:
 
     def load(self, worker_index: int) -> VideoTracker:
         """Load the tracker with its weights for one worker."""
-        resolve = self.resolve()
-        if _is_tracker(resolve):
-            return resolve
+        found = self.resolve()
+        if _is_tracker(found):
+            return found
         from segment_concept.checkpoints.load import load
 
-        return load(cast("Recipe", resolve), device=device_in_turn(self.device, worker_index))
+        return load(cast("Recipe", found), device=device_in_turn(self.device, worker_index))
 
     def check_offline(self) -> None:
         """Refuse a tracker that cannot run offline, before its weights are loaded.
@@ -50,25 +50,25 @@ class TrackerSource:
         Raises:
             InputError: there is no concept encoder, or it is never queried.
         """
-        resolve = self.resolve()
-        if _is_tracker(resolve):
-            check_offline(resolve)
+        found = self.resolve()
+        if _is_tracker(found):
+            check_offline(found)
         else:
-            cast("Recipe", resolve).check_offline()
+            cast("Recipe", found).check_offline()
 
     def description(self) -> dict[str, Any]:
         """What determines the results: the configuration and the SHA-256 of the weights."""
-        resolve = self.resolve()
-        if _is_tracker(resolve):
-            return {"tracker": f"{type(resolve).__module__}.{type(resolve).__qualname__}"}
+        found = self.resolve()
+        if _is_tracker(found):
+            return {"tracker": f"{type(found).__module__}.{type(found).__qualname__}"}
         from segment_concept.checkpoints.load import weights_hash
 
-        recipe = cast("Recipe", resolve)
+        recipe = cast("Recipe", found)
         return {"recipe": repr(recipe), "weights": recipe.weights, "sha256": weights_hash(recipe)}
 
 
-def _is_tracker(resolve: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
-    return hasattr(resolve, "session")
+def _is_tracker(found: "Recipe | VideoTracker") -> "TypeGuard[VideoTracker]":
+    return hasattr(found, "session")
 
 
 def _call_function(name: str) -> "Recipe | VideoTracker":
@@ -83,18 +83,16 @@ def _call_function(name: str) -> "Recipe | VideoTracker":
             "module importable (set PYTHONPATH)"
         ) from error
     try:
-        resolve = maker()
+        found = maker()
     except (Exception, SystemExit) as error:  # the user's function may do anything
         raise InputError(
             f"{name} could not be called without arguments "
             f"({type(error).__name__}: {error}): expected a function that returns a recipe or a "
             "tracker"
         ) from error
-    if not _is_tracker(resolve) and type(resolve).__name__ != "Recipe":
-        raise InputError(
-            f"{name} returned {type(resolve).__name__}: expected a recipe or a tracker"
-        )
-    return cast("Recipe | VideoTracker", resolve)
+    if not _is_tracker(found) and type(found).__name__ != "Recipe":
+        raise InputError(f"{name} returned {type(found).__name__}: expected a recipe or a tracker")
+    return cast("Recipe | VideoTracker", found)
 
 
 def device_in_turn(name: str, worker_index: int) -> str:

@@ -1,10 +1,9 @@
 """Offline shot detection (adaptive content change) for complete videos."""
 
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from segment_concept.shots.content import NEIGHBOURS, change_between, small_hsv, stands_out
-from segment_concept.types import Frame, Image
+from segment_concept.types import Image
 
 
 def find_cuts(frames: Iterable[Image]) -> list[int]:
@@ -20,18 +19,6 @@ def find_cuts(frames: Iterable[Image]) -> list[int]:
         if stands_out(change[i], before + change[i + 1 : i + 1 + NEIGHBOURS]):
             cuts.append(i)
     return cuts
-
-
-def first_frames(frames: Iterable[Frame]) -> list[int]:
-    """Like `find_cuts` for frames of a video; returns frame indices, which may have gaps."""
-    played = array("q")
-
-    def pictures() -> Iterator[Image]:
-        for frame in frames:
-            played.append(frame.index)
-            yield frame.rgb
-
-    return [played[cut] for cut in find_cuts(pictures())]
 
 
 def _changes(frames: Iterable[Image]) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 from segment_concept.datasets.masks import read_labels
 from segment_concept.metrics import region_similarity
 from segment_concept.synthetic import Clip
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Frame, InputError, Mask, ObjectId
 from segment_concept.video import open_video
 

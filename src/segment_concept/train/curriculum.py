@@ -16,7 +16,7 @@ from torch import Tensor
 from segment_concept.checkpoints.compact import save_compact
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.train.calibration import (
     annotated_clips,
     annotated_videos,
