@@ -114,9 +114,9 @@ def test_a_memory_of_one_frame_keeps_the_permanent_one():
 
 
 def test_old_frames_become_prototypes_once_working_memory_is_full():
-    keeper = LongTerm(MostUsed(), max_frames=5, min_frames=2, prototypes=3, max_tokens=100)
-    assert keeper.keep(frames(4)).long.values.shape[-1] == 0
-    kept = keeper.keep(frames(5))
+    retention = LongTerm(MostUsed(), max_frames=5, min_frames=2, prototypes=3, max_tokens=100)
+    assert retention.keep(frames(4)).long.values.shape[-1] == 0
+    kept = retention.keep(frames(5))
     assert numbers(kept.permanent) == [0, 1]
     assert numbers(kept.working) == [8, 9]
     assert len(kept.long) == 3
@@ -151,11 +151,11 @@ def test_xmem_evicts_as_many_as_must_go_and_those_tied_with_them():
 
 @pytest.mark.parametrize("eviction", [MostUsed(spare=4), AboveLeastUsed()])
 def test_long_term_memory_never_exceeds_its_bound(eviction):
-    keeper = LongTerm(eviction, max_frames=4, min_frames=2, prototypes=4, max_tokens=12)
+    retention = LongTerm(eviction, max_frames=4, min_frames=2, prototypes=4, max_tokens=12)
     group = Group.begin((ONE,), tokens(2))
     for number in range(1, 60):
         _, group = group.read(torch.tensor([[float(number)]]), torch.ones(1, 1), top_k=30)
-        group = group.remember(tokens(2, first=2 * number), keeper)
+        group = group.remember(tokens(2, first=2 * number), retention)
         assert len(group.parts.long) <= 12
         assert len(group.parts.working) <= 3 * 2
         assert numbers(group.parts.permanent) == [0, 1]

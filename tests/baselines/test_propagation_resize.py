@@ -70,12 +70,12 @@ def test_a_video_cannot_be_made_smaller_than_a_pixel(build):
 
 
 def test_published_settings_are_as_the_papers_used_them():
-    assert cutie_settings().keeper.frames == 5
-    assert cutie_plus_settings().keeper.frames == 10
+    assert cutie_settings().retention.frames == 5
+    assert cutie_plus_settings().retention.frames == 10
     assert cutie_plus_settings().memory_every == 3
     for settings in (cutie_long_video_settings(), xmem_settings()):
-        keeper = settings.keeper
-        assert (keeper.max_frames, keeper.min_frames) == (10, 5)
-        assert (keeper.prototypes, keeper.max_tokens) == (128, 10_000)
+        retention = settings.retention
+        assert (retention.max_frames, retention.min_frames) == (10, 5)
+        assert (retention.prototypes, retention.max_tokens) == (128, 10_000)
     for settings in (cutie_settings(), xmem_settings(), xmem_short_video_settings()):
         assert (settings.memory_every, settings.top_k, settings.resize.side) == (5, 30, 480)

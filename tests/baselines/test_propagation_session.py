@@ -199,10 +199,10 @@ def test_frames_may_come_backwards(tracker):
     assert [r.frame_index for r in session.track(reversed(frames))] == [5, 4, 3, 2, 1, 0]
 
 
-@pytest.mark.parametrize("keeper", [None, NewestFrames(3)], ids=["long-term", "newest"])
+@pytest.mark.parametrize("retention", [None, NewestFrames(3)], ids=["long-term", "newest"])
 @pytest.mark.parametrize("toy", [toy_cutie, toy_xmem], ids=["cutie", "xmem"])
-def test_memory_stays_bounded_over_a_long_stream(toy, keeper):
-    session = toy(keeper).session()
+def test_memory_stays_bounded_over_a_long_stream(toy, retention):
+    session = toy(retention).session()
     largest = 0
     for frame in endless(300, size=(32, 48)):
         if frame.index == 0:
@@ -216,7 +216,7 @@ def test_memory_stays_bounded_over_a_long_stream(toy, keeper):
             assert len(parts.working) <= 3 * 6
             assert len(parts.long) <= 40
             largest = max(largest, len(parts.long))
-    assert largest == 0 if keeper else largest > 20
+    assert largest == 0 if retention else largest > 20
 
 
 def test_forgotten_tokens_are_given_back(tracker):

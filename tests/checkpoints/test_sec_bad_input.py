@@ -20,7 +20,7 @@ from helpers.sec_layouts import (
 )
 from helpers.tiny_weights import tiny_weights
 from segment_concept.checkpoints import memory_estimate as room
-from segment_concept.checkpoints.memory_estimate import GIB, SecPlacement, SecSizes, check_room
+from segment_concept.checkpoints.memory_estimate import GIB, SecPlacement, SecSizes, check_memory
 from segment_concept.checkpoints.sec.internvl import Placement
 from segment_concept.checkpoints.sec.load import load_sec
 from segment_concept.checkpoints.sec.save import save_sec
@@ -213,7 +213,7 @@ class TestRoom:
         given = {"cuda:0": int(free * GIB)}
         monkeypatch.setattr(room, "free_bytes", given.get)
         with pytest.raises(InputError) as error:
-            check_room(bulk, how)
+            check_memory(bulk, how)
         return str(error.value)
 
     def test_weights_are_counted_exactly_and_work_comes_on_top(self, bulk):
@@ -244,13 +244,13 @@ class TestRoom:
             "cuda:0", torch.bfloat16, Placement("cuda:0", "cuda:1", torch.bfloat16)
         )
         monkeypatch.setattr(room, "free_bytes", {"cuda:0": 3 * GIB, "cuda:1": 8 * GIB}.get)
-        check_room(bulk, apart)
+        check_memory(bulk, apart)
         monkeypatch.setattr(room, "free_bytes", {"cuda:0": 3 * GIB, "cuda:1": 4 * GIB}.get)
         with pytest.raises(InputError, match="cuda:1 has 4"):
-            check_room(bulk, apart)
+            check_memory(bulk, apart)
 
     def test_memory_that_is_not_known_is_not_judged(self, bulk):
-        check_room(bulk, SecPlacement.on("cpu"))
+        check_memory(bulk, SecPlacement.on("cpu"))
 
     def test_it_is_refused_before_weights_are_read(self, published, monkeypatch):
         monkeypatch.setattr(room, "free_bytes", {"cuda:0": 1 << 20}.get)

@@ -16,7 +16,7 @@ from segment_concept.datasets.types import Benchmark, Source
 from segment_concept.evaluate.pairing import VideoTask
 from segment_concept.evaluate.protocols.appearance import ScoringWindow
 from segment_concept.evaluate.protocols.matching import best_matching
-from segment_concept.evaluate.protocols.mose import back_runs, gone_runs
+from segment_concept.evaluate.protocols.mose import absent_runs, returned_runs
 from segment_concept.evaluate.protocols.registry import OWN, ProtocolName, RuleOptions, rules_for
 from segment_concept.evaluate.protocols.vos_benchmark import VosBenchmark
 from segment_concept.evaluate.scores import VideoScores
@@ -162,5 +162,5 @@ def test_absences_and_returns_of_mose_v2(
     empty: str, gone: list[tuple[int, int]], back: list[tuple[int, int]]
 ) -> None:
     absent = [letter == "x" for letter in empty]
-    assert gone_runs(absent) == gone
-    assert back_runs(absent) == back
+    assert absent_runs(absent) == gone
+    assert returned_runs(absent) == back

@@ -52,14 +52,18 @@ def few_prototypes(max_frames: int = 4, max_tokens: int = 40) -> LongTerm:
     )
 
 
-def toy_cutie(keeper: RetentionPolicy | None = None) -> PropagationTracker:
-    settings = Settings(keeper or few_prototypes(), Staggered(5), AsItIs(), memory_every=2)
+def toy_cutie(retention: RetentionPolicy | None = None) -> PropagationTracker:
+    settings = Settings(retention or few_prototypes(), Staggered(5), AsItIs(), memory_every=2)
     return cutie_tracker(tiny_cutie(), settings)
 
 
-def toy_xmem(keeper: RetentionPolicy | None = None) -> PropagationTracker:
-    keeper = keeper or LongTerm(AboveLeastUsed(), 4, min_frames=2, prototypes=16, max_tokens=40)
-    return xmem_tracker(tiny_xmem(), Settings(keeper, BetweenMemories(), AsItIs(), memory_every=2))
+def toy_xmem(retention: RetentionPolicy | None = None) -> PropagationTracker:
+    retention = retention or LongTerm(
+        AboveLeastUsed(), 4, min_frames=2, prototypes=16, max_tokens=40
+    )
+    return xmem_tracker(
+        tiny_xmem(), Settings(retention, BetweenMemories(), AsItIs(), memory_every=2)
+    )
 
 
 def video(length: int, size: tuple[int, int] = (48, 64)) -> list[Frame]:

@@ -91,21 +91,23 @@ def cutie(reference: dict[str, Any]) -> PropagationTracker:
     network = CutieNetwork(CutieSize())
     network.load_state_dict(recipe(reference).weights(network.state_dict()))
     config = reference["options"]["cfg"]
-    keeper = (
+    retention = (
         long_term(config["long_term"])
         if config["use_long_term"]
         else NewestFrames(config["max_mem_frames"])
     )
-    rhythm = Staggered(config["stagger_updates"])
-    return cutie_tracker(network, Settings(keeper, rhythm, AsItIs(), config["mem_every"]))
+    schedule = Staggered(config["stagger_updates"])
+    return cutie_tracker(network, Settings(retention, schedule, AsItIs(), config["mem_every"]))
 
 
 def xmem(reference: dict[str, Any]) -> PropagationTracker:
     network = XMemNetwork(XMemSize())
     network.load_state_dict(recipe(reference).weights(network.state_dict()))
     config = reference["options"]["config"]
-    keeper = long_term(config) if config["enable_long_term"] else KeepEverything()
-    return xmem_tracker(network, Settings(keeper, BetweenMemories(), AsItIs(), config["mem_every"]))
+    retention = long_term(config) if config["enable_long_term"] else KeepEverything()
+    return xmem_tracker(
+        network, Settings(retention, BetweenMemories(), AsItIs(), config["mem_every"])
+    )
 
 
 @cache
@@ -204,13 +206,13 @@ def test_memories_have_the_sizes_of_the_official_code(run):
 def test_the_hidden_state_is_that_of_the_official_code(run):
     final = run.arrays.get("sensory_final_f16", run.arrays.get("hidden_final_f16"))
     expected = torch.from_numpy(final.astype(np.float32)).flatten(end_dim=-4)
-    assert_close(run.before_last.carried.hidden, expected, 2e-3)
+    assert_close(run.before_last.recurrent.hidden, expected, 2e-3)
 
 
 @cutie_references
 def test_cutie_sums_up_objects_as_the_official_code(run):
     expected = torch.from_numpy(run.arrays["obj_v_final"])
-    assert_close(run.before_last.carried.summaries, expected, 2e-3)
+    assert_close(run.before_last.recurrent.summaries, expected, 2e-3)
 
 
 @references_with_prototypes

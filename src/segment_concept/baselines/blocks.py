@@ -59,9 +59,9 @@ class GatedUpdate(nn.Module):
         super().__init__()
         self.transform = nn.Conv2d(inputs + hidden, 3 * hidden, 3, padding=1)
 
-    def forward(self, seen: Tensor, hidden: Tensor) -> Tensor:
-        """seen (O, inputs, h, w), hidden (O, hidden, h, w) -> the next hidden."""
-        forget, update, new = self.transform(torch.cat([seen, hidden], dim=1)).chunk(3, dim=1)
+    def forward(self, observed: Tensor, hidden: Tensor) -> Tensor:
+        """observed (O, inputs, h, w), hidden (O, hidden, h, w) -> the next hidden."""
+        forget, update, new = self.transform(torch.cat([observed, hidden], dim=1)).chunk(3, dim=1)
         keep_O = update.sigmoid()
         following: Tensor = forget.sigmoid() * hidden * (1 - keep_O) + keep_O * new.tanh()
         return following
@@ -81,12 +81,12 @@ class DecoderUpdate(GatedUpdate):
         """The next hidden state; `logits` (O, 1, H / 4, W / 4) are the decoded masks."""
         with_mask = torch.cat([decoded.at_4, logits], dim=1)
         size = decoded.at_16.shape[-2:]
-        seen: Tensor = (
+        observed: Tensor = (
             self.g16_conv(decoded.at_16)
             + self.g8_conv(F.interpolate(decoded.at_8, size, mode="area"))
             + self.g4_conv(F.interpolate(with_mask, size, mode="area"))
         )
-        following: Tensor = self(seen, hidden)
+        following: Tensor = self(observed, hidden)
         return following
 
 

@@ -24,15 +24,15 @@ class Group:
     parts: Parts
 
     @classmethod
-    def begin(cls, object_ids: tuple[ObjectId, ...], shown: Tokens) -> "Group":
+    def begin(cls, object_ids: tuple[ObjectId, ...], prompted: Tokens) -> "Group":
         """A group whose objects were prompted on the frame of these tokens."""
-        none = shown.pick(slice(0, 0))
-        return cls(object_ids, Parts(permanent=shown, working=none, long=none))
+        none = prompted.pick(slice(0, 0))
+        return cls(object_ids, Parts(permanent=prompted, working=none, long=none))
 
-    def remember(self, seen: Tokens, keeper: RetentionPolicy) -> "Group":
+    def remember(self, tracked: Tokens, retention: RetentionPolicy) -> "Group":
         """Add a tracked frame; `seen.values` rows are this group's objects."""
-        working = Tokens.joined([self.parts.working, seen])
-        return replace(self, parts=keeper.keep(replace(self.parts, working=working)))
+        working = Tokens.joined([self.parts.working, tracked])
+        return replace(self, parts=retention.keep(replace(self.parts, working=working)))
 
     def read(self, query: Tensor, selection: Tensor, top_k: int) -> tuple[Tensor, "Group"]:
         """Read the memory for every query pixel.
@@ -59,12 +59,12 @@ class Group:
     def without(self, object_id: ObjectId) -> "Group | None":
         """The group without an object; None if it was the last."""
         row = self.object_ids.index(object_id)
-        left = (*self.object_ids[:row], *self.object_ids[row + 1 :])
-        if not left:
+        others = (*self.object_ids[:row], *self.object_ids[row + 1 :])
+        if not others:
             return None
         parts = Parts(
             permanent=self.parts.permanent.without_row(row),
             working=self.parts.working.without_row(row),
             long=self.parts.long.without_row(row),
         )
-        return Group(left, parts)
+        return Group(others, parts)

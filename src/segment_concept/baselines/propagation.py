@@ -86,7 +86,9 @@ class PropagationNetwork(Protocol):
         """Hidden state and summaries of new objects: zeros."""
         ...
 
-    def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
+    def fuse_memory(
+        self, encoded: ImageFeatures, readout: Tensor, recurrent: RecurrentState
+    ) -> Tensor:
         """Object features from the memory readout (O, V, h, w), of the same shape.
 
         Called per group: objects of other groups are not seen, as published.
@@ -94,7 +96,7 @@ class PropagationNetwork(Protocol):
         ...
 
     def segment(
-        self, sight: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
+        self, encoded: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """Features of all objects to probabilities (O + 1, H, W), background first.
 
@@ -102,7 +104,7 @@ class PropagationNetwork(Protocol):
         """
         ...
 
-    def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
+    def encode_memory(self, encoded: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
         """Encode the masks (O, H, W) of objects on a frame for the memory."""
         ...
 
@@ -137,8 +139,8 @@ class BetweenMemories:
 class Settings:
     """Settings of mask propagation."""
 
-    keeper: RetentionPolicy
-    rhythm: UpdateSchedule
+    retention: RetentionPolicy
+    schedule: UpdateSchedule
     resize: Resize
     memory_every: int = 5  # frames between two memorized ones
     top_k: int = 30  # number of memory tokens that a pixel may read
@@ -154,7 +156,7 @@ class State:
     """State of all objects after a frame."""
 
     object_ids: tuple[ObjectId, ...]  # row i of `carried` is object_ids[i]
-    carried: RecurrentState
+    recurrent: RecurrentState
     groups: tuple[Group, ...]  # in the order of their first prompts
     since: int  # frames since the last memorized one, on the next frame
 
@@ -163,11 +165,11 @@ class State:
         rows = [r for r, i in enumerate(self.object_ids) if i != object_id]
         if not rows:
             return None
-        left = [g.without(object_id) if object_id in g.object_ids else g for g in self.groups]
+        others = [g.without(object_id) if object_id in g.object_ids else g for g in self.groups]
         return State(
             object_ids=tuple(self.object_ids[r] for r in rows),
-            carried=self.carried.rows(rows),
-            groups=tuple(g for g in left if g is not None),
+            recurrent=self.recurrent.rows(rows),
+            groups=tuple(g for g in others if g is not None),
             since=self.since,
         )
 
@@ -180,7 +182,7 @@ class Propagation:
     settings: Settings
 
     def advance(
-        self, state: State | None, sight: ImageFeatures, given: Mapping[ObjectId, Tensor]
+        self, state: State | None, encoded: ImageFeatures, given: Mapping[ObjectId, Tensor]
     ) -> tuple[State, Tensor]:
         """Process a frame.
 
@@ -196,77 +198,79 @@ class Propagation:
         every = self.settings.memory_every
         remembered = bool(given) or (state is not None and state.since >= every)
         if state is not None and any(i not in given for i in state.object_ids):
-            state, probabilities = self._segment(state, sight, remembered=remembered)
+            state, probabilities = self._segment(state, encoded, remembered=remembered)
         if given:
-            state, probabilities = self._show(state, sight, given)
+            state, probabilities = self._show(state, encoded, given)
         assert state is not None, "the session refuses a step before the first prompt"
         if remembered:
-            state = self._remember(state, sight)
+            state = self._remember(state, encoded)
         return replace(state, since=1 if remembered else state.since + 1), probabilities
 
     def _segment(
-        self, state: State, sight: ImageFeatures, *, remembered: bool
+        self, state: State, encoded: ImageFeatures, *, remembered: bool
     ) -> tuple[State, Tensor]:
-        reads = [self._read(g, state, sight) for g in state.groups]
+        reads = [self._read(g, state, encoded) for g in state.groups]
         by_id = {i: x for g, objects in reads for i, x in zip(g.object_ids, objects, strict=True)}
         objects = torch.stack([by_id[i] for i in state.object_ids])
-        update = self.settings.rhythm.renews(
+        update = self.settings.schedule.renews(
             state.since, self.settings.memory_every, remembered=remembered
         )
         probabilities, hidden = self.network.segment(
-            sight, objects, state.carried.hidden, update=update
+            encoded, objects, state.recurrent.hidden, update=update
         )
-        carried = replace(state.carried, hidden=hidden, masks=probabilities[1:])
+        recurrent = replace(state.recurrent, hidden=hidden, masks=probabilities[1:])
         groups = tuple(group for group, _ in reads)
-        return replace(state, carried=carried, groups=groups), probabilities
+        return replace(state, recurrent=recurrent, groups=groups), probabilities
 
-    def _read(self, group: Group, state: State, sight: ImageFeatures) -> tuple[Group, Tensor]:
+    def _read(self, group: Group, state: State, encoded: ImageFeatures) -> tuple[Group, Tensor]:
         """The group with updated usage counts, and its object features (O, V, h, w)."""
-        values, group = group.read(sight.key, sight.selection, self.settings.top_k)
-        readout = values.reshape(*values.shape[:2], *sight.grid)
-        carried = state.carried.rows([state.object_ids.index(i) for i in group.object_ids])
-        return group, self.network.fuse_memory(sight, readout, carried)
+        values, group = group.read(encoded.key, encoded.selection, self.settings.top_k)
+        readout = values.reshape(*values.shape[:2], *encoded.grid)
+        recurrent = state.recurrent.rows([state.object_ids.index(i) for i in group.object_ids])
+        return group, self.network.fuse_memory(encoded, readout, recurrent)
 
     def _show(
-        self, state: State | None, sight: ImageFeatures, given: Mapping[ObjectId, Tensor]
+        self, state: State | None, encoded: ImageFeatures, given: Mapping[ObjectId, Tensor]
     ) -> tuple[State, Tensor]:
         """Replace segmented masks by prompted ones, which win over other objects."""
         if state is None:
-            state = self._empty(sight)
+            state = self._empty(encoded)
         new = tuple(i for i in given if i not in state.object_ids)
         claimed_HW = torch.stack(list(given.values())).amax(dim=0) > 0.5
-        held = dict(zip(state.object_ids, state.carried.masks * ~claimed_HW, strict=True))
+        tracked = dict(zip(state.object_ids, state.recurrent.masks * ~claimed_HW, strict=True))
         ids = (*state.object_ids, *new)
-        scores = torch.stack([given[i] if i in given else held[i] for i in ids])
+        scores = torch.stack([given[i] if i in given else tracked[i] for i in ids])
         probabilities = aggregate(scores).softmax(dim=0)
-        hidden, summaries = self.network.blank(len(new), sight.grid)
-        carried = RecurrentState(
-            hidden=torch.cat([state.carried.hidden, hidden]),
+        hidden, summaries = self.network.blank(len(new), encoded.grid)
+        recurrent = RecurrentState(
+            hidden=torch.cat([state.recurrent.hidden, hidden]),
             masks=probabilities[1:],
-            summaries=torch.cat([state.carried.summaries, summaries]),
+            summaries=torch.cat([state.recurrent.summaries, summaries]),
         )
-        return replace(state, object_ids=ids, carried=carried), probabilities
+        return replace(state, object_ids=ids, recurrent=recurrent), probabilities
 
-    def _empty(self, sight: ImageFeatures) -> State:
-        hidden, summaries = self.network.blank(0, sight.grid)
-        masks = sight.image.new_zeros((0, *sight.image.shape[-2:]))
+    def _empty(self, encoded: ImageFeatures) -> State:
+        hidden, summaries = self.network.blank(0, encoded.grid)
+        masks = encoded.image.new_zeros((0, *encoded.image.shape[-2:]))
         return State((), RecurrentState(hidden, masks, summaries), groups=(), since=0)
 
-    def _remember(self, state: State, sight: ImageFeatures) -> State:
+    def _remember(self, state: State, encoded: ImageFeatures) -> State:
         """Add the frame to the memory of every group; objects without a group start a new one."""
-        carried = state.carried
-        seen = self.network.encode_memory(sight, carried.masks, carried.hidden)
-        values = dict(zip(state.object_ids, seen.values.flatten(start_dim=2), strict=True))
+        recurrent = state.recurrent
+        memory = self.network.encode_memory(encoded, recurrent.masks, recurrent.hidden)
+        values = dict(zip(state.object_ids, memory.values.flatten(start_dim=2), strict=True))
 
         def tokens(ids: tuple[ObjectId, ...]) -> Tokens:
             rows = torch.stack([values[i] for i in ids])
-            return Tokens.fresh(sight.key, sight.shrinkage, sight.selection, rows)
+            return Tokens.fresh(encoded.key, encoded.shrinkage, encoded.selection, rows)
 
-        keeper = self.settings.keeper
-        groups = [g.remember(tokens(g.object_ids), keeper) for g in state.groups]
+        retention = self.settings.retention
+        groups = [g.remember(tokens(g.object_ids), retention) for g in state.groups]
         grouped = {i for g in state.groups for i in g.object_ids}
         new = tuple(i for i in state.object_ids if i not in grouped)
         if new:
             groups.append(Group.begin(new, tokens(new)))
-        carried = replace(carried, hidden=seen.hidden, summaries=carried.summaries + seen.summaries)
-        return replace(state, carried=carried, groups=tuple(groups))
+        recurrent = replace(
+            recurrent, hidden=memory.hidden, summaries=recurrent.summaries + memory.summaries
+        )
+        return replace(state, recurrent=recurrent, groups=tuple(groups))

@@ -48,8 +48,8 @@ class NewestFrames:
             raise InputError(f"a memory must keep at least 1 frame, got {self.frames}")
 
     def keep(self, parts: Parts) -> Parts:
-        room = (self.frames - 1) * len(parts.permanent)
-        surplus = len(parts.working) - room
+        capacity = (self.frames - 1) * len(parts.permanent)
+        surplus = len(parts.working) - capacity
         if surplus <= 0:
             return parts
         return replace(parts, working=parts.working.pick(slice(surplus, None)))
@@ -58,7 +58,7 @@ class NewestFrames:
 class Eviction(Protocol):
     """Makes space for new prototypes in a full long-term memory."""
 
-    def evict(self, long: Tokens, room: int) -> Tokens:
+    def evict(self, long: Tokens, capacity: int) -> Tokens:
         """The most used tokens, at most `room`."""
         ...
 
@@ -69,9 +69,9 @@ class MostUsed:
 
     spare: int = 2000
 
-    def evict(self, long: Tokens, room: int) -> Tokens:
-        kept = max(min(room - self.spare, len(long)), 0)
-        return long.pick(long.usage().topk(kept).indices)
+    def evict(self, long: Tokens, capacity: int) -> Tokens:
+        count = max(min(capacity - self.spare, len(long)), 0)
+        return long.pick(long.usage().topk(count).indices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class AboveLeastUsed:
     As published, tokens with equal usage are removed too.
     """
 
-    def evict(self, long: Tokens, room: int) -> Tokens:
-        surplus = len(long) - room
+    def evict(self, long: Tokens, capacity: int) -> Tokens:
+        surplus = len(long) - capacity
         if surplus <= 0:
             return long
         usage = long.usage()
@@ -117,14 +117,14 @@ class LongTerm:
         if len(parts.working) < (self.max_frames - 1) * frame:
             return parts
         old = len(parts.working) - (self.min_frames - 1) * frame
-        long, room = parts.long, self.max_tokens - self.prototypes
-        if len(long) >= room:
-            long = self.eviction.evict(long, room)
-        made = consolidate(parts.working.pick(slice(None, old)), self.prototypes)
+        long, capacity = parts.long, self.max_tokens - self.prototypes
+        if len(long) >= capacity:
+            long = self.eviction.evict(long, capacity)
+        added = consolidate(parts.working.pick(slice(None, old)), self.prototypes)
         return Parts(
             permanent=parts.permanent,
             working=parts.working.pick(slice(old, None)),
-            long=Tokens.joined([long, made]),
+            long=Tokens.joined([long, added]),
         )
 
 

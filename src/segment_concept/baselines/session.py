@@ -61,7 +61,7 @@ class _Current:
     """The last frame, with everything needed to process it again with more prompts."""
 
     index: int
-    sight: ImageFeatures
+    encoded: ImageFeatures
     before: State | None  # state before the frame
     given: Mapping[ObjectId, Tensor]  # masks (H, W), padded
     probabilities: Tensor  # (O + 1, H, W) padded, background first
@@ -102,15 +102,15 @@ class PropagationSession:
         fit = self._fit(frame)
         current = self.current
         if current is not None and current.index == frame.index:
-            sight, before, earlier = current.sight, current.before, current.given
+            encoded, before, earlier = current.encoded, current.before, current.given
         else:
-            sight, before, earlier = self._look(frame, fit), self.state, {}
+            encoded, before, earlier = self._encode(frame, fit), self.state, {}
         given = {i: mask for i, mask in earlier.items() if i not in masks}
         for object_id, mask in masks.items():
             bitmap = torch.from_numpy(np.ascontiguousarray(mask.bitmap))
             newest = fit.mask(bitmap.to(self.tracker.network.device))
             given = {i: m * (1 - newest) for i, m in given.items()} | {object_id: newest}
-        self._advance(frame, sight, before, given)
+        self._advance(frame, encoded, before, given)
         return self._result(frame, tuple(masks))
 
     @torch.inference_mode()
@@ -132,7 +132,7 @@ class PropagationSession:
             return self.prompt(frame, prompts)
         fit = self._fit(frame)
         if self.current is None or self.current.index != frame.index:
-            self._advance(frame, self._look(frame, fit), self.state, {})
+            self._advance(frame, self._encode(frame, fit), self.state, {})
         tracked = self._result(frame, self.object_ids)
         return merge_results(tracked, self.prompt(frame, prompts)) if prompts else tracked
 
@@ -170,22 +170,20 @@ class PropagationSession:
         for object_id, prompt in prompts.items():
             if not isinstance(prompt, Mask):
                 raise InputError(
-                    f"{self.tracker.name} starts from masks and object {object_id} was shown by "
-                    f"{type(prompt).__name__.lower()}: give a Mask, for example one that a "
-                    "SAM 2 tracker made of it"
+                    f"{self.tracker.name} needs masks, and the prompt of object {object_id} is a "
+                    f"{type(prompt).__name__}: use a Mask, for example one from a SAM 2 tracker"
                 )
             masks[object_id] = prompt
         return masks
 
-    def _check_object_count(self, shown: Iterable[ObjectId]) -> None:
+    def _check_object_count(self, prompted: Iterable[ObjectId]) -> None:
         """Single-object weights would silently drop one of two objects."""
-        together = {*self.object_ids, *shown}
-        if len(together) > 1 and not self.tracker.network.sees_others:
+        objects = {*self.object_ids, *prompted}
+        if len(objects) > 1 and not self.tracker.network.sees_others:
             raise InputError(
-                f"these weights of {self.tracker.name} are the variant for a single object, which "
-                f"does not know of others, and {len(together)} objects were shown: follow each in "
-                "a session or a run of its own (`evaluate --objects-alone`), or take the weights "
-                "for several objects"
+                f"these weights of {self.tracker.name} are for a single object, and there are "
+                f"{len(objects)}: track each object in its own session (`evaluate "
+                "--objects-alone`), or use the weights for several objects"
             )
 
     def _fit(self, frame: Frame) -> FrameTransform:
@@ -199,7 +197,7 @@ class PropagationSession:
             )
         return self.fit
 
-    def _look(self, frame: Frame, fit: FrameTransform) -> ImageFeatures:
+    def _encode(self, frame: Frame, fit: FrameTransform) -> ImageFeatures:
         network = self.tracker.network
         rgb = torch.tensor(np.ascontiguousarray(frame.rgb), device=network.device)
         return network.encode_image(network.prepare(fit.picture(rgb), fit))
@@ -207,13 +205,13 @@ class PropagationSession:
     def _advance(
         self,
         frame: Frame,
-        sight: ImageFeatures,
+        encoded: ImageFeatures,
         before: State | None,
         given: Mapping[ObjectId, Tensor],
     ) -> None:
         propagation = Propagation(self.tracker.network, self.tracker.settings)
-        self.state, probabilities = propagation.advance(before, sight, given)
-        self.current = _Current(frame.index, sight, before, given, probabilities)
+        self.state, probabilities = propagation.advance(before, encoded, given)
+        self.current = _Current(frame.index, encoded, before, given, probabilities)
 
     def _result(self, frame: Frame, ids: tuple[ObjectId, ...]) -> FrameResult:
         assert self.current is not None
@@ -257,31 +255,31 @@ def expected_overlap(scores: Tensor, masks: Tensor) -> Tensor:
 
 def cutie_settings() -> Settings:
     """Cutie's default: 480 px, the newest five memorized frames (DAVIS, YouTubeVOS, MOSE)."""
-    return Settings(keeper=NewestFrames(5), rhythm=Staggered(5), resize=ShrinkTo(480))
+    return Settings(retention=NewestFrames(5), schedule=Staggered(5), resize=ShrinkTo(480))
 
 
 def cutie_long_video_settings() -> Settings:
     """Cutie with long-term memory, as published for LVOS and BURST."""
-    return Settings(keeper=LongTerm(MostUsed()), rhythm=Staggered(5), resize=ShrinkTo(480))
+    return Settings(retention=LongTerm(MostUsed()), schedule=Staggered(5), resize=ShrinkTo(480))
 
 
 def cutie_plus_settings() -> Settings:
     """Cutie's larger setting ("plus"): 720 px, ten frames, one in three memorized."""
     return Settings(
-        keeper=NewestFrames(10), rhythm=Staggered(5), resize=ShrinkTo(720), memory_every=3
+        retention=NewestFrames(10), schedule=Staggered(5), resize=ShrinkTo(720), memory_every=3
     )
 
 
 def xmem_settings() -> Settings:
     """XMem's default: 480 px with long-term memory."""
     return Settings(
-        keeper=LongTerm(AboveLeastUsed()), rhythm=BetweenMemories(), resize=ScaleTo(480)
+        retention=LongTerm(AboveLeastUsed()), schedule=BetweenMemories(), resize=ScaleTo(480)
     )
 
 
 def xmem_short_video_settings() -> Settings:
     """XMem without long-term memory; its memory grows with the video."""
-    return Settings(keeper=KeepEverything(), rhythm=BetweenMemories(), resize=ScaleTo(480))
+    return Settings(retention=KeepEverything(), schedule=BetweenMemories(), resize=ScaleTo(480))
 
 
 def cutie_tracker(network: CutieNetwork, settings: Settings | None = None) -> PropagationTracker:

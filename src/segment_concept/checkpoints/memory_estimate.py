@@ -66,8 +66,8 @@ class SecSizes:
         for name, shape in concept.items():
             if name not in UNUSED:
                 counts[_part(name)] += prod(shape)
-        whole = sum(prod(shape) for shape in segmenter.values())
-        return cls(segmenter=whole, **counts, sizes=sizes, size=size)
+        total = sum(prod(shape) for shape in segmenter.values())
+        return cls(segmenter=total, **counts, sizes=sizes, size=size)
 
     def bytes_on(self, device: str, placement: SecPlacement) -> int:
         """Bytes the model occupies on a device while it tracks one object."""
@@ -76,20 +76,22 @@ class SecSizes:
         decoder = BYTES_IN_4_BIT if concept.four_bit else width
         parts = (
             (placement.segmenter, (self.segmenter + segmenting(self.sizes)) * wide),
-            (concept.vision, self.vision * width + self._looking() * width),
+            (concept.vision, self.vision * width + self._vision_activations() * width),
             (
                 concept.language,
-                self.decoder * decoder + self.language * width + self._reading() * width,
+                self.decoder * decoder
+                + self.language * width
+                + self._language_activations() * width,
             ),
         )
-        return int(sum(needed for where, needed in parts if where == device))
+        return int(sum(needed for place, needed in parts if place == device))
 
-    def _looking(self) -> float:
+    def _vision_activations(self) -> float:
         """Number of activations in one layer of the vision network over all images of a pass."""
         vision = self.size.vision
         return SPARE * IMAGES_AT_ONCE * PATCHES * (vision.mlp_width + 8 * vision.width)
 
-    def _reading(self) -> float:
+    def _language_activations(self) -> float:
         """Number of activations in one language-model layer over a full bank, plus the cache."""
         language = self.size.language
         tokens = (KEYFRAMES + 2) * TOKENS_PER_IMAGE
@@ -116,7 +118,7 @@ def free_bytes(device: str) -> int | None:
     return free
 
 
-def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
+def check_memory(sizes: SecSizes, placement: SecPlacement) -> None:
     """Raise InputError if the model does not fit.
 
     Raises:
@@ -125,13 +127,13 @@ def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
     """
     concept = placement.concept
     for device in {placement.segmenter, concept.vision, concept.language}:
-        free, needed = free_bytes(device), bulk.bytes_on(device, placement)
+        free, needed = free_bytes(device), sizes.bytes_on(device, placement)
         if free is None or needed <= free:
             continue
         fitting = [
             f"{how} ({_gib(other)})"
-            for how, way in smaller_placements(placement)
-            if (other := bulk.bytes_on(device, way)) <= free
+            for how, smaller in smaller_placements(placement)
+            if (other := sizes.bytes_on(device, smaller)) <= free
         ]
         raise InputError(
             f"{device} has {_gib(free)} free, and SeC needs about {_gib(needed)} there. "
@@ -143,21 +145,21 @@ def check_room(bulk: SecSizes, placement: SecPlacement) -> None:
 
 def smaller_placements(placement: SecPlacement) -> list[tuple[str, SecPlacement]]:
     """Configurations that need less memory, the smallest change first."""
-    ways = []
+    options = []
     half = placement
     if max(placement.dtype.itemsize, placement.concept.dtype.itemsize) > torch.bfloat16.itemsize:
         half = SecPlacement(
             placement.segmenter, torch.bfloat16, replace(placement.concept, dtype=torch.bfloat16)
         )
-        ways.append(("dtype='bfloat16'", half))
+        options.append(("dtype='bfloat16'", half))
     in_words = "dtype='bfloat16', " if half is not placement else ""
     if not placement.concept.four_bit:
         four = replace(half, concept=replace(half.concept, four_bit=True))
-        ways.append((f"{in_words}four_bit=True", four))
+        options.append((f"{in_words}four_bit=True", four))
     if placement.concept.language != "cpu":
         split = replace(half, concept=replace(half.concept, language="cpu", four_bit=False))
-        ways.append((f"{in_words}language_device='cpu'", split))
-    return ways
+        options.append((f"{in_words}language_device='cpu'", split))
+    return options
 
 
 def _part(name: str) -> str:

@@ -55,12 +55,12 @@ def propagation_file(network: str, weights: str) -> Path:
         published = next((path / name for name in names if (path / name).is_file()), None)
         return published or find_files(path)[0]
     name = weights.rsplit("/", 1)[-1]
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / name
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     is_published = name in PUBLISHED and weights in (name, PUBLISHED[name].url)
-    for place in (path, Path(name), kept) if is_published else (path,):
-        if place.is_file():
-            return _with_suffix(place)
-    raise CheckpointError(_where_to_get(network, weights, kept if is_published else None))
+    for candidate in (path, Path(name), cached) if is_published else (path,):
+        if candidate.is_file():
+            return _with_suffix(candidate)
+    raise CheckpointError(_where_to_get(network, weights, cached if is_published else None))
 
 
 def _with_suffix(path: Path) -> Path:
@@ -71,11 +71,11 @@ def _with_suffix(path: Path) -> Path:
     return path
 
 
-def _where_to_get(network: str, weights: str, kept: Path | None) -> str:
+def _where_to_get(network: str, weights: str, cached: Path | None) -> str:
     releases = [c.url for c in PUBLISHED.values() if c.network == NAMES[network]]
-    there = "" if kept is None else f", or save it as {kept}"
+    hint = "" if cached is None else f", or save it as {cached}"
     return (
         f"the weights of {NAMES[network]} are not on this machine: there is no file or folder "
         f"{weights}. Download {' or '.join(releases)} and use --weights FILE "
-        f"(in Python: replace(recipe, weights=...)){there}"
+        f"(in Python: replace(recipe, weights=...)){hint}"
     )

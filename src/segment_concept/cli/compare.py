@@ -30,7 +30,7 @@ def compare(
             "--recipe",
             "-r",
             metavar="NAME[=WEIGHTS]",
-            help="A recipe (see `segment-concept recipes`), with its own weights if you like. "
+            help="A recipe (see `segment-concept recipes`), optionally with other weights. "
             "Give two or more.",
         ),
     ],

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from segment_concept.cli.console import plain_errors, say
 
-if TYPE_CHECKING:  # recipes load torch, which `--help` can do without
+if TYPE_CHECKING:  # recipes load torch, which `--help` does not need
     import torch
 
     from segment_concept.checkpoints.recipe_memory import Need
@@ -51,23 +51,23 @@ def doctor() -> None:
     with plain_errors():
         for name, text in _devices():
             table.add_row(name, text)
-        wrong = list(_faults())
+        faults = list(_faults())
         Console().print(table)
-        if not wrong:
+        if not faults:
             say()
             Console().print(_needs())
         for line in _license_notes():
             say(line)
-    for fault in wrong:
+    for fault in faults:
         say(f"error: {fault}", err=True)
-    if wrong:
+    if faults:
         raise typer.Exit(UNSOUND)
     say("no problems found")
 
 
 def _memory() -> str:
-    there = _physical_memory()
-    return "memory unknown" if there is None else f"{there / GIB:.1f} GiB of memory"
+    size = _physical_memory()
+    return "memory unknown" if size is None else f"{size / GIB:.1f} GiB of memory"
 
 
 def _physical_memory() -> int | None:
@@ -139,7 +139,7 @@ MEASURED = "sec_compact"
 FRAMES = 12  # of the demo clip: more than its memory holds
 
 
-def memory_table(device: "torch.device", room: int | None) -> Table:
+def memory_table(device: "torch.device", available: int | None) -> Table:
     """Memory that each recipe needs on a device to track one object.
 
     For the bundled model it is measured: this process tracks a few frames of the demo clip. For the
@@ -160,11 +160,11 @@ def memory_table(device: "torch.device", room: int | None) -> Table:
     table.add_column(f"peak on {device}", no_wrap=True)
     table.add_column(overflow="fold")
     how = f"measured with one object on {FRAMES} frames of the demo"
-    table.add_row(MEASURED, *_words(_peak_on(device), how, room))
-    for needs, names in _alike(device).items():
+    table.add_row(MEASURED, *_words(_peak_on(device), how, available))
+    for needs, names in _names_by_need(device).items():
         for need in needs:
             name = f"  with {need.variant}" if need.variant else ", ".join(names)
-            table.add_row(name, *_words(bare + need.bytes, "estimated", room))
+            table.add_row(name, *_words(bare + need.bytes, "estimated", available))
     return table
 
 
@@ -179,8 +179,8 @@ def track_some_frames(device: "torch.device") -> None:
         frames = islice(source.frames(), FRAMES)
         first = next(frames)
         session = load(MEASURED, device=str(device)).session()
-        shown = read_prompts(folder / "prompts.json")
-        session.prompt(first, {one.object_id: one.prompt for one in shown})
+        prompts = read_prompts(folder / "prompts.json")
+        session.prompt(first, {prompt.object_id: prompt.prompt for prompt in prompts})
         for frame in frames:
             session.step(frame)
 
@@ -189,7 +189,7 @@ def _peak_on(device: "torch.device") -> int | None:
     return process_peak() if device.type == "cpu" else gpu_peak()
 
 
-def _alike(device: "torch.device") -> Mapping[tuple["Need", ...], list[str]]:
+def _names_by_need(device: "torch.device") -> Mapping[tuple["Need", ...], list[str]]:
     """Group recipe names by equal memory needs."""
     from segment_concept.checkpoints.recipe_memory import estimated_needs
     from segment_concept.recipes import RECIPES
@@ -202,7 +202,7 @@ def _alike(device: "torch.device") -> Mapping[tuple["Need", ...], list[str]]:
     return names
 
 
-def _words(needed: int | None, how: str, room: int | None) -> Iterator[str]:
+def _words(needed: int | None, how: str, available: int | None) -> Iterator[str]:
     yield "unknown" if needed is None else f"{needed / GIB:.1f} GiB"
-    too_much = needed is not None and room is not None and needed > room
+    too_much = needed is not None and available is not None and needed > available
     yield f"{how}; more than available" if too_much else how

@@ -31,7 +31,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal runs produce equal
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _Entry:
     """One mask of the archive."""
 
     name: str
@@ -41,7 +41,7 @@ class _Page:
 def write_submission(dataset: Dataset, masks: Path, target: Path) -> None:
     """Check a dataset's predictions and pack them for its evaluation server.
 
-    Every picture of every video needs a palette PNG of the same size, with no object ids other
+    Every image of every video needs a palette PNG of the same size, with no object ids other
     than the prompted ones.
 
     Raises:
@@ -60,7 +60,7 @@ def write_submission(dataset: Dataset, masks: Path, target: Path) -> None:
         if len(problems) > _SHOWN:
             lines.append(f"  - and {len(problems) - _SHOWN} more")
         raise InputError("\n".join(["the server would reject these predictions:", *lines]))
-    _pack(list(_pages(dataset, masks)), target)
+    _pack(list(_entries(dataset, masks)), target)
 
 
 def _problems(dataset: Dataset, video: VideoEntry, masks: Path) -> Iterator[str]:
@@ -72,15 +72,15 @@ def _problems(dataset: Dataset, video: VideoEntry, masks: Path) -> Iterator[str]
     if missing:
         yield f"video {video.name} has no masks for {listed(missing)}"
         return
-    known = {0, *(shown.object_id for shown in first_masks(video, dataset.benchmark))}
+    allowed = {0, *(shown.object_id for shown in first_masks(video, dataset.benchmark))}
     size = picture_size(video.pictures[0]) if video.pictures else None
     for picture in video.pictures:
-        problem = _problem(folder / (picture.stem + SUFFIX), size, known)
+        problem = _problem(folder / (picture.stem + SUFFIX), size, allowed)
         if problem:
             yield problem
 
 
-def _problem(path: Path, size: tuple[int, int] | None, known: set[int]) -> str:
+def _problem(path: Path, size: tuple[int, int] | None, allowed: set[int]) -> str:
     try:
         labels = read_labels(path)
         with Image.open(path) as image:
@@ -93,29 +93,29 @@ def _problem(path: Path, size: tuple[int, int] | None, known: set[int]) -> str:
         return (
             f"{path} is {labels.shape[1]}x{labels.shape[0]}, but the video is {size[1]}x{size[0]}"
         )
-    strange = sorted(set(np.unique(labels).tolist()) - known)
-    return f"{path} has unknown ids: {listed([str(i) for i in strange])}" if strange else ""
+    unknown = sorted(set(np.unique(labels).tolist()) - allowed)
+    return f"{path} has unknown ids: {listed([str(i) for i in unknown])}" if unknown else ""
 
 
-def _pages(dataset: Dataset, masks: Path) -> Iterator[_Page]:
+def _entries(dataset: Dataset, masks: Path) -> Iterator[_Entry]:
     top = _TOP[dataset.benchmark]
     for video in sorted(dataset.videos, key=lambda v: v.name):
         for picture in video.pictures:
             name = f"{video.name}/{picture.stem}{SUFFIX}"
-            yield _Page(top + name, masks / name)
+            yield _Entry(top + name, masks / name)
 
 
-def _pack(pages: list[_Page], target: Path) -> None:
+def _pack(entries: list[_Entry], target: Path) -> None:
     partial = target.with_name(unfinished_name(target.name))
     try:
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-                for page in pages:
-                    info = zipfile.ZipInfo(page.name, _EPOCH)
+                for entry in entries:
+                    info = zipfile.ZipInfo(entry.name, _EPOCH)
                     info.compress_type = zipfile.ZIP_DEFLATED
                     info.external_attr = 0o644 << 16
-                    archive.writestr(info, page.path.read_bytes())
+                    archive.writestr(info, entry.path.read_bytes())
             partial.replace(target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -5,7 +5,7 @@ it is allocated again. The activations of a network are such blocks, of the same
 frame: on a CPU this takes a sixth of the time of a frame (docs/LOG.md).
 
 oneDNN compiles a primitive for every shape of a product and keeps the last 1024. Regions of
-interest have ever new shapes, and the primitives grow to 400 MB.
+interest have new shapes all the time, and the primitives grow to 400 MB.
 """
 
 import ctypes
@@ -29,8 +29,8 @@ def keep_freed_memory() -> bool:
     Does nothing and returns False if the C library is not glibc, or if the environment already
     configures it (`MALLOC_..._` or `GLIBC_TUNABLES`).
     """
-    told = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    if told or platform.libc_ver()[0] != "glibc":
+    configured = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
+    if configured or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = {

@@ -63,10 +63,12 @@ class MaskEncoder(MaskTrunk):
         self.fuser = SumFusion(size.channels)
         self.sensory_update = GatedUpdate(size.channels, size.channels)
 
-    def forward(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: ImageFeatures, masks: Tensor, hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """masks (O, H, W) -> values (O, C, h, w) and the updated hidden state."""
         around = others(masks).clamp(0, 1)
-        values = self.fuser(sight.features, self.encode_image(sight.image, masks, around))
+        values = self.fuser(encoded.features, self.encode_image(encoded.image, masks, around))
         return values, self.sensory_update(values, hidden)
 
 
@@ -78,12 +80,12 @@ class PixelFuser(nn.Module):
         self.fuser = SumFusion(channels)
         self.sensory_compress = nn.Conv2d(channels + 2, channels, 1)
 
-    def forward(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
+    def forward(self, encoded: ImageFeatures, readout: Tensor, recurrent: RecurrentState) -> Tensor:
         """readout (O, C, h, w) -> the same shape."""
-        masks = F.interpolate(carried.masks[:, None], sight.grid, mode="area")
+        masks = F.interpolate(recurrent.masks[:, None], encoded.grid, mode="area")
         around = others(masks).clamp(0, 1)
-        sensed = self.sensory_compress(torch.cat([carried.hidden, masks, around], dim=1))
-        fused: Tensor = self.fuser(sight.features, sensed + readout)
+        sensed = self.sensory_compress(torch.cat([recurrent.hidden, masks, around], dim=1))
+        fused: Tensor = self.fuser(encoded.features, sensed + readout)
         return fused
 
 
@@ -164,22 +166,24 @@ class CutieNetwork(nn.Module):
         hidden = zeros(objects, size.channels, *grid)
         return hidden, zeros(objects, size.queries, size.channels + 1)
 
-    def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
+    def fuse_memory(
+        self, encoded: ImageFeatures, readout: Tensor, recurrent: RecurrentState
+    ) -> Tensor:
         """Object features from pixel readout (O, C, h, w), last masks and object memory."""
-        fused = self.pixel_fuser(sight, readout, carried)
-        objects: Tensor = self.object_transformer(fused, carried.summaries)
+        fused = self.pixel_fuser(encoded, readout, recurrent)
+        objects: Tensor = self.object_transformer(fused, recurrent.summaries)
         return objects
 
     def segment(
-        self, sight: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
+        self, encoded: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """Probabilities (O + 1, H, W), background first, and the hidden state."""
-        logits, hidden = self.mask_decoder(sight.pyramid, objects, hidden, update=update)
+        logits, hidden = self.mask_decoder(encoded.pyramid, objects, hidden, update=update)
         competing = aggregate(logits[:, 0].sigmoid())[None]
         large = F.interpolate(competing, scale_factor=4, mode="bilinear", align_corners=False)
         return large[0].softmax(dim=0), hidden
 
-    def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
+    def encode_memory(self, encoded: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
         """Values (O, C, h, w), hidden state and summaries of object masks (O, H, W)."""
-        values, hidden = self.mask_encoder(sight, masks, hidden)
+        values, hidden = self.mask_encoder(encoded, masks, hidden)
         return EncodedMemory(values, hidden, summaries=self.object_summarizer(masks, values))

@@ -34,8 +34,8 @@ class PositionGrid(nn.Module):
 
     def _axis(self, length: int) -> Tensor:
         """(C / 2, length): sine and cosine of each frequency, interleaved."""
-        place = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)
-        angle = self.inv_freq[:, None] * (place / (place[-1] + 1e-6) * self.SCALE)
+        positions = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)
+        angle = self.inv_freq[:, None] * (positions / (positions[-1] + 1e-6) * self.SCALE)
         return torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1)
 
 
@@ -58,21 +58,21 @@ class ObjectSummarizer(nn.Module):
         grid = values.shape[-2:]
         inside_O1hw = F.interpolate(masks[:, None], grid, mode="area")
         half = self.summaries // 2
-        where = torch.cat(
+        regions = torch.cat(
             [inside_O1hw.expand(-1, half, -1, -1), (1 - inside_O1hw).expand(-1, half, -1, -1)],
             dim=1,
         )
         x = self.input_proj(values.movedim(1, -1)) + self.pos_enc(grid).movedim(0, -1)
-        weights = self.weights_pred(x).sigmoid() * where.movedim(1, -1)
+        weights = self.weights_pred(x).sigmoid() * regions.movedim(1, -1)
         sums = torch.einsum("ohwc,ohws->osc", self.feature_pred(x), weights)
         return torch.cat([sums, weights.sum(dim=(1, 2))[..., None]], dim=-1)
 
 
-class Placed(NamedTuple):
+class TokensWithPositions(NamedTuple):
     """Tokens (O, N, C) and their position embeddings, of the same shape."""
 
     tokens: Tensor
-    place: Tensor
+    positions: Tensor
 
 
 class CrossAttention(nn.Module):
@@ -83,9 +83,11 @@ class CrossAttention(nn.Module):
         self.cross_attn = nn.MultiheadAttention(channels, heads, batch_first=True)
         self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
 
-    def forward(self, x: Placed, memory: Placed, blocked: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: TokensWithPositions, memory: TokensWithPositions, blocked: Tensor | None = None
+    ) -> Tensor:
         """(O, N, C). `blocked` (O * heads, N, M) is true where attention is not allowed."""
-        x = Placed(self.norm(x.tokens), x.place)
+        x = TokensWithPositions(self.norm(x.tokens), x.positions)
         return _attend(self.cross_attn, x, memory, blocked)
 
 
@@ -97,24 +99,27 @@ class SelfAttention(nn.Module):
         self.self_attn = nn.MultiheadAttention(channels, heads, batch_first=True)
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, x: Placed) -> Tensor:
+    def forward(self, x: TokensWithPositions) -> Tensor:
         """(O, N, C)."""
-        x = Placed(self.norm(x.tokens), x.place)
+        x = TokensWithPositions(self.norm(x.tokens), x.positions)
         return _attend(self.self_attn, x, x, None)
 
 
 def _attend(
-    attention: nn.MultiheadAttention, x: Placed, memory: Placed, blocked: Tensor | None
+    attention: nn.MultiheadAttention,
+    x: TokensWithPositions,
+    memory: TokensWithPositions,
+    blocked: Tensor | None,
 ) -> Tensor:
     """Attention with positions added to queries and keys, not to values."""
-    seen: Tensor = attention(
-        x.tokens + x.place,
-        memory.tokens + memory.place,
+    attended: Tensor = attention(
+        x.tokens + x.positions,
+        memory.tokens + memory.positions,
         memory.tokens,
         attn_mask=blocked,
         need_weights=False,
     )[0]
-    return x.tokens + seen
+    return x.tokens + attended
 
 
 class FeedForward(nn.Module):

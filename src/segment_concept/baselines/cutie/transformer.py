@@ -7,9 +7,9 @@ from segment_concept.baselines.blocks import GatedResBlock
 from segment_concept.baselines.cutie.objects import (
     CrossAttention,
     FeedForward,
-    Placed,
     PositionGrid,
     SelfAttention,
+    TokensWithPositions,
 )
 from segment_concept.baselines.readout import aggregate
 
@@ -28,14 +28,14 @@ class TransformerBlock(nn.Module):
         self.pixel_ffn = nn.ModuleDict({"conv": GatedResBlock(channels)})
 
     def forward(
-        self, pixels: Tensor, pixel_place: Tensor, query: Placed, blocked: Tensor
+        self, pixels: Tensor, pixel_positions: Tensor, query: TokensWithPositions, blocked: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Update pixels (O, C, h, w) with positions (O, h * w, C), and queries (O, S, C).
 
         `blocked` (O * heads, S, h * w) is true where attention is not allowed. Returns both.
         """
         grid = pixels.shape[-2:]
-        pixel = Placed(pixels.flatten(start_dim=2).transpose(1, 2), pixel_place)
+        pixel = TokensWithPositions(pixels.flatten(start_dim=2).transpose(1, 2), pixel_positions)
         query = query._replace(tokens=self.read_from_pixel(query, pixel, blocked))
         query = query._replace(tokens=self.self_attn(query))
         query = query._replace(tokens=self.ffn(query.tokens))
@@ -65,16 +65,16 @@ class ObjectTransformer(nn.Module):
     def forward(self, readout: Tensor, summaries: Tensor) -> Tensor:
         """readout (O, C, h, w), summaries (O, S, C + 1) -> (O, C, h, w)."""
         objects = summaries[..., :-1] / (summaries[..., -1:] + AREA_FLOOR)
-        query = Placed(
+        query = TokensWithPositions(
             self.query_init.weight + self.summary_to_query_init(objects),
             self.query_emb.weight + self.summary_to_query_emb(objects),
         )
-        place = self.spatial_pe(readout.shape[-2:]) + self.pixel_emb_proj(readout)
-        pixel_place = place.flatten(start_dim=2).transpose(1, 2)
+        position = self.spatial_pe(readout.shape[-2:]) + self.pixel_emb_proj(readout)
+        pixel_positions = position.flatten(start_dim=2).transpose(1, 2)
         pixels: Tensor = self.pixel_init_proj(readout)
         for block, mask_pred in zip(self.blocks, self.mask_pred, strict=False):
             blocked = self.blocked(mask_pred(pixels)[:, 0])
-            pixels, tokens = block(pixels, pixel_place, query, blocked)
+            pixels, tokens = block(pixels, pixel_positions, query, blocked)
             query = query._replace(tokens=tokens)
         return pixels
 

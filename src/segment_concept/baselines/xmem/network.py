@@ -47,9 +47,13 @@ class ValueEncoder(MaskTrunk):
         self.fuser = CatFusion(size.image.channels[2], size.mask.channels[2], size.value)
         self.hidden_reinforce = GatedUpdate(size.value, size.hidden)
 
-    def forward(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: ImageFeatures, masks: Tensor, hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """masks (O, H, W) -> values (O, V, h, w) and the updated hidden state."""
-        values = self.fuser(sight.features, self.encode_image(sight.image, masks, others(masks)))
+        values = self.fuser(
+            encoded.features, self.encode_image(encoded.image, masks, others(masks))
+        )
         return values, self.hidden_reinforce(values, hidden)
 
 
@@ -128,19 +132,21 @@ class XMemNetwork(nn.Module):
         weight = self.decoder.pred.weight
         return weight.new_zeros(objects, self.size.hidden, *grid), weight.new_zeros(objects, 0)
 
-    def fuse_memory(self, sight: ImageFeatures, readout: Tensor, carried: RecurrentState) -> Tensor:
+    def fuse_memory(
+        self, encoded: ImageFeatures, readout: Tensor, recurrent: RecurrentState
+    ) -> Tensor:
         """The readout (O, V, h, w) unchanged: XMem decodes it directly."""
         return readout
 
     def segment(
-        self, sight: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
+        self, encoded: ImageFeatures, objects: Tensor, hidden: Tensor, *, update: bool
     ) -> tuple[Tensor, Tensor]:
         """Probabilities (O + 1, H, W), background first, and the hidden state."""
-        logits, hidden = self.decoder(sight.pyramid, objects, hidden, update=update)
+        logits, hidden = self.decoder(encoded.pyramid, objects, hidden, update=update)
         large = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
         return aggregate(large[:, 0].sigmoid()).softmax(dim=0), hidden
 
-    def encode_memory(self, sight: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
+    def encode_memory(self, encoded: ImageFeatures, masks: Tensor, hidden: Tensor) -> EncodedMemory:
         """Values (O, V, h, w) of object masks (O, H, W), and the updated hidden state."""
-        values, hidden = self.value_encoder(sight, masks, hidden)
+        values, hidden = self.value_encoder(encoded, masks, hidden)
         return EncodedMemory(values, hidden, summaries=values.new_zeros(len(values), 0))

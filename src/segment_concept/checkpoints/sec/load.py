@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.checkpoints.files import Prefixed, Weights, tensors
-from segment_concept.checkpoints.memory_estimate import SecPlacement, SecSizes, check_room
+from segment_concept.checkpoints.memory_estimate import SecPlacement, SecSizes, check_memory
 from segment_concept.checkpoints.sam2.keys import SEC_PREFIX, our_name
 from segment_concept.checkpoints.sam2.load import load_network, segmenter_part
 from segment_concept.checkpoints.sam2.sizes import infer_sizes
@@ -148,7 +148,9 @@ def load_sec(
     # before reading gigabytes: check that the tokenizer and the devices fit the weights
     Conversation(load_tokenizer(source.files.tokenizer), source.size.language.vocabulary)
     segmenter, concept = source.segmenter, source.concept
-    check_room(SecSizes.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement)
+    check_memory(
+        SecSizes.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement
+    )
     network = load_network(
         segmenter,
         torch.device(placement.segmenter),

@@ -29,14 +29,14 @@ class ObjectScores:
     earlier: tuple[str, ...]  # scored frames before that, with both masks empty
     frames: list[str] = field(default_factory=list)
     scores: list[PairScore] = field(default_factory=list)
-    shown_by_truth: int | None = None  # position in `frames` of the first true mask
+    first_true: int | None = None  # position in `frames` of the first true mask
 
     def within(self, window: ScoringWindow) -> tuple[tuple[str, ...], tuple[PairScore, ...]]:
         """Frames and scores inside the window, for an object that the truth contains."""
         if window is ScoringWindow.ALL:
             absent = (BOTH_EMPTY,) * len(self.earlier)
             return self.earlier + tuple(self.frames), absent + tuple(self.scores)
-        start = (self.shown_by_truth or 0) if window is ScoringWindow.TRUTH else 0
+        start = (self.first_true or 0) if window is ScoringWindow.TRUTH else 0
         return tuple(self.frames[start:]), tuple(self.scores[start:])
 
     def mean_score(self, window: ScoringWindow) -> float:
@@ -65,13 +65,13 @@ def watch(records: Iterable[FrameRecord]) -> Mapping[int, ObjectScores]:
     """Collect the scores by object id, for every object in truth or prediction."""
     seen: dict[int, ObjectScores] = {}
     past: list[str] = []
-    for here in records:
-        for object_id in here.scores.keys() - seen.keys():
+    for frame_record in records:
+        for object_id in frame_record.scores.keys() - seen.keys():
             seen[object_id] = ObjectScores(tuple(past))
         for object_id, sighting in seen.items():
-            if sighting.shown_by_truth is None and object_id in here.true_ids:
-                sighting.shown_by_truth = len(sighting.frames)
-            sighting.frames.append(here.frame)
-            sighting.scores.append(here.scores.get(object_id, BOTH_EMPTY))
-        past.append(here.frame)
+            if sighting.first_true is None and object_id in frame_record.true_ids:
+                sighting.first_true = len(sighting.frames)
+            sighting.frames.append(frame_record.frame)
+            sighting.scores.append(frame_record.scores.get(object_id, BOTH_EMPTY))
+        past.append(frame_record.frame)
     return dict(sorted(seen.items()))

@@ -176,7 +176,7 @@ class Davis2017:
         return davis_headline(objects)
 
 
-def _refuse_higher(pair: LabelPair, highest: int, place: str) -> None:
+def _refuse_higher(pair: LabelPair, highest: int, location: str) -> None:
     higher = sorted(i for i in pair.predicted_ids if i > highest)
     if not higher:
         return
@@ -191,25 +191,26 @@ def _refuse_higher(pair: LabelPair, highest: int, place: str) -> None:
     else:
         remedy = "write only the ids of frame 0 of the truth"
     raise InputError(
-        f"{place} has object id {ids}, but frame 0 of the truth has ids up to {highest}; {remedy}"
+        f"{location} has object id {ids}, but frame 0 of the truth has ids up to {highest}; "
+        f"{remedy}"
     )
 
 
 def _frame_0(video: str, labels: Labels, frame: str) -> list[Finding]:
-    there = {int(i) for i in np.unique(labels) if i}
-    if not there:
+    existing = {int(i) for i in np.unique(labels) if i}
+    if not existing:
         message = (
             "frame 0 of the truth has no object, so nothing is scored (DAVIS 2017 reads 255 as "
             "void: use the protocol davis2016 for masks of 0 and 255)"
         )
         return [warning(message, video, frame=frame)]
-    invented = sorted(set(range(1, max(there) + 1)) - there)
-    if not invented:
+    missing_ids = sorted(set(range(1, max(existing) + 1)) - existing)
+    if not missing_ids:
         return []
-    ids = listed([str(i) for i in invented])
+    ids = listed([str(i) for i in missing_ids])
     message = (
         f"frame 0 of the truth has no object {ids}, but the official evaluator counts every id up "
-        f"to {max(there)}, with score 1 if none is predicted; vos-benchmark counts existing ids"
+        f"to {max(existing)}, with score 1 if none is predicted; vos-benchmark counts existing ids"
     )
     return [warning(message, video, frame=frame)]
 
@@ -239,18 +240,20 @@ class Davis2017Unsupervised:
         video = task.video.name
         start = _without_void(truth.read(truth.frames[0]))
         ids = range(1, int(start.max(initial=0)) + 1)
-        crossings = list(_crossings(truth, prediction, ids))
-        proposals = max((max(here.proposals, default=0) for here in crossings), default=0)
+        frames_scores = list(_frame_scores(truth, prediction, ids))
+        proposals = max(
+            (max(frame_scores.proposals, default=0) for frame_scores in frames_scores), default=0
+        )
         # Pad with empty proposals if there are fewer proposals than objects.
         rows = range(1, max(proposals, len(ids)) + 1)
-        table = np.array([[[c.score(p, i) for c in crossings] for i in ids] for p in rows])
+        table = np.array([[[c.score(p, i) for c in frames_scores] for i in ids] for p in rows])
         gain = table.mean(axis=(2, 3)) if table.size else np.zeros((len(rows), len(ids)))
         objects = []
         for row, column in best_matching(gain):
             scores = [PairScore(float(j), float(f)) for j, f in table[row, column]]
-            plain = davis_object(video, str(ids[column]), truth.frames, scores)
+            scored = davis_object(video, str(ids[column]), truth.frames, scores)
             matched = float(rows[row] if rows[row] <= proposals else 0)
-            objects.append(replace(plain, values={**plain.values, "proposal": matched}))
+            objects.append(replace(scored, values={**scored.values, "proposal": matched}))
         objects.sort(key=lambda scored: int(scored.object_name))
         findings = _frame_0(video, start, truth.frames[0]) + _long_video(video, objects)
         return VideoScores(video, tuple(objects), tuple(findings))
@@ -261,7 +264,7 @@ class Davis2017Unsupervised:
 
 
 @dataclass(frozen=True, slots=True)
-class _Crossing:
+class _FrameScores:
     """Scores of every proposal against every object on one frame; id 0 means none."""
 
     proposals: frozenset[int]
@@ -269,25 +272,25 @@ class _Crossing:
 
     def score(self, proposal: int, object_id: int) -> PairScore:
         """Score of two ids; an id that is not on the frame counts as 0 (none)."""
-        known = self.scores.get((proposal, object_id))
-        if known is not None:
-            return known
+        score = self.scores.get((proposal, object_id))
+        if score is not None:
+            return score
         if (proposal, 0) in self.scores:
             return self.scores[proposal, 0]
         return self.scores.get((0, object_id), BOTH_EMPTY)
 
 
-def _crossings(truth: Layer, prediction: Layer, ids: Sequence[int]) -> Iterator[_Crossing]:
+def _frame_scores(truth: Layer, prediction: Layer, ids: Sequence[int]) -> Iterator[_FrameScores]:
     for frame, (predicted, true) in _label_maps(truth, prediction, truth.frames):
-        most = int(predicted.max(initial=0))
-        if most > MOST_PROPOSALS:
+        highest_id = int(predicted.max(initial=0))
+        if highest_id > MOST_PROPOSALS:
             raise InputError(
-                f"{prediction.where(frame)} has proposal {most}: at most {MOST_PROPOSALS} are "
-                "allowed, numbered from 1"
+                f"{prediction.where(frame)} has proposal {highest_id}: at most {MOST_PROPOSALS} "
+                "are allowed, numbered from 1"
             )
-        there = ids_of(predicted)
+        existing = ids_of(predicted)
         void = true == VOID
         pair = LabelPair(np.where(void, 0, predicted), np.where(void, 0, true))
-        shown = [0, *(i for i in ids if i in pair.true_ids)]
-        scores = {(p, i): davis_pair(pair.cross(p, i)) for p in (0, *there) for i in shown}
-        yield _Crossing(there, scores)
+        true_ids = [0, *(i for i in ids if i in pair.true_ids)]
+        scores = {(p, i): davis_pair(pair.cross(p, i)) for p in (0, *existing) for i in true_ids}
+        yield _FrameScores(existing, scores)

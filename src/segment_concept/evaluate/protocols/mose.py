@@ -16,7 +16,7 @@ from segment_concept.metrics.mose import MosePair, mose_pair
 from segment_concept.types import InputError
 
 _NO_PARTNER = MosePair(1.0, 1.0, 1.0)
-_GONE, _BACK = ("Jd", "Fdotd"), ("Jr", "Fdotr")
+_DISAPPEARED, _REAPPEARED = ("Jd", "Fdotd"), ("Jr", "Fdotr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class MoseV2:
                 "official evaluator; predict this video too"
             )
             nothing = {measure: 0.0 for measure in ("J", "F", "Fdot")}
-            nothing |= dict.fromkeys((*_GONE, *_BACK), math.nan)
+            nothing |= dict.fromkeys((*_DISAPPEARED, *_REAPPEARED), math.nan)
             objects = tuple(ObjectScore(video, name, nothing) for name in names)
             return VideoScores(video, objects, (warning(message, video),))
         truth, prediction = task.video.layers[0], task.predictions[0]
@@ -59,11 +59,11 @@ class MoseV2:
         scores: dict[str, list[MosePair]] = {name: [] for name in names}
         empty: dict[str, list[bool]] = {name: [] for name in names}
         for _, pair in read_pairs(truth, prediction, frames):
-            seen = pair.true_ids | pair.predicted_ids
+            visible_ids = pair.true_ids | pair.predicted_ids
             for name in names:
                 object_id = int(name)
                 empty[name].append(object_id not in pair.true_ids)
-                found = mose_pair(pair.of(object_id)) if object_id in seen else _NO_PARTNER
+                found = mose_pair(pair.of(object_id)) if object_id in visible_ids else _NO_PARTNER
                 scores[name].append(found)
         objects = tuple(_object(video, n, frames, scores[n], empty[n]) for n in names)
         return VideoScores(video, objects)
@@ -75,8 +75,8 @@ class MoseV2:
             "J&Fdot": average(j, dot),
             "J": j,
             "Fdot": dot,
-            "J&Fdot_d": _where_defined(objects, _GONE),
-            "J&Fdot_r": _where_defined(objects, _BACK),
+            "J&Fdot_d": _where_defined(objects, _DISAPPEARED),
+            "J&Fdot_r": _where_defined(objects, _REAPPEARED),
             "F": f,
             "J&F": average(j, f),
         }
@@ -90,8 +90,8 @@ def _where_defined(objects: Sequence[ObjectScore], measures: tuple[str, str]) ->
 def _inner_folder(dataset: Dataset, predictions: Path) -> Path:
     """As published: if the folder contains only one folder, use that one."""
     inside = folders_in(predictions)
-    wanted = {video.name for video in dataset.videos}
-    return predictions / inside[0] if len(inside) == 1 and inside[0] not in wanted else predictions
+    videos = {video.name for video in dataset.videos}
+    return predictions / inside[0] if len(inside) == 1 and inside[0] not in videos else predictions
 
 
 def _number(name: str) -> int:
@@ -124,9 +124,9 @@ def _check(task: VideoTask) -> list[Finding]:
         frames = scored_frames(prediction, length)
     except InputError as wrong:
         return [error(f"{prediction.folder}: {wrong}", video.name)]
-    there = set(truth.frames)
+    annotated = set(truth.frames)
     missing = [frame for frame in truth.frames[1:-1] if frame not in set(frames)]
-    unknown = [frame for frame in frames if frame not in there]
+    unknown = [frame for frame in frames if frame not in annotated]
     if not missing and not unknown:
         return []
     return [
@@ -153,7 +153,7 @@ def _object(
         "Fdot": tuple(s.adaptive_boundary for s in scores),
     }
     values = {measure: mean(curve) for measure, curve in curves.items()}
-    for (j_name, f_name), choose in ((_GONE, gone_runs), (_BACK, back_runs)):
+    for (j_name, f_name), choose in ((_DISAPPEARED, absent_runs), (_REAPPEARED, returned_runs)):
         runs = choose(empty)
         values[j_name] = mean([mean(curves["J"][a:b]) for a, b in runs])
         values[f_name] = mean([mean(curves["Fdot"][a:b]) for a, b in runs])
@@ -173,11 +173,11 @@ def _runs(empty: Sequence[bool]) -> list[tuple[bool, int, int]]:
     return runs
 
 
-def gone_runs(empty: Sequence[bool]) -> Runs:
+def absent_runs(empty: Sequence[bool]) -> Runs:
     """Runs without the object, except one at the start, before it has appeared."""
     return [(start, end) for value, start, end in _runs(empty) if value and start]
 
 
-def back_runs(empty: Sequence[bool]) -> Runs:
+def returned_runs(empty: Sequence[bool]) -> Runs:
     """Runs with the object that follow a run without it; a late first appearance counts."""
     return [(start, end) for value, start, end in _runs(empty) if not value and start]

@@ -19,7 +19,7 @@ from segment_concept.evaluate.protocols.appearance import ScoringWindow, record,
 from segment_concept.evaluate.protocols.vos_benchmark import (
     layer_objects,
     region_and_boundary,
-    require_shown,
+    require_visible,
 )
 from segment_concept.evaluate.scores import OVERALL, ObjectScore, VideoScores
 
@@ -66,13 +66,13 @@ class SeCVos:
         parts = () if self.referring else parts_of(task.video)
         for truth, prediction in zip(task.video.layers, task.predictions or (), strict=True):
             pairs = read_pairs(truth, prediction, truth.frames)
-            records = {here.frame: here for here in record(pairs)}
+            records = {frame_record.frame: frame_record for frame_record in record(pairs)}
             for part in (OVERALL, *parts):
                 frames = self._frames(task.video, truth, part)
-                seen = watch(records[frame] for frame in frames)
-                scored, found = layer_objects(task.video.name, truth, seen, self.window, part)
+                collected = watch(records[frame] for frame in frames)
+                scored, found = layer_objects(task.video.name, truth, collected, self.window, part)
                 if not self.drop_unseen:
-                    require_shown(task.video.name, truth, scored, "" if part == OVERALL else part)
+                    require_visible(task.video.name, truth, scored, "" if part == OVERALL else part)
                 objects.extend(scored)
                 findings.extend(found if part == OVERALL else ())
         return VideoScores(task.video.name, tuple(objects), tuple(findings))

@@ -36,22 +36,26 @@ def region_and_boundary(objects: Sequence[ObjectScore]) -> Mapping[str, float]:
 
 
 def object_score(
-    video: str, object_name: str, sighting: ObjectScores, window: ScoringWindow, part: str = OVERALL
+    video: str,
+    object_name: str,
+    appearance: ObjectScores,
+    window: ScoringWindow,
+    part: str = OVERALL,
 ) -> ObjectScore:
     """J and F of one object: arithmetic means over the frames in the window."""
-    frames, scores = sighting.within(window)
+    frames, scores = appearance.within(window)
     j, f = tuple(s.region for s in scores), tuple(s.boundary for s in scores)
     values = {"J": mean(j), "F": mean(f)}
     return ObjectScore(video, object_name, values, frames, {"J": j, "F": f}, part)
 
 
-def early_window(video: str, object_name: str, sighting: ObjectScores) -> list[Finding]:
+def early_window(video: str, object_name: str, appearance: ObjectScores) -> list[Finding]:
     """Warn if a prediction started the scoring window before the object appeared."""
-    start = sighting.shown_by_truth
+    start = appearance.first_true
     if not start:
         return []
     published, closed = (
-        100 * sighting.mean_score(w) for w in (ScoringWindow.SIGHT, ScoringWindow.TRUTH)
+        100 * appearance.mean_score(w) for w in (ScoringWindow.SIGHT, ScoringWindow.TRUTH)
     )
     return [
         warning(
@@ -60,7 +64,7 @@ def early_window(video: str, object_name: str, sighting: ObjectScores) -> list[F
             "(use --window truth for the latter)",
             video,
             object_name,
-            sighting.frames[0],
+            appearance.frames[0],
         )
     ]
 
@@ -74,13 +78,13 @@ def layer_objects(
 ) -> tuple[list[ObjectScore], list[Finding]]:
     """Scores of the objects in the truth, and findings about all objects."""
     objects, findings = [], []
-    for object_id, sighting in seen.items():
-        if sighting.shown_by_truth is None:
+    for object_id, appearance in seen.items():
+        if appearance.first_true is None:
             continue
         name = truth.object_name or str(object_id)
-        objects.append(object_score(video, name, sighting, window, part))
+        objects.append(object_score(video, name, appearance, window, part))
         if window is ScoringWindow.SIGHT:
-            findings.extend(early_window(video, name, sighting))
+            findings.extend(early_window(video, name, appearance))
     if not truth.object_name:
         findings.extend(_odd_ids(video, seen))
     return objects, findings
@@ -136,7 +140,7 @@ class VosBenchmark:
 
 def _odd_ids(video: str, seen: Mapping[int, ObjectScores]) -> list[Finding]:
     """Warn about ids that suggest a mistake in how the masks were written."""
-    true = {i for i, sighting in seen.items() if sighting.shown_by_truth is not None}
+    true = {i for i, appearance in seen.items() if appearance.first_true is not None}
     extra = sorted(seen.keys() - true)
     findings = []
     if _VOID in extra and len(seen) == len(true) + 1:
@@ -214,7 +218,7 @@ class SaV:
         scores = self._generic().score(task)
         if not self.drop_unseen:
             for layer in task.video.layers:
-                require_shown(task.video.name, layer, scores.objects)
+                require_visible(task.video.name, layer, scores.objects)
         return scores
 
     def _generic(self) -> VosBenchmark:
@@ -225,7 +229,9 @@ class SaV:
         return region_and_boundary(objects)
 
 
-def require_shown(video: str, layer: Layer, objects: Sequence[ObjectScore], part: str = "") -> None:
+def require_visible(
+    video: str, layer: Layer, objects: Sequence[ObjectScore], part: str = ""
+) -> None:
     """Raise InputError for an object with its own layer that appears in no scored frame.
 
     Raises:

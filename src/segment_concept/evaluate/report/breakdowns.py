@@ -76,10 +76,10 @@ def row_of(name: str, objects: Sequence[ObjectScore]) -> Row:
 
 def by_split(objects: Sequence[ObjectScore]) -> list[Row]:
     """Rows for all objects, seen and unseen classes, and each separately scored part of videos."""
-    whole = overall(objects)
-    rows = [row_of("all", whole)]
+    objects_overall = overall(objects)
+    rows = [row_of("all", objects_overall)]
     for group in (Group.SEEN, Group.UNSEEN):
-        of_group = [o for o in whole if o.group is group]
+        of_group = [o for o in objects_overall if o.group is group]
         rows.extend([row_of(group.value, of_group)] if of_group else [])
     for part in dict.fromkeys(o.part for o in objects if o.part != OVERALL):
         rows.append(row_of(part.replace("_", " "), [o for o in objects if o.part == part]))
@@ -93,7 +93,7 @@ def by_cuts_of_video(objects: Sequence[ObjectScore]) -> list[Row]:
         if scored.part in PARTS:
             parts.setdefault(scored.video, set()).add(scored.part)
     # The name of a video's last part gives its number of cuts.
-    kinds = {video: max(there, key=list(PARTS).index) for video, there in parts.items()}
+    kinds = {video: max(visibility, key=list(PARTS).index) for video, visibility in parts.items()}
     rows = []
     for part, name in zip(PARTS, _VIDEOS_BY_CUTS, strict=True):
         of_kind = [o for o in overall(objects) if kinds.get(o.video) == part]
@@ -103,9 +103,9 @@ def by_cuts_of_video(objects: Sequence[ObjectScore]) -> list[Row]:
 
 def by_video(objects: Sequence[ObjectScore]) -> list[Row]:
     """A row per video, sorted by name."""
-    whole = overall(objects)
-    names = sorted({o.video for o in whole})
-    return [row_of(name, [o for o in whole if o.video == name]) for name in names]
+    objects_overall = overall(objects)
+    names = sorted({o.video for o in objects_overall})
+    return [row_of(name, [o for o in objects_overall if o.video == name]) for name in names]
 
 
 def over_time(objects: Sequence[ObjectScore]) -> Curve:
@@ -124,9 +124,9 @@ def by_cuts(
     """(number of cuts so far, frames, mean J&F of those frames); `cuts` names frames by video."""
     found: dict[int, list[float]] = {}
     for scored in overall(objects):
-        begins = sorted(cuts.get(scored.video, ()))
+        starts = sorted(cuts.get(scored.video, ()))
         for frame, score in zip(scored.frames, both_curve(scored), strict=False):
-            count = min(bisect_right(begins, frame), _MANY_CUTS)
+            count = min(bisect_right(starts, frame), _MANY_CUTS)
             found.setdefault(count, []).append(score)
     names = {_MANY_CUTS: f"{_MANY_CUTS} or more"}
     return [(names.get(k, str(k)), len(found[k]), mean(found[k])) for k in sorted(found)]
@@ -141,46 +141,46 @@ def after_return(
     since: list[list[float]] = [[] for _ in range(_LONGEST_RETURN)]
     count = 0
     for scored in overall(objects):
-        stretch = _first_return(scored, surveys.get(scored.video))
-        if stretch is None:
+        parts = _first_return(scored, surveys.get(scored.video))
+        if parts is None:
             continue
         count += 1
-        before.append(mean(stretch[0]))
-        after.append(mean(stretch[1]))
-        for score, place in zip(stretch[1], since, strict=False):
-            place.append(score)
+        before.append(mean(parts[0]))
+        after.append(mean(parts[1]))
+        for score, scores_at in zip(parts[1], since, strict=False):
+            scores_at.append(score)
     if not count:
         return None
     curve = [(float(i), mean(scores)) for i, scores in enumerate(since) if scores]
-    known = [score for score in before if not math.isnan(score)]
-    return AfterReturn(count, mean(known), mean(after), curve)
+    defined = [score for score in before if not math.isnan(score)]
+    return AfterReturn(count, mean(defined), mean(after), curve)
 
 
 def _first_return(
     scored: ObjectScore, survey: VideoSurvey | None
 ) -> tuple[list[float], list[float]] | None:
     """Scores on frames that show the object before its first absence, and after it."""
-    shown = _shown_on(scored, survey)
-    visible = [shown(frame) for frame in scored.frames]
+    is_visible = _visibility(scored, survey)
+    visible = [is_visible(frame) for frame in scored.frames]
     if True not in visible:
         return None
     first = visible.index(True)
     if False not in visible[first:]:
         return None
-    gone = first + visible[first:].index(False)
-    if True not in visible[gone:]:
+    absent = first + visible[first:].index(False)
+    if True not in visible[absent:]:
         return None
     scores = both_curve(scored)
-    back = [s for s, v in zip(scores[gone:], visible[gone:], strict=True) if v]
-    return scores[first:gone], back
+    back = [s for s, v in zip(scores[absent:], visible[absent:], strict=True) if v]
+    return scores[first:absent], back
 
 
-def _shown_on(scored: ObjectScore, survey: VideoSurvey | None) -> Callable[[str], bool]:
+def _visibility(scored: ObjectScore, survey: VideoSurvey | None) -> Callable[[str], bool]:
     if survey is None:
         return lambda frame: True
     for layer in survey.video.layers:
         if layer.object_name in ("", scored.object_name):
             row = survey.visible.get(scored.object_name, ())
-            there = dict(zip(layer.frames, row, strict=False))
-            return lambda frame: there.get(frame, False)
+            visibility = dict(zip(layer.frames, row, strict=False))
+            return lambda frame: visibility.get(frame, False)
     return lambda frame: True
