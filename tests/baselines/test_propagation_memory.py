@@ -139,14 +139,14 @@ def test_fewer_candidates_than_prototypes_all_become_prototypes():
 
 def test_cutie_evicts_down_to_the_most_used_with_room_to_spare():
     long = tokens(6).read(torch.tensor([5.0, 0.0, 4.0, 1.0, 3.0, 2.0]))
-    assert numbers(MostUsed(spare=2).evict(long, room=5)) == [0, 2, 4]
+    assert numbers(MostUsed(spare=2).evict(long, capacity=5)) == [0, 2, 4]
 
 
 def test_xmem_evicts_as_many_as_must_go_and_those_tied_with_them():
     long = tokens(6).read(torch.tensor([5.0, 0.0, 4.0, 1.0, 3.0, 1.0]))
-    assert numbers(AboveLeastUsed().evict(long, room=4)) == [0, 2, 4]
-    assert numbers(AboveLeastUsed().evict(long, room=5)) == [0, 2, 3, 4, 5]
-    assert AboveLeastUsed().evict(long, room=6) is long
+    assert numbers(AboveLeastUsed().evict(long, capacity=4)) == [0, 2, 4]
+    assert numbers(AboveLeastUsed().evict(long, capacity=5)) == [0, 2, 3, 4, 5]
+    assert AboveLeastUsed().evict(long, capacity=6) is long
 
 
 @pytest.mark.parametrize("eviction", [MostUsed(spare=4), AboveLeastUsed()])

@@ -31,7 +31,7 @@ from segment_concept.checkpoints import load as build
 from segment_concept.cli.app import COMMANDS, command, make_app
 from segment_concept.cli.console import printable
 from segment_concept.cli.doctor import memory_table
-from segment_concept.cli.prompt_options import shown_by
+from segment_concept.cli.prompt_options import prompts_of_options
 from segment_concept.cli.track import tell, with_weights
 from segment_concept.pipeline.results import ObjectSummary, TrackSummary
 from segment_concept.recipes import find_recipe
@@ -243,7 +243,7 @@ def test_a_result_is_replaced_only_where_that_was_asked_for(film: Path) -> None:
 def test_the_order_of_options_says_what_belongs_together(
     given: list[tuple[str, str]], shown: list[tuple[int, object, object]]
 ) -> None:
-    assert [(s.object_id, s.at, s.prompt) for s in shown_by(given)] == shown
+    assert [(s.object_id, s.at, s.prompt) for s in prompts_of_options(given)] == shown
 
 
 def test_what_a_mask_means_is_said_after_it(tmp_path: Path) -> None:
@@ -251,20 +251,20 @@ def test_what_a_mask_means_is_said_after_it(tmp_path: Path) -> None:
     labels[5:20, 5:20], labels[30:50, 30:60] = 128, 255
     path = str(tmp_path / "m.png")
     Image.fromarray(labels).save(path)
-    (one,) = shown_by([("--mask", path), ("--mask-id", "128")])
+    (one,) = prompts_of_options([("--mask", path), ("--mask-id", "128")])
     assert one.prompt.bitmap.sum() == 225
-    (one,) = shown_by([("--object", "7"), ("--mask", path), ("--mask-color", "white")])
+    (one,) = prompts_of_options([("--object", "7"), ("--mask", path), ("--mask-color", "white")])
     assert (one.object_id, one.prompt.bitmap.sum()) == (7, 600)
     with pytest.raises(InputError, match="give it after --mask FILE"):
-        shown_by([("--mask-id", "128"), ("--mask", path)])
-    with pytest.raises(InputError, match="give one of them"):
-        shown_by([("--mask", path), ("--mask-id", "128"), ("--invert", "")])
+        prompts_of_options([("--mask-id", "128"), ("--mask", path)])
+    with pytest.raises(InputError, match="use only one of"):
+        prompts_of_options([("--mask", path), ("--mask-id", "128"), ("--invert", "")])
 
 
 @pytest.mark.parametrize("number", ["", "one", "-1", "\u00b2", "9" * 5000])
 def test_an_object_without_a_number_is_refused(number: str) -> None:
     with pytest.raises(InputError, match="expected a number from 1 to 255"):
-        shown_by([("--object", number), ("--box", "1,2,3,4")])
+        prompts_of_options([("--object", number), ("--box", "1,2,3,4")])
 
 
 def test_what_a_mask_was_understood_to_show_is_said_before_tracking(
@@ -275,7 +275,7 @@ def test_what_a_mask_was_understood_to_show_is_said_before_tracking(
     Image.fromarray(255 - mask).save(tmp_path / "m.png")
     code, said = run("track", film, "--mask", tmp_path / "m.png", "--invert")
     assert code == 0
-    assert "m.png: 1 object (1), 4 % of the picture" in said
+    assert "m.png: 1 object (1), 4 % of the image" in said
 
 
 def test_what_a_terminal_would_obey_in_a_name_is_shown(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_what_a_terminal_would_obey_in_a_name_is_shown(tmp_path: Path) -> None:
 
 def test_points_off_an_object_need_one_on_it() -> None:
     with pytest.raises(InputError, match="background points alone"):
-        shown_by([("--background-point", "1,2")])
+        prompts_of_options([("--background-point", "1,2")])
 
 
 def test_options_are_understood_with_an_equals_sign(film: Path, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_gray_picture_saved_in_color_is_read(tmp_path: Path) -> None:
 
 def test_a_color_picture_is_refused(tmp_path: Path) -> None:
     path = gray_image(tmp_path / "m.png", PALETTE[IDS])
-    with pytest.raises(InputError, match="color picture"):
+    with pytest.raises(InputError, match="color image"):
         read_masks(path)
 
 
@@ -152,7 +152,7 @@ def test_a_missing_or_damaged_mask_is_refused(tmp_path: Path) -> None:
 def test_one_object_of_several_is_taken_by_its_number(tmp_path: Path) -> None:
     path = palette_image(tmp_path / "m.png")
     assert (read_mask(path, 5).bitmap == (IDS == 5)).all()
-    with pytest.raises(InputError, match="shows the objects 2, 5 and not 3"):
+    with pytest.raises(InputError, match="has the objects 2, 5 but not 3"):
         read_mask(path, 3)
 
 
@@ -203,8 +203,8 @@ def test_a_mask_in_a_prompts_file_may_show_several_objects(tmp_path: Path) -> No
         ([{"box": ["a", 2, 3, 4]}], "prompt 0"),
         ([{"points": [[1]]}], "a point has 2 numbers"),
         ([{"points": 5}], "prompt 0"),
-        ([{"background_points": [[1, 2]]}], "background points alone"),
-        ([{"object": 2}], "object 2 is not shown by anything"),
+        ([{"background_points": [[1, 2]]}], "background points need"),
+        ([{"object": 2}], "object 2 has no prompt"),
         ([{"object": 0, "box": [1, 2, 3, 4]}], "object 0: expected a number from 1 to 255"),
         ([{"object": "cat", "box": [1, 2, 3, 4]}], "prompt 0"),
         ([{"box": [1, 2, 3, 4], "at": -1}], "frames count from 0"),
@@ -220,7 +220,7 @@ def test_a_mask_in_a_prompts_file_may_show_several_objects(tmp_path: Path) -> No
         ([{"object": "car", "box": [1, 2, 3, 4]}], "object: expected a number from 1 to 255"),
         ([{"object": 1.5, "box": [1, 2, 3, 4]}], "object: expected a number from 1 to 255"),
         ([{"mask": 5}], "mask: expected the name of an image"),
-        ([{"mask_id": 2, "box": [1, 2, 3, 4]}], "are said of a mask image"),
+        ([{"mask_id": 2, "box": [1, 2, 3, 4]}], "need a mask image"),
         ([{"mask": "m.png", "mask_id": "2"}], "mask_id: expected a number or a list"),
         ([{"mask": "m.png", "mask_color": 2}], "mask_color: expected a color"),
         ([{"mask": "m.png", "invert": 2}], "invert: expected true or false"),
@@ -231,12 +231,12 @@ def test_a_mask_in_a_prompts_file_may_show_several_objects(tmp_path: Path) -> No
         ([{"rle": {"size": [2, 2], "counts": [1, 1, 1]}}], "add up to 3 pixels, expected 2x2"),
         ([{"data": {}, "annotations": [{"result": []}]}], "an export of Label Studio"),
         ({"shapes": [], "imagePath": "a.png"}, "an export of LabelMe"),
-        ("<?xml version='1.0'?><annotations/>", "as CVAT exports it"),
+        ("<?xml version='1.0'?><annotations/>", "as exported by CVAT"),
         ({"annotations": [{"segmentation": [[1, 2, 3, 4]]}]}, "annotation 1 is a polygon"),
-        ({"annotations": [{"image_id": 1}, {"image_id": 2}]}, "annotations are of 2 pictures"),
+        ({"annotations": [{"image_id": 1}, {"image_id": 2}]}, "annotations of 2 images"),
         ([{"box": [3, 3, 1, 1]}], "empty box"),
         ([{"mask": "none.png"}], "no mask"),
-        ([{"mask": "none.png", "box": [1, 2, 3, 4]}], "a mask says it all"),
+        ([{"mask": "none.png", "box": [1, 2, 3, 4]}], "a mask cannot be combined"),
     ],
 )
 def test_a_prompts_file_of_another_form_is_refused(

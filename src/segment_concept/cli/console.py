@@ -105,25 +105,25 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
     The first signal lets the command finish its frame; the second raises KeyboardInterrupt.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if received:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
     with _handled(note):
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
 
 
 @contextmanager
 def interrupting_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; further ones do nothing."""
-    asked: list[int] = []
+    received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if not asked:
-            asked.append(number)
+        if not received:
+            received.append(number)
             raise KeyboardInterrupt
 
     with _handled(interrupt):
@@ -132,13 +132,13 @@ def interrupting_signals() -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle the signals that ask a process to stop, but for those that it was told to ignore.
+    """Handle the signals that ask a process to stop, except ignored ones.
 
     `nohup` ignores SIGHUP for the command that it starts. Windows has no SIGHUP.
     """
     numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
-    known = [n for n in numbers if n is not None and signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in known}
+    handled = [n for n in numbers if n is not None and signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:

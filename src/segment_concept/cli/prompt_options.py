@@ -146,22 +146,22 @@ def given_prompts(ctx: Any, prompts_file: Path | None) -> tuple[TimedPrompt, ...
     Raises:
         InputError: an option cannot be read, or an object has no prompt.
     """
-    shown = read_prompts(prompts_file) if prompts_file is not None else []
-    return (*shown, *shown_by(ctx.meta[_KEY]))
+    from_file = read_prompts(prompts_file) if prompts_file is not None else []
+    return (*from_file, *prompts_of_options(ctx.meta[_KEY]))
 
 
-def tell_prompts(shown: Sequence[TimedPrompt], *, quiet: bool) -> None:
+def tell_prompts(prompts: Sequence[TimedPrompt], *, quiet: bool) -> None:
     """Print on stderr how mask images were interpreted, before tracking starts."""
-    for text in dict.fromkeys(one.understood for one in shown if one.understood):
+    for text in dict.fromkeys(prompt.interpretation for prompt in prompts if prompt.interpretation):
         if not quiet:
             say(printable(text), err=True)
 
 
-def shown_by(given: Sequence[Given]) -> list[TimedPrompt]:
+def prompts_of_options(given: Sequence[Given]) -> list[TimedPrompt]:
     """Convert the prompt options, in their order, to prompts. Raises InputError."""
     groups = list(_groups(given))
     default = next((parse_at(value) for name, value in groups[0].given if name == "--at"), 0)
-    return [shown for group in groups for shown in group.shown(default)]
+    return [prompt for group in groups for prompt in group.prompts(default)]
 
 
 @dataclass(slots=True)
@@ -171,18 +171,18 @@ class _Group:
     object_id: int | None = None
     given: list[Given] = field(default_factory=list)
 
-    def shown(self, default: TimePoint) -> list[TimedPrompt]:
-        sketches: dict[TimePoint, PromptSpec] = {}
-        for at, name, value in self._placed(default):
-            sketches[at] = _with(sketches.get(at, PromptSpec()), name, value)
-        if not sketches and self.object_id is not None:
+    def prompts(self, default: TimePoint) -> list[TimedPrompt]:
+        specs: dict[TimePoint, PromptSpec] = {}
+        for at, name, value in self._timed(default):
+            specs[at] = _with(specs.get(at, PromptSpec()), name, value)
+        if not specs and self.object_id is not None:
             raise InputError(
                 f"object {self.object_id} has no prompt: after --object {self.object_id} give "
                 "--mask, --box or --point"
             )
-        return [s for at, sketch in sketches.items() for s in sketch.shown(self.object_id, at)]
+        return [s for at, spec in specs.items() for s in spec.prompts(self.object_id, at)]
 
-    def _placed(self, default: TimePoint) -> Iterator[tuple[TimePoint, str, str]]:
+    def _timed(self, default: TimePoint) -> Iterator[tuple[TimePoint, str, str]]:
         """The prompts of the object, with their position in the video."""
         at = next((parse_at(value) for name, value in self.given if name == "--at"), default)
         for name, value in self.given:
@@ -203,32 +203,32 @@ def _groups(given: Sequence[Given]) -> Iterator[_Group]:
     yield group
 
 
-def _with(sketch: PromptSpec, name: str, value: str) -> PromptSpec:
+def _with(spec: PromptSpec, name: str, value: str) -> PromptSpec:
     if name == "--point":
-        return replace(sketch, on=(*sketch.on, parse_point(value)))
+        return replace(spec, on=(*spec.on, parse_point(value)))
     if name == "--background-point":
-        return replace(sketch, off=(*sketch.off, parse_point(value)))
+        return replace(spec, off=(*spec.off, parse_point(value)))
     if name in ("--mask-id", "--mask-color", FLAG):
-        return replace(sketch, choice=_chosen(sketch, name, value))
-    if (sketch.box if name == "--box" else sketch.mask) is not None:
+        return replace(spec, choice=_chosen(spec, name, value))
+    if (spec.box if name == "--box" else spec.mask) is not None:
         raise InputError(
             f"{name} is given twice for one object: use different object ids, as in "
             f"--object 1 {name} ... --object 2 {name} ..."
         )
     if name == "--box":
-        return replace(sketch, box=parse_box(value))
-    return replace(sketch, mask=Path(value))
+        return replace(spec, box=parse_box(value))
+    return replace(spec, mask=Path(value))
 
 
-def _chosen(sketch: PromptSpec, name: str, value: str) -> MaskChoice:
+def _chosen(spec: PromptSpec, name: str, value: str) -> MaskChoice:
     """Apply an option to the mask before it."""
-    if sketch.mask is None:
+    if spec.mask is None:
         raise InputError(f"{name} applies to a mask image: give it after --mask FILE")
     if name == "--mask-id":
-        return replace(sketch.choice, ids=parse_ids(value))
+        return replace(spec.choice, ids=parse_ids(value))
     if name == "--mask-color":
-        return replace(sketch.choice, color=parse_color(value))
-    return replace(sketch.choice, invert=True)
+        return replace(spec.choice, color=parse_color(value))
+    return replace(spec.choice, invert=True)
 
 
 def _object_id(value: str) -> int:

@@ -1,7 +1,7 @@
-"""Annotations of other programs given as prompts: COCO's run-length masks are read, others named.
+"""Read COCO run-length masks as prompts, and name the formats that are not supported.
 
-Read are COCO files whose annotations are run-length masks of one picture, and this package's own
-`rle.json`, of which every object is shown on the first frame with its mask.
+Supported are COCO files with run-length masks of one image, and this package's own `rle.json`, of
+which the first mask of every object is used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,15 +30,15 @@ class Annotation:
 
 
 def read_annotations(content: Any) -> list[Annotation] | None:
-    """The masks of a file of COCO's or this package's form; None where it has neither.
+    """The masks of a COCO file or an `rle.json`; None for other content.
 
     Raises:
-        InputError: it is of one of these forms and cannot be used as prompts, or it is a file of
-            another program that is known.
+        InputError: its masks cannot be used as prompts, or it is an unsupported export of a known
+            program.
     """
     name = _program(content)
     if name is not None:
-        raise InputError(f"this is {name}, which is not read: {_OWN_FORM}")
+        raise InputError(f"this is {name}, which is not supported: {_OWN_FORM}")
     if not isinstance(content, Mapping):
         return None
     if isinstance(content.get("annotations"), list):
@@ -72,7 +72,7 @@ def mask_of_rle(rle: Any) -> Mask:
 
 
 def _are_whole(values: Any) -> bool:
-    """Is this a list of whole numbers, none too long?"""
+    """Whether this is a list of integers of limited size."""
     return isinstance(values, list) and all(
         type(value) is int and abs(value) < 1 << 40 for value in values
     )
@@ -82,14 +82,14 @@ def _of_coco(rows: Sequence[Any]) -> Iterator[Annotation]:
     pictures = {row.get("image_id") if isinstance(row, Mapping) else None for row in rows}
     if len(pictures) > 1:
         raise InputError(
-            f"its annotations are of {len(pictures)} pictures, and which frame is which is not "
-            'known: leave those of one picture, or write [{"at": 12, "rle": {...}}]'
+            f"it has annotations of {len(pictures)} images, whose frames are unknown: keep those "
+            'of one image, or write [{"at": 12, "rle": {...}}]'
         )
     for number, row in enumerate(rows, start=1):
         segmentation = row.get("segmentation") if isinstance(row, Mapping) else None
         if isinstance(segmentation, list):
             raise InputError(
-                f"annotation {number} is a polygon: make run-length masks of polygons "
+                f"annotation {number} is a polygon: convert polygons to run-length masks "
                 "(pycocotools: COCO.annToRLE), or mask images"
             )
         try:
@@ -116,7 +116,7 @@ def _is_row(value: Any) -> bool:
 
 
 def _program(content: Any) -> str | None:
-    """The program whose export this is, of those that people give."""
+    """Name of the program that exported the content; None if unknown."""
     first = content[0] if isinstance(content, list) and content else content
     if not isinstance(first, Mapping):
         return None

@@ -1,4 +1,4 @@
-"""What the values of a mask image mean: ids, white on black with soft edges, or a void border.
+"""Interpret the values of a mask image: ids, white on black with soft edges, or a void border.
 
 Ids fill areas. The values of a soft edge form lines between a lower and a higher value. A void
 border (VOC, DAVIS: 255) is a line around objects.
@@ -14,47 +14,47 @@ from numpy.typing import NDArray
 
 from segment_concept.types import Bitmap, InputError
 
-MANY_VALUES = 64  # more gray values than that are soft edges, not ids
+MANY_VALUES = 64  # more gray values than this are soft edges, not ids
 VOID = 255
 _BYTE, _WORD = 255, 65535  # white in 8 and 16 bits
-_AREA, _LINE = 9, 3  # sides of squares, in pixels: what fills one is an area, or no line
-_NEAR = 7  # side of the square in which a soft edge has both of its sides
-_LOOKED_AT = 4_000_000  # pixels, at most about so many
+_AREA, _LINE = 9, 3  # sides in pixels of the squares that an area fills, and that a line does not
+_NEAR = 7  # side of the square that has both sides of a soft edge
+_MAX_EXAMINED = 4_000_000  # approximate maximum number of pixels examined
 _FEW = 3  # so many values of lines, and more than there are areas, are soft edges
-_ANY_ID = "name the objects with --mask-id, as in --mask-id 1,2"
-_WHITE = "save the mask as white on black, or name the object's color with --mask-color"
+_ANY_ID = "select the objects with --mask-id, such as --mask-id 1,2"
+_WHITE = "save the mask as white on black, or select the object with --mask-color"
 
 Values = NDArray[np.int64]  # (H, W)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """Object ids (H, W), 0 for the background, and what a reader of the file should know."""
+    """Object ids (H, W), 0 for the background, and notes on their interpretation."""
 
     ids: Values
     notes: tuple[str, ...] = ()
 
     def noting(self, note: str) -> "Labels":
-        """With one more note."""
+        """The labels with one more note."""
         return replace(self, notes=(*self.notes, note))
 
 
 def labels_of_gray(gray: Values, *, lossy: bool = False) -> Labels:
-    """What gray values mean: ids, or one object that is white on black.
+    """Interpret gray values: ids, or one object that is white on black.
 
     Args:
         gray: (H, W), 0 to 255, or to 65535.
-        lossy: the file's format changes values (JPEG), so that they cannot be ids.
+        lossy: whether the file format changes values (JPEG), so that they cannot be ids.
 
     Raises:
-        InputError: there is no object, or it is not clear what the values mean.
+        InputError: there is no object, or the values are ambiguous.
     """
     values = [int(v) for v in np.unique(gray)]
     if values == [0]:
         raise InputError("has no foreground pixel (all is 0): paint the object into it")
     if len(values) == 1:
         raise InputError(
-            f"is one value ({values[0]}) everywhere, so that the whole picture would be the "
+            f"is one value ({values[0]}) everywhere, so the whole image would be the "
             "object: paint the background black (0)"
         )
     if lossy or len(values) > MANY_VALUES:
@@ -76,18 +76,20 @@ def _few_values(gray: Values, values: Sequence[int]) -> Labels:
     if white in (_BYTE, _WORD):
         return _ids_or_white(gray, inner, white)
     if len(edges) >= _FEW and len(edges) >= len(inner) - len(edges):
-        raise InputError(f"has soft edges ({len(edges)} values lie between others): {_WHITE}")
+        raise InputError(
+            f"has soft edges ({len(edges)} values form lines between others): {_WHITE}"
+        )
     return Labels(gray)
 
 
 def _ids_or_white(gray: Values, inner: Sequence[int], white: int) -> Labels:
     if white == VOID and not fills(gray == white, _AREA):
         without = np.where(gray == VOID, 0, gray)
-        return Labels(without).noting("255 is a border and was left out, as VOC and DAVIS have it")
+        return Labels(without).noting("255 is a border and was left out, as in VOC and DAVIS")
     some = ", ".join(map(str, inner[:4]))
     raise InputError(
-        f"holds areas of the values {some} and {white}: is {white} an object, or void as in VOC "
-        f"and DAVIS? {_ANY_ID}"
+        f"has areas of the values {some} and {white}, and {white} may be an object or void, as in "
+        f"VOC and DAVIS: {_ANY_ID}"
     )
 
 
@@ -96,7 +98,7 @@ def _without_black(gray: Values, values: Sequence[int]) -> Labels:
     if values[0] <= top // 4 and values[-1] >= top * 3 // 4:
         return _white_on_black(gray)
     some = ", ".join(map(str, values[:4]))
-    raise InputError(f"has no background of value 0 (it holds {some}): {_ANY_ID}")
+    raise InputError(f"has no background with value 0 (its values are {some}): {_ANY_ID}")
 
 
 def _white_on_black(gray: Values) -> Labels:
@@ -104,40 +106,40 @@ def _white_on_black(gray: Values) -> Labels:
     middle = lowest + (highest - lowest) / 2
     quarter = (highest - lowest) / 4
     unclear = np.mean(np.abs(gray - middle) < quarter)
-    if unclear > 0.55:  # of a blurred mask these are the edges, of a photo most of it
-        raise InputError(f"looks like a photo, not like a mask: {_WHITE}")
+    if unclear > 0.55:  # only the edges of a blurred mask, but most of a photo
+        raise InputError(f"looks like a photo, not a mask: {_WHITE}")
     white = gray > middle
     check_not_inverted(white)
     return Labels(white.astype(np.int64))
 
 
 def check_not_inverted(white: Bitmap) -> None:
-    """Refuse what is white nearly everywhere: it is rather the background.
+    """Refuse a mask that is probably the background.
 
     Raises:
-        InputError: the mask fills the picture's whole border and more than half of its area.
+        InputError: the mask covers the whole border and more than half of the image.
     """
     border = white[0].all() and white[-1].all() and white[:, 0].all() and white[:, -1].all()
     if white.all():
         raise InputError(
-            "is white everywhere, so that the whole picture would be the object: paint the "
-            "background black"
+            "is white everywhere, so the whole image would be the object: paint the background "
+            "black"
         )
     if border and white.mean() > 0.5:
         raise InputError(
-            f"is white on {white.mean():.0%} of the picture and along its whole border: is the "
-            "object black? --invert takes the black part, --mask-color white the white one"
+            f"is white on {white.mean():.0%} of the image and along its whole border: use --invert "
+            "if the object is black, or --mask-color white if it is white"
         )
 
 
 def has_soft_edges(gray: Values) -> bool:
-    """Are some values lines between lower and higher ones, or are there too many for ids?"""
+    """Whether some values form lines between lower and higher ones, or are too many for ids."""
     values = [int(v) for v in np.unique(gray)]
     return len(values) > MANY_VALUES or any(_is_edge(gray, v) for v in values[1:-1])
 
 
 def check_areas(indices: Values) -> None:
-    """Refuse the indices of a palette that was made for a picture with soft edges.
+    """Refuse a palette image that was made from an image with soft edges.
 
     Raises:
         InputError: several indices form lines only, and more of them than form areas.
@@ -146,7 +148,7 @@ def check_areas(indices: Values) -> None:
     lines = [v for v in used if not fills(indices == v, _LINE)]
     if len(lines) >= _FEW and 2 * len(lines) >= len(used):
         raise InputError(
-            f"has {len(used)} colors of which {len(lines)} form lines only, as soft edges do: "
+            f"has {len(used)} colors, of which {len(lines)} form only lines, like soft edges: "
             f"{_WHITE}"
         )
 
@@ -155,7 +157,7 @@ def without_void(indices: Values) -> Labels:
     """The ids of a palette image, where 255 may be an object or void.
 
     Raises:
-        InputError: 255 fills an area beside those of other ids.
+        InputError: 255 fills an area, and there are other ids.
     """
     used = [int(v) for v in np.unique(indices) if v]
     if used == [VOID]:
@@ -166,14 +168,14 @@ def without_void(indices: Values) -> Labels:
 
 
 def fills(mask: Bitmap, side: int) -> bool:
-    """Does the mask hold a square of `side` pixels anywhere? The picture's border is no limit."""
+    """Whether the mask contains a square of `side` pixels, which may extend beyond the image."""
     kernel = np.ones((side, side), np.uint8)
     return bool(cv2.erode(mask.astype(np.uint8), kernel, borderValue=1).any())
 
 
 def _is_edge(gray: Values, value: int) -> bool:
-    """Is this value a line between lower and higher ones? Large pictures are sampled."""
-    stride = max(1, math.ceil(math.sqrt(gray.size / _LOOKED_AT)))
+    """Whether this value forms lines between lower and higher ones. Large images are sampled."""
+    stride = max(1, math.ceil(math.sqrt(gray.size / _MAX_EXAMINED)))
     gray = gray[::stride, ::stride]
     here = gray == value
     if not here.any():

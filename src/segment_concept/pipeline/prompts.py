@@ -1,4 +1,4 @@
-"""How objects are shown: on which frame, and by what. Read from text, mask images or JSON.
+"""Prompts with the frame they are on, read from text, mask images or JSON.
 
 A prompts file is a list, or {"prompts": [...]}, of entries such as
 
@@ -8,10 +8,10 @@ A prompts file is a list, or {"prompts": [...]}, of entries such as
     {"object": 3, "mask": "labels.png", "mask_id": 7}
     {"rle": {"size": [1080, 1920], "counts": "..."}}
 
-`object` is 1 where it is left out (a mask with several labels then shows several objects), `at` is
-a frame or seconds, 0 where it is left out; a box may go with points; a mask's path is relative to
-the file. `mask_id`, `mask_color` ("#ff0000") and `invert` (true) say what a mask image means where
-that is not clear. COCO files with run-length masks of one picture are prompts files as well.
+`object` defaults to 1 (without it, a mask with several labels prompts several objects). `at` is a
+frame or a time, 0 by default. A box can be combined with points. The path of a mask is relative to
+the file. `mask_id`, `mask_color` ("#ff0000") and `invert` (true) select the object of an ambiguous
+mask image. COCO files with run-length masks of one image can be used as well.
 """
 
 import json
@@ -39,8 +39,8 @@ from segment_concept.video.timecode import Seconds, TimePoint, parse_at
 
 XY = tuple[float, float]
 _MAX_BYTES = 1 << 28  # of a prompts file; masks of a thousand objects have less
-_FARTHEST = 1e6  # pixels from the origin: what is farther is no place in a video
-_PLAIN = MaskChoice()  # a mask image is taken as it is
+_MAX_COORDINATE = 1e6  # pixels
+_DEFAULT_CHOICE = MaskChoice()
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _KEYS = frozenset(
     {"object", "at", "box", "points", "background_points", "mask", "rle"}
@@ -50,12 +50,12 @@ _KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TimedPrompt:
-    """An object shown on a frame."""
+    """A prompt of an object on a frame."""
 
     object_id: ObjectId
     prompt: Prompt
     at: TimePoint = 0
-    understood: str = field(default="", compare=False)  # what a mask image was taken for
+    interpretation: str = field(default="", compare=False)  # how a mask image was interpreted
 
     def __post_init__(self) -> None:
         if not 1 <= self.object_id <= HIGHEST_ID:
@@ -66,20 +66,24 @@ class TimedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """What a person gave to show one object, or the objects of one mask, on one frame."""
+    """The parts of a prompt, as given by the user, of one object or of the objects of one mask."""
 
     box: Box | None = None
     on: tuple[XY, ...] = ()
     off: tuple[XY, ...] = ()
     mask: Path | None = None
-    choice: MaskChoice = _PLAIN
+    choice: MaskChoice = _DEFAULT_CHOICE
     bitmap: Mask | None = None
 
-    def shown(self, object_id: int | None, at: TimePoint) -> list[TimedPrompt]:
-        """As prompts; without an id, a mask with several labels is several objects.
+    def prompts(self, object_id: int | None, at: TimePoint) -> list[TimedPrompt]:
+        """The prompts. Without an id, a mask with several labels gives several objects.
+
+        Args:
+            object_id: the object, or None.
+            at: the frame.
 
         Raises:
-            InputError: nothing was given, or things that do not go together.
+            InputError: there is no part, or parts that cannot be combined.
         """
         number = ObjectId(1 if object_id is None else object_id)
         which = f"object {number}"
@@ -87,30 +91,32 @@ class PromptSpec:
             self._check_alone(which)
             image = read_mask_image(self.mask, self.choice)
             masks = image.masks if object_id is None else {number: image.one(number)}
-            return [TimedPrompt(i, m, at, image.understood) for i, m in masks.items()]
-        if self.choice != _PLAIN:
-            raise InputError(f"{which}: mask_id, mask_color and invert are said of a mask image")
+            return [TimedPrompt(i, m, at, image.interpretation) for i, m in masks.items()]
+        if self.choice != _DEFAULT_CHOICE:
+            raise InputError(f"{which}: mask_id, mask_color and invert need a mask image")
         if self.bitmap is not None:
             self._check_alone(which)
             return [TimedPrompt(number, self.bitmap, at)]
         if self.on or self.off:
             if not self.on and self.box is None:
-                raise InputError(f"{which}: background points alone show nothing")
+                raise InputError(f"{which}: background points need a box or a point on the object")
             labels = (True,) * len(self.on) + (False,) * len(self.off)
             prompt: Prompt = Points((*self.on, *self.off), labels, self.box)
         elif self.box is not None:
             prompt = self.box
         else:
-            raise InputError(f"{which} is not shown by anything: give a mask, a box or points")
+            raise InputError(f"{which} has no prompt: give a mask, a box or points")
         return [TimedPrompt(number, prompt, at)]
 
     def _check_alone(self, which: str) -> None:
         if self.box or self.on or self.off or (self.mask and self.bitmap):
-            raise InputError(f"{which}: a mask says it all; give no box or points with it")
+            raise InputError(
+                f"{which}: a mask cannot be combined with a box, points or another mask"
+            )
 
 
 def parse_numbers(text: str, count: int, form: str) -> tuple[float, ...]:
-    """`count` numbers between commas. Raises InputError that shows the `form`."""
+    """`count` comma-separated numbers. Raises InputError with the expected `form`."""
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -133,16 +139,16 @@ def parse_point(text: str) -> XY:
 
 
 def read_prompts(path: Path) -> list[TimedPrompt]:
-    """The objects that a prompts file shows; the form of it is at the head of this module.
+    """The prompts of a file in the format described above.
 
     Raises:
-        InputError: the file is missing or not of this form; the entry is named.
+        InputError: the file is missing or has another format; the message gives the entry.
     """
     text = read_text(path, "prompts file", _MAX_BYTES)
     if text.lstrip().startswith("<"):
         raise InputError(
-            f"{path} is XML, as CVAT exports it, and prompts are JSON: export masks from CVAT "
-            '("Segmentation mask") and give them with --mask'
+            f"{path} is an XML file, as exported by CVAT, but prompts are JSON: export masks "
+            'from CVAT ("Segmentation mask") and use --mask'
         )
     content = parse_json(text, str(path))
     try:
@@ -154,13 +160,13 @@ def read_prompts(path: Path) -> list[TimedPrompt]:
     entries = content.get("prompts") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{path}: expected a list of prompts, or {{"prompts": [...]}}')
-    shown = []
+    prompts = []
     for number, entry in enumerate(entries):
         try:
-            shown += _entry(entry, path.parent)
+            prompts += _entry(entry, path.parent)
         except InputError as error:
             raise InputError(f"{path}, prompt {number}: {error}") from error
-    return shown
+    return prompts
 
 
 def _entry(entry: Any, folder: Path) -> list[TimedPrompt]:
@@ -168,7 +174,7 @@ def _entry(entry: Any, folder: Path) -> list[TimedPrompt]:
         raise InputError('expected an object such as {"object": 1, "box": [x0, y0, x1, y1]}')
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
-        raise InputError(f"unknown key {unknown[0]!r}: expected some of {', '.join(sorted(_KEYS))}")
+        raise InputError(f"unknown key {unknown[0]!r}: expected one of {', '.join(sorted(_KEYS))}")
     mask, box, rle = entry.get("mask"), entry.get("box"), entry.get("rle")
     if mask is not None and not isinstance(mask, str):
         raise InputError("mask: expected the name of an image")
@@ -180,7 +186,7 @@ def _entry(entry: Any, folder: Path) -> list[TimedPrompt]:
         choice=_choice(entry),
         bitmap=None if rle is None else mask_of_rle(rle),
     )
-    return spec.shown(_object_id(entry.get("object")), _at(entry.get("at", 0)))
+    return spec.prompts(_object_id(entry.get("object")), _at(entry.get("at", 0)))
 
 
 def _choice(entry: Mapping[str, Any]) -> MaskChoice:
@@ -202,7 +208,7 @@ def _object_id(value: Any) -> int | None:
         return value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
-    raise InputError(f"object: expected a number from 1 to {HIGHEST_ID}, got {_shown(value)}")
+    raise InputError(f"object: expected a number from 1 to {HIGHEST_ID}, got {_as_json(value)}")
 
 
 def _at(value: Any) -> TimePoint:
@@ -219,7 +225,7 @@ def _points(entry: Mapping[str, Any], key: str) -> tuple[XY, ...]:
     points = entry.get(key, [])
     form = "[[x, y], [x, y]]"
     if not isinstance(points, list) or any(not isinstance(point, list) for point in points):
-        raise InputError(f"{key}: expected points such as {form}, got {_shown(points)}")
+        raise InputError(f"{key}: expected points such as {form}, got {_as_json(points)}")
     found = []
     for point in points:
         x, y = _numbers(point, 2, "point", form)
@@ -228,20 +234,22 @@ def _points(entry: Mapping[str, Any], key: str) -> tuple[XY, ...]:
 
 
 def _numbers(values: Any, count: int, what: str, form: str) -> list[float]:
-    """`count` numbers of JSON. Raises InputError that shows the `form`."""
+    """`count` numbers from JSON. Raises InputError with the expected `form`."""
     if not isinstance(values, list):
-        raise InputError(f"a {what} has {count} numbers, {form}, got {_shown(values)}")
+        raise InputError(f"a {what} has {count} numbers, {form}, got {_as_json(values)}")
     if len(values) != count:
         raise InputError(f"a {what} has {count} numbers, got {len(values)}: expected {form}")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"a {what} has {count} numbers, {form}, got {_shown(values)}")
-        if abs(value) > _FARTHEST:
-            raise InputError(f"a {what} has a number that is no pixel's: expected {form}")
+            raise InputError(f"a {what} has {count} numbers, {form}, got {_as_json(values)}")
+        if abs(value) > _MAX_COORDINATE:
+            raise InputError(
+                f"a {what} has a coordinate outside +-1,000,000 pixels: expected {form}"
+            )
     return [float(value) for value in values]
 
 
-def _shown(value: Any) -> str:
+def _as_json(value: Any) -> str:
     """A value as JSON, shortened for a message."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
