@@ -54,7 +54,7 @@ def test_one_recipe_is_compared_with_itself_on_other_weights(monkeypatch):
         (["-r", "sec_compact", "-r", "sec_compact"], "given twice"),
         (["-r", "sec_compact", "-r", "sec_compat"], "did you mean sec_compact"),
         (["-r", "sec_compact", "-r", "xmem", "--language-device", "cpu"], "is only for SeC"),
-        (["-r", "sec_compact", "-r", "xmem", "--out", "film.mp4"], "is there already"),
+        (["-r", "sec_compact", "-r", "xmem", "--out", "film.mp4"], "already exists"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence_with_exit_code_2(words, why, tmp_path):

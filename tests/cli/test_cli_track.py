@@ -287,7 +287,7 @@ def test_what_a_terminal_would_obey_in_a_name_is_shown(tmp_path: Path) -> None:
 
 
 def test_points_off_an_object_need_one_on_it() -> None:
-    with pytest.raises(InputError, match="background points alone"):
+    with pytest.raises(InputError, match="background points need"):
         prompts_of_options([("--background-point", "1,2")])
 
 
