@@ -179,7 +179,7 @@ def test_half_a_part_of_a_video_is_noticed_and_said(
 def test_one_direction_is_cut_back_like_both(
     job: TrackJob, tmp_path: Path, direction: Direction
 ) -> None:
-    job = replace(job, shown=(TimedPrompt(ONE, red_box(10), at=10),), direction=direction)
+    job = replace(job, prompts=(TimedPrompt(ONE, red_box(10), at=10),), direction=direction)
     undisturbed = replace(job, out=tmp_path / "other")
     run_track(undisturbed, ColorTracker())
     state = stopped(job, 6)

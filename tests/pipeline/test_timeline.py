@@ -125,7 +125,7 @@ def test_the_page_needs_nothing_but_the_video_beside_it(
 def test_every_keyframe_has_a_picture_and_says_how_long_it_stayed(
     source: ImageFolder, tmp_path: Path
 ) -> None:
-    page = explained(source, tmp_path / "out", shown=(RED_ONE,))
+    page = explained(source, tmp_path / "out", prompts=(RED_ONE,))
     assert page.count('<img alt="keyframe') == 5
     assert "<b>frame 0</b><br>in the bank 0 to 23 (to the end)" in page
     assert "<b>frame 5</b><br>in the bank 5 to 14<" in page
@@ -162,7 +162,7 @@ def test_the_values_are_those_of_the_result(source: ImageFolder, tmp_path: Path)
 def test_cuts_are_found_by_color_where_the_trigger_measures_nothing(
     source: ImageFolder, tmp_path: Path
 ) -> None:
-    page = explained(source, tmp_path / "out", ColorTracker(), shown=(RED_ONE,))
+    page = explained(source, tmp_path / "out", ColorTracker(), prompts=(RED_ONE,))
     distance = data_of(page)["distance"]
     assert distance[0] is None
     assert [i for i, d in enumerate(distance) if d is not None and d > 0.4] == [CUT]
@@ -173,7 +173,7 @@ def test_a_cut_that_is_passed_backwards_is_where_it_is_in_the_video(
     source: ImageFolder, tmp_path: Path
 ) -> None:
     late = TimedPrompt(1, Mask(truth(20)), 20)
-    page = explained(source, tmp_path / "out", ColorTracker(), shown=(late,))
+    page = explained(source, tmp_path / "out", ColorTracker(), prompts=(late,))
     assert re.findall(r"<title>cut at frame (\d+)</title>", page) == [str(CUT)] * 2
     assert data_of(page)["distance"][CUT - 1] > 0.4
 

@@ -13,7 +13,7 @@ from helpers.closeness import same_masks
 from helpers.video_toys import picture, truth
 from segment_concept.checkpoints.load import load
 from segment_concept.recipes import find_recipe
-from segment_concept.tracking.session import Tracker
+from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Frame, Mask, ObjectId
 
 ONE = ObjectId(1)
