@@ -396,7 +396,7 @@ def test_the_doctor_says_what_every_kind_of_recipe_needs(
 
 
 def test_the_doctor_says_which_recipes_need_more_than_there_is() -> None:
-    table = memory_table(torch.device("cpu"), room=8 << 30)
+    table = memory_table(torch.device("cpu"), available=8 << 30)
     last = [str(cell) for cell in table.columns[2].cells]
     too_large = {
         name

@@ -1,7 +1,8 @@
 """Recipe -> tracker: the one place where weights are found and a device is chosen."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -18,6 +19,7 @@ from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.recipes.recipe import BUNDLED, DType
 from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
+from segment_concept.runtime.versions import torchvision_misfit
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
@@ -194,8 +196,25 @@ def _compact(
     return segmenter, CompactConceptEncoder(segmenter)
 
 
+@contextmanager
+def _transformers_importable() -> Iterator[None]:
+    """Name a torchvision that does not fit torch, which ends imports of transformers.
+
+    Raises:
+        InputError: this is the reason why an import failed.
+    """
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        misfit = torchvision_misfit()
+        if misfit is None:
+            raise
+        raise InputError(misfit) from error
+
+
 def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
-    from segment_concept.checkpoints.sam2.load import load_sam2
+    with _transformers_importable():
+        from segment_concept.checkpoints.sam2.load import load_sam2
 
     return load_sam2(recipe.weights, device=device, dtype=torch_dtype(recipe.dtype, device))
 
@@ -203,7 +222,8 @@ def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
 def _sec(
     recipe: Recipe, device: torch.device, language: torch.device
 ) -> tuple[Segmenter, ConceptEncoder]:
-    from segment_concept.checkpoints.sec.load import load_sec
+    with _transformers_importable():
+        from segment_concept.checkpoints.sec.load import load_sec
 
     placement = sec_placement(recipe, device, language)
     model = load_sec(recipe.weights, placement, tokenizer=recipe.tokenizer or None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # recipes load torch, which `--help` does not need
 
     from segment_concept.checkpoints.recipe_memory import Need
 from segment_concept.runtime.memory import gpu_peak, process_peak
-from segment_concept.runtime.versions import versions
+from segment_concept.runtime.versions import torchvision_misfit, versions
 
 UNSOUND = 1  # exit code of `doctor`
 FREE_LICENSES = ("Apache-2.0", "MIT")
@@ -56,7 +56,7 @@ def doctor() -> None:
         if not faults:
             say()
             Console().print(_needs())
-        for line in _license_notes():
+        for line in (*_weights_notes(), *_license_notes()):
             say(line)
     for fault in faults:
         say(f"error: {fault}", err=True)
@@ -74,6 +74,15 @@ def _physical_memory() -> int | None:
     if sys.platform == "win32" or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _weights_notes() -> Iterator[str]:
+    """One line per state that weights can be in, with the recipes in it."""
+    from segment_concept.checkpoints.readiness import recipes_by_readiness
+
+    for state, names in recipes_by_readiness().items():
+        if names:
+            yield f"{state.value}: {', '.join(names)}"
 
 
 def _license_notes() -> Iterator[str]:
@@ -122,6 +131,9 @@ def _faults() -> Iterator[str]:
     for name, text in versions().items():
         if text == "missing":
             yield f"{name} is not installed: pip install --upgrade segment-concept"
+    misfit = torchvision_misfit()
+    if misfit is not None:
+        yield misfit
     if not any(name in av.codecs_available for name in ENCODERS):
         yield "PyAV has no H.264 encoder, so no overlay can be written: pip install --upgrade av"
     if not bundled_weights().exists():
