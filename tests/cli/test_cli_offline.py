@@ -39,7 +39,7 @@ def test_a_cut_video_is_tracked_twice_by_the_bundled_model(tmp_path: Path):
     assert "24 frames in" in said
     result = json.loads((out / "result.json").read_text())
     assert result["request"]["offline"] is True
-    assert {4, 8} <= set(result["concept_asked"])
+    assert {4, 8} <= set(result["concept_queries"])
     assert sorted(p.name for p in out.glob("[!.]*")) == ["overlay.mp4", "palette", "result.json"]
     shares = [np.asarray(Image.open(p)).astype(bool).mean() for p in (out / "palette").iterdir()]
     assert all(0.01 < share < 0.6 for share in shares)

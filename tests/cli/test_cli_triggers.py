@@ -58,14 +58,14 @@ def result() -> Any:
 def test_a_trigger_is_chosen_by_name(film: Path, name: str, asked: list[int]) -> None:
     code, said = run(film, "--trigger", name)
     assert code == 0, said
-    assert result()["concept_asked"] == asked
+    assert result()["concept_queries"] == asked
 
 
 def test_a_cut_list_says_where_to_ask_and_the_result_says_so(film: Path) -> None:
     Path("cuts.txt").write_text("4 0.24s 15")
     assert run(film, "--cuts", "cuts.txt", "--cooldown", "3")[0] == 0
     found = result()
-    assert found["concept_asked"] == [4, 15]
+    assert found["concept_queries"] == [4, 15]
     trigger = found["recipe"]["trigger"]
     assert (trigger["type"], trigger["frames"]) == ("Cooldown", 3)
     assert trigger["trigger"] == {"type": "AtFrames", "frames": [4, 6, 15]}
@@ -74,7 +74,7 @@ def test_a_cut_list_says_where_to_ask_and_the_result_says_so(film: Path) -> None
 def test_triggers_and_a_cut_list_go_together(film: Path) -> None:
     Path("cuts.txt").write_text("4")
     assert run(film, "--trigger", "fast", "--cuts", "cuts.txt")[0] == 0
-    assert result()["concept_asked"] == [4, CUT]
+    assert result()["concept_queries"] == [4, CUT]
 
 
 def test_another_cut_list_is_another_run(film: Path) -> None:

@@ -250,7 +250,7 @@ def test_json_of_any_other_form_is_damaged(job: TrackJob, file: str, text: str) 
 
 @pytest.mark.parametrize("value", CONTENTS, ids=range(len(CONTENTS)))
 @pytest.mark.parametrize(
-    "key", ["request", "objects", "frames_with_masks", "concept_asked", "damaged_frames"]
+    "key", ["request", "objects", "frames_with_masks", "concept_queries", "damaged_frames"]
 )
 def test_a_finished_result_with_odd_values_is_no_traceback(
     job: TrackJob, key: str, value: Any

@@ -155,8 +155,8 @@ def test_the_result_says_what_was_done_with_what_and_how_well(job: TrackJob) -> 
     assert [f["frame"] for f in result["frames"]] == list(range(20))
     assert result["frames"][5]["seconds"] == pytest.approx(0.2)
     assert 0 < result["frames"][5]["objects"]["1"]["presence"] <= 1
-    assert result["concept_asked"] == [5, 10, 15]
-    assert result["objects"]["1"]["seen"] == 20
+    assert result["concept_queries"] == [5, 10, 15]
+    assert result["objects"]["1"]["visible"] == 20
 
 
 def test_everything_that_can_be_written_agrees(job: TrackJob) -> None:

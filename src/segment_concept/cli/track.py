@@ -266,8 +266,8 @@ def tell(summary: "TrackSummary") -> None:
         text = f"already complete: {summary.out} has all {summary.frames} frames"
         say(text)
     for object_id, found in summary.objects.items():
-        say(f"object {object_id}: visible on {found.seen} of {found.frames} frames")
-        if not found.seen:
+        say(f"object {object_id}: visible on {found.visible} of {found.frames} frames")
+        if not found.visible:
             say(
                 f"warning: object {object_id} was never found: check its prompt, or give another "
                 "one on a frame that shows it well",

@@ -1,10 +1,10 @@
-"""What was found, frame by frame, in a file that only grows: one JSON object a line.
+"""The journal of a run: the results of every frame, one JSON object per line of a growing file.
 
-After the object stands the CRC-32 of all objects up to there, so that a file that is cut off,
-overwritten or another run's can be told from a whole one, record by record.
+Each object is followed by the CRC-32 of all objects so far, which detects a file that is cut off,
+overwritten, or of another run.
 
-Everything that can be asked for later is made from it, so that memory does not grow with the
-video, and nothing that was computed is lost when a run ends early.
+All other outputs can be made from the journal. Memory therefore does not grow with the video, and
+nothing is lost if a run ends early.
 """
 
 import json
@@ -19,24 +19,24 @@ from zlib import crc32
 JOURNAL = "frames.jsonl"
 _START = b'{"frame": '
 _CHECKSUM = 9  # bytes: a space and 8 digits
-_LONGEST = 256 << 20  # bytes of a line: more than the masks of one frame can have
+_MAX_LINE = 256 << 20  # bytes; the masks of one frame need less
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
-    """One object on one frame."""
+    """The result of one object on one frame."""
 
     id: int
-    presence: float  # score that it is visible
+    presence: float  # score in [0, 1] that it is visible
     quality: float  # predicted IoU of its mask
     area: int  # pixels
-    counts: str  # its mask, as COCO run lengths
-    keyframes: tuple[int, ...] = ()  # the frames of its keyframe bank, after this one
+    counts: str  # COCO run lengths of its mask
+    keyframes: tuple[int, ...] = ()  # frame indices of its keyframe bank after this frame
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """One frame."""
+    """The results of one frame."""
 
     frame: int
     name: str
@@ -45,15 +45,14 @@ class FrameRecord:
     concept_queried: bool
     scene_change: float | None
     objects: tuple[ObjectRecord, ...]
-    # By hue and saturation to the frame played before, where it is to be explained and the
-    # trigger measures nothing.
+    # Histogram distance to the previous frame, if the timeline needs it and the trigger has none.
     color_change: float | None = None
-    cut: bool = False  # the trigger took it for the first of a shot
-    backwards: bool = False  # the frame played before was the next one of the video
+    cut: bool = False  # the trigger reported the first frame of a shot
+    backwards: bool = False  # whether the video was played backwards
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "FrameRecord":
-        """What `asdict` made of it."""
+        """The record from the values of `asdict`."""
         objects = tuple(
             ObjectRecord(**(each | {"keyframes": tuple(each.get("keyframes", ()))}))
             for each in values["objects"]
@@ -66,7 +65,7 @@ class Journal:
     """Appends records."""
 
     def __init__(self, path: Path, length: int = 0, checksum: int = 0) -> None:
-        """Go on after the first `length` bytes, whose checksum is known; drop what follows."""
+        """Continue after the first `length` bytes, with their checksum; drop the rest."""
         self.path, self.length, self.checksum = path, length, checksum
         path.touch()
         self._file = path.open("r+b")
@@ -74,13 +73,13 @@ class Journal:
         self._file.seek(length)
 
     def append(self, record: FrameRecord) -> None:
-        """One more frame. Raises OSError where the disk is full."""
+        """Append a frame. Raises OSError if the disk is full."""
         content = json.dumps(asdict(record)).encode()
         self.checksum = crc32(content, self.checksum)
         self.length += self._file.write(content + b" %08x\n" % self.checksum)
 
     def sync(self) -> int:
-        """Return the length in bytes when everything is on the disk."""
+        """Wait until everything is on disk, and return the length in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self.length
@@ -91,11 +90,11 @@ class Journal:
 
 
 class Line(NamedTuple):
-    """A record that is whole, as are all before it."""
+    """An intact record; all earlier records are intact as well."""
 
     content: bytes  # JSON
-    start: int  # bytes before it
-    end: int  # bytes with it
+    start: int  # offset in bytes
+    end: int  # offset of the next record
     checksum: int  # of all records up to it
 
     @property
@@ -105,44 +104,44 @@ class Line(NamedTuple):
 
     @property
     def record(self) -> FrameRecord:
-        """What it says."""
+        """The parsed record."""
         return FrameRecord.from_json(json.loads(self.content))
 
 
-def whole_lines(path: Path) -> Iterator[Line]:
-    """The records of a journal up to the first that is not whole; none if there is no file."""
+def intact_lines(path: Path) -> Iterator[Line]:
+    """The records of a journal before the first damaged one; none if there is no file."""
     start = checksum = 0
     if not path.is_file():
         return
     with path.open("rb") as file:
-        while line := file.readline(_LONGEST):
-            content, noted = line[: -_CHECKSUM - 1], line[-_CHECKSUM - 1 :]
+        while line := file.readline(_MAX_LINE):
+            content, checksum_text = line[: -_CHECKSUM - 1], line[-_CHECKSUM - 1 :]
             checksum = crc32(content, checksum)
-            if noted != b" %08x\n" % checksum:
+            if checksum_text != b" %08x\n" % checksum:
                 return
             yield Line(content, start, start + len(line), checksum)
             start += len(line)
 
 
 class JournalIndex:
-    """Reads a journal by frame; of several records of a frame the last one counts."""
+    """Random access to a journal by frame. The last of several records of a frame is valid."""
 
     def __init__(self, path: Path) -> None:
-        """Note where every frame's record is: 8 bytes a frame."""
+        """Index the records, with 8 bytes per frame."""
         self._path = path
         self._offsets = array("q")
-        self.length = 0  # bytes of the records that are whole
-        for line in whole_lines(path):
-            self._note(line.frame, line.start)
+        self.length = 0  # bytes of the intact records
+        for line in intact_lines(path):
+            self._index(line.frame, line.start)
             self.length = line.end
 
     def __len__(self) -> int:
-        """The last frame's index, and one."""
+        """The index of the last frame plus one."""
         return len(self._offsets)
 
     @property
     def frames(self) -> int:
-        """How many frames have a record."""
+        """Number of frames with a record."""
         return sum(offset >= 0 for offset in self._offsets)
 
     def __contains__(self, frame: int) -> bool:
@@ -157,14 +156,14 @@ class JournalIndex:
                     yield _parsed(file.readline())
 
     def record(self, frame: int) -> FrameRecord:
-        """One frame's. Raises KeyError."""
+        """The record of a frame. Raises KeyError."""
         if frame not in self:
             raise KeyError(f"frame {frame} was not recorded")
         with self._path.open("rb") as file:
             file.seek(self._offsets[frame])
             return _parsed(file.readline())
 
-    def _note(self, frame: int, offset: int) -> None:
+    def _index(self, frame: int, offset: int) -> None:
         missing = frame + 1 - len(self._offsets)
         self._offsets.extend([-1] * missing)
         self._offsets[frame] = offset

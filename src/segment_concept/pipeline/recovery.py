@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segment_concept.pipeline.checkpoint import Checkpoint, FileStamp, stamp_of
-from segment_concept.pipeline.journal import JOURNAL, whole_lines
+from segment_concept.pipeline.journal import JOURNAL, intact_lines
 from segment_concept.pipeline.outputs import WrittenState
 from segment_concept.pipeline.schedule import PlaybackSchedule, Position
 from segment_concept.video.encode import Part
@@ -83,7 +83,7 @@ def _whole(parts: Sequence[Part], stamps: Mapping[str, FileStamp], state: Path) 
 
 def _is_whole(journal: Path, written: WrittenState) -> bool:
     found = (0, 0)
-    for line in whole_lines(journal):
+    for line in intact_lines(journal):
         if line.end > written.journal:
             break
         found = line.end, line.checksum
@@ -91,7 +91,7 @@ def _is_whole(journal: Path, written: WrittenState) -> bool:
 
 
 def _entries(journal: Path, length: int) -> Iterator[_Entry]:
-    for line in whole_lines(journal):
+    for line in intact_lines(journal):
         if line.end > length:
             return
         yield _Entry((line.record.backwards, line.frame), line.end, line.checksum)

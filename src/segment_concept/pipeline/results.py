@@ -1,4 +1,4 @@
-"""`result.json` and `rle.json`, made from the journal without holding it in memory."""
+"""Write `result.json` and `rle.json` from the journal, one frame at a time."""
 
 import json
 import operator
@@ -21,55 +21,55 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class ObjectSummary:
-    """One object over a video."""
+    """Statistics of one object over a video."""
 
-    seen: int  # frames on which its mask is not empty
-    frames: int  # frames on which it was looked for
+    visible: int  # number of frames with a mask that is not empty
+    frames: int  # number of frames on which it was tracked
     mean_presence: float
-    mean_quality: float  # over the frames on which it was seen
+    mean_quality: float  # over the visible frames
 
 
 @dataclass(frozen=True, slots=True)
 class TrackSummary:
-    """What a run came to."""
+    """The result of a run."""
 
     out: Path
     finished: bool
-    frames: int  # with masks, those of earlier runs included
-    seconds: float  # that this run took
-    stepped: int  # frames that this run went through
+    frames: int  # with masks, including those of earlier runs
+    seconds: float  # duration of this run
+    stepped: int  # frames that this run tracked
     objects: Mapping[int, ObjectSummary]
-    asked: tuple[int, ...]  # frames on which the concept encoder was asked
+    queries: tuple[int, ...]  # frames on which the concept encoder was queried
     skipped: tuple[int, ...]  # damaged frames
 
     @property
     def rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.stepped / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(slots=True)
 class _Sums:
-    seen: int = 0
+    visible: int = 0
     frames: int = 0
     presence: float = 0.0
     quality: float = 0.0
 
     def summary(self) -> ObjectSummary:
         return ObjectSummary(
-            self.seen,
+            self.visible,
             self.frames,
             round(self.presence / self.frames, _DIGITS),
-            round(self.quality / self.seen, _DIGITS) if self.seen else 0.0,
+            round(self.quality / self.visible, _DIGITS) if self.visible else 0.0,
         )
 
 
 @dataclass(slots=True)
 class Digest:
-    """What a journal says about a whole video."""
+    """Summary of a journal."""
 
     frames: int = 0
-    asked: list[int] = field(default_factory=list)
+    queries: list[int] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     objects: dict[int, ObjectSummary] = field(default_factory=dict)
 
@@ -79,8 +79,8 @@ def digest(journal: Iterable[FrameRecord], end: int | None = None) -> Digest:
 
     Args:
         journal: its records, in the order of the frames.
-        end: how many frames the video has, where it was played to its end: what is missing there
-            is damaged as well.
+        end: number of frames of the video, if it was played to its end; missing frames at the end
+            are then damaged as well.
     """
     found, sums, expected = Digest(), dict[int, _Sums](), None
     for record in journal:
@@ -88,14 +88,14 @@ def digest(journal: Iterable[FrameRecord], end: int | None = None) -> Digest:
         found.skipped += range(record.frame if expected is None else expected, record.frame)
         expected = record.frame + 1
         if record.concept_queried:
-            found.asked.append(record.frame)
-        for sighting in record.objects:
-            total = sums.setdefault(sighting.id, _Sums())
+            found.queries.append(record.frame)
+        for object_record in record.objects:
+            total = sums.setdefault(object_record.id, _Sums())
             total.frames += 1
-            total.presence += sighting.presence
-            if sighting.area:
-                total.seen += 1
-                total.quality += sighting.quality
+            total.presence += object_record.presence
+            if object_record.area:
+                total.visible += 1
+                total.quality += object_record.quality
     if expected is not None and end is not None:
         found.skipped += range(expected, end)
     found.objects = {i: sums[i].summary() for i in sorted(sums)}
@@ -103,11 +103,10 @@ def digest(journal: Iterable[FrameRecord], end: int | None = None) -> Digest:
 
 
 def read_summary(out: Path, result: Mapping[str, Any]) -> TrackSummary:
-    """The summary of a run whose result is there already.
+    """The summary of a finished run, from its result.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: the result is not one that
-            `write_result` has written.
+        KeyError, TypeError, ValueError, AttributeError: it was not written by `write_result`.
     """
     objects = {
         int(i): ObjectSummary(**{k: v for k, v in values.items() if k != "type"})
@@ -120,7 +119,7 @@ def read_summary(out: Path, result: Mapping[str, Any]) -> TrackSummary:
         seconds=0.0,
         stepped=0,
         objects=objects,
-        asked=tuple(result["concept_asked"]),
+        queries=tuple(result["concept_queries"]),
         skipped=tuple(result["damaged_frames"]),
     )
 
@@ -128,10 +127,10 @@ def read_summary(out: Path, result: Mapping[str, Any]) -> TrackSummary:
 def write_result(
     path: Path, journal: JournalIndex, header: Mapping[str, Any], found: Digest
 ) -> None:
-    """`result.json`: the header, what the digest says, and every frame's scores."""
+    """Write `result.json`: the header, the digest, and the scores of every frame."""
     head = dict(header) | {
         "frames_with_masks": found.frames,
-        "concept_asked": found.asked,
+        "concept_queries": found.queries,
         "damaged_frames": found.skipped,
         "objects": {str(i): as_json(summary) for i, summary in found.objects.items()},
     }
@@ -139,13 +138,13 @@ def write_result(
 
 
 def rewrite_result(path: Path, result: Mapping[str, Any]) -> None:
-    """Write a `result.json` that was read and changed, in the form of `write_result`."""
+    """Write a changed `result.json` in the format of `write_result`."""
     head = {key: value for key, value in result.items() if key != "frames"}
     write_atomic(path, _streamed(head, "frames", result["frames"]), durable=True)
 
 
 def request_video(source: VideoSource) -> dict[str, Any]:
-    """What tells a video from others: it is part of a run's request."""
+    """Name, size, rate and length of a video, as part of the request of a run."""
     info = source.info
     return {
         "name": source.name,
@@ -156,7 +155,7 @@ def request_video(source: VideoSource) -> dict[str, Any]:
 
 
 def write_rle(path: Path, journal: JournalIndex, video: Mapping[str, Any]) -> None:
-    """`rle.json`: every mask as COCO writes it, with the frame's time."""
+    """Write `rle.json`: all masks as COCO run lengths, with the times of the frames."""
     rows = map(_runs, journal)
     write_atomic(path, _streamed({"video": dict(video)}, "frames", rows), durable=True)
 
@@ -200,13 +199,13 @@ def _runs(record: FrameRecord) -> dict[str, Any]:
 def _streamed(
     head: Mapping[str, Any], key: str, rows: Iterable[Mapping[str, Any]]
 ) -> Iterator[bytes]:
-    """A JSON object whose last value is a list, a row a line."""
+    """A JSON object whose last value is a list, one row per line."""
     text = json.dumps(head, indent=1)
     yield f'{text[: text.rindex("}")].rstrip()},\n "{key}": [\n'.encode()
-    before = ""
+    separator = ""
     for row in rows:
-        yield f"{before}  {json.dumps(row)}".encode()
-        before = ",\n"
+        yield f"{separator}  {json.dumps(row)}".encode()
+        separator = ",\n"
     yield b"\n ]\n}\n"
 
 
@@ -215,7 +214,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def prompt_as_json(prompt: Prompt) -> dict[str, Any]:
-    """A prompt so that it can be compared with another one, and read."""
+    """A prompt as readable, comparable JSON values."""
     if isinstance(prompt, Mask):
         return {"mask": {"size": list(prompt.bitmap.shape), "counts": encode_rle(prompt.bitmap)}}
     values: dict[str, Any] = as_json(prompt)
@@ -223,7 +222,7 @@ def prompt_as_json(prompt: Prompt) -> dict[str, Any]:
 
 
 def as_json(value: object) -> Any:
-    """A configuration as plain values: a record becomes its fields and the name of its type."""
+    """A configuration as JSON values. A dataclass becomes its type name and fields."""
     if is_dataclass(value) and not isinstance(value, type):
         named = {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
         return {"type": type(value).__name__} | named

@@ -74,15 +74,15 @@ class OutputFolder:
         return found and recovered(found, self.checkpoint.stamps, self.state, plan)
 
     def finished_result(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The finished result of this request, with whatever outputs; None if there is none.
+        """The finished result of this request, with any outputs; None if there is none.
 
         Raises:
             InputError: the folder holds the result of another request.
         """
         result = self.result()
         if result is not None:
-            asked = dict(request) | {"outputs": result["request"]["outputs"]}
-            _compare(result["request"], asked, self.path)
+            expected = dict(request) | {"outputs": result["request"]["outputs"]}
+            _compare(result["request"], expected, self.path)
         return result
 
     def result(self) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ class OutputFolder:
         return result
 
     def begin(self, request: Mapping[str, Any]) -> None:
-        """Write down what the run is for."""
+        """Save the request of the run."""
         write_json(self.state / "request.json", request)
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -155,7 +155,7 @@ def _is_finished(folder: OutputFolder) -> bool:
     try:
         return bool((_read(folder.path / RESULT) or {}).get("finished"))
     except InputError:
-        return False  # the state may be all that is left
+        return False  # the results may be missing
 
 
 def check_folder(path: Path, if_exists: IfExists) -> None:

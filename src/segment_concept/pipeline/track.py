@@ -251,7 +251,7 @@ class _Run:
             seconds=time.monotonic() - self._began,
             stepped=self._playback.count,
             objects=found.objects,
-            asked=tuple(found.asked),
+            queries=tuple(found.queries),
             skipped=tuple(found.skipped),
         )
 
