@@ -363,7 +363,7 @@ def test_a_file_in_place_of_the_folder_is_refused(data: Path, tmp_path: Path) ->
 def test_what_happened_is_in_the_log(data: Path, tmp_path: Path) -> None:
     evaluate(data, tmp_path / "run")
     text = (tmp_path / "run/log.txt").read_text()
-    assert "4 videos to predict, 0 done before" in text
+    assert "4 videos to predict, 0 already done" in text
     assert re.search(r"video cats: 5 frames, [\d.]+ frames/s", text)
     assert re.search(r"4 of 4 videos, [\d.]+ frames/s, left: 0 s", text)
 
