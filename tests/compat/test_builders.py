@@ -136,9 +136,9 @@ class TestOverrides:
             ("++model.max_cond_frames_in_attn=0", "at least 1"),
             ("++model.num_maskmem=9", "these weights have 7 slots"),
             ("++model.num_maskmem=0", "at least 1"),
-            ("++model.add_all_frames_to_correct_as_cond=false", "only True can be given"),
-            ("++model.memory_temporal_stride_for_eval=5", "only 1 can be given"),
-            ("fill_hole_area", "is no override"),
+            ("++model.add_all_frames_to_correct_as_cond=false", "only True is supported"),
+            ("++model.memory_temporal_stride_for_eval=5", "only 1 is supported"),
+            ("fill_hole_area", "is not an override"),
         ],
     )
     def test_refused_by_name(self, tracker, line, message):

@@ -339,7 +339,7 @@ class TestPrompts:
             ({"points": BLOB}, "points and labels go together"),
             ({"points": BLOB, "labels": [1, 0]}, r"\(1, 2\) with 2 labels"),
             ({"points": BLOB, "labels": [7]}, r"unknown labels \[7\]"),
-            ({"points": BLOB, "labels": [2]}, "a box is given once"),
+            ({"points": BLOB, "labels": [2]}, "give a box only once"),
             ({"box": [1, 2, 3]}, "a box is x0, y0, x1, y1, got 3"),
             ({"box": [1, 2, 3, 4], "clear_old_points": False}, "a box comes before any point"),
             ({"points": [[400, 50]], "labels": [1]}, "lies outside"),

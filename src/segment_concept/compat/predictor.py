@@ -17,7 +17,7 @@ from torch import Tensor
 from segment_concept.compat.build import build_tracker
 from segment_concept.compat.module import ModuleLike
 from segment_concept.compat.prompts import Numbers, clicks_of, joined, mask_of
-from segment_concept.compat.state import InferenceState, Unforgetting
+from segment_concept.compat.state import InferenceState, KeepAllMemories
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.recipes import Recipe
 from segment_concept.tracking.policies.sam2 import RecentMemory
@@ -93,7 +93,7 @@ class VideoPredictor(ModuleLike):
         if isinstance(policy, RecentMemory | ReliableMemory) and frames is not None:
             # SAM 2 uses the length of the video to normalize pointer distances in short videos
             policy = replace(policy, video_length=frames)
-        kept = Unforgetting(policy) if remember_all else policy
+        kept = KeepAllMemories(policy) if remember_all else policy
         tracker = replace(self.tracker, policy=kept, track_before_prompt=True)
         return InferenceState(source, tracker.session(), self.image_size, self.device)
 

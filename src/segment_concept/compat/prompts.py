@@ -1,4 +1,4 @@
-"""Prompts as SAM 2 takes them: arrays of points with labels, boxes of four numbers, any mask."""
+"""Convert prompts in SAM 2's form: point and label arrays, boxes of four numbers, and masks."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from segment_concept.types import Box, InputError, Mask, Points
 
-Numbers: TypeAlias = Tensor | NDArray[Any] | Sequence[Any]  # what numpy makes an array of
+Numbers: TypeAlias = (
+    Tensor | NDArray[Any] | Sequence[Any]
+)  # anything that numpy converts to an array
 
 PADDING, OFF, ON, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # SAM 2's labels of points
 
@@ -23,18 +25,18 @@ def clicks_of(
     scale: tuple[float, float],
     size: tuple[int, int],
 ) -> Points | Box:
-    """One prompt of what `add_new_points_or_box` takes.
+    """Convert the arguments of `add_new_points_or_box` to one prompt.
 
     Args:
         points: (N, 2) or (1, N, 2), x and y.
-        labels: (N,) or (1, N): 1 on the object, 0 off it; 2 and 3 are the top left and bottom
-            right corner of a box; -1 does not count.
+        labels: (N,) or (1, N): 1 for foreground, 0 for background; 2 and 3 are the top left and
+            bottom right corner of a box; -1 is ignored.
         box: x0, y0, x1, y1.
-        scale: what x and y are multiplied with to be pixels of the video.
+        scale: factors that convert x and y to pixels of the video.
         size: (H, W) of the video. Clicks on its border, or a pixel beyond, are moved inside.
 
     Raises:
-        InputError: neither points nor box, points without labels, or anything that is no prompt.
+        InputError: there are no points and no box, points without labels, or invalid values.
     """
     if (points is None) != (labels is None):
         raise InputError("points and labels go together: give both or neither")
@@ -48,22 +50,22 @@ def clicks_of(
     found = [len(c) for c in corners]
     if found not in ([0, 0], [1, 1]) or (found == [1, 1] and box is not None):
         raise InputError(
-            "a box is given once: as `box`, or as two points labelled 2 (top left) and 3 (bottom "
+            "give a box only once: as `box`, or as two points labelled 2 (top left) and 3 (bottom "
             "right)"
         )
-    shown = None
+    prompt_box = None
     if box is not None:
-        shown = _box(_array(box), scale)
+        prompt_box = _box(_array(box), scale)
     elif found == [1, 1]:
-        shown = _box(np.concatenate(corners))
-    if shown is not None and not clicked.any():
-        return shown
-    where = tuple((float(x), float(y)) for x, y in xy[clicked])
-    return Points(where, tuple(bool(k == ON) for k in kinds[clicked]), shown)
+        prompt_box = _box(np.concatenate(corners))
+    if prompt_box is not None and not clicked.any():
+        return prompt_box
+    positions = tuple((float(x), float(y)) for x, y in xy[clicked])
+    return Points(positions, tuple(bool(k == ON) for k in kinds[clicked]), prompt_box)
 
 
 def joined(old: Points | Box, new: Points | Box) -> Points:
-    """Both, in the order in which they were given.
+    """The points of both prompts, in order.
 
     Raises:
         InputError: a box comes after other prompts.
@@ -78,10 +80,10 @@ def joined(old: Points | Box, new: Points | Box) -> Points:
 
 
 def mask_of(mask: Numbers, size: tuple[int, int]) -> Mask | None:
-    """A mask (h, w) of any size, in the size of the video; None where it has no foreground.
+    """A mask (h, w) of any size, in the size of the video; None if it has no foreground.
 
     Raises:
-        InputError: it is no mask.
+        InputError: it does not have two dimensions.
     """
     array = _array(mask)
     if array.ndim != 2:
@@ -90,14 +92,14 @@ def mask_of(mask: Numbers, size: tuple[int, int]) -> Mask | None:
     if not bitmap.any():
         return None
     if bitmap.shape != size:
-        whole = torch.from_numpy(bitmap).float()[None, None]
-        small = F.interpolate(whole, size, mode="bilinear", antialias=True)[0, 0]
-        bitmap = (small >= 0.5).numpy()  # as SAM 2 brings masks to its own size
+        scores = torch.from_numpy(bitmap).float()[None, None]
+        small = F.interpolate(scores, size, mode="bilinear", antialias=True)[0, 0]
+        bitmap = (small >= 0.5).numpy()  # as SAM 2 resizes masks
     return Mask(bitmap) if bitmap.any() else None
 
 
 def _inside(xy: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Clicks on the border of the image, where x is W or y is H, are meant for its last pixel."""
+    """Clicks on the border of the image, where x is W or y is H, are moved to its last pixel."""
     last = np.nextafter(np.array([size[1], size[0]], np.float64), 0)
     near = (xy >= -1) & (xy <= last + 1)
     return np.where(near, xy.clip(0, last), xy)

@@ -1,4 +1,4 @@
-"""From what SAM 2's scripts call their weights to a recipe."""
+"""Find the recipe for the name or path of weights in a SAM 2 script."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ _OLDER = "facebook/sam2-hiera-"  # SAM 2 without .1: another network
 
 
 def recipe_for(model_id: str | Path | Recipe) -> Recipe:
-    """The recipe of that name, the one with those weights, or SAM 2.1's or SeC's with a file.
+    """The recipe with this name or these weights; for a file, the recipe of SAM 2.1 or SeC with it.
 
     Raises:
         InputError: the weights of SAM 2 before 2.1.
@@ -24,12 +24,12 @@ def recipe_for(model_id: str | Path | Recipe) -> Recipe:
     name = str(model_id)
     if name in RECIPES:
         return find_recipe(name)
-    known = [recipe for make in RECIPES.values() if (recipe := make()).weights == name]
-    if known:
-        return known[0]
+    matching = [recipe for make in RECIPES.values() if (recipe := make()).weights == name]
+    if matching:
+        return matching[0]
     if name.startswith(_OLDER):
         raise InputError(
-            f"{name} is SAM 2, another network than SAM 2.1: take "
+            f"{name} is SAM 2, whose network differs from SAM 2.1: use "
             f"{name.replace('sam2-', 'sam2.1-')}"
         )
     is_sec = any(n.startswith((SEC_PREFIX, CONCEPT)) for n in open_weights(name).shapes)

@@ -1,4 +1,4 @@
-"""What a script carries from call to call: a video, the objects, and their session."""
+"""The inference state of a video: its objects, prompts and session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,22 +20,22 @@ from segment_concept.video.source import VideoSource, read_frame
 
 
 @dataclass(frozen=True, slots=True)
-class Unforgetting:
-    """Recalls and chooses as another policy, but forgets nothing.
+class KeepAllMemories:
+    """Recalls and chooses like another policy, but keeps all memories.
 
-    So that, as with SAM 2, any frame of the video can be corrected at any time.
+    As in SAM 2, any frame of the video can then be corrected at any time.
     """
 
     policy: MemoryPolicy
 
     def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
-        """As the other."""
+        """As the other policy."""
         return self.policy.recall(bank, position)
 
     def choose(
         self, tracks: Sequence[Track], candidates: Sequence[Candidate]
     ) -> Sequence[Candidate]:
-        """As the other."""
+        """As the other policy."""
         return self.policy.choose(tracks, candidates)
 
     def forget(self, bank: MemoryBank, position: PlaybackPosition) -> MemoryBank:
@@ -45,26 +45,26 @@ class Unforgetting:
 
 @dataclass(slots=True, eq=False)
 class InferenceState(DictLike):
-    """Made by `VideoPredictor.init_state`; reads like SAM 2's dictionary.
+    """Made by `VideoPredictor.init_state`; can be read like SAM 2's dictionary.
 
-    Scripts number objects as they like, from 0 for the most part. A session counts from 1, since
-    0 stands for the background in a label map.
+    Scripts use any object ids, often from 0. Sessions count from 1, because 0 is the background in
+    label maps.
 
     Attributes:
         source: the video.
-        session: what follows the objects.
-        image_size: pixels of the square that the network reads.
-        device: where it computes.
-        obj_ids: the objects in the order of the rows of every answer, those without a prompt
-            included.
+        session: tracks the objects.
+        image_size: side of the network's square input, in pixels.
+        device: device of the network.
+        obj_ids: the objects in the order of rows in all results, including those without a
+            prompt.
         prompts: for each object its prompts, by frame.
         numbers: the session's number for each object.
         absent: for each object the frames on which an empty mask was given.
-        pending: for each object and frame that was prompted after the last propagation, what was
-            known of that frame before.
-        released: what was tracked of objects whose last prompt was taken back; they begin anew
-            with their next one.
-        last: the frame used last; its features are known.
+        pending: for each object and frame that was prompted after the last propagation, the
+            object's earlier memory of that frame.
+        released: memories of objects whose last prompt was removed; they start again with
+            their next prompt.
+        last: the last frame, whose features are cached by the session.
     """
 
     source: VideoSource
@@ -82,7 +82,7 @@ class InferenceState(DictLike):
 
     @property
     def num_frames(self) -> int:
-        """How many frames the video has; they are counted where its container does not say."""
+        """Number of frames of the video; counted if its container does not have it."""
         if self.source.info.frames is not None:
             return self.source.info.frames
         if self._count is None:
@@ -101,17 +101,17 @@ class InferenceState(DictLike):
 
     @property
     def images(self) -> Images:
-        """The frames as the network reads them, each when it is asked for."""
+        """The frames as network input, read on access."""
         return Images(self.source, self.num_frames, self.image_size, self.device)
 
     @property
     def storage_device(self) -> torch.device:
-        """Where memories are kept."""
+        """Device of the memories."""
         return self.device
 
     @property
     def obj_id_to_idx(self) -> dict[int, int]:
-        """The row of each object in every answer."""
+        """The row of each object in all results."""
         return {obj_id: row for row, obj_id in enumerate(self.obj_ids)}
 
     @property
@@ -120,7 +120,7 @@ class InferenceState(DictLike):
         return dict(enumerate(self.obj_ids))
 
     def frame(self, index: int) -> Frame:
-        """A frame of the video. Raises InputError where there is none."""
+        """A frame of the video. Raises InputError if it does not exist."""
         if index < 0:
             raise InputError(f"there is no frame {index}: frames count from 0")
         if self.last is None or self.last.index != index:
@@ -128,7 +128,7 @@ class InferenceState(DictLike):
         return self.last
 
     def seen(self, frame: Frame) -> Frame:
-        """The frame, or the same one that was read before."""
+        """The frame, or the equal one that was read before."""
         if self.last is None or self.last.index != frame.index:
             self.last = frame
         return self.last
@@ -149,7 +149,7 @@ class InferenceState(DictLike):
         self.prompts.setdefault(obj_id, {})[index] = prompt
 
     def mark_absent(self, obj_id: int, index: int) -> None:
-        """Note that an object is not on a frame; a prompt that it had there is taken back.
+        """Mark an object as absent on a frame; its prompt there is removed.
 
         Raises:
             InputError: there is no such frame.
@@ -160,7 +160,7 @@ class InferenceState(DictLike):
         self.absent.setdefault(obj_id, set()).add(index)
 
     def remove(self, obj_id: int) -> None:
-        """Forget an object; prompted again, it has its number back."""
+        """Remove an object. It keeps its number if it is prompted again."""
         self.obj_ids.remove(obj_id)
         for kept in (self.prompts, self.absent, self.released):
             kept.pop(obj_id, None)
@@ -169,47 +169,47 @@ class InferenceState(DictLike):
             self.session.remove(self.numbers[obj_id])
 
     def reset(self) -> None:
-        """Forget all objects."""
+        """Remove all objects."""
         self.session = self.session.tracker.session()
         for kept in (self.prompts, self.numbers, self.absent, self.pending, self.released):
             kept.clear()
         self.obj_ids.clear()
 
     def masks(self, index: int, *, propagated: bool = False) -> Tensor:
-        """(O, 1, H, W) logits of every object on a frame; -1024 where it has none.
+        """(O, 1, H, W) logits of every object on a frame; -1024 if it has no mask.
 
-        With `propagated`, objects that have no prompt left have none.
+        With `propagated`, objects without any remaining prompt have no mask.
         """
-        known: dict[int, Tensor] = {}
+        found: dict[int, Tensor] = {}
         for row, obj_id in enumerate(self.obj_ids):
             memory = self._memory(self.numbers[obj_id], index)
             if memory is None and not propagated and obj_id in self.released:
                 memory = self.released[obj_id].on(index)
             if memory is not None and index not in self.absent.get(obj_id, ()):
-                known[row] = self._filled(memory.logits)
+                found[row] = self._filled(memory.logits)
         size, non_overlapping = self.source.info.size, self.session.tracker.non_overlapping
-        logits = upsample_logits(list(known.values()), size, non_overlapping=non_overlapping)
-        whole = torch.full((len(self.obj_ids), *size), NO_OBJECT_LOGIT, device=logits.device)
-        whole[list(known)] = logits
-        return whole[:, None]
+        logits = upsample_logits(list(found.values()), size, non_overlapping=non_overlapping)
+        rows = torch.full((len(self.obj_ids), *size), NO_OBJECT_LOGIT, device=logits.device)
+        rows[list(found)] = logits
+        return rows[:, None]
 
     def first_prompted(self) -> int:
         """The earliest frame on which an object was prompted.
 
         Raises:
-            InputError: none was.
+            InputError: there is no prompt.
         """
-        frames = [index for shown in self.prompts.values() for index in shown]
+        frames = [index for prompts in self.prompts.values() for index in prompts]
         frames += [index for absent in self.absent.values() for index in absent]
         if not frames:
             raise InputError("nothing to track: add points, a box or a mask first")
         return min(frames)
 
     def withdraw(self, obj_id: int, index: int) -> None:
-        """Take back the prompt of an object on a frame.
+        """Remove the prompt of an object on a frame.
 
-        As in SAM 2: a prompt since the last propagation is as if it had not been given. An older
-        one stays in the object's memory as a frame that was tracked.
+        As in SAM 2, a prompt after the last propagation is removed completely. An older one stays
+        in the object's memory as a tracked frame.
         """
         self.absent.get(obj_id, set()).discard(index)
         if self.prompts.get(obj_id, {}).pop(index, None) is None:
@@ -243,7 +243,7 @@ class InferenceState(DictLike):
         return tracks[0].bank.on(index) if tracks else None
 
     def _without_keyframe(self, obj_id: int, index: int) -> KeyframeBank:
-        """A bank is never empty: the earliest prompt that is left takes the place of the last."""
+        """The bank without a keyframe; the last one is replaced by the earliest other prompt."""
         bank = self.session.banks[self.numbers[obj_id]]
         kept = tuple(k for k in bank.keyframes if k.frame.index != index)
         if kept:
@@ -260,7 +260,7 @@ class InferenceState(DictLike):
 
 
 def _demoted(bank: MemoryBank, index: int, stays: Memory | None) -> MemoryBank:
-    """A bank without a prompted frame; `stays` is what is remembered of it as a tracked one."""
+    """The bank without a prompted frame; `stays` is its memory as a tracked frame, if any."""
     prompted = tuple(m for m in bank.prompted if m.frame_index != index)
     kept = replace(bank, prompted=prompted)
     return kept if stays is None else kept.remember(stays)
