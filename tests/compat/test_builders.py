@@ -129,7 +129,7 @@ class TestOverrides:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("++model.colour=red", r"\+\+model\.colour=red: this setting is not known"),
+            ("++model.colour=red", r"\+\+model\.colour=red: this setting is not supported"),
             ("++model.fill_hole_area=many", "a whole number"),
             ("++model.fill_hole_area=-1", "a whole number"),
             ("++model.non_overlap_masks=1", "true or false"),

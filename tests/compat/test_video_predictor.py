@@ -506,7 +506,7 @@ class TestNames:
         assert recipe_for(checkpoint).weights == str(checkpoint)
 
     def test_sam_2_before_2_1_is_refused_with_the_name_to_take(self):
-        with pytest.raises(InputError, match=r"take facebook/sam2\.1-hiera-large"):
+        with pytest.raises(InputError, match=r"use facebook/sam2\.1-hiera-large"):
             recipe_for("facebook/sam2-hiera-large")
 
     def test_a_name_of_nothing(self):
