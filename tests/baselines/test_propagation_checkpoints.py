@@ -151,7 +151,7 @@ def test_a_checkpoint_for_single_objects_follows_one_object_as_the_full_one(name
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_checkpoint_for_single_objects_refuses_a_second_object_with_a_remedy(name, tmp_path):
     build, tracker, weights, keys = SINGLE[name]
-    frames, message = video(3), "variant for a single object.* 2 objects.*--objects-alone"
+    frames, message = video(3), "for a single object, and there are 2.*--objects-alone"
     torch.save(single_object(weights(), *keys), tmp_path / "single.pth")
     converted = convert_once(tmp_path / "single.pth", tmp_path / "converted")
     load = {"cutie": load_cutie, "xmem": load_xmem}[name]

@@ -235,7 +235,7 @@ def test_forgotten_tokens_are_given_back(tracker):
 @pytest.mark.parametrize("prompt", [Box(1, 1, 9, 9), Points.on((3, 3))])
 def test_a_prompt_that_is_not_a_mask_is_refused(tracker, prompt):
     frame = video(1)[0]
-    with pytest.raises(InputError, match="starts from masks and object 1 was shown by"):
+    with pytest.raises(InputError, match="needs masks, and the prompt of object 1 is a"):
         tracker.session().prompt(frame, {FIRST: prompt})
 
 

@@ -100,7 +100,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
 
 def test_a_box_is_refused_with_what_to_give_instead(tmp_path):
     saved("xmem", tmp_path / "XMem.pth")
-    with pytest.raises(InputError, match="starts from masks and object 1 was shown by box"):
+    with pytest.raises(InputError, match="needs masks, and the prompt of object 1 is a Box"):
         load("xmem", device="cpu").session().prompt(video(1)[0], {FIRST: Box(1, 1, 9, 9)})
 
 
