@@ -129,7 +129,7 @@ def test_predictions_named_in_another_way_are_told(truth: Path, predictions: Pat
         path.rename(path.with_name(f"frame_{path.name}"))
     message = refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
     assert "none of the 4 scored frames: it has frame_00000, frame_00001" in message
-    assert "expected 00001, 00002, 00003 and 1 more; name the masks like the truth's" in message
+    assert "expected 00001, 00002, 00003 and 1 more; use the names of the annotations" in message
 
 
 def test_predictions_of_another_dataset_are_told(truth: Path, predictions: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_mask_of_another_size_names_both_files(
 def test_a_color_mask_is_refused(protocol: ProtocolName, truth: Path, predictions: Path) -> None:
     Image.new("RGB", (60, 40)).save(predictions / "bear/00002.png")
     message = refusal(protocol, truth, predictions)
-    assert "bear/00002.png cannot be read as a mask: it is a RGB picture" in message
+    assert "bear/00002.png cannot be read as a mask: it is a RGB image" in message
 
 
 @ALL_LABEL_MAPS
