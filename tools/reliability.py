@@ -144,10 +144,12 @@ def kills(points: int, seed: int) -> Counter[str]:
                     break
                 counted["kills"] += 1
             counted["runs"] += 1
-            same = ended.code == 0 and contents(out) == expected
-            counted["equal to an undisturbed run" if same else "DIFFERENT"] += 1
-            if not same:
-                print(out.name, ended.code, ended.text[-500:])
+            found = contents(out) if ended.code == 0 else {}
+            differing = sorted(n for n in {*found, *expected} if found.get(n) != expected.get(n))
+            counted["DIFFERENT" if differing else "equal to an undisturbed run"] += 1
+            if differing:
+                print(out.name, ended.code, differing[:5], ended.text[-500:], flush=True)
+                shutil.copytree(out, ROOT / ".reliability" / out.name, dirs_exist_ok=True)
             shutil.rmtree(out, ignore_errors=True)
     return counted
 

@@ -17,6 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 from helpers import benchmark_toys as toys
+from helpers.signals import default_signals
 from segment_concept.cli import evaluate as benchmark
 from segment_concept.cli import report
 
@@ -114,6 +115,7 @@ def test_a_run_that_is_asked_to_stop_keeps_finished_videos_and_leaves_no_rest(
         env={**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{TESTS}"},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=default_signals,
     )
     while process.poll() is None and not list((out / "videos").glob("*.json")):
         time.sleep(0.01)

@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import segment_concept
+from helpers.signals import default_signals
 from helpers.video_toys import (
     ColorTracker,
     Film,
@@ -325,6 +326,7 @@ def test_a_signal_keeps_what_was_done_and_resume_goes_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=default_signals,
     )
     deadline = time.monotonic() + 240
     while not (tmp_path / "out/palette/00002.png").exists() and time.monotonic() < deadline:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from segment_concept.runtime.files import disk_errors, locked, write_atomic, write_json
+from segment_concept.runtime.files import (
+    disk_errors,
+    locked,
+    remove_unfinished,
+    unfinished_name,
+    write_atomic,
+    write_json,
+)
 from segment_concept.types import InputError, OutputError
 
 HOLD = """
@@ -94,3 +101,20 @@ def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
         holder.stdout.close()
     with locked(tmp_path / ".lock", tmp_path, wait=10):
         pass
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    inner = tmp_path / "palette"
+    inner.mkdir()
+    stays = [
+        inner / "00001.png",
+        inner / ".hidden",
+        tmp_path / ".notes.txt",
+        tmp_path / "a.0123abcd",
+    ]
+    goes = [inner / unfinished_name("00002.png"), tmp_path / unfinished_name("result.json")]
+    for path in (*stays, *goes):
+        path.write_bytes(b"x")
+    remove_unfinished(tmp_path)
+    assert all(path.exists() for path in stays)
+    assert not any(path.exists() for path in goes)

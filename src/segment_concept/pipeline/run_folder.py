@@ -18,7 +18,7 @@ from segment_concept.pipeline.checkpoint import (
 from segment_concept.pipeline.journal import JOURNAL
 from segment_concept.pipeline.recovery import recovered
 from segment_concept.pipeline.schedule import PlaybackSchedule
-from segment_concept.runtime.files import disk_errors, locked, write_json
+from segment_concept.runtime.files import disk_errors, locked, remove_unfinished, write_json
 from segment_concept.runtime.json_files import read_json
 from segment_concept.types import InputError
 
@@ -132,6 +132,7 @@ def open_output_folder(path: Path, if_exists: IfExists) -> Iterator[OutputFolder
         stack.callback(_clean_up, folder)  # runs after the lock is released
         stack.enter_context(locked(folder.state / "lock", path))
         folder.is_locked = True
+        remove_unfinished(path)
         if if_exists is IfExists.OVERWRITE:
             _clear(folder)
         yield folder

@@ -6,6 +6,7 @@ JSON is read by `json_files`.
 import errno
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from segment_concept.types import InputError, OutputError
 
 _FEW = 8  # files that are synced one by one
 HIDDEN = "."  # names of unfinished files and folders begin with it
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}", re.DOTALL)  # what `unfinished_name` makes
 
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full. Finished results are kept: free some space and {resume}",
@@ -33,6 +35,13 @@ _DISK_ERRORS = {
 def unfinished_name(name: str) -> str:
     """A hidden name for the unfinished file or folder `name`, different on every call."""
     return f"{HIDDEN}{name}{HIDDEN}{secrets.token_hex(4)}"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove files that a killed process was writing with `write_atomic` below a folder."""
+    for path in folder.rglob(f"{HIDDEN}*"):
+        if _UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, data: bytes | str | Iterable[bytes], *, durable: bool = False) -> None:
