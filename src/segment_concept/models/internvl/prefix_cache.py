@@ -60,6 +60,10 @@ class PrefixStore:
         self._lock = Lock()
         self._prefixes: dict[Keyframe, Prefix] = {}  # in the order in which they were last put
 
+    def __reduce__(self) -> tuple[type["PrefixStore"], tuple[int]]:
+        """Copy and pickle as an empty store: it is a cache, and a lock belongs to one process."""
+        return PrefixStore, (self._at_most,)
+
     def of(self, keyframes: Sequence[Keyframe]) -> Prefix:
         """The cached prefix of the object with these keyframes; empty if there is none."""
         return self._prefixes.get(keyframes[0], Prefix())
