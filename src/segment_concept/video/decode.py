@@ -31,8 +31,11 @@ log = logging.getLogger(__name__)
 
 NETWORK_TIMEOUT = (10.0, 30.0)  # seconds to open a stream, seconds to wait for its next packet
 UNREADABLE_PACKETS = 64  # so many in a row, and the rest of the file is given up
+# FFmpeg's EINVAL: PyAV 15 names it ValueError, later releases ArgumentError.
+_NAMES = vars(av.error)
+_INVALID_ARGUMENT: type[Exception] = _NAMES.get("ArgumentError") or _NAMES["ValueError"]
 DAMAGE = (  # what reading a damaged file may raise
-    *(av.error.InvalidDataError, av.error.MemoryError, av.error.ArgumentError),
+    *(av.error.InvalidDataError, av.error.MemoryError, _INVALID_ARGUMENT),
     *(av.error.PatchWelcomeError, av.error.UndefinedError, av.error.BugError),
 )
 TEXT_FORMATS = frozenset({"tty"})  # FFmpeg would draw the letters of any text file
