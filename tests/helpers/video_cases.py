@@ -61,7 +61,8 @@ def write_streams(path: Path, sizes: Sequence[tuple[int, int]], default: int | N
             stream: Any = out.add_stream("libx264", rate=25)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             if default is not None:
-                stream.disposition = flags.default if number == default else flags(0)
+                chosen = flags.default if number == default else flags(0)
+                stream.disposition = chosen.value  # PyAV 15 takes numbers only
             made.append(stream)
         for _ in range(4):
             for stream in made:

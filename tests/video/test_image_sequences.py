@@ -87,6 +87,8 @@ def test_a_turned_photo_among_others_has_their_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["tif", "tiff", "bmp", "jp2", "avif", "webp"])
 def test_other_formats_are_read(tmp_path: Path, suffix: str) -> None:
+    if f".{suffix}" not in Image.registered_extensions():
+        pytest.skip(f"this Pillow does not write .{suffix}")
     (tmp_path / "f").mkdir()
     for i in range(3):
         Image.fromarray(picture(i)).save(tmp_path / "f" / f"{i:04d}.{suffix}")
