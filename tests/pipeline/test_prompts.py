@@ -9,12 +9,11 @@ from PIL import Image
 
 from segment_concept.ops.color import PALETTE
 from segment_concept.ops.rle import encode_rle, runs_of
+from segment_concept.pipeline.mask_images import read_mask, read_masks
 from segment_concept.pipeline.prompts import (
     TimedPrompt,
     parse_box,
     parse_point,
-    read_mask,
-    read_masks,
     read_prompts,
 )
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points

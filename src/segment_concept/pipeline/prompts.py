@@ -30,8 +30,6 @@ from segment_concept.pipeline.mask_images import (
     parse_color,
     read_mask_image,
 )
-from segment_concept.pipeline.mask_images import read_mask as read_mask
-from segment_concept.pipeline.mask_images import read_masks as read_masks
 from segment_concept.runtime.json_files import parse_json
 from segment_concept.runtime.limits import read_text
 from segment_concept.types import Box, InputError, Mask, ObjectId, Points, Prompt
