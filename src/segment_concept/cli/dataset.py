@@ -16,8 +16,8 @@ from segment_concept.cli.dataset_options import (
     Split,
     Truth,
     Unseen,
-    _percent,
     _show_findings,
+    percent,
 )
 from segment_concept.cli.make_multishot import make_multishot_clips
 from segment_concept.datasets.check import check_dataset, survey_dataset
@@ -79,8 +79,8 @@ def _stats_table(kind: Benchmark, split: str, found: DatasetStats) -> Table:
         "objects": f"{found.objects}",
         "masks": f"{found.masks}",
         "seconds/video": _number(found.seconds),
-        "disappear %": _percent(found.disappear),
-        "and reappear %": _percent(found.reappear),
+        "disappear %": percent(found.disappear),
+        "and reappear %": percent(found.reappear),
         "scenes/video": _number(found.scenes),
     }
     for column in row:

@@ -71,5 +71,6 @@ def _show_findings(findings: Sequence[Finding]) -> None:
             say(f"{severity.value}: and {len(of_kind) - _SHOWN_WARNINGS} more", err=True)
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A score in [0, 1] as a percentage; "-" if there is none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"

@@ -1,7 +1,6 @@
 """`segment-concept evaluate`: predict a dataset, score the masks, write a report."""
 
 import logging
-import math
 import os
 import platform
 import shlex
@@ -26,6 +25,7 @@ from segment_concept.cli.dataset_options import (
     Split,
     Truth,
     Unseen,
+    percent,
 )
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
@@ -283,7 +283,7 @@ def _show(report: Report, run: RunFolder) -> None:
     videos = len(report.manifest.videos)
     if report.headline:
         rules = report.protocol if report.official else f"{report.protocol} (not official)"
-        row = "  ".join(f"{name} {_percent(value)}" for name, value in report.headline.items())
+        row = "  ".join(f"{name} {percent(value)}" for name, value in report.headline.items())
         say(f"{report.manifest.recipe} on {report.manifest.benchmark} by {rules}: {row}")
     if not report.is_whole:
         say(
@@ -292,10 +292,6 @@ def _show(report: Report, run: RunFolder) -> None:
             err=True,
         )
     say(f"report: {run.path / 'report.html'}")
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _duration(seconds: float) -> str:

@@ -18,8 +18,8 @@ from segment_concept.cli.dataset_options import (
     Split,
     Truth,
     Unseen,
-    _percent,
     _show_findings,
+    percent,
 )
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Benchmark, Dataset, Source
@@ -130,7 +130,7 @@ def _show_scores(scores: Scores, benchmark: Benchmark) -> None:
     Console().print(_headline_table(scores.headline))
     for row in by_cuts_of_video(scores.objects):
         values = ", ".join(
-            f"{name} {_percent(value)}"
+            f"{name} {percent(value)}"
             for name, value in (("J&F", row.both), ("J", row.region), ("F", row.boundary))
         )
         say(f"{row.name}: {values} ({row.objects} objects)")
@@ -140,7 +140,7 @@ def _headline_table(headline: Mapping[str, float]) -> Table:
     """One row per statistic: "J recall" is in row "recall", column "J"."""
     places = {name: (name.partition(" ")[2], name.partition(" ")[0]) for name in headline}
     rows, columns = (list(dict.fromkeys(p[i] for p in places.values())) for i in (0, 1))
-    values = {places[name]: _percent(value) for name, value in headline.items()}
+    values = {places[name]: percent(value) for name, value in headline.items()}
     table = Table(show_header=True)
     if len(rows) > 1:
         table.add_column("")
