@@ -9,10 +9,10 @@ import pytest
 
 from segment_concept.synthetic import Assets, Background, ClipSpec, load, prepare, render_clip
 from segment_concept.synthetic import clip as clip_module
-from segment_concept.synthetic.articulated import Actor
+from segment_concept.synthetic.articulated import DrawableObject
 from segment_concept.synthetic.assets import Cutout, Solid
 from segment_concept.synthetic.mesh import VIEWS, ModelError, draw_views, read_model
-from segment_concept.synthetic.objects import draw_lookalike, draw_object, seen_otherwise
+from segment_concept.synthetic.objects import draw_lookalike, draw_object, with_other_movement
 from segment_concept.synthetic.shot_layout import ShotLayout
 
 BOX = np.array([[x, y, z] for x in (-1, 1) for y in (-2, 2) for z in (-0.5, 0.5)], np.float32)
@@ -138,7 +138,7 @@ def assets() -> Assets:
 
 def test_things_that_turn_are_drawn_only_where_they_are_asked_for(assets):
     drawn = [draw_object(assets, np.random.default_rng(n), 0.0, 1.0) for n in range(8)]
-    assert all(puppet.solid for puppet in drawn)
+    assert all(obj.solid for obj in drawn)
     assert not draw_object(assets, np.random.default_rng(0), 0.0).solid
     spec = ClipSpec(4, 96, 128, composite=0.0, most_objects=1, lookalike=0.0, solid=1.0)
     clip = render_clip(assets, spec, 3)
@@ -155,8 +155,8 @@ def test_a_share_of_solid_things_is_no_share_of_occluders(assets, monkeypatch):
 
 
 def test_a_thing_that_turns_keeps_its_box_and_shows_all_its_views(assets):
-    actor = Actor(draw_object(assets, np.random.default_rng(0), 0.0, 1.0))
-    sprites = [actor.sprite(phase, 60) for phase in np.linspace(0, 1, 11)]
+    drawable = DrawableObject(draw_object(assets, np.random.default_rng(0), 0.0, 1.0))
+    sprites = [drawable.sprite(phase, 60) for phase in np.linspace(0, 1, 11)]
     assert len({sprite.shape for sprite in sprites}) == 1
     assert len({sprite.tobytes() for sprite in sprites}) == 6
     assert np.array_equal(sprites[0], sprites[10])
@@ -164,13 +164,15 @@ def test_a_thing_that_turns_keeps_its_box_and_shows_all_its_views(assets):
 
 def test_in_another_shot_it_may_move_otherwise_and_is_still_the_same(assets):
     rng = np.random.default_rng(0)
-    puppet = next(p for p in (draw_object(assets, rng, 0, 1.0) for _ in range(20)) if p.otherwise)
-    again = [seen_otherwise(rng, puppet) for _ in range(12)]
+    obj = next(
+        p for p in (draw_object(assets, rng, 0, 1.0) for _ in range(20)) if p.other_movements
+    )
+    again = [with_other_movement(rng, obj) for _ in range(12)]
     assert {each.category for each in again} == {"a"}
     first = {each.parts[0].image.tobytes() for each in again}
     assert len(first) == 2
-    darker = puppet.repainted(lambda rgba: rgba // 2)
-    assert max(p.image.max() for parts in darker.otherwise for p in parts) < 128
+    darker = obj.repainted(lambda rgba: rgba // 2)
+    assert max(p.image.max() for parts in darker.other_movements for p in parts) < 128
 
 
 def test_a_lookalike_of_a_thing_that_turns_is_never_the_thing_itself(assets):

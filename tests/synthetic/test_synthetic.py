@@ -18,7 +18,7 @@ from segment_concept.synthetic import (
     prepare,
     render_clip,
 )
-from segment_concept.synthetic.articulated import Actor, still
+from segment_concept.synthetic.articulated import DrawableObject, still
 from segment_concept.synthetic.assets import is_held_out
 from segment_concept.synthetic.objects import COMPOSITES, draw_lookalike, draw_object
 from segment_concept.synthetic.pixels import lay, premultiply
@@ -157,8 +157,8 @@ def test_lookalikes_share_the_category_but_are_not_the_same(assets: Assets, kind
 
 @pytest.mark.parametrize("kind", list(COMPOSITES))
 def test_a_composite_keeps_its_box_while_it_moves(assets: Assets, kind: str) -> None:
-    actor = Actor(COMPOSITES[kind][1](assets, np.random.default_rng(1)))
-    sprites = [actor.sprite(phase, 100) for phase in (0.0, 0.21, 0.6)]
+    drawable = DrawableObject(COMPOSITES[kind][1](assets, np.random.default_rng(1)))
+    sprites = [drawable.sprite(phase, 100) for phase in (0.0, 0.21, 0.6)]
     assert len({s.shape for s in sprites}) == 1
     assert all((s[..., 3] > 127).sum() > 20 for s in sprites)
     # premultiplied: no color is brighter than its alpha (one level of rounding)
@@ -191,7 +191,7 @@ def test_a_still_object_has_no_fringe_of_another_color() -> None:
     disc = np.full((64, 64, 4), (250, 0, 0, 0), np.uint8)
     cv2.circle(disc, (32, 32), 24, (250, 0, 0, 255), -1)
     ground = np.full((40, 40, 3), (0, 0, 250), np.uint8)
-    sprite = Actor(still(disc, "cutout", "x")).sprite(0.0, 32)
+    sprite = DrawableObject(still(disc, "cutout", "x")).sprite(0.0, 32)
     lay(ground[:32, :32], sprite[:32, :32])
     assert ground[..., 1].max() <= 2
     assert np.abs(ground.astype(int).sum(axis=2) - 250).max() <= 4

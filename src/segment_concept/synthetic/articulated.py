@@ -1,7 +1,7 @@
-"""Puppets: articulated objects of one or more parts, drawn in any phase of their movement.
+"""Articulated objects: one or more parts, drawn in any phase of their movement.
 
-A rigid object is a puppet with one part. The parts of a 3D object are its views, of which one is
-drawn at a time. Lengths are in *units*: a puppet is about one unit long.
+A rigid object is an object with one part. The parts of a 3D object are its views, of which one is
+drawn at a time. Lengths are in *units*: an object is about one unit long.
 """
 
 import math
@@ -17,7 +17,7 @@ from segment_concept.synthetic.pixels import Image, as_image, lay, premultiply
 Matrix = NDArray[np.float64]  # (3, 3), acts on columns (x, y, 1)
 
 SOLID = "solid"  # the kind of 3D objects
-_PHASES = 8  # number of phases in which the extent of a puppet is measured
+_PHASES = 8  # number of phases in which the extent of an object is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ArticulatedObject:
     category: str  # shared by look-alikes
     parts: tuple[Part, ...]
     source: int = -1  # index of its cut-out, if it has one
-    otherwise: tuple[tuple[Part, ...], ...] = ()  # views of a 3D object in its other movements
+    other_movements: tuple[tuple[Part, ...], ...] = ()  # views of a 3D object in its other movements
 
     @property
     def solid(self) -> bool:
@@ -52,7 +52,7 @@ class ArticulatedObject:
         return self.kind == SOLID
 
     def repainted(self, paint: Callable[[Image], Image]) -> "ArticulatedObject":
-        """The same puppet with `paint` applied to the RGBA image of every part."""
+        """The same object with `paint` applied to the RGBA image of every part."""
 
         def painted(parts: tuple[Part, ...]) -> tuple[Part, ...]:
             return tuple(replace(p, image=paint(p.image)) for p in parts)
@@ -60,19 +60,19 @@ class ArticulatedObject:
         return replace(
             self,
             parts=painted(self.parts),
-            otherwise=tuple(painted(parts) for parts in self.otherwise),
+            other_movements=tuple(painted(parts) for parts in self.other_movements),
         )
 
 
-class Actor:
-    """A puppet prepared for fast drawing: premultiplied images in a pyramid of sizes."""
+class DrawableObject:
+    """An object prepared for fast drawing: premultiplied images in a pyramid of sizes."""
 
-    def __init__(self, puppet: ArticulatedObject) -> None:
-        self.puppet = puppet
-        self._pyramids = [_pyramid(premultiply(p.image)) for p in puppet.parts]
-        if puppet.solid:
+    def __init__(self, obj: ArticulatedObject) -> None:
+        self.obj = obj
+        self._pyramids = [_pyramid(premultiply(p.image)) for p in obj.parts]
+        if obj.solid:
             return
-        self._order = sorted(range(len(puppet.parts)), key=lambda i: puppet.parts[i].depth)
+        self._order = sorted(range(len(obj.parts)), key=lambda i: obj.parts[i].depth)
         corners = np.concatenate([self._corners(i / _PHASES) for i in range(_PHASES)], axis=1)
         self._low = corners.min(axis=1)
         self._extent = corners.max(axis=1) - self._low
@@ -82,11 +82,11 @@ class Actor:
 
         The box of the image is the same in every phase (in cycles), so the object does not jump.
         """
-        if self.puppet.solid:
+        if self.obj.solid:
             shown = _there_and_back(phase, len(self._pyramids))
-            return _level(self._pyramids[shown], size / max(self.puppet.parts[0].image.shape[:2]))
-        if len(self.puppet.parts) == 1 and not self.puppet.parts[0].swing:
-            return _level(self._pyramids[0], size / max(self.puppet.parts[0].image.shape[:2]))
+            return _level(self._pyramids[shown], size / max(self.obj.parts[0].image.shape[:2]))
+        if len(self.obj.parts) == 1 and not self.obj.parts[0].swing:
+            return _level(self._pyramids[0], size / max(self.obj.parts[0].image.shape[:2]))
         scale = min(max(size, 24.0), 360.0) / float(self._extent.max())
         width, height = (math.ceil(float(e) * scale) + 2 for e in self._extent)
         canvas = np.zeros((height, width, 4), np.uint8)
@@ -102,11 +102,11 @@ class Actor:
             self._draw(canvas, view @ places[i], i, scale)
         return canvas
 
-    def _draw(self, canvas: Image, place: Matrix, index: int, scale: float) -> None:
-        part = self.puppet.parts[index]
+    def _draw(self, canvas: Image, pose: Matrix, index: int, scale: float) -> None:
+        part = self.obj.parts[index]
         picture = _level(self._pyramids[index], scale / part.density)
         ratio = part.image.shape[1] / picture.shape[1]
-        matrix = place @ _image_to_units(part) @ np.diag([ratio, ratio, 1.0])
+        matrix = pose @ _image_to_units(part) @ np.diag([ratio, ratio, 1.0])
         height, width = picture.shape[:2]
         box = matrix[:2] @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
         x0, y0 = np.floor(box.min(axis=1)).astype(int).clip(0)
@@ -120,7 +120,7 @@ class Actor:
 
     def _places(self, phase: float) -> list[Matrix]:
         places: list[Matrix] = []
-        for part in self.puppet.parts:
+        for part in self.obj.parts:
             sway = math.sin(2 * math.pi * (phase + part.offset))
             angle = part.angle + part.swing * sway + 2 * math.pi * part.turns * phase
             cos, sin = math.cos(angle), math.sin(angle)
@@ -130,22 +130,22 @@ class Actor:
 
     def _corners(self, phase: float) -> Matrix:
         boxes = []
-        for part, place in zip(self.puppet.parts, self._places(phase), strict=True):
+        for part, pose in zip(self.obj.parts, self._places(phase), strict=True):
             height, width = part.image.shape[:2]
             corners = np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
-            boxes.append((place @ _image_to_units(part) @ corners)[:2])
+            boxes.append((pose @ _image_to_units(part) @ corners)[:2])
         return np.concatenate(boxes, axis=1)
 
 
 def still(image: Image, kind: str, category: str, source: int = -1) -> ArticulatedObject:
-    """A puppet of one part, from an image (h, w, 4)."""
+    """An articulated object of one part, from an image (h, w, 4)."""
     height, width = image.shape[:2]
     part = Part(image, float(max(height, width)), (width / 2, height / 2))
     return ArticulatedObject(kind, category, (part,), source)
 
 
 def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> ArticulatedObject:
-    """A puppet from views (N, h, w, 4) of one object, starting in the first of its movements."""
+    """An object from its views (N, h, w, 4), starting in the first of its movements."""
     first, *rest = [
         tuple(
             Part(as_image(view), float(max(views.shape[1:3])), (views.shape[2] / 2, 0.0))
@@ -153,7 +153,7 @@ def solid(movements: Sequence[NDArray[np.uint8]], category: str) -> ArticulatedO
         )
         for views in movements
     ]
-    return ArticulatedObject(SOLID, category, first, otherwise=tuple(rest))
+    return ArticulatedObject(SOLID, category, first, other_movements=tuple(rest))
 
 
 def _there_and_back(phase: float, count: int) -> int:

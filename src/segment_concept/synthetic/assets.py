@@ -74,7 +74,7 @@ class Assets:
                 f"{len(self.backgrounds)}: unpack the asset packages and run prepare() again"
             )
 
-    def kin(self, index: int) -> tuple[int, ...]:
+    def same_kind(self, index: int) -> tuple[int, ...]:
         """Other cut-outs of the category of number `index`; may be empty."""
         category = self.cutouts[index].category
         return tuple(i for i, c in enumerate(self.cutouts) if i != index and c.category == category)

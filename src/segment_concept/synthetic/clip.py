@@ -10,17 +10,17 @@ from segment_concept.synthetic.articulated import ArticulatedObject
 from segment_concept.synthetic.assets import Assets
 from segment_concept.synthetic.objects import (
     disguised,
-    draw_kin,
     draw_lookalike,
     draw_object,
+    draw_same_kind,
     draw_sibling,
-    seen_otherwise,
+    with_other_movement,
 )
 from segment_concept.synthetic.pixels import chance, log_uniform, pick, uniform
 from segment_concept.synthetic.scene import Layer
 from segment_concept.synthetic.shot_layout import (
-    Role,
     ShotLayout,
+    ShotObject,
     draw_place,
     draw_shot,
     seen_again,
@@ -88,7 +88,7 @@ class _Plan:
     frames: int
     starts: tuple[int, ...]  # first frame of every shot
     without: frozenset[int]  # shots without object 1
-    gone: range | None = None  # frames of the first shot in which it is invisible
+    invisible: range | None = None  # frames of the first shot in which it is invisible
 
     def length(self, shot: int) -> int:
         """Number of frames of a shot."""
@@ -150,7 +150,7 @@ def _draw_starts(rng: Generator, frames: int, at_least_two: bool) -> tuple[int, 
 
 def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Clip | None:
     speed = spec.speed * log_uniform(rng, 0.3, 2.8)
-    stage = ShotLayout(
+    layout = ShotLayout(
         assets=assets,
         height=spec.height,
         width=spec.width,
@@ -161,8 +161,8 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
         growth=spec.growth,
         turning=spec.turning,
     )
-    objects, extras = _draw_cast(assets, rng, spec)
-    first_place, objects = _draw_disguise(stage, rng, objects, spec.camouflage)
+    objects, extras = _draw_objects(assets, rng, spec)
+    first_place, objects = _draw_disguise(layout, rng, objects, spec.camouflage)
     second = _draw_second(assets, rng, spec)
     places: list[list[Layer]] = []
     rgb = np.empty((spec.frames, spec.height, spec.width, 3), np.uint8)
@@ -170,31 +170,38 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
     for index, start in enumerate(plan.starts):
         length = plan.length(index)
         if index > 0:
-            objects = [seen_otherwise(rng, each) for each in objects]
+            objects = [with_other_movement(rng, each) for each in objects]
         place = first_place if index == 0 else None
         elsewhere = index in plan.without and spec.interlude > 0 and chance(rng, spec.interlude)
         if elsewhere:
-            roles = _others(stage, rng, objects[0], spec.stand_in)
+            shot_objects = _others(layout, rng, objects[0], spec.stand_in)
         else:
-            roles = _roles(stage, rng, plan, index, (objects, extras), spec.stand_in)
-            roles[0] = replace(roles[0], second=second if roles[0].label == 1 else None)
+            shot_objects = _draw_shot_objects(
+                layout, rng, plan, index, (objects, extras), spec.stand_in
+            )
+            shot_objects[0] = replace(
+                shot_objects[0], second=second if shot_objects[0].label == 1 else None
+            )
             if places and chance(rng, spec.same_place):
                 place = seen_again(rng, places[int(rng.integers(len(places)))])
-        shot = draw_shot(stage, rng, roles, length, place)
+        shot = draw_shot(layout, rng, shot_objects, length, place)
         if not elsewhere:
             places.append(shot.layers)
         for t in range(start, start + length):
             rgb[t], labels[t] = shot.frame(t - start, rng)
             if t == 0 and int((labels[0] == 1).sum()) < spec.least_area:
                 return None
-    if plan.gone is not None and (labels[plan.gone.start : plan.gone.stop] == 1).any():
+    if (
+        plan.invisible is not None
+        and (labels[plan.invisible.start : plan.invisible.stop] == 1).any()
+    ):
         return None
     areas = np.bincount(labels[0].ravel(), minlength=len(objects) + 1)
     targets = tuple(i for i in range(1, len(objects) + 1) if areas[i] >= spec.least_area)
     return Clip(rgb, labels, targets, plan.starts[1:])
 
 
-def _draw_cast(
+def _draw_objects(
     assets: Assets, rng: Generator, spec: ClipSpec
 ) -> tuple[list[ArticulatedObject], list[ArticulatedObject]]:
     """The objects of the clip (object 1 first) and extras without a label."""
@@ -225,7 +232,7 @@ def _draw_second(assets: Assets, rng: Generator, spec: ClipSpec) -> ArticulatedO
 
 
 def _draw_disguise(
-    stage: ShotLayout, rng: Generator, objects: list[ArticulatedObject], share: float
+    layout: ShotLayout, rng: Generator, objects: list[ArticulatedObject], share: float
 ) -> tuple[list[Layer] | None, list[ArticulatedObject]]:
     """The first place with the objects in its colors, or no place and unchanged objects.
 
@@ -233,7 +240,7 @@ def _draw_disguise(
     """
     if share == 0 or not chance(rng, share):
         return None, objects
-    place = draw_place(stage, rng)
+    place = draw_place(layout, rng)
     ground = place[0].image  # the farthest layer, because nearer ones have transparent parts
     h, w = (side // 2 for side in ground.shape[:2])
     top, left = int(rng.integers(0, h + 1)), int(rng.integers(0, w + 1))
@@ -241,40 +248,40 @@ def _draw_disguise(
     return place, [disguised(each, patch, uniform(rng, 0.3, 0.9)) for each in objects]
 
 
-def _roles(
-    stage: ShotLayout,
+def _draw_shot_objects(
+    layout: ShotLayout,
     rng: Generator,
     plan: _Plan,
     shot: int,
-    cast: tuple[list[ArticulatedObject], list[ArticulatedObject]],
+    drawn: tuple[list[ArticulatedObject], list[ArticulatedObject]],
     stand_in: float,
-) -> list[Role]:
+) -> list[ShotObject]:
     """The objects of a shot: object 1 by plan, others at random."""
-    objects, extras = cast
+    objects, extras = drawn
     away = shot in plan.without
     length = plan.length(shot)
-    roles = [] if away else [_main_role(rng, plan, shot, objects[0])]
-    for label, puppet in enumerate(objects[1:], start=2):
+    shot_objects = [] if away else [_main_object(rng, plan, shot, objects[0])]
+    for label, obj in enumerate(objects[1:], start=2):
         if shot > 0 and not chance(rng, 0.65):
             continue
-        roles.append(Role(puppet, label, _comes_or_goes(rng, length)))
-    roles += [Role(puppet, 0) for puppet in extras if shot == 0 or chance(rng, 0.6)]
+        shot_objects.append(ShotObject(obj, label, _comes_or_goes(rng, length)))
+    shot_objects += [ShotObject(obj, 0) for obj in extras if shot == 0 or chance(rng, 0.6)]
     if away:
-        double = draw_sibling(stage.assets, rng, objects[0]) if chance(rng, stand_in) else None
-        someone = double or draw_object(stage.assets, rng, stage.composite, stage.solid)
-        roles.append(Role(someone, 0, main=True))
-    return roles
+        sibling = draw_sibling(layout.assets, rng, objects[0]) if chance(rng, stand_in) else None
+        other = sibling or draw_object(layout.assets, rng, layout.composite, layout.solid)
+        shot_objects.append(ShotObject(other, 0, main=True))
+    return shot_objects
 
 
 def _others(
-    stage: ShotLayout, rng: Generator, absent: ArticulatedObject, stand_in: float
-) -> list[Role]:
+    layout: ShotLayout, rng: Generator, absent: ArticulatedObject, stand_in: float
+) -> list[ShotObject]:
     """The objects of an interlude; some may be of the same kind as those in `absent`."""
-    kin = draw_kin(stage.assets, rng, absent) if chance(rng, stand_in) else None
+    same_kind = draw_same_kind(layout.assets, rng, absent) if chance(rng, stand_in) else None
     count = 1 + pick(rng, [0.5, 0.3, 0.2])
-    others = [draw_object(stage.assets, rng, stage.composite, stage.solid) for _ in range(count)]
-    first, *rest = others if kin is None else [kin, *others[1:]]
-    return [Role(first, 0, main=True), *(Role(other, 0) for other in rest)]
+    others = [draw_object(layout.assets, rng, layout.composite, layout.solid) for _ in range(count)]
+    first, *rest = others if same_kind is None else [same_kind, *others[1:]]
+    return [ShotObject(first, 0, main=True), *(ShotObject(other, 0) for other in rest)]
 
 
 def _comes_or_goes(rng: Generator, length: int) -> range | None:
@@ -285,6 +292,6 @@ def _comes_or_goes(rng: Generator, length: int) -> range | None:
     return range(turn) if chance(rng, 0.5) else range(turn, length)
 
 
-def _main_role(rng: Generator, plan: _Plan, shot: int, puppet: ArticulatedObject) -> Role:
-    gone = plan.gone if shot == 0 else None
-    return Role(puppet, 1, gone, covered=chance(rng, 0.45), main=True)
+def _main_object(rng: Generator, plan: _Plan, shot: int, obj: ArticulatedObject) -> ShotObject:
+    invisible = plan.invisible if shot == 0 else None
+    return ShotObject(obj, 1, invisible, covered=chance(rng, 0.45), main=True)

@@ -27,14 +27,14 @@ class Pose:
     shear: float
     tilt: tuple[float, float]  # perspective: relative depth per unit along the sprite's axes
     bend: Field | None  # (g, g, 2) displacement in units of the size; None: none
-    phase: float  # phase of a puppet's movement, in cycles
+    phase: float  # phase of an object's movement, in cycles
 
 
 @dataclass
 class Track:
     """Motion of an object in a shot; positions may be changed before drawing."""
 
-    place: Path2
+    position: Path2
     size: Path1
     angle: Path1
     mirror: bool
@@ -51,8 +51,8 @@ class Track:
             turn = 2 * math.pi * 0.7 * float(self.phase[frame])
             bend = math.cos(turn) * self.bends[0] + math.sin(turn) * self.bends[1]
         return Pose(
-            x=float(self.place[frame, 0]),
-            y=float(self.place[frame, 1]),
+            x=float(self.position[frame, 0]),
+            y=float(self.position[frame, 1]),
             size=float(self.size[frame]),
             angle=float(self.angle[frame]),
             mirror=self.mirror,
@@ -72,11 +72,11 @@ class Camera:
     zoom: Path1
     roll: Path1  # radians
 
-    def seen(self, place: Path2, depth: float, height: int, width: int) -> Path2:
+    def project(self, position: Path2, depth: float, height: int, width: int) -> Path2:
         """Screen positions (T, 2) of something at `depth` (1: the objects, smaller: farther)."""
         middle = np.array([width / 2, height / 2])
         zoom = self.zoom[:, None] ** depth
-        return np.asarray((place - middle) * zoom + middle + depth * self.offset)
+        return np.asarray((position - middle) * zoom + middle + depth * self.offset)
 
 
 def wander(rng: Generator, frames: int, start: float, speed: float, drift: float) -> Path1:
@@ -116,7 +116,7 @@ def draw_track(
     room = max(0.12, 0.5 - 0.3 * size / min(height, width))
     x = width * (0.5 + uniform(rng, -room, room))
     y = height * (0.52 + 0.9 * uniform(rng, -room, room))
-    place = np.stack(
+    position = np.stack(
         [wander(rng, frames, s, 0.5 * pace, v) for s, v in zip((x, y), velocity, strict=True)],
         axis=1,
     )
@@ -127,7 +127,7 @@ def draw_track(
     tempo = log_uniform(rng, 0.02, 0.14) * speed
     phase = uniform(rng, 0, 1) + tempo * np.arange(frames, dtype=np.float64)
     return Track(
-        place=place,
+        position=position,
         size=size * np.exp(growth).clip(0.45, 2.0),
         angle=wander(rng, frames, angle, 0.02 * speed, spin),
         mirror=chance(rng, 0.5),
@@ -160,12 +160,12 @@ def _draw_bends(rng: Generator) -> tuple[Field, Field] | None:
     return first, second
 
 
-def leave(rng: Generator, track: Track, gone: range, frame_size: tuple[int, int]) -> None:
-    """Change screen positions so that the object is outside the frame in the frames `gone`."""
+def leave(rng: Generator, track: Track, invisible: range, frame_size: tuple[int, int]) -> None:
+    """Change screen positions so that the object is outside the frame in the frames `invisible`."""
     height, width = frame_size
-    frames = len(track.place)
-    first, last = gone.start, gone.stop - 1
-    at = track.place[first]
+    frames = len(track.position)
+    first, last = invisible.start, invisible.stop - 1
+    at = track.position[first]
     side = pick(rng, [0.4, 0.4, 0.1, 0.1])
     margin = 0.85 * float(track.size[max(0, first - 1) :].max()) + 6
     lengths = (-margin - at[0], width + margin - at[0], -margin - at[1], height + margin - at[1])
@@ -179,7 +179,7 @@ def leave(rng: Generator, track: Track, gone: range, frame_size: tuple[int, int]
             share[t] = 1.0
         else:
             share[t] = max(0.0, 1 - (t - last) / ramp) ** 1.3
-    # its own motion must not bring it back while it is gone
-    held = track.place.copy()
-    held[first : last + 1] = at
-    track.place[:] = held + share[:, None] * way
+    # its own motion must not bring it back while it is invisible
+    path = track.position.copy()
+    path[first : last + 1] = at
+    track.position[:] = path + share[:, None] * way

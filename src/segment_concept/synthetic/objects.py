@@ -62,10 +62,10 @@ def _cutout(assets: Assets, rng: Generator, index: int) -> ArticulatedObject:
         height, width = rgba.shape[:2]
         rgb = shapes.photo_crop(assets, rng, height, width)
         rgba = with_alpha(shapes.shade(rgb, uniform(rng, -1, 1), 0.3), alpha_of(rgba))
-    puppet = still(rgba, "cutout", cutout.category, index)
+    obj = still(rgba, "cutout", cutout.category, index)
     if chance(rng, 0.25):
-        return shapes.recolored(puppet, uniform(rng, 40, 320), uniform(rng, 0.7, 1.3))
-    return puppet
+        return shapes.recolored(obj, uniform(rng, 40, 320), uniform(rng, 0.7, 1.3))
+    return obj
 
 
 def _solid(assets: Assets, index: int) -> ArticulatedObject:
@@ -75,13 +75,13 @@ def _solid(assets: Assets, index: int) -> ArticulatedObject:
     return solid([chosen.views, *others], chosen.category)
 
 
-def seen_otherwise(rng: Generator, puppet: ArticulatedObject) -> ArticulatedObject:
+def with_other_movement(rng: Generator, obj: ArticulatedObject) -> ArticulatedObject:
     """The same object in a random one of its movements, for another shot."""
-    if not puppet.otherwise:
-        return puppet
-    movements = [puppet.parts, *puppet.otherwise]
+    if not obj.other_movements:
+        return obj
+    movements = [obj.parts, *obj.other_movements]
     first, *rest = [movements[i] for i in rng.permutation(len(movements))]
-    return replace(puppet, parts=first, otherwise=tuple(rest))
+    return replace(obj, parts=first, other_movements=tuple(rest))
 
 
 def draw_lookalike(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:
@@ -104,7 +104,7 @@ def draw_sibling(
     assets: Assets, rng: Generator, model: ArticulatedObject
 ) -> ArticulatedObject | None:
     """Another individual of the model's kind in its colors; None if there is none."""
-    other = draw_kin(assets, rng, model)
+    other = draw_same_kind(assets, rng, model)
     if other is None:
         return None
     if model.kind == "cutout" or model.solid:
@@ -118,13 +118,15 @@ def draw_sibling(
     return replace(other, parts=tuple(parts))
 
 
-def draw_kin(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject | None:
+def draw_same_kind(
+    assets: Assets, rng: Generator, model: ArticulatedObject
+) -> ArticulatedObject | None:
     """Another individual of the model's kind; None if there is none."""
     if model.kind == "cutout":
-        kin = assets.kin(model.source)
-        if not kin:
+        same_kind = assets.same_kind(model.source)
+        if not same_kind:
             return None
-        index = kin[int(rng.integers(len(kin)))]
+        index = same_kind[int(rng.integers(len(same_kind)))]
         cutout = assets.cutouts[index]
         return still(cutout.rgba, "cutout", cutout.category, index)
     if model.solid:
@@ -133,15 +135,15 @@ def draw_kin(assets: Assets, rng: Generator, model: ArticulatedObject) -> Articu
     return COMPOSITES[model.kind][1](assets, rng)
 
 
-def disguised(puppet: ArticulatedObject, ground: Image, strength: float) -> ArticulatedObject:
-    """The puppet with its colors shifted towards those of `ground` (h, w, 3) by `strength`."""
+def disguised(obj: ArticulatedObject, ground: Image, strength: float) -> ArticulatedObject:
+    """The object with its colors shifted towards those of `ground` (h, w, 3) by `strength`."""
     model = with_alpha(ground, np.full(ground.shape[:2], 255, np.uint8))
 
     def paint(rgba: Image) -> Image:
         worn = match_colors(rgba, model)
         return as_image(cv2.addWeighted(worn, strength, rgba, 1 - strength, 0))
 
-    return puppet.repainted(paint)
+    return obj.repainted(paint)
 
 
 def _marked(assets: Assets, rng: Generator, model: ArticulatedObject) -> ArticulatedObject:

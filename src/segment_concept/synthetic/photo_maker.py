@@ -29,7 +29,7 @@ from segment_concept.synthetic.photo_scene import (
     recolored,
     relit,
 )
-from segment_concept.synthetic.photo_shot import Actor, Shot
+from segment_concept.synthetic.photo_shot import MovingSprite, Shot
 from segment_concept.synthetic.photo_spec import PhotoClipSpec
 from segment_concept.synthetic.photo_warp import Sprite
 from segment_concept.synthetic.photos import Photo, Photos
@@ -93,24 +93,24 @@ class ShotMaker:
         swing = spec.deform if part != "absent" else 0.5 * spec.deform
         plate = make_plate(rng, ground, ids, loose, swing)
         camera, path = self._camera(rng, frames, ground, part)
-        actors = [
+        sprites = [
             self._neighbor(rng, ground, n, ids.get(n, 0), camera)
             for n in loose
             if not own or n != main.number
         ]
-        main_actor = None
+        main_sprite = None
         if part in ("loose", "pasted"):
             start = None
             if part == "loose" and chance(rng, 0.6):
                 start = _start(spec, ground, main.number, camera)
-            main_actor, path = self._main_actor(rng, ground, frames, start, late)
+            main_sprite, path = self._main_sprite(rng, ground, frames, start, late)
         if part != "absent" and chance(rng, spec.lookalike):
-            actors.append(self._lookalike(rng, ground, frames, len(ids) + 2))
-        if main_actor is not None:
-            actors.insert(len(actors) if chance(rng, 0.75) else 0, main_actor)
-        actors += self._occluders(rng, path, ground)
+            sprites.append(self._lookalike(rng, ground, frames, len(ids) + 2))
+        if main_sprite is not None:
+            sprites.insert(len(sprites) if chance(rng, 0.75) else 0, main_sprite)
+        sprites += self._occluders(rng, path, ground)
         area = float(path.root[0]) ** 2
-        return Shot(spec, plate, camera, tuple(actors), draw_optics(rng), path.place, area)
+        return Shot(spec, plate, camera, tuple(sprites), draw_optics(rng), path.position, area)
 
     def _camera(self, rng: Generator, frames: int, ground: Scene, part: str) -> tuple[Series, Path]:
         """The camera, and the path of object 1 if it is attached, or else of the frame center."""
@@ -146,9 +146,9 @@ class ShotMaker:
                 loose.append(number)
         return tuple(loose)
 
-    def _main_actor(
+    def _main_sprite(
         self, rng: Generator, ground: Scene, frames: int, start: Start | None, late: bool
-    ) -> tuple[Actor, Path]:
+    ) -> tuple[MovingSprite, Path]:
         spec, main = self._spec, self._main
         rgba = main.rgba if start is not None else relit(rng, main.rgba, ground.rgb)
         turns_in = frames if chance(rng, spec.turns) else 0
@@ -156,20 +156,20 @@ class ShotMaker:
         extent = _extent(sprite)
         shares = draw_shares(rng, spec, frames, (0.004, 0.65), start.share if start else 0)
         path = draw_path(rng, spec, frames, extent, shares, start)
-        gone = None
+        invisible = None
         if late and frames > 1:
-            gone = range(int(rng.integers(1, frames)))
+            invisible = range(int(rng.integers(1, frames)))
         elif frames > 2 and chance(rng, spec.leaves):
             first = int(rng.integers(1, frames))
-            gone = range(first, int(rng.integers(first + 1, frames + 1)))
-        if gone is not None:
-            path = away_during(rng, path, gone, extent[0], spec.width)
+            invisible = range(first, int(rng.integers(first + 1, frames + 1)))
+        if invisible is not None:
+            path = away_during(rng, path, invisible, extent[0], spec.width)
         shadow = uniform(rng, 0.15, 0.6) if chance(rng, 0.45) else 0.0
-        return Actor(sprite, path.matrices(sprite.center, sprite.area), 1, shadow), path
+        return MovingSprite(sprite, path.matrices(sprite.center, sprite.area), 1, shadow), path
 
     def _neighbor(
         self, rng: Generator, ground: Scene, number: int, label: int, camera: Series
-    ) -> Actor:
+    ) -> MovingSprite:
         """Another object of the photograph, which moves a little from its place."""
         swing = self._spec.deform * uniform(rng, 0.01, 0.05)
         sprite = make_sprite(rng, lift(ground, number), swing)
@@ -178,9 +178,9 @@ class ShotMaker:
         shares = start.share * np.exp(float(rng.normal(0, 0.03)) * np.arange(frames))
         calm = replace(self._spec, fast=0.0, partial=0.0)
         path = draw_path(rng, calm, frames, _extent(sprite), shares, start)
-        return Actor(sprite, path.matrices(sprite.center, sprite.area), label, 0.0)
+        return MovingSprite(sprite, path.matrices(sprite.center, sprite.area), label, 0.0)
 
-    def _lookalike(self, rng: Generator, ground: Scene, frames: int, label: int) -> Actor:
+    def _lookalike(self, rng: Generator, ground: Scene, frames: int, label: int) -> MovingSprite:
         """An object of the kind of object 1, or object 1 in other colors."""
         rgba = None
         if chance(rng, 0.7):
@@ -190,16 +190,16 @@ class ShotMaker:
         labeled = label <= self._spec.most_objects and chance(rng, 0.5)
         return self._passer(rng, relit(rng, rgba, ground.rgb), frames, label if labeled else 0)
 
-    def _passer(self, rng: Generator, rgba: Image, frames: int, label: int) -> Actor:
+    def _passer(self, rng: Generator, rgba: Image, frames: int, label: int) -> MovingSprite:
         swing = self._spec.deform * uniform(rng, 0.01, 0.07)
         sprite = make_sprite(rng, rgba, swing)
         share = log_uniform(rng, 0.008, 0.15)
         shares = share * np.exp(float(rng.normal(0, 0.04)) * np.arange(frames))
         path = draw_path(rng, self._spec, frames, _extent(sprite), shares)
         shadow = uniform(rng, 0.15, 0.6) if chance(rng, 0.4) else 0.0
-        return Actor(sprite, path.matrices(sprite.center, sprite.area), label, shadow)
+        return MovingSprite(sprite, path.matrices(sprite.center, sprite.area), label, shadow)
 
-    def _occluders(self, rng: Generator, path: Path, ground: Scene) -> list[Actor]:
+    def _occluders(self, rng: Generator, path: Path, ground: Scene) -> list[MovingSprite]:
         """Occluders that pass in front of object 1 or hide a part of it on the first frame."""
         out = []
         for share, first in ((self._spec.covered, True), (self._spec.occluders, False)):
@@ -208,7 +208,7 @@ class ShotMaker:
                 continue
             sprite = make_sprite(rng, relit(rng, rgba, ground.rgb), self._spec.deform * 0.03)
             past = _passing(rng, self._spec.speed, path, first)
-            out.append(Actor(sprite, past.matrices(sprite.center, sprite.area), 0, 0.0))
+            out.append(MovingSprite(sprite, past.matrices(sprite.center, sprite.area), 0, 0.0))
         return out
 
     def _anything(self, rng: Generator) -> Image | None:
@@ -226,10 +226,10 @@ def _passing(rng: Generator, speed: float, path: Path, first: bool) -> Path:
     heading = np.array([math.cos(toward), math.sin(toward)])
     offset = heading * root * (uniform(rng, 0.4, 0.8) if first else 0.1)
     pace = speed * log_uniform(rng, 0.1, 0.8) * root
-    place = path.place + offset + np.outer(np.arange(frames) - at, heading * pace)
+    position = path.position + offset + np.outer(np.arange(frames) - at, heading * pace)
     turn = float(rng.normal(0, 0.4)) + float(rng.normal(0, 0.03)) * np.arange(frames)
     size = root * log_uniform(rng, 0.5, 1.3)
-    return Path(place, np.full(frames, size), np.asarray(turn, np.float64))
+    return Path(position, np.full(frames, size), np.asarray(turn, np.float64))
 
 
 def _drawn_cutout(rng: Generator, photo: Photo) -> Image | None:

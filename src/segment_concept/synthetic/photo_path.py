@@ -22,30 +22,32 @@ _MOST_ZOOM = 4.5  # frame pixels per photograph pixel: above, the image is only 
 class Path:
     """Center, square root of the area, and angle of an object on every frame."""
 
-    place: Series  # (T, 2) pixels of the frame
+    position: Series  # (T, 2) pixels of the frame
     root: Series  # (T,) pixels
     angle: Series  # (T,) radians
 
     def matrices(self, center: tuple[float, float], area: float) -> Series:
         """(T, 2, 3): from pixels of an image, in which the object has this center and area."""
-        return similarity(self.place, self.root / math.sqrt(area), self.angle, center)
+        return similarity(self.position, self.root / math.sqrt(area), self.angle, center)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The start of a path of an object that begins at its place in the photograph."""
+    """The start of a path of an object that begins at its position in the photograph."""
 
-    place: tuple[float, float]
+    position: tuple[float, float]
     share: float  # of the frame's area
     angle: float
 
 
-def similarity(place: Series, scale: Series, angle: Series, center: tuple[float, float]) -> Series:
-    """(T, 2, 3): scale and rotate about `center`, and move it to `place`."""
+def similarity(
+    position: Series, scale: Series, angle: Series, center: tuple[float, float]
+) -> Series:
+    """(T, 2, 3): scale and rotate about `center`, and move it to `position`."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     out = np.empty((len(scale), 2, 3))
     out[:, 0, 0], out[:, 0, 1], out[:, 1, 0], out[:, 1, 1] = cos, -sin, sin, cos
-    out[:, :, 2] = place - out[:, :, :2] @ np.asarray(center)
+    out[:, :, 2] = position - out[:, :, :2] @ np.asarray(center)
     return out
 
 
@@ -122,7 +124,7 @@ def draw_path(
     if start is None:
         begin = rng.random(2)
     else:
-        begin = ((np.asarray(start.place) - low[0]) / np.maximum(span[0], 1)).clip(0, 1)
+        begin = ((np.asarray(start.position) - low[0]) / np.maximum(span[0], 1)).clip(0, 1)
     fast = chance(rng, spec.fast)
     pace = spec.speed * (log_uniform(rng, 0.06, 0.2) if fast else log_uniform(rng, 0.003, 0.06))
     toward = uniform(rng, 0, 2 * math.pi)
@@ -130,13 +132,13 @@ def draw_path(
     headings = toward + turn * np.arange(frames)
     steps = pace * np.stack([np.cos(headings), np.sin(headings)], axis=1)
     units = _fold(begin + np.cumsum(steps, axis=0) - steps[0])
-    place = low + units * span
+    position = low + units * span
     if partial and frames > 1 and chance(rng, 0.7):
-        place = _entering(rng, place, half, frame)
+        position = _entering(rng, position, half, frame)
     lively = 0.12 if chance(rng, 0.15) else 0.02
     angle = float(rng.normal(0, lively)) * spec.speed * np.arange(frames)
     angle += start.angle if start is not None else float(rng.normal(0, 0.15))
-    return Path(place, root, np.asarray(angle, np.float64))
+    return Path(position, root, np.asarray(angle, np.float64))
 
 
 def _fold(units: Series) -> Series:
@@ -145,33 +147,33 @@ def _fold(units: Series) -> Series:
     return np.asarray(np.where(wrapped > 1, 2 - wrapped, wrapped))
 
 
-def _entering(rng: Generator, place: Series, half: Series, frame: Series) -> Series:
+def _entering(rng: Generator, position: Series, half: Series, frame: Series) -> Series:
     """The path with 25 to 60 % of the box inside the frame on its first frame."""
-    frames = len(place)
+    frames = len(position)
     axis, far = int(rng.integers(2)), chance(rng, 0.5)
     seen = uniform(rng, 0.25, 0.6) * 2 * float(half[0, axis])
     at = float(half[0, axis]) - seen  # distance of the center beyond the border
-    border = place[0].copy()
+    border = position[0].copy()
     border[axis] = frame[axis] + at if far else -at
     until = max(1.0, uniform(rng, 0.4, 1.0) * (frames - 1))
     left = (1 - np.arange(frames) / until).clip(0, 1)[:, None]
-    return np.asarray(left * border + (1 - left) * place)
+    return np.asarray(left * border + (1 - left) * position)
 
 
-def away_during(rng: Generator, path: Path, gone: range, extent: float, width: int) -> Path:
-    """The path with the object outside the left or right border in the frames `gone`."""
-    place = path.place.copy()
+def away_during(rng: Generator, path: Path, invisible: range, extent: float, width: int) -> Path:
+    """The path with the object outside the left or right border in the frames `invisible`."""
+    position = path.position.copy()
     right = chance(rng, 0.5)
-    for t in range(len(place)):
+    for t in range(len(position)):
         reach = 1.6 * extent * float(path.root[t]) + 24
         outside = width + reach if right else -reach
-        distance = max(gone.start - t, t - gone.stop + 1, 0)
+        distance = max(invisible.start - t, t - invisible.stop + 1, 0)
         if distance == 0:
-            place[t, 0] = outside
+            position[t, 0] = outside
         elif distance == 1:
             border = width if right else 0
-            place[t, 0] = 0.7 * border + 0.3 * place[t, 0]
-    return Path(place, path.root, path.angle)
+            position[t, 0] = 0.7 * border + 0.3 * position[t, 0]
+    return Path(position, path.root, path.angle)
 
 
 # --------------------------------------------------------------------------------------- cameras
@@ -240,7 +242,7 @@ def following_camera(
     path = draw_path(rng, spec, frames, extent, shares)
     zoom = np.asarray(np.maximum(path.root / math.sqrt(area), least), np.float64)
     roll = draw_roll(rng, spec, frames)
-    free = similarity(path.place, zoom, roll, center)
+    free = similarity(path.position, zoom, roll, center)
     middle = np.array([spec.width / 2, spec.height / 2])
     looks_at = np.linalg.solve(free[:, :, :2], (middle - free[:, :, 2])[..., None])[..., 0]
     return camera_matrices(spec, size, np.asarray(looks_at, np.float64), zoom, roll)
@@ -249,7 +251,7 @@ def following_camera(
 def lens(rng: Generator, spec: PhotoClipSpec, at: Series, least_zoom: float) -> Affine:
     """(2, 3): another view of the frame, closer or farther away, and possibly mirrored.
 
-    The point `at` (2,) moves to a random place; the photograph covers the frame at `least_zoom`.
+    The point `at` (2,) moves to a random position; the photograph covers the frame at `least_zoom`.
     """
     distant = least_zoom < 0.85 and chance(rng, 0.5)
     zoom = log_uniform(rng, least_zoom, 0.85) if distant else log_uniform(rng, 1.3, 2.6)

@@ -13,7 +13,7 @@ from segment_concept.synthetic.pixels import Image, chance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Actor:
+class MovingSprite:
     """A sprite and where it is on every frame."""
 
     sprite: Sprite
@@ -29,7 +29,7 @@ class Shot:
     spec: PhotoClipSpec
     plate: Plate
     camera: Series  # (T, 2, 3)
-    actors: tuple[Actor, ...]  # from back to front
+    sprites: tuple[MovingSprite, ...]  # from back to front
     optics: Optics
     main: Series  # (T, 2): center of object 1, or of the frame without it
     area: float  # pixels of object 1 on the first frame without occlusion
@@ -40,10 +40,10 @@ class Shot:
         rgb, labels = self.plate.frame(self.camera[t], t, spec.height, spec.width)
         middle = _back(self.camera[t], (spec.width / 2, spec.height / 2))
         rgb = smear(rgb, *_movement(self.camera, middle, t, shutter))
-        for actor in self.actors:
-            blur = _movement(actor.matrices, actor.sprite.center, t, shutter)
-            pose = Pose(actor.matrices[t], t, blur)
-            actor.sprite.draw(rgb, labels, actor.label, pose, actor.shadow)
+        for moving in self.sprites:
+            blur = _movement(moving.matrices, moving.sprite.center, t, shutter)
+            pose = Pose(moving.matrices[t], t, blur)
+            moving.sprite.draw(rgb, labels, moving.label, pose, moving.shadow)
         at = t / max(1, len(self.camera) - 1)
         return self.optics.expose(rgb, at, t, rng), labels
 
@@ -54,12 +54,12 @@ class Shot:
         middle = len(self.main) // 2
         matrix = lens(rng, self.spec, self.main[middle], least)
         matrix = _covering(self.spec, matrix, self.camera[middle], size)
-        actors = tuple(replace(a, matrices=after(matrix, a.matrices)) for a in self.actors)
+        sprites = tuple(replace(a, matrices=after(matrix, a.matrices)) for a in self.sprites)
         return Shot(
             spec=self.spec,
             plate=self.plate,
             camera=after(matrix, self.camera),
-            actors=actors,
+            sprites=sprites,
             optics=draw_optics(rng) if chance(rng, 0.5) else self.optics,
             main=self.main @ matrix[:, :2].T + matrix[:, 2],
             area=self.area * float(abs(np.linalg.det(matrix[:, :2]))),

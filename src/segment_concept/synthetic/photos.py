@@ -87,8 +87,8 @@ class Photos:
     def draw_same_kind(self, rng: Generator, photo: Photo) -> Photo:
         """Another photograph of the same kind; the same one if it is the only one."""
         among = self.cutouts if photo.cutout else self.scenes
-        kin = [p for p in among if p.kind == photo.kind and p is not photo and p.objects]
-        return kin[int(rng.integers(len(kin)))] if kin else photo
+        same_kind = [p for p in among if p.kind == photo.kind and p is not photo and p.objects]
+        return same_kind[int(rng.integers(len(same_kind)))] if same_kind else photo
 
 
 def balanced_weights(photos: tuple[Photo, ...]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from segment_concept.synthetic.articulated import Actor
+from segment_concept.synthetic.articulated import DrawableObject
 from segment_concept.synthetic.motion import Camera, Pose, Track
 from segment_concept.synthetic.optics import Optics, smear
 from segment_concept.synthetic.pixels import (
@@ -25,10 +25,10 @@ _CELL = 8  # pixels between the nodes of a warp; the map between them is linear
 
 
 @dataclass
-class Player:
+class PlacedObject:
     """An object with its motion in a shot, in screen positions."""
 
-    actor: Actor
+    drawable: DrawableObject
     track: Track
     label: int  # 0: not an object of the clip
     shadow: float = 0.0  # darkness of its shadow, in [0, 1]
@@ -71,7 +71,7 @@ class Shot:
     width: int
     frames: int
     layers: list[Layer]  # far to near, all behind the objects
-    players: list[Player]  # far to near
+    placed: list[PlacedObject]  # far to near
     front: Layer | None  # in front of all objects; without a label
     camera: Camera
     optics: Optics
@@ -80,8 +80,8 @@ class Shot:
         """RGB (height, width, 3) and labels (height, width) of one frame of the shot."""
         rgb = self._backdrop(index)
         labels = np.zeros((self.height, self.width), np.uint8)
-        for player in self.players:
-            self._draw(player, index, rgb, labels)
+        for item in self.placed:
+            self._draw(item, index, rgb, labels)
         if self.front is not None:
             sprite = self.front.view(self.camera, index, self.height, self.width)
             lay(rgb, sprite)
@@ -99,24 +99,24 @@ class Shot:
             rgb = smear(rgb, float(dx), float(dy))
         return rgb
 
-    def _draw(self, player: Player, index: int, rgb: Image, labels: Image) -> None:
-        pose = player.track.pose(index)
-        sprite = player.actor.sprite(pose.phase, pose.size)
+    def _draw(self, item: PlacedObject, index: int, rgb: Image, labels: Image) -> None:
+        pose = item.track.pose(index)
+        sprite = item.drawable.sprite(pose.phase, pose.size)
         placed = place(sprite, pose, self.height, self.width)
         if placed is None:
             return
         patch, x, y = placed
         h, w = patch.shape[:2]
         solid = alpha_of(patch) > 127
-        if player.shadow > 0:
-            _throw_shadow(rgb, patch, (x, y), pose.size, player.shadow)
+        if item.shadow > 0:
+            _throw_shadow(rgb, patch, (x, y), pose.size, item.shadow)
         if self.optics.shutter > 0 and self.frames > 1:
-            step = player.track.place[max(1, index)] - player.track.place[max(1, index) - 1]
+            step = item.track.position[max(1, index)] - item.track.position[max(1, index) - 1]
             patch = smear(patch, *(float(s) for s in self.optics.shutter * step))
-        if player.soft:
+        if item.soft:
             patch = as_image(cv2.blur(patch, (3, 3)))
         lay(rgb[y : y + h, x : x + w], patch)
-        labels[y : y + h, x : x + w][solid] = player.label
+        labels[y : y + h, x : x + w][solid] = item.label
 
 
 def place(sprite: Image, pose: Pose, height: int, width: int) -> tuple[Image, int, int] | None:

@@ -1,4 +1,4 @@
-"""Builders of procedural puppets: limbs, people, animals, bicycles, ropes, wires, blobs."""
+"""Builders of procedural objects: limbs, people, animals, bicycles, ropes, wires, blobs."""
 
 import math
 from collections.abc import Callable
@@ -207,7 +207,7 @@ def _trim(rgba: Image) -> Image:
     return np.ascontiguousarray(rgba[box])
 
 
-# ---------------------------------------------------------------------------------------- puppets
+# ---------------------------------------------------------------------------------------- objects
 
 
 def limb(cloth: Cloth, length: float, top: float, bottom: float, light: float = 0.3) -> Part:
@@ -431,10 +431,10 @@ def wire(assets: Assets, rng: Generator) -> ArticulatedObject:
     return still(wire_image(rng, any_cloth(assets, rng)), "wire", "shape/wire")
 
 
-def recolored(puppet: ArticulatedObject, degrees: float, saturation: float) -> ArticulatedObject:
-    """The same puppet in other colors."""
+def recolored(obj: ArticulatedObject, degrees: float, saturation: float) -> ArticulatedObject:
+    """The same object in other colors."""
 
     def paint(rgba: Image) -> Image:
         return with_alpha(shift_hue(colors_of(rgba), degrees, saturation), alpha_of(rgba))
 
-    return puppet.repainted(paint)
+    return obj.repainted(paint)

@@ -69,9 +69,9 @@ def opened(
         InputError: there is no such file or stream, or it is not a video.
     """
     timeout = NETWORK_TIMEOUT if network else None
-    place = address if input_format else media_address(address)
+    source = address if input_format else media_address(address)
     try:
-        container = av.open(place, format=input_format, timeout=timeout)
+        container = av.open(source, format=input_format, timeout=timeout)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         log.debug("%s: %s", address, error)
         reason = next((words for kind, words in _REASONS if isinstance(error, kind)), "unreadable")

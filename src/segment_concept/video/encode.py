@@ -73,24 +73,24 @@ class PartWriter:
         self.parts = list(parts)
         self._numbers = count(len(self.parts))
         self._open: _Encoder | None = None
-        self._held: list[Still] = []
+        self._buffered: list[Still] = []
         self.backwards = False
 
     def write(self, frame: Frame, planes: Planes) -> None:
         """Add a frame. Raises OSError if the disk is full."""
         still = Still(frame.index, self._pts(frame), planes)
         if self.backwards:
-            self._held.append(still)
-            session_nbytes = len(self._held) * planes.nbytes
-            if len(self._held) >= BACKWARDS_FRAMES or session_nbytes >= BACKWARDS_BYTES:
+            self._buffered.append(still)
+            nbytes = len(self._buffered) * planes.nbytes
+            if len(self._buffered) >= BACKWARDS_FRAMES or nbytes >= BACKWARDS_BYTES:
                 self.cut()
             return
         self._encode(still)
 
     def cut(self) -> None:
         """Finish the current part; the next frame starts another."""
-        held, self._held = self._held, []
-        for still in reversed(held):
+        buffered, self._buffered = self._buffered, []
+        for still in reversed(buffered):
             self._encode(still)
         encoder, self._open = self._open, None
         if encoder is not None:

@@ -137,10 +137,10 @@ def _one_clock(parts: list[Integers]) -> tuple[Integers, int]:
     for part in parts:
         moved.append(part - part[0] + end)
         end = int(moved[-1][-1]) + step
-    times, place, counts = np.unique(np.concatenate(moved), return_inverse=True, return_counts=True)
+    times, which, counts = np.unique(np.concatenate(moved), return_inverse=True, return_counts=True)
     most = int(counts.max())
     following = np.append(times[1:], end)
     firsts = np.cumsum(counts) - counts
-    nth = np.arange(len(place)) - firsts[place]
-    spread = nth * (following - times)[place] * most // counts[place]
-    return times[place] * most + spread, most
+    nth = np.arange(len(which)) - firsts[which]
+    spread = nth * (following - times)[which] * most // counts[which]
+    return times[which] * most + spread, most

@@ -177,11 +177,11 @@ class VideoFile:
                     continue
                 pictures = _pictures_in(packets_of(container, stream))
                 first = next(pictures, None)
-                place = 0 if key is None else _place(first, key, index)
+                number = 0 if key is None else _frame_number(first, key, index)
                 # A container's own index may lead past the frame: then from farther back.
-                if first is None or place is None or place > start:
+                if first is None or number is None or number > start:
                     continue
-                counter = FrameCounter(index, place)
+                counter = FrameCounter(index, number)
                 yield from self._numbered(chain([first], pictures), counter, start)
                 return
 
@@ -295,14 +295,14 @@ def _sought(container: InputContainer, stream: VideoStream, pts: int) -> bool:
     return True
 
 
-def _place(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:
+def _frame_number(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:
     """Which frame came out first after seeking to a keyframe; None where that is not known."""
     if first is None or first.pts is None:
         return None
     if first.pts == index.pts[key]:
         return key
-    place = index.find(first.pts, 0)
-    return place if place is not None and index.find(first.pts, place + 1) is None else None
+    number = index.find(first.pts, 0)
+    return number if number is not None and index.find(first.pts, number + 1) is None else None
 
 
 def _pictures_in(packets: Iterable[AnyPacket]) -> Iterator[VideoFrame]:
