@@ -44,7 +44,7 @@ class ArticulatedObject:
     category: str  # shared by look-alikes
     parts: tuple[Part, ...]
     source: int = -1  # index of its cut-out, if it has one
-    other_movements: tuple[tuple[Part, ...], ...] = ()  # views of a 3D object in its other movements
+    other_movements: tuple[tuple[Part, ...], ...] = ()  # views in other movements, if 3D
 
     @property
     def solid(self) -> bool:

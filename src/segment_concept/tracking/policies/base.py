@@ -136,19 +136,20 @@ def _next(position: PlaybackPosition) -> PlaybackPosition:
     return replace(position, frame_index=position.frame_index + (-1 if position.backwards else 1))
 
 
-def _check_slots(slots: int, pointers: int, prompted: int | None) -> None:
+def check_slots(slots: int, pointers: int, prompted: int | None) -> None:
+    """Raises ValueError if a policy would recall nothing."""
     if slots < 1 or pointers < 1:
         raise ValueError(f"slots and pointers are at least 1, got {slots} and {pointers}")
     if prompted is not None and prompted < 1:
         raise ValueError(f"prompted is at least 1, or None for all, got {prompted}")
 
 
-def _pointer_reach(pointers: int, video_length: int | None) -> int:
+def pointer_reach(pointers: int, video_length: int | None) -> int:
     """Pointers of tracked frames closer than this are recalled: `min(num_frames, 16)` in SAM 2."""
     return min(video_length or pointers, pointers)
 
 
-def _horizon(reach: int) -> int:
+def pointer_horizon(reach: int) -> int:
     """Divisor of pointer distances, as in SAM 2; 1 if only prompted frames give pointers."""
     return max(1, reach - 1)
 
@@ -194,11 +195,12 @@ def drop_far_prompts(bank: MemoryBank, position: PlaybackPosition, most: int | N
     return replace(bank, prompted=tuple(m for m in bank.prompted if id(m) in kept))
 
 
-def _prompted_maps(prompted: Iterable[Memory], slots: int) -> Iterable[RecalledMap]:
+def prompted_maps(prompted: Iterable[Memory], slots: int) -> Iterable[RecalledMap]:
+    """Maps of prompted frames; like SAM 2's, they have the last slot whatever their distance."""
     return (RecalledMap(slots - 1, m, prompted=True) for m in prompted)
 
 
-def _prompted_pointers(
+def prompted_pointers(
     prompted: Iterable[Memory], position: PlaybackPosition
 ) -> Iterable[RecalledPointer]:
     """Pointers of prompted frames played so far. As in SAM 2, later ones give only their map."""

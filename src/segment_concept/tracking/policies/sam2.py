@@ -14,14 +14,14 @@ from segment_concept.tracking.memory import (
 from segment_concept.tracking.policies.base import (
     PROMPTED_RECALLED,
     Candidate,
-    _check_slots,
-    _horizon,
-    _pointer_reach,
-    _prompted_maps,
-    _prompted_pointers,
     best_iou,
+    check_slots,
     drop_far_prompts,
     nearest_prompted,
+    pointer_horizon,
+    pointer_reach,
+    prompted_maps,
+    prompted_pointers,
 )
 
 
@@ -44,24 +44,24 @@ class RecentMemory:
     prompted: int | None = PROMPTED_RECALLED
 
     def __post_init__(self) -> None:
-        _check_slots(self.slots, self.pointers, self.prompted)
+        check_slots(self.slots, self.pointers, self.prompted)
 
     def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
         past = [(position.frames_since(m.frame_index), m) for m in bank.tracked]
         ahead_of = sorted((p for p in past if p[0] > 0), key=lambda p: p[0])
-        reach = _pointer_reach(self.pointers, self.video_length)
+        reach = pointer_reach(self.pointers, self.video_length)
         recent = [(age, m) for age, m in ahead_of if age < self.slots]
         prompted = nearest_prompted(bank, position, self.prompted)
         return Recall(
             maps=(
-                *_prompted_maps(prompted, self.slots),
+                *prompted_maps(prompted, self.slots),
                 *(RecalledMap(age - 1, m) for age, m in reversed(recent)),
             ),
             pointers=(
-                *_prompted_pointers(prompted, position),
+                *prompted_pointers(prompted, position),
                 *(RecalledPointer(age, m) for age, m in ahead_of if age < reach),
             ),
-            horizon=_horizon(reach),
+            horizon=pointer_horizon(reach),
         )
 
     def choose(

@@ -15,15 +15,15 @@ from segment_concept.tracking.memory import (
 from segment_concept.tracking.policies.base import (
     PROMPTED_RECALLED,
     Candidate,
-    _check_slots,
-    _horizon,
-    _pointer_reach,
-    _prompted_maps,
-    _prompted_pointers,
     best_iou,
+    check_slots,
     drop_far_prompts,
     keep_walked,
     nearest_prompted,
+    pointer_horizon,
+    pointer_reach,
+    prompted_maps,
+    prompted_pointers,
     walk_back,
 )
 
@@ -49,30 +49,30 @@ class ReliableMemory:
     prompted: int | None = PROMPTED_RECALLED
 
     def __post_init__(self) -> None:
-        _check_slots(self.slots, self.pointers, self.prompted)
+        check_slots(self.slots, self.pointers, self.prompted)
         if not 0 <= self.min_iou <= 1:
             raise ValueError(f"min_iou is a score in [0, 1], got {self.min_iou}")
 
     def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
         kept = self._walk(bank, position)
-        reach = _pointer_reach(self.pointers, self.video_length)
+        reach = pointer_reach(self.pointers, self.video_length)
         recalled = kept[: self.slots - 1]
         prompted = nearest_prompted(bank, position, self.prompted)
         return Recall(
             maps=(
-                *_prompted_maps(prompted, self.slots),
+                *prompted_maps(prompted, self.slots),
                 *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(recalled)))),
             ),
             # As published: the distance is the rank, and the oldest kept frame has no pointer.
             pointers=(
-                *_prompted_pointers(prompted, position),
+                *prompted_pointers(prompted, position),
                 *(
                     RecalledPointer(rank, m)
                     for rank, m in enumerate(kept[:-1], start=1)
                     if rank < reach
                 ),
             ),
-            horizon=_horizon(reach),
+            horizon=pointer_horizon(reach),
         )
 
     def choose(
