@@ -25,7 +25,7 @@ def result(*logits: list[list[float]], ids: tuple[int, ...]) -> FrameResult:
     return FrameResult(0, tuple(map(ObjectId, ids)), rows, scores, scores)
 
 
-def test_a_frame_knows_its_height_and_width():
+def test_a_frame_has_its_height_and_width():
     assert FRAME.size == (12, 20)
 
 
@@ -162,7 +162,7 @@ def test_a_mask_with_channels_is_refused():
 
 
 @pytest.mark.parametrize("prompt", [(2, 3, 8, 9), SQUARE, "box", None])
-def test_what_is_no_prompt_is_refused_with_what_is(prompt):
+def test_an_invalid_prompt_is_refused_with_the_valid_kinds(prompt):
     with pytest.raises(InputError, match=r"object 1: .*pass Box\(x0, y0, x1, y1\)"):
         check_prompts(FRAME, {1: prompt})
 
@@ -228,13 +228,13 @@ def test_an_object_that_is_not_followed_has_no_mask():
         result([[1.0]], ids=(4,)).mask(9)
 
 
-def test_where_objects_meet_the_label_map_goes_to_the_higher_logit():
+def test_overlapping_pixels_of_a_label_map_go_to_the_higher_logit():
     found = result([[1.0, 5.0], [-2.0, -1.0]], [[2.0, 4.0], [3.0, -9.0]], ids=(7, 300))
     assert found.label_map().tolist() == [[300, 7], [300, 0]]
     assert found.label_map().dtype == np.int32
 
 
-def test_of_equal_logits_the_object_shown_first_has_the_pixel():
+def test_at_equal_logits_the_object_prompted_first_has_the_pixel():
     assert result([[2.0]], [[2.0]], ids=(5, 3)).label_map().tolist() == [[5]]
 
 

@@ -73,7 +73,7 @@ def test_weights_saved_while_training_are_found_beside_the_optimiser(tmp_path):
     assert load_xmem(tmp_path / "training.pth").size == tiny_xmem().size
 
 
-def test_what_a_network_computes_by_itself_may_be_missing():
+def test_buffers_that_a_network_computes_may_be_missing():
     weights = {
         k: v
         for k, v in cutie_checkpoint().items()

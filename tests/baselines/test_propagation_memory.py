@@ -96,7 +96,7 @@ def test_the_others_of_an_object_are_the_sum_of_all_but_its_own():
     assert others(masks).tolist() == [[[0.5, 0.5]], [[1.0, 0.25]], [[1.5, 0.25]]]
 
 
-def test_everything_is_kept_where_nothing_is_to_be_forgotten():
+def test_all_memories_are_kept_if_none_may_be_forgotten():
     parts = frames(40)
     assert KeepEverything().keep(parts) is parts
 

@@ -24,7 +24,7 @@ from segment_concept.types import InputError
         (AsItIs(), (37, 91), (37, 91)),
     ],
 )
-def test_a_video_is_looked_at_in_the_published_size(resize, video, inner):
+def test_a_video_is_read_in_the_published_size(resize, video, inner):
     assert FrameTransform.of(video, resize).inner == inner
 
 

@@ -90,7 +90,7 @@ def test_a_correction_replaces_what_was_tracked(tracker):
     assert session.object_ids == (FIRST, SECOND)
 
 
-def test_where_masks_overlap_the_one_given_later_has_the_pixel(tracker):
+def test_the_later_of_overlapping_masks_has_the_pixel(tracker):
     frame = video(1)[0]
     whole = Mask(np.ones(frame.size, np.bool_))
     result = tracker.session().prompt(frame, {FIRST: whole, SECOND: blue(frame)})
@@ -98,7 +98,7 @@ def test_where_masks_overlap_the_one_given_later_has_the_pixel(tracker):
     assert np.array_equal(result.mask(FIRST), ~blue(frame).bitmap)
 
 
-def test_a_removed_object_is_gone_at_once_and_its_memory_with_it(tracker):
+def test_a_removed_object_and_its_memory_disappear_at_once(tracker):
     frames = video(8)
     session = tracker.session()
     session.prompt(frames[0], {FIRST: red(frames[0])})

@@ -17,7 +17,7 @@ def saved(tmp_path_factory):
     return path, model
 
 
-def test_what_is_saved_comes_back_in_half_precision(saved):
+def test_saved_weights_are_loaded_in_half_precision(saved):
     path, model = saved
     loaded = load_compact(path).state_dict()
     for name, value in model.state_dict().items():

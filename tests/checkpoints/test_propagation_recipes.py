@@ -65,14 +65,14 @@ def test_weights_are_found_by_name_by_address_in_a_folder_and_where_torch_keeps_
 
 
 @pytest.mark.parametrize(("name", "file"), [("cutie_base", "cutie-base-mega"), ("xmem", "XMem")])
-def test_weights_that_are_not_there_are_told_with_where_to_get_them(name, file, tmp_path):
+def test_missing_weights_are_reported_with_their_source(name, file, tmp_path):
     with pytest.raises(CheckpointError) as error:
         load(name)
     for word in (f"{file}.pth", "https://github.com/hkchengrex", "--weights FILE", str(tmp_path)):
         assert word in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+def test_a_missing_file_is_not_searched_elsewhere(tmp_path):
     saved("xmem", tmp_path / "hub/checkpoints/XMem.pth")
     with pytest.raises(CheckpointError, match=r"no file or folder gone/XMem\.pth"):
         load(replace(find_recipe("xmem"), weights="gone/XMem.pth"))
@@ -109,7 +109,7 @@ def test_there_is_no_language_model_to_place():
         load("xmem", language_device="cpu")
 
 
-def test_what_needs_sam_2s_memory_refuses_the_others():
+def test_methods_that_need_sam_2s_memory_refuse_other_trackers():
     with pytest.raises(InputError, match="recipe cutie_base is Cutie"):
         load_tracker("cutie_base")
     with pytest.raises(InputError, match="recipe xmem is XMem"):

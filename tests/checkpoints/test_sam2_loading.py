@@ -85,7 +85,7 @@ def transformers_model() -> Sam2VideoModel:
     )
 
 
-def test_what_transformers_saves_gives_the_same_network(tmp_path, reference):
+def test_weights_saved_by_transformers_give_the_same_network(tmp_path, reference):
     model = transformers_model()
     state = reference.network.state_dict()
     outcome = model.load_state_dict(state, strict=False)

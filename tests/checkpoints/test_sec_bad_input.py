@@ -223,18 +223,18 @@ class TestRoom:
         assert 1.05 * 2 * sum(weights) < needed < 1.5 * 2 * sum(weights)
         assert bulk.bytes_on("cuda:1", SecPlacement.on("cuda:0")) == 0
 
-    def test_what_would_fit_is_said_the_mildest_first(self, bulk, monkeypatch):
+    def test_settings_that_fit_are_listed_with_the_smallest_change_first(self, bulk, monkeypatch):
         said = self.message(monkeypatch, bulk, 12, SecPlacement.on("cuda:0"))
         assert "cuda:0 has 12.0 GiB free, and SeC needs about 15." in said
         assert said.index("dtype='bfloat16' (7.") < said.index("four_bit=True (")
         assert "language_device='cpu' (" in said
 
-    def test_what_would_not_fit_either_is_not_proposed(self, bulk, monkeypatch):
+    def test_settings_that_do_not_fit_are_not_proposed(self, bulk, monkeypatch):
         said = self.message(monkeypatch, bulk, 6, SecPlacement.on("cuda:0", torch.bfloat16))
         assert "bfloat16" not in said
         assert "These fit: four_bit=True" in said
 
-    def test_where_nothing_fits_other_recipes_are_named(self, bulk, monkeypatch):
+    def test_other_recipes_are_named_if_nothing_fits(self, bulk, monkeypatch):
         said = self.message(monkeypatch, bulk, 0.5, SecPlacement.on("cuda:0"))
         assert "No configuration fits" in said
         assert "sec_compact" in said

@@ -135,7 +135,7 @@ def test_the_config_of_something_else_beside_a_single_file_is_not_taken_for_its_
     assert same(load_sec(path, tokenizer=TOKENIZER, untold=UNTOLD), reference())
 
 
-def test_what_is_saved_is_read_back_bit_for_bit_and_needs_nothing_told(saved):
+def test_saved_weights_are_read_back_bit_for_bit_without_further_settings(saved):
     loaded = load_sec(saved)
     assert same(loaded, reference())
     assert loaded.segmenter.network.sizes == reference().segmenter.network.sizes

@@ -190,7 +190,7 @@ def test_without_network_a_hub_name_says_so(monkeypatch, tmp_path):
         open_weights("facebook/sam2.1-hiera-tiny")
 
 
-def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path):
+def test_an_unreachable_hub_is_contacted_once(monkeypatch, tmp_path):
     asked = []
 
     def refuse(url: str, timeout: float) -> None:
@@ -225,7 +225,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path):
         "",
     ],
 )
-def test_what_cannot_be_a_hub_name_is_a_path_that_does_not_exist(source, tmp_path, monkeypatch):
+def test_an_impossible_hub_name_is_reported_as_a_missing_path(source, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "get_hf_file_metadata", lambda *_, **__: pytest.fail("hub was asked"))

@@ -57,7 +57,7 @@ def test_one_recipe_is_compared_with_itself_on_other_weights(monkeypatch):
         (["-r", "sec_compact", "-r", "xmem", "--out", "film.mp4"], "already exists"),
     ],
 )
-def test_bad_input_is_told_in_a_sentence_with_exit_code_2(words, why, tmp_path):
+def test_bad_input_is_reported_in_a_sentence_with_exit_code_2(words, why, tmp_path):
     code, said = run("compare", "film.mp4", "--box", RED, *words)
     assert code == 2
     assert said.startswith("error: ")

@@ -41,7 +41,7 @@ def run(app: typer.Typer, *words: object) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.split())
 
 
-def test_weights_are_converted_and_all_hashes_told(app, saved, tmp_path):
+def test_weights_are_converted_and_all_hashes_printed(app, saved, tmp_path):
     code, said = run(app, saved, tmp_path / "half", "--dtype", "bfloat16")
     assert code == 0
     for label, folder in (("read", saved), ("wrote", tmp_path / "half")):
@@ -63,7 +63,7 @@ def test_a_hash_that_does_not_fit_ends_with_a_sentence_and_nothing_written(app, 
 
 
 @pytest.mark.parametrize("damage", ["gone", "other weights", "no tokenizer"])
-def test_what_cannot_be_converted_ends_with_a_sentence(app, saved, tmp_path, damage):
+def test_an_impossible_conversion_ends_with_a_sentence(app, saved, tmp_path, damage):
     weights = saved / "model.safetensors"
     if damage == "gone":
         shutil.rmtree(saved)

@@ -102,7 +102,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_that_is_asked_to_stop_keeps_finished_videos_and_leaves_no_rest(
+def test_a_stopped_run_keeps_finished_videos_and_leaves_no_partial_files(
     workers: int, name: str, data: Path, tmp_path: Path
 ) -> None:
     if not hasattr(signal, name):
@@ -362,7 +362,7 @@ def test_a_file_in_place_of_the_folder_is_refused(data: Path, tmp_path: Path) ->
     assert "is a file: choose a folder with --out" in said
 
 
-def test_what_happened_is_in_the_log(data: Path, tmp_path: Path) -> None:
+def test_events_are_logged(data: Path, tmp_path: Path) -> None:
     evaluate(data, tmp_path / "run")
     text = (tmp_path / "run/log.txt").read_text()
     assert "4 videos to predict, 0 already done" in text
@@ -370,7 +370,7 @@ def test_what_happened_is_in_the_log(data: Path, tmp_path: Path) -> None:
     assert re.search(r"4 of 4 videos, [\d.]+ frames/s, left: 0 s", text)
 
 
-def test_what_could_not_be_scored_is_refused_before_it_is_predicted(tmp_path: Path) -> None:
+def test_an_unscorable_dataset_is_refused_before_prediction(tmp_path: Path) -> None:
     root = tmp_path / "ytvos/train"
     clip = toys.CLIPS[2]
     names = [f"{i:05d}" for i in range(len(clip.ids))]

@@ -56,7 +56,7 @@ def test_clips_are_made_and_scored_by_how_many_cuts_they_have(
         (("--categories", "a.json", "--distractors-by", "random"), "give either"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence(
+def test_impossible_values_are_refused_in_a_sentence(
     app: typer.Typer, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
     four_sequences(tmp_path / "data", frames=6)

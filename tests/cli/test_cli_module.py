@@ -19,7 +19,7 @@ def test_the_package_runs_as_a_module():
 
 
 @pytest.mark.parametrize(("told", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_do_not_spin_unless_they_are_told_to(monkeypatch, told, expected):
+def test_waiting_threads_do_not_spin_unless_that_is_set(monkeypatch, told, expected):
     monkeypatch.setenv("OMP_WAIT_POLICY", told or "")  # so that it is restored afterwards
     if told is None:
         monkeypatch.delenv("OMP_WAIT_POLICY")

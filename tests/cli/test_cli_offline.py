@@ -61,7 +61,7 @@ def write_small(folder: Path, frame: Frame) -> None:
         ("sam2_compact", "recipe sam2_compact never queries its concept encoder"),
     ],
 )
-def test_a_recipe_without_keyframes_is_refused_before_its_weights_are_looked_for(
+def test_a_recipe_without_keyframes_is_refused_before_its_weights_are_searched(
     recipe: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def load(recipe: Any, **how: Any) -> None:

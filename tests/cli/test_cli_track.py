@@ -159,7 +159,7 @@ def test_quiet_says_nothing(film: Path) -> None:
         (["--box", RED, "--device", "abacus"], "no device 'abacus'"),
     ],
 )
-def test_bad_input_is_told_in_a_sentence_with_exit_code_2(
+def test_bad_input_is_reported_in_a_sentence_with_exit_code_2(
     film: Path, tmp_path: Path, words: list[str], why: str
 ) -> None:
     Image.fromarray(np.eye(10, dtype=np.uint8)).save(tmp_path / "small.png")
@@ -183,7 +183,7 @@ def test_bad_input_is_told_in_a_sentence_with_exit_code_2(
         ("notes.mp4", b"not a video at all " * 50, "notes.mp4"),
     ],
 )
-def test_a_video_that_is_none_is_told_with_exit_code_2(
+def test_a_file_that_is_no_video_is_reported_with_exit_code_2(
     tmp_path: Path, name: str, content: bytes | None, why: str
 ) -> None:
     if content is not None:
@@ -247,7 +247,7 @@ def test_the_order_of_options_says_what_belongs_together(
     assert [(s.object_id, s.at, s.prompt) for s in prompts_of_options(given)] == shown
 
 
-def test_what_a_mask_means_is_said_after_it(tmp_path: Path) -> None:
+def test_the_meaning_of_a_mask_may_follow_its_name(tmp_path: Path) -> None:
     labels = np.zeros((64, 96), np.uint8)
     labels[5:20, 5:20], labels[30:50, 30:60] = 128, 255
     path = str(tmp_path / "m.png")
@@ -268,9 +268,7 @@ def test_an_object_without_a_number_is_refused(number: str) -> None:
         prompts_of_options([("--object", number), ("--box", "1,2,3,4")])
 
 
-def test_what_a_mask_was_understood_to_show_is_said_before_tracking(
-    film: Path, tmp_path: Path
-) -> None:
+def test_the_reading_of_a_mask_is_printed_before_tracking(film: Path, tmp_path: Path) -> None:
     mask = np.zeros((64, 96), np.uint8)
     mask[12:28, 4:20] = 255
     Image.fromarray(255 - mask).save(tmp_path / "m.png")
@@ -279,7 +277,7 @@ def test_what_a_mask_was_understood_to_show_is_said_before_tracking(
     assert "m.png: 1 object (1), 4 % of the image" in said
 
 
-def test_what_a_terminal_would_obey_in_a_name_is_shown(tmp_path: Path) -> None:
+def test_control_characters_in_a_name_are_printed_escaped(tmp_path: Path) -> None:
     code, said = run("track", "a\x1b[31m[red]\n.mp4", "--box", RED)
     assert code == 2
     assert "\x1b[31m" not in said
@@ -314,7 +312,7 @@ main()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_keeps_what_was_done_and_resume_goes_on(
+def test_a_signal_keeps_finished_frames_and_resume_continues(
     film: Path, tmp_path: Path, name: str
 ) -> None:
     if not hasattr(signal, name):

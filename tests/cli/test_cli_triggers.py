@@ -94,7 +94,7 @@ def test_another_cut_list_is_another_run(film: Path) -> None:
         (("--cuts", "none.edl"), "there is no cut list none.edl"),
     ],
 )
-def test_bad_words_are_answered_in_a_sentence(film: Path, words: tuple[str, ...], said) -> None:
+def test_invalid_values_are_refused_in_a_sentence(film: Path, words: tuple[str, ...], said) -> None:
     code, output = run(film, *words)
     assert code == 2
     assert said in output
@@ -115,7 +115,7 @@ def test_weights_without_a_concept_encoder_are_refused(
 
 
 @pytest.mark.parametrize("recipe", ["sam2_large", "cutie_base", "samurai_large"])
-def test_a_family_that_has_no_concepts_is_refused_before_its_weights_are_looked_for(
+def test_a_recipe_without_concepts_is_refused_before_its_weights_are_searched(
     film: Path, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(recipe, **how):

@@ -89,7 +89,7 @@ class TestBuilders:
             ({"mode": "train"}, "mode='train'"),
         ],
     )
-    def test_what_a_builder_cannot_do(self, loading, asked, message):
+    def test_unsupported_builder_settings_are_refused(self, loading, asked, message):
         with pytest.raises(InputError, match=message):
             build_sam2_video_predictor("x.yaml", **{"ckpt_path": weights(), **asked})
 

@@ -68,7 +68,7 @@ class TestCamera:
             sizes.append(len(track.bank.tracked))
         assert set(sizes[-8:]) == {max(sizes)}
 
-    def test_what_comes_too_early_is_refused(self, camera):
+    def test_calls_in_the_wrong_order_are_refused(self, camera):
         with pytest.raises(InputError, match="call load_first_frame first"):
             camera.track(frames()[0].numpy())
         camera.load_first_frame(frames()[0].numpy())
@@ -123,7 +123,7 @@ class TestFramesInMemory:
             ([PICTURES[0], PICTURES[0, :4]], "frame 1 is 10x4 but the first one is 10x8"),
         ],
     )
-    def test_what_is_no_video_is_refused(self, given, message):
+    def test_a_file_that_is_no_video_is_refused(self, given, message):
         with pytest.raises(InputError, match=message):
             open_video(given)
 

@@ -195,7 +195,7 @@ class TestRefused:
         with pytest.raises(InputError, match=r"take SAM 2\.1 or SeC"):
             ImagePredictor(tracker)
 
-    def test_what_is_no_picture(self, predictor):
+    def test_files_that_are_no_images_are_refused(self, predictor):
         with pytest.raises(InputError, match="expected RGB images"):
             predictor.set_image(np.zeros((4, 5, 7), np.uint8))
 
@@ -239,7 +239,7 @@ class TestGenerator:
             assert sum(counts) == 96 * 160
             assert sum(counts[1::2]) == mask["area"]
 
-    def test_where_nothing_is_good_enough_there_is_no_mask(self):
+    def test_there_is_no_mask_if_nothing_is_good_enough(self):
         generator = AutomaticMaskGenerator(tiny(), points_per_side=2, pred_iou_thresh=1.0)
         assert generator.generate(frames()[0].numpy()) == []
 

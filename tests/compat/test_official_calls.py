@@ -112,7 +112,7 @@ class TestEmptyMasks:
 
     EMPTY = np.zeros((96, 160), bool)
 
-    def test_alone_it_tracks_nothing(self, predictor, state):
+    def test_one_frame_alone_tracks_nothing(self, predictor, state):
         index, ids, logits = predictor.add_new_mask(state, 1, 7, self.EMPTY)
         assert (index, ids) == (1, [7])
         assert (logits == NOWHERE).all()
@@ -128,7 +128,7 @@ class TestEmptyMasks:
         assert found == {0: True, 1: True, 2: False, 3: True, 4: True, 5: True}
         assert (predictor.add_new_points_or_box(state, 2, 7, **CLICK)[2] > 0).any()
 
-    def test_beside_another_object_it_changes_nothing(self, predictor, state):
+    def test_another_object_changes_nothing(self, predictor, state):
         predictor.add_new_points_or_box(state, 0, 1, **CLICK)
         alone = play(predictor, state)
         predictor.add_new_mask(state, 0, 2, self.EMPTY)
@@ -151,7 +151,7 @@ class TestCallsOfSeC:
         predictor.add_new_mask(state, 1, 1, self.MASK)
         assert torch.equal(with_mask, play(predictor, state))
 
-    def test_beside_a_prompt_it_is_of_no_consequence(self, predictor, state):
+    def test_it_has_no_effect_on_prompted_frames(self, predictor, state):
         predictor.add_new_points_or_box(state, 0, 1, **BOX)
         plain = play(predictor, state)
         torch.testing.assert_close(

@@ -299,7 +299,7 @@ class TestPrompts:
         answer = predictor.add_new_points_or_box(state, 0, 1, points, labels, **options)
         torch.testing.assert_close(answer[2], first)
 
-    def test_of_a_box(self, predictor, video):
+    def test_boxes_match(self, predictor, video):
         corners = [[17.0, 44.0], [76.0, 74.0]]
         asked: list[dict[str, Any]] = [
             {"box": np.array([17, 44, 76, 74])},
@@ -422,7 +422,7 @@ def test_an_object_without_prompts_stays_known_but_is_nowhere(predictor, state):
         predictor.clear_all_prompts_in_frame(state, 0, 3)
 
 
-def test_a_keyframe_that_is_taken_back_is_not_asked_about_again(predictor, video):
+def test_a_removed_keyframe_is_not_queried_again(predictor, video):
     class Told:
         asked: list[list[int]]
 

@@ -249,7 +249,7 @@ def test_two_sessions_at_once_share_nothing(name):
 
 
 @every_tracker
-def test_what_cannot_be_tracked_is_refused_and_the_session_goes_on(name):
+def test_an_untrackable_frame_is_refused_and_the_session_continues(name):
     frames = video(3)
     session = make(name).session()
     with pytest.raises(InputError, match="prompt an object first"):

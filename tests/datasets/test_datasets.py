@@ -98,7 +98,7 @@ def test_unseen_categories_may_be_listed(tmp_path: Path) -> None:
         (Benchmark.MOSE, build.mose1, "train", True),
     ],
 )
-def test_masks_that_only_prompt_are_told_from_a_full_truth(
+def test_prompt_masks_are_distinguished_from_full_annotations(
     benchmark: Benchmark,
     builder: Callable[[Path], Path],
     split: str,
@@ -112,7 +112,7 @@ def test_masks_that_only_prompt_are_told_from_a_full_truth(
         assert dataset_stats(dataset, survey_dataset(dataset)).disappear is None
 
 
-def test_lvos_knows_its_unseen_videos(tmp_path: Path) -> None:
+def test_lvos_has_its_unseen_videos(tmp_path: Path) -> None:
     dataset = open_dataset(Benchmark.LVOS2, Source(build.lvos(tmp_path)))
     assert {v.name: v.group for v in dataset.videos} == {
         "newvideo": Group.UNSEEN,
@@ -156,7 +156,7 @@ def test_a_broken_run_length_mask_is_named(tmp_path: Path) -> None:
         masklet_layers(path)[0].read("00004")
 
 
-def test_secvos_knows_its_segments(tmp_path: Path) -> None:
+def test_secvos_has_its_segments(tmp_path: Path) -> None:
     (video,) = open_dataset(Benchmark.SECVOS, Source(build.secvos(tmp_path))).videos
     assert video.segments == {"first_segment": (0, 2), "second_segment": (3, 5)}
 

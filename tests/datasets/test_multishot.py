@@ -136,7 +136,7 @@ def test_a_clip_begins_where_its_target_is_first_seen_well(tmp_path: Path) -> No
     assert clips_of(tmp_path / "out")["late-none"]["shots"][0]["frames"][0] == "00009"
 
 
-def test_what_is_made_is_a_dataset_with_segments_by_cuts(made: Path) -> None:
+def test_the_result_is_a_dataset_with_segments_by_cuts(made: Path) -> None:
     assert recognize_dataset(made) is Benchmark.SECVOS
     clips = clips_of(made)
     for video in opened(made).videos:

@@ -124,7 +124,7 @@ def test_frames_between_a_sparse_truth_are_expected(truth: Path, predictions: Pa
     assert not scored(ProtocolName.VOS_BENCHMARK, Source(truth), predictions).findings
 
 
-def test_predictions_named_in_another_way_are_told(truth: Path, predictions: Path) -> None:
+def test_predictions_named_in_another_way_are_reported(truth: Path, predictions: Path) -> None:
     for path in sorted((predictions / "bear").iterdir()):
         path.rename(path.with_name(f"frame_{path.name}"))
     message = refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
@@ -132,7 +132,7 @@ def test_predictions_named_in_another_way_are_told(truth: Path, predictions: Pat
     assert "expected 00001, 00002, 00003 and 1 more; use the names of the annotations" in message
 
 
-def test_predictions_of_another_dataset_are_told(truth: Path, predictions: Path) -> None:
+def test_predictions_of_another_dataset_are_reported(truth: Path, predictions: Path) -> None:
     for name in ("bear", "camel"):
         (predictions / name).rename(predictions / f"youtube-{name}")
     message = refusal(ProtocolName.DAVIS2017, truth, predictions)
@@ -140,22 +140,22 @@ def test_predictions_of_another_dataset_are_told(truth: Path, predictions: Path)
     assert "another dataset or split?" in message
 
 
-def test_an_empty_folder_of_predictions_is_told(truth: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_of_predictions_is_reported(truth: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "has no subfolders" in refusal(ProtocolName.VOS_BENCHMARK, truth, tmp_path / "empty")
 
 
-def test_a_folder_that_does_not_exist_is_told(truth: Path, tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_reported(truth: Path, tmp_path: Path) -> None:
     assert "does not exist" in refusal(ProtocolName.VOS_BENCHMARK, truth, tmp_path / "nowhere")
 
 
-def test_a_video_without_a_single_mask_is_told(truth: Path, predictions: Path) -> None:
+def test_a_video_without_a_single_mask_is_reported(truth: Path, predictions: Path) -> None:
     for path in (predictions / "bear").iterdir():
         path.unlink()
     assert "bear has no PNG file" in refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
 
 
-def test_a_truth_without_masks_is_told(truth: Path, predictions: Path) -> None:
+def test_a_truth_without_masks_is_reported(truth: Path, predictions: Path) -> None:
     for path in (truth / "bear").iterdir():
         path.unlink()
     message = refusal(ProtocolName.VOS_BENCHMARK, truth, predictions)
@@ -231,7 +231,7 @@ def test_ids_that_davis_invents_are_warned_of() -> None:
     assert "frame 0 of the truth has no object 1, 2, 4, 5, 6" in warnings(scores)
 
 
-def test_a_video_too_short_to_score_is_told() -> None:
+def test_a_video_too_short_to_score_is_reported() -> None:
     root = unpacked("quirks") / "two-frames"
     message = refusal(ProtocolName.DAVIS2017, root / "gt", root / "pred")
     assert "video v has 2 annotated frames (00000, 00001)" in message
@@ -300,7 +300,7 @@ def test_a_frame_missing_from_mose_v2_is_named(tmp_path: Path) -> None:
         scored(ProtocolName.MOSE2, Source(root), predictions, benchmark=Benchmark.MOSE2)
 
 
-def test_a_truth_of_mose_v2_that_contradicts_its_metadata_is_told(tmp_path: Path) -> None:
+def test_a_truth_of_mose_v2_that_contradicts_its_metadata_is_reported(tmp_path: Path) -> None:
     root = Path(shutil.copytree(unpacked("mosev2"), tmp_path / "mosev2"))
     (root / "Annotations/big1/00019.png").unlink()
     with pytest.raises(ScoringError, match=r"video big1: the truth has 19 masks .* says 20"):
@@ -339,7 +339,7 @@ def test_youtube_vos_cannot_be_scored_without_its_truth() -> None:
         )
 
 
-def test_a_layout_that_does_not_suit_the_protocol_is_told() -> None:
+def test_a_layout_that_does_not_suit_the_protocol_is_reported() -> None:
     root = unpacked("sav")
     with pytest.raises(ScoringError, match="has one folder per object"):
         scored(
@@ -361,7 +361,9 @@ class TestWritingScores:
         assert rows[0] == "video,object,part,group,J,F,Fdot,Jd,Fdotd,Jr,Fdotr"
         assert len(rows) == 1 + len(scores.objects)
 
-    def test_a_folder_that_cannot_be_written_is_told(self, scores: Scores, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_written_is_reported(
+        self, scores: Scores, tmp_path: Path
+    ) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(InputError, match=r"cannot be written to .*choose another folder"):
             write_scores(scores, tmp_path / "file/run")

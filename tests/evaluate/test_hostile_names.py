@@ -67,7 +67,7 @@ def test_an_ordinary_name_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "\x07", "\x9b31m", "\r", "\u202e"])
-def test_a_terminal_is_told_nothing_by_a_name(name: str) -> None:
+def test_a_name_cannot_control_a_terminal(name: str) -> None:
     assert printable(f"a{name}b").isprintable()
 
 

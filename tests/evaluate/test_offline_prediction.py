@@ -46,7 +46,7 @@ def test_every_session_is_played_twice_and_the_second_pass_is_written(
     assert prediction.concept_calls == 2 * sessions
 
 
-def test_what_has_no_keyframes_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_recipe_without_keyframes_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     job = video_job(dataset, dataset.videos[0], offline=True)
     with pytest.raises(InputError, match="has no concept encoder"):
         predict_video(Tracker(ColorSegmenter()), job, tmp_path)

@@ -106,7 +106,7 @@ def test_masks_equal_the_truth_where_the_tracker_is_right(tmp_path: Path) -> Non
             assert np.array_equal(read_labels(out / f"{i:05d}.png"), toys.labels(i, ids))
 
 
-def test_before_anything_is_shown_masks_are_empty(tmp_path: Path) -> None:
+def test_masks_are_empty_before_the_first_prompt(tmp_path: Path) -> None:
     dataset = folder(tmp_path / "set", toys.Clip("late", ((), (), (2,), (2,))))
     predict(dataset, toys.color(), tmp_path / "out")
     assert [read_labels(tmp_path / f"out/0000{i}.png").max() for i in range(4)] == [0, 0, 2, 2]
@@ -147,7 +147,7 @@ def test_objects_with_folders_of_their_own_are_written_apart(tmp_path: Path) -> 
     assert np.array_equal(read_labels(tmp_path / "out/002/00008.png") > 0, toys.labels(8, (2,)) > 0)
 
 
-def test_where_objects_of_two_sessions_meet_the_surer_one_wins(tmp_path: Path) -> None:
+def test_the_more_confident_of_overlapping_objects_of_two_sessions_wins(tmp_path: Path) -> None:
     dataset = folder(tmp_path / "set", toys.Clip("twins", ((1, 2),) * 3))
     # Both look alike on every picture: each session claims both squares.
     for path in dataset.videos[0].pictures:
@@ -202,7 +202,7 @@ def test_a_fingerprint_goes_with_the_files_and_not_with_the_place(tmp_path: Path
     assert dataset_fingerprint(one) != dataset_fingerprint(two)
 
 
-def test_what_stands_in_for_the_evaluator_of_mose_is_not_official() -> None:
+def test_the_substitute_for_the_evaluator_of_mose_is_marked_unofficial() -> None:
     assert not rules_for(Benchmark.MOSE).official
     assert not rules_for(Benchmark.MOSE, ProtocolName.VOS_BENCHMARK).official
     assert rules_for(Benchmark.FOLDER).official

@@ -169,7 +169,7 @@ def test_a_video_is_done_only_when_all_of_it_is_written(tmp_path: Path) -> None:
     assert [p.name for p in run.masks.iterdir()] == ["a"]
 
 
-def test_what_a_kill_left_behind_is_swept_away_and_replaced(tmp_path: Path) -> None:
+def test_files_left_by_a_kill_are_removed_and_replaced(tmp_path: Path) -> None:
     from segment_concept.evaluate.predict import Prediction
 
     run = RunFolder(tmp_path / "run")

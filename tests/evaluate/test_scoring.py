@@ -103,7 +103,7 @@ class Dying(VosBenchmark):
         os._exit(9)
 
 
-def test_a_dead_process_is_told_and_nobody_waits_for_it() -> None:
+def test_a_dead_process_is_reported_and_nothing_waits_for_it() -> None:
     root = unpacked("davis16")
     dataset = open_dataset(Benchmark.FOLDER, Source(root / "gt"))
     with pytest.raises(ScoringError, match="a scoring process died"):

@@ -90,7 +90,7 @@ def test_an_archive_has_a_palette_mask_for_every_picture(
         (lambda m: (m / "aa11/00001.png").write_bytes(b"x"), "00001.png cannot be read"),
     ],
 )
-def test_what_the_server_would_refuse_is_refused_here(
+def test_a_submission_that_the_server_would_refuse_is_refused(
     spoil: object, said: str, tmp_path: Path
 ) -> None:
     dataset = mose(tmp_path / "set")

@@ -157,7 +157,7 @@ def test_a_concept_concerns_its_own_object_alone(segmenter, frames, monkeypatch,
     assert plain.presence[1] != informed.presence[1]
 
 
-def test_of_presence_a_concept_speaks_for_itself_and_not_by_the_tokens_it_changes(frames):
+def test_presence_depends_on_the_concept_and_not_on_the_tokens_it_changes(frames):
     segmenter = model()
     decoder = segmenter.network.decoder
     with torch.no_grad():  # what the changed mask is like is evidence, and is left out here

@@ -35,11 +35,11 @@ def test_a_second_place_far_away_widens_the_window():
     assert window.x1 >= 17
 
 
-def test_what_may_be_nearly_everywhere_is_looked_for_in_the_whole_picture():
+def test_an_object_that_may_be_nearly_everywhere_gets_the_whole_image():
     assert _window(_prior((0, 0), (19, 29))) == Roi(0, 20, 0, 30, GRID)
 
 
-def test_where_nothing_is_likely_the_likeliest_place_is_looked_at():
+def test_without_a_likely_region_the_likeliest_one_is_used():
     prior = _prior()
     prior[5 * GRID[1] + 7, 0] = -0.97
     window = _window(prior)
@@ -59,7 +59,7 @@ def test_windows_are_even_and_inside_the_picture(at):
 
 
 @pytest.mark.parametrize("corners", [[(2, 4)], [(2, 4), (0, 18), (12, 0)]])
-def test_what_is_cut_out_comes_back_to_its_place(corners):
+def test_a_region_is_pasted_back_where_it_was_cut_out(corners):
     windows = Rois(tuple(Roi(y, y + 8, x, x + 10, GRID) for y, x in corners))
     whole = torch.randn(len(corners), 3, 4 * GRID[0], 4 * GRID[1])
     scatter = windows.scatter(windows.cells(whole, 4), 4, outside=-10.0)
@@ -80,7 +80,7 @@ def test_tokens_and_maps_are_cut_alike(corners):
 
 
 @pytest.mark.parametrize("alike", [False, True])
-def test_windows_worked_on_together_are_of_one_size_and_hold_what_they_held(alike):
+def test_grouped_regions_have_one_size_and_keep_their_content(alike):
     torch.manual_seed(0)
     windows = []
     for _ in range(20):

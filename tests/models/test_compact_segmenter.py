@@ -93,7 +93,7 @@ def test_objects_with_memories_of_different_length_advance_together(segmenter, f
     )
 
 
-def test_what_is_remembered_decides_the_mask(segmenter, frames):
+def test_memory_determines_the_mask(segmenter, frames):
     answers = []
     for x in (10, 70):
         session = Tracker(segmenter).session()

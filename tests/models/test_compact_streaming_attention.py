@@ -47,7 +47,7 @@ def test_a_bias_hides_a_key():
 
 
 @torch.inference_mode()
-def test_a_large_frame_is_asked_in_blocks():
+def test_attention_over_a_large_frame_runs_in_blocks():
     torch.manual_seed(0)
     q, keys, values = torch.randn(7, 8), torch.randn(11, 8), torch.randn(2, 11, 4)
     whole = attend(q, keys, values)

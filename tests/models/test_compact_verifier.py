@@ -48,7 +48,7 @@ def test_under_a_mask_the_mean_feature_is_taken_and_nothing_under_none():
     assert not masked_mean(raw, GRID, left * 0).any()
 
 
-def test_what_a_mask_covers_and_the_rest_make_a_keyframe():
+def test_a_keyframe_has_the_pixels_inside_and_outside_its_mask():
     raw = scene()
     left = torch.zeros(16, 24)
     left[:, :12] = 1

@@ -66,7 +66,7 @@ def test_it_computes_what_transformers_does_where_that_can(objects):
 
 
 @torch.inference_mode()
-def test_padding_is_never_looked_at():
+def test_padding_is_never_attended_to():
     network = toy_network()
     features = noise(1, WIDTH, 4, 4)
     tokens = tokens_of(network, recall(1, 1, seed=1), recall(3, 2, seed=2))

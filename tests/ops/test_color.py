@@ -43,7 +43,7 @@ def test_the_distance_is_0_for_the_same_colors_and_1_for_disjoint_ones():
     assert hue_saturation_distance(blue, red) == 1
 
 
-def test_where_colors_are_in_the_picture_does_not_matter():
+def test_the_position_of_colors_does_not_matter():
     picture = PICTURES["cut.a"]
     mirrored = hue_saturation_histogram(picture[:, ::-1].copy())
     # The resize to a square rounds a little differently from the other side.

@@ -37,7 +37,7 @@ def test_a_box_that_grows_evenly_is_expected_larger():
     assert x1 - x0 == pytest.approx(70, abs=0.5)
 
 
-def test_what_is_not_seen_becomes_less_sure_and_a_sight_makes_it_surer():
+def test_uncertainty_grows_without_measurements_and_shrinks_with_one():
     belief = followed(square(0, 0), square(1, 0))
     unseen = predict(predict(belief))
     for step in (predict(belief), unseen):
@@ -46,7 +46,7 @@ def test_what_is_not_seen_becomes_less_sure_and_a_sight_makes_it_surer():
     assert (np.diag(seen.covariance)[:4] < np.diag(unseen.covariance)[:4]).all()
 
 
-def test_a_sight_draws_the_belief_towards_it_but_not_all_the_way():
+def test_an_update_moves_the_state_towards_the_measurement_but_not_all_the_way():
     belief = update(predict(followed(*[square(0, 0)] * 10)), square(6, 0))
     assert 0 < belief.corners[0] < 6
 
@@ -58,7 +58,7 @@ def test_an_empty_box_counts_as_one_pixel_high():
     assert np.isfinite(update(predict(belief), square(80, 80)).mean).all()
 
 
-def test_beliefs_are_not_changed_by_what_follows():
+def test_states_are_not_changed_by_later_frames():
     belief = followed(square(0, 0), square(5, 5))
     before = belief.mean.copy(), belief.covariance.copy()
     update(predict(belief), square(100, 100))

@@ -144,7 +144,7 @@ def tracked(
     return Run(session, segmenter, policy, concepts, results, banks, *stored("parity", "sec_track"))
 
 
-def test_the_concept_is_asked_on_the_frames_of_the_release(run):
+def test_the_concept_is_queried_on_the_frames_of_the_release(run):
     asked = [result.frame_index for result in run.results if result.concept_queried]
     assert asked == run.facts["trigger_frames"]
     distances = [result.scene_change for result in run.results[1:]]

@@ -107,7 +107,7 @@ def test_objects_may_be_shown_on_different_frames(job):
     assert trackers["a"].stepped == trackers["b"].stepped == list(range(1, 20))
 
 
-def test_what_was_done_is_kept_when_it_is_stopped(job):
+def test_finished_work_is_kept_after_a_stop(job):
     steps = iter([False] * 4 + [True])
     trackers = {"a": ColorTracker(), "b": ColorTracker()}
     found = run_compare(job, trackers, RunMonitor(should_stop=lambda: next(steps)))
@@ -124,7 +124,7 @@ def test_what_was_done_is_kept_when_it_is_stopped(job):
         ({"prompts": (TimedPrompt(ONE, Box(200, 200, 220, 220)),)}, "lies outside"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_and_nothing_is_written(job, change, why, tmp_path):
+def test_an_impossible_comparison_is_refused_and_writes_nothing(job, change, why, tmp_path):
     with pytest.raises(InputError, match=why):
         run_compare(replace(job, **change), {"a": ColorTracker(), "b": ColorTracker()})
     assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
@@ -140,7 +140,7 @@ def test_an_earlier_comparison_is_replaced_only_where_that_was_asked_for(job):
     assert len(presentation_times(job.out)) == 20
 
 
-def test_a_prompt_that_one_tracker_refuses_is_told_with_its_name(job):
+def test_a_prompt_that_one_tracker_refuses_is_reported_with_its_name(job):
     with pytest.raises(InputError, match="propagates: starts from masks"):
         run_compare(job, {"a": ColorTracker(), "propagates": MasksOnly()})
     assert not job.out.exists()
@@ -191,7 +191,7 @@ class Holding:
     things: object
 
 
-def test_what_a_session_holds_is_counted_once_and_in_whole_storages():
+def test_memory_of_a_session_is_counted_once_and_by_storage():
     weights, shared = torch.zeros(1000), torch.zeros(10)
     tracker = Holding(None, weights)
     things = {"a": (shared, shared[:2]), "b": [np.zeros((4, 5), np.uint8)[:1], "text", None]}

@@ -92,7 +92,7 @@ def test_a_resumed_run_with_fewer_outputs_is_left_as_it_is(job: TrackJob) -> Non
 
 
 @pytest.mark.parametrize("kind", [OutputFormat.OVERLAY, OutputFormat.MATTE])
-def test_a_video_is_asked_for_where_one_is_shown(job: TrackJob, kind: OutputFormat) -> None:
+def test_a_video_is_required_if_one_is_shown(job: TrackJob, kind: OutputFormat) -> None:
     with pytest.raises(InputError, match="give it with --video"):
         export_outputs(job.out, frozenset({kind}))
 

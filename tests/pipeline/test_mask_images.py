@@ -217,7 +217,7 @@ def test_an_id_or_color_that_is_not_there_is_refused(tmp_path: Path) -> None:
         MaskChoice(ids=(1,), invert=True)
 
 
-def test_what_was_understood_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_interpretation_is_printed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         read_masks(saved(tmp_path / "m.png", LABELS))
     assert "m.png: 2 objects (1, 2), 5 % and 6 % of the image" in caplog.text

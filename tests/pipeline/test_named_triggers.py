@@ -78,7 +78,7 @@ def test_a_cut_list_needs_no_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_learned")
-def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() -> None:
+def test_the_learned_detector_reads_the_video_first_and_reports_progress() -> None:
     told: list[tuple[int, int | None]] = []
     prepared = prepare_trigger(TriggerSpec(("transnet",)), Film())  # type: ignore[arg-type]
     trigger = prepared.make(lambda *n: told.append(n))
@@ -87,13 +87,13 @@ def test_the_learned_detector_reads_the_video_ahead_and_tells_how_far_it_is() ->
 
 
 @pytest.mark.usefixtures("_learned")
-def test_what_is_live_cannot_be_read_ahead() -> None:
+def test_a_live_source_cannot_be_read_ahead() -> None:
     camera = Film("camera 0", replace(INFO, live=True))
     with pytest.raises(InputError, match=r"camera 0 is a live .* use the trigger `adaptive`"):
         prepare_trigger(TriggerSpec(("transnet",)), camera)  # type: ignore[arg-type]
 
 
-def test_what_is_missing_is_found_before_anything_slow(
+def test_missing_files_are_found_before_slow_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transnet, "find_spec", lambda name: None)
@@ -115,7 +115,7 @@ def test_what_is_missing_is_found_before_anything_slow(
         ((), {"cooldown": 3}, "name one with --trigger or --cuts"),
     ],
 )
-def test_what_makes_no_sense_is_refused(names, more, said) -> None:
+def test_meaningless_settings_are_refused(names, more, said) -> None:
     with pytest.raises(InputError, match=said):
         TriggerSpec(names, **more)
 

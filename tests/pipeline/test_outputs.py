@@ -112,7 +112,7 @@ def test_a_part_that_was_cut_off_is_readable(tmp_path: Path) -> None:
     assert 10 < len(presentation_times(path)) < 40
 
 
-def test_of_parts_that_share_frames_the_later_one_counts() -> None:
+def test_the_later_of_two_parts_with_common_frames_counts() -> None:
     old, kept, new = Part("a", 0, 9), Part("b", 10, 19), Part("c", 5, 9)
     assert joinable([old, kept, new]) == [new, kept]
 
@@ -203,7 +203,7 @@ def test_a_late_clock_keeps_sound_and_picture_together(tmp_path: Path) -> None:
     assert begins == pytest.approx(0, abs=0.06)
 
 
-def test_sound_that_is_gone_does_not_cost_the_video(
+def test_missing_sound_does_not_lose_the_video(
     tmp_path: Path, film: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = tmp_path / "film.mp4"

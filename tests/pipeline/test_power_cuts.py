@@ -140,7 +140,7 @@ KINDS = [cut_to(0.0), cut_to(0.5), short, zeros, zeros_at_the_end, junk, one_bit
 @pytest.mark.parametrize("damage", KINDS)
 @pytest.mark.parametrize("stop", [9, 24])
 @pytest.mark.parametrize("pattern", [JOURNAL, "overlay-*.nut", "matte-*.nut"])
-def test_what_is_damaged_is_tracked_again_and_the_results_are_whole(
+def test_damaged_frames_are_tracked_again_and_results_are_complete(
     job: TrackJob,
     whole: TrackJob,
     interrupted: dict[int, Path],
@@ -214,7 +214,7 @@ def test_a_damaged_state_is_refused_in_one_sentence_and_can_be_replaced(
         assert run_track(replace(job, if_exists=IfExists.OVERWRITE), ColorTracker()).finished
 
 
-def test_a_state_whose_request_is_gone_is_damaged(job: TrackJob) -> None:
+def test_a_state_without_its_request_is_damaged(job: TrackJob) -> None:
     (stopped(job, 5, saved=False) / "request.json").unlink()
     with pytest.raises(InputError, match=f"request.json {DAMAGED}"):
         run_track(job, ColorTracker())

@@ -109,7 +109,7 @@ def test_a_palette_image_of_one_object_may_call_it_255(tmp_path: Path) -> None:
     assert (masks[ONE].bitmap == (IDS > 0)).all()
 
 
-def test_where_there_is_transparency_the_object_is_what_is_opaque(tmp_path: Path) -> None:
+def test_the_object_is_the_opaque_part_of_a_transparent_image(tmp_path: Path) -> None:
     rgba = np.full((6, 8, 4), 200, np.uint8)
     rgba[..., 3] = np.where(IDS > 0, 255, 0)
     masks = read_masks(gray_image(tmp_path / "m.png", rgba))

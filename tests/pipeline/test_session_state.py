@@ -96,7 +96,7 @@ def masks() -> Mapping[ObjectId, Mask]:
 
 
 @pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_restored_session_goes_on_exactly(stop: int) -> None:
+def test_a_restored_session_continues_exactly(stop: int) -> None:
     video = frames(14)
     shared = tracker()
     session = shared.session()

@@ -314,7 +314,7 @@ def test_a_run_in_both_directions_resumes_in_either(
     assert times == presentation_times(whole.out / "overlay.mp4")
 
 
-def test_what_was_computed_before_a_stop_is_whole(job: TrackJob) -> None:
+def test_frames_computed_before_a_stop_are_complete(job: TrackJob) -> None:
     run_track(job, ColorTracker(), RunMonitor(should_stop=StopAfter(6)))
     assert len(list((job.out / "palette").glob("*.png"))) == 7
     assert len(presentation_times(job.out / "overlay.mp4")) == 7
@@ -712,7 +712,7 @@ def test_memory_does_not_grow_with_the_video(
     assert most - before <= 12  # 4 ahead, 2 behind, and those in hand
 
 
-def test_progress_is_told_frame_by_frame(job: TrackJob) -> None:
+def test_progress_is_reported_frame_by_frame(job: TrackJob) -> None:
     told: list[tuple[int, int | None]] = []
     watch = RunMonitor(on_frame=lambda done, total: told.append((done, total)))
     prompts = (TimedPrompt(ONE, red_box(8), at=8),)

@@ -26,13 +26,13 @@ def test_another_c_library_is_left_alone(monkeypatch):
     assert not keep()
 
 
-def test_what_the_environment_says_about_allocation_stands(monkeypatch):
+def test_allocation_settings_of_the_environment_are_respected(monkeypatch):
     monkeypatch.setenv("MALLOC_TOP_PAD_", "65536")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("asked all the same"))
     assert not keep()
 
 
-def test_onednn_keeps_few_programs_unless_it_is_told_how_many(monkeypatch):
+def test_onednn_keeps_few_programs_unless_a_number_is_set(monkeypatch):
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     allocator.keep_few_programs()
     assert allocator.os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "256"

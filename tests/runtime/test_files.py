@@ -103,7 +103,7 @@ def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
         pass
 
 
-def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_files_that_a_killed_process_was_writing_are_removed(tmp_path: Path) -> None:
     inner = tmp_path / "palette"
     inner.mkdir()
     stays = [

@@ -19,7 +19,7 @@ def test_the_size_of_a_regular_file_is_known(tmp_path: Path) -> None:
     assert check_regular_file(tmp_path / "a") == 5
 
 
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_special_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(InputError, match="is a device or a pipe: expected a regular mask"):

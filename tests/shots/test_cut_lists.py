@@ -50,7 +50,7 @@ def read(tmp_path: Path, text: str) -> list[int]:
     return sorted(read_cuts(path, Film()))  # type: ignore[arg-type]
 
 
-def test_of_an_edl_the_record_times_of_pictures_count(tmp_path: Path) -> None:
+def test_record_times_of_video_events_are_read_from_an_edl(tmp_path: Path) -> None:
     assert read(tmp_path, EDL) == [100, 162]
 
 
@@ -120,9 +120,7 @@ def test_a_plain_list_holds_frames_and_moments(tmp_path: Path) -> None:
         (EDL.replace("01:00:04:00 01:00:06:12", "01:00:04:00 01:00:03:00"), "ends .* before"),
     ],
 )
-def test_what_cannot_be_a_cut_list_is_refused_with_its_line(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_an_invalid_cut_list_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read(tmp_path, text)
 

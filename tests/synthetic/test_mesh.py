@@ -98,7 +98,7 @@ def test_a_thing_without_a_texture_has_its_own_color(tmp_path):
     assert green > 2 * red > 2 * blue
 
 
-def test_what_is_inside_a_closed_thing_is_hidden_by_it(tmp_path):
+def test_faces_inside_a_closed_mesh_are_hidden(tmp_path):
     def colored(scale: float, color: tuple[float, float, float]) -> bytes:
         mesh = bytearray(_model(frames=1, texture="")[7:])
         struct.pack_into("<3f", mesh, 64 + 12, *color)

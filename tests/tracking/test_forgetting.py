@@ -117,7 +117,7 @@ def test_forgetting_changes_no_recall_where_the_frame_just_tracked_is_corrected(
 
 @every_policy
 @pytest.mark.parametrize("iou", [0.9, 0.1])
-def test_what_is_kept_does_not_grow_with_the_video(policy, iou):
+def test_memory_does_not_grow_with_the_video(policy, iou):
     sizes = {}
     kept = MemoryBank().prompt(remembered(0)).prompt(remembered(40))
     for index in (i for i in range(1, 300) if i != 40):
@@ -127,14 +127,14 @@ def test_what_is_kept_does_not_grow_with_the_video(policy, iou):
     assert max(sizes.values()) <= 4 * max(policy.slots, policy.pointers)
 
 
-def test_of_a_video_shown_once_reliable_memory_keeps_21_good_frames_and_the_newest():
+def test_with_one_prompt_reliable_memory_keeps_21_good_frames_and_the_newest():
     kept = MemoryBank().prompt(remembered(0))
     for index in range(1, 200):
         kept = ReliableMemory().forget(kept.remember(remembered(index)), PlaybackPosition(index))
     assert [m.frame_index for m in kept.tracked] == list(range(178, 200))
 
 
-def test_of_a_video_shown_once_recent_memory_keeps_16_frames_and_15_beside_the_prompt():
+def test_with_one_prompt_recent_memory_keeps_16_frames_and_15_beside_the_prompt():
     kept = MemoryBank().prompt(remembered(0))
     for index in range(1, 200):
         kept = RecentMemory().forget(kept.remember(remembered(index)), PlaybackPosition(index))

@@ -87,7 +87,7 @@ def test_nor_where_frames_just_tracked_are_corrected(policy, seed):
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
-def test_what_is_kept_does_not_grow_with_the_video(policy):
+def test_memory_does_not_grow_with_the_video(policy):
     kept, sizes = MemoryBank().prompt(remembered(0)), {}
     for index in range(1, 400):
         kept = policy.forget(kept.remember(remembered(index)), PlaybackPosition(index))

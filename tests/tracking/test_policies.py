@@ -212,12 +212,12 @@ def test_reliable_memory_of_a_short_video_keeps_one_frame_less_than_it_has():
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_mask_of_highest_predicted_iou_is_believed(policy):
+def test_the_mask_of_highest_predicted_iou_is_selected(policy):
     masks = [Candidate(0, n, iou, 5) for n, iou in enumerate((0.2, 0.7, 0.6))]
     assert policy.choose([Track()], masks) == [masks[1]]
 
 
-def test_of_equally_good_masks_the_first_is_believed():
+def test_the_first_of_equally_good_masks_is_selected():
     masks = [Candidate(0, n, iou, 5) for n, iou in enumerate((0.2, 0.7, 0.7))]
     assert best_iou(masks) is masks[1]
 
@@ -251,7 +251,7 @@ BOUNDED = [
     ("now", "expected"),
     [(45, [30, 40, 50]), (5, [0, 10, 20]), (99, [70, 80, 90]), (40, [30, 40, 50])],
 )
-def test_of_many_prompted_frames_the_nearest_are_recalled(policy, now, expected):
+def test_the_nearest_of_many_prompted_frames_are_recalled(policy, now, expected):
     recall = policy.recall(bank(range(0, 100, 10)), PlaybackPosition(now))
     assert [m.memory.frame_index for m in recall.maps if m.prompted] == expected
 

@@ -41,13 +41,13 @@ def test_the_first_frame_is_an_ordinary_step_that_all_hypotheses_share():
     assert kept(candidates, [0.0]) == [(0, 1)] * 3
 
 
-def test_where_one_hypothesis_is_certain_the_best_three_of_nine_go_on():
+def test_if_one_hypothesis_is_certain_the_best_three_of_nine_continue():
     """As published: of hypotheses that are still one, three times the same mask."""
     assert kept(nine([UNCERTAIN, CERTAIN, UNCERTAIN])) == [(0, 1), (1, 1), (2, 1)]
     assert kept(nine([-CERTAIN] * 3), [log(0.5), 0, log(0.9)]) == [(1, 1), (2, 1), (1, 2)]
 
 
-def test_where_none_is_certain_they_must_differ_in_predicted_iou():
+def test_uncertain_hypotheses_must_differ_in_predicted_iou():
     assert kept(nine()) == [(0, 1), (0, 2), (0, 0)]
     rounded = [(0.9, 0.5, 0.2), (0.897, 0.496, 0.1), (0.903, 0.3, 0.2)]
     assert kept(nine(ious=rounded)) == [(2, 0), (0, 1), (2, 1)]
@@ -160,7 +160,7 @@ def test_hypotheses_share_the_memories_in_which_they_agree():
     assert len({bank.on(2).logits.sum().item() for bank in banks}) == 3
 
 
-def test_a_hypothesis_knows_its_score_and_its_parent():
+def test_a_hypothesis_has_its_score_and_its_parent():
     session = begin(RUNNER)
     list(session.track(video(RUNNER)[1:4]))
     tracks = session.tracks[ONE]
@@ -196,7 +196,7 @@ def test_an_object_is_followed_backwards():
     assert rows(session) == [1, 1, 3, 3, 3, 3]
 
 
-def test_where_the_video_turns_the_best_hypothesis_goes_on_alone():
+def test_when_playback_turns_only_the_best_hypothesis_remains():
     session = begin(RUNNER, at=5)
     frames = video(RUNNER)
     list(session.track(frames[6:10]))

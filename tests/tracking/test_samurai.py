@@ -48,7 +48,7 @@ def steadiness(believed: Sequence[Candidate]) -> list[int]:
     return [c.motion.stable_frames for c in believed if c.motion is not None]
 
 
-def test_until_it_is_warm_the_mask_of_highest_iou_is_believed():
+def test_during_the_warm_up_the_mask_of_highest_iou_is_selected():
     jumping = [[mask_at(4, 0.6), mask_at(10 * n, 0.7, 1)] for n in range(1, 4)]
     believed = follow(QUICK, *jumping)
     assert [c.mask for c in believed] == [1, 1, 1]
@@ -66,12 +66,12 @@ def test_then_the_mask_where_the_object_was_heading_is():
     assert (by_iou.iou, by_iou.motion_iou) == (0.9, 0.0)
 
 
-def test_of_masks_that_are_equal_by_both_measures_the_first_is_believed():
+def test_the_first_of_masks_that_are_equal_by_both_measures_is_selected():
     (*_, last) = follow(QUICK, *[[mask_at(4, 0.8)]] * 4, [mask_at(4, 0.8, n) for n in range(3)])
     assert last.mask == 0
 
 
-def test_a_mask_that_cannot_be_trusted_sends_the_filter_back_to_its_beginning():
+def test_an_unreliable_mask_resets_the_filter():
     """As published: it begins again on the next frame, even with a mask as bad as this one."""
     good, poor = [mask_at(4, 0.8)], [mask_at(30, 0.2)]
     believed = follow(QUICK, good, good, good, poor, poor, good)
@@ -86,7 +86,7 @@ def test_while_it_warms_up_too():
     assert steadiness(follow(QUICK, good, poor, good, good)) == [1, 0, 1, 2]
 
 
-def test_an_iou_of_exactly_the_threshold_is_trusted_only_once_it_is_warm():
+def test_an_iou_of_exactly_the_threshold_counts_only_after_the_warm_up():
     """As published: the two comparisons are not the same."""
     edge = replace(QUICK, stable_iou_threshold=0.5)
     assert steadiness(follow(edge, *[[mask_at(4, 0.5)]] * 3)) == [1, 0, 1]
@@ -221,7 +221,7 @@ def test_an_object_is_followed_backwards():
     assert motion_of(session, ONE).kalman.mean[4] < -3
 
 
-def test_where_the_video_turns_the_filter_begins_anew():
+def test_the_filter_restarts_when_playback_turns():
     session = begin(RUNNER, at=5)
     frames = video(RUNNER)
     list(session.track(frames[6:10]))
@@ -236,7 +236,7 @@ def test_frames_that_were_left_out_do_not_stop_it():
     assert motion_of(session, ONE).stable_frames == 5
 
 
-def test_an_object_that_is_gone_is_found_again():
+def test_an_object_that_disappeared_is_found_again():
     hidden = replace(RUNNER, hidden=frozenset(range(4, 8)))
     session = begin(hidden)
     results = list(session.track(video(hidden)[1:]))

@@ -95,7 +95,7 @@ def test_presence_is_lowered_by_the_margin_where_the_concept_is_queried_at_a_cut
         torch.testing.assert_close(lowered, expected, atol=1e-2, rtol=0)
 
 
-def test_the_concept_encoder_is_asked_once_for_all_objects_and_each_gets_its_own_concept():
+def test_the_concept_encoder_is_queried_once_for_all_objects_and_each_gets_its_own_concept():
     frames = cut_video()
     concept = RotatingConcept()
     following = session(at(CUT), concept)
@@ -127,7 +127,7 @@ def test_concepts_go_to_no_other_frame():
     assert given == [index in (3, 5) for index in range(1, 12)]
 
 
-def test_an_object_without_a_usable_concept_goes_on_without():
+def test_an_object_without_a_usable_concept_is_tracked_without_one():
     frames = cut_video()
     following = session(at(CUT), RotatingConcept(unknown=(RED,)))
     following.prompt(frames[0], {ONE: Blob(RED).mask(0), TWO: Blob(GREEN, top=4).mask(0)})
@@ -137,7 +137,7 @@ def test_an_object_without_a_usable_concept_goes_on_without():
     assert np.array_equal(result.mask(TWO), after_cut(1))
 
 
-def test_only_objects_that_are_being_tracked_are_asked_about():
+def test_only_tracked_objects_are_queried():
     late = Blob(GREEN, top=4, left=3)
     frames = video(BALL, late)
     concept = RotatingConcept()
@@ -153,7 +153,7 @@ def test_only_objects_that_are_being_tracked_are_asked_about():
     ]
 
 
-def test_a_frame_joins_the_bank_if_it_was_asked_about_and_the_object_is_clearly_there():
+def test_a_queried_frame_joins_the_bank_if_the_object_is_clearly_present():
     """On 4 it is hidden; on 6 only a column is seen, whose presence logit is 4 / 2 - 1 = 1."""
     ball = Blob(RED, left=4, hidden=frozenset({4}))
     never = frozenset(range(20))
@@ -181,7 +181,7 @@ def test_a_frame_joins_the_bank_if_it_was_asked_about_and_the_object_is_clearly_
     ]
 
 
-def test_how_clearly_an_object_must_be_seen_for_a_keyframe_can_be_set():
+def test_the_confidence_needed_for_a_keyframe_can_be_set():
     frames = video(BALL)
     following = session(at(3), keyframe_presence=7.0)  # 16 pixels: 16 / 2 - 1
     following.prompt(frames[0], {ONE: BALL.mask(0)})
@@ -192,7 +192,7 @@ def test_how_clearly_an_object_must_be_seen_for_a_keyframe_can_be_set():
 @pytest.mark.parametrize(
     ("size", "kept"), [(1, [0]), (2, [0, 11]), (7, [0, 6, 7, 8, 9, 10, 11]), (30, list(range(12)))]
 )
-def test_the_bank_has_the_size_that_was_asked_for(size, kept):
+def test_the_bank_has_the_requested_size(size, kept):
     frames = video(BALL)
     following = session(Every(1), RotatingConcept((RED,)), keyframes=size)
     following.prompt(frames[0], {ONE: BALL.mask(0)})
@@ -230,7 +230,7 @@ def test_every_third_frame_is_every_third_frame():
     assert [i for i, r in results.items() if r.concept_queried] == [3, 6, 9]
 
 
-def test_frames_are_counted_from_the_last_one_asked_about_whatever_asked():
+def test_frames_are_counted_from_the_last_query_of_any_trigger():
     frames = video(BALL)
     following = session(AnyOf((Every(4), at(5))), RotatingConcept((RED,)))
     following.prompt(frames[0], {ONE: BALL.mask(0)})
@@ -285,7 +285,7 @@ def test_frames_left_out_are_not_compared_with():
     assert following.step(frames[3]).scene_change == 1
 
 
-def test_every_frame_is_looked_at_once():
+def test_every_frame_is_described_once():
     frames = video(BALL)
     trigger = Counted(HistogramShift(side=16))
     following = session(trigger)
@@ -296,7 +296,7 @@ def test_every_frame_is_looked_at_once():
     assert trigger.looked == list(range(12))
 
 
-def test_a_trigger_sees_what_was_believed_of_every_object_on_the_previous_frame():
+def test_a_trigger_gets_the_result_of_every_object_on_the_previous_frame():
     frames = video(BALL, Blob(GREEN, top=6, drift=(0, -5, 0)), length=5)
     trigger = Counted(LowQuality())
     following = session(trigger)
@@ -308,7 +308,7 @@ def test_a_trigger_sees_what_was_believed_of_every_object_on_the_previous_frame(
     assert [g.states[ONE].presence for g in trigger.glances] == pytest.approx([7] * 4)
 
 
-def test_only_the_object_in_doubt_is_asked_about_and_gets_a_keyframe():
+def test_only_the_uncertain_object_is_queried_and_gets_a_keyframe():
     frames = video(BALL, Blob(GREEN, top=6, hidden=frozenset({3, 4, 5})))
     concept = RotatingConcept((RED, GREEN))
     following = session(LowQuality(), concept)
@@ -335,7 +335,7 @@ def test_correcting_one_object_does_not_hide_how_bad_another_is():
     assert following.step(frames[4]).concept_queried
 
 
-def test_a_removed_object_is_asked_about_no_more_however_bad_it_was():
+def test_a_removed_object_is_never_queried():
     frames = video(BALL, Blob(GREEN, top=6, hidden=frozenset({3, 4, 5})))
     following = session(LowQuality())
     following.prompt(frames[0], {ONE: BALL.mask(0), TWO: Blob(GREEN, top=6).mask(0)})

@@ -167,7 +167,7 @@ def test_a_mask_given_as_a_correction_is_taken_as_it_is():
     assert (prompted(following), tracked(following)) == ([0, 5], [1, 2, 3, 4])
 
 
-def test_what_a_correction_showed_is_remembered():
+def test_a_correction_is_remembered():
     """The object jumps to a color 50 away, too far to be found, until it is shown again."""
     bright, dark = frozenset(range(5)), frozenset(range(5, 12))
     blobs = Blob(RED, hidden=dark), Blob((170, 20, 20), hidden=bright)

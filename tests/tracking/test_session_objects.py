@@ -119,7 +119,7 @@ def test_an_object_is_not_followed_before_it_was_shown():
 
 
 @pytest.mark.parametrize("policy", EVERY_POLICY, ids=lambda p: type(p).__name__)
-def test_where_it_is_asked_for_an_object_is_followed_before_it_was_shown(policy):
+def test_an_object_can_be_tracked_before_its_prompt(policy):
     frames = video(C)
     following = session(policy=policy, track_before_prompt=True)
     following.prompt(frames[8], {TWO: C.mask(8)})
@@ -139,7 +139,7 @@ def test_played_backwards_an_object_is_followed_before_the_frame_it_was_shown_on
         assert np.array_equal(result.mask(TWO), C.on(index))
 
 
-def test_a_removed_object_is_gone_and_the_others_go_on_as_without_it():
+def test_after_a_removal_the_other_objects_are_tracked_as_without_it():
     frames = video(A, B)
     following, alone = session(), session()
     following.prompt(frames[0], {ONE: A.mask(0), TWO: B.mask(0)})

@@ -80,7 +80,7 @@ def test_logits_have_the_size_of_the_video():
 
 
 @pytest.mark.parametrize("policy", [RecentMemory(), ReliableMemory(), TreeMemory()], ids=repr)
-def test_what_was_believed_before_is_what_is_looked_for(policy):
+def test_the_region_follows_the_previous_mask(policy):
     """The color fades by 4 a frame; it is looked for in the mean of the colors recalled."""
     fading = Blob(RED, top=2, drift=(-4, 0, 0))
     frames = video(fading, length=5)

@@ -107,7 +107,7 @@ def test_low_quality_fires_after_a_bad_mask_or_an_object_not_seen():
     assert not queried(trigger, quality=0.5, presence=0.5)
 
 
-def test_who_is_well_is_not_asked_about():
+def test_a_confident_object_is_not_queried():
     context = TriggerContext(1, (), (), 1, states={ONE: known(0.2, 1.0), TWO: known(0.9, 1.0)})
     assert LowQuality(0.5).decide(context).object_ids == {ONE}
     alone = AnyOf((Never(), Cooldown(LowQuality(0.5), 3)))
@@ -115,7 +115,7 @@ def test_who_is_well_is_not_asked_about():
     assert (decision.queries(ONE), decision.queries(TWO)) == (True, False)
 
 
-def test_any_of_asks_about_everyone_whom_one_of_its_triggers_means():
+def test_any_of_queries_every_object_that_one_of_its_triggers_names():
     seen = {ONE: known(0.2, 1.0), TWO: known(0.4, 1.0), THREE: known(0.9, 1.0)}
     context = TriggerContext(4, ((), ()), ((), ()), 1, states=seen)
     some = AnyOf((LowQuality(0.3), LowQuality(0.5))).decide(context)
@@ -138,7 +138,7 @@ def test_any_of_fires_where_one_of_its_triggers_does():
     assert not queried(AnyOf(()))
 
 
-def test_any_of_shows_each_trigger_its_own_look_even_when_nested():
+def test_any_of_gives_each_trigger_its_own_descriptor_even_when_nested():
     loose, strict = HistogramShift(above=0.3, side=16), HistogramShift(above=1.0, side=8)
     trigger = AnyOf((Every(10), AnyOf((strict, AnyOf((Never(), loose))))))
     assert judged(trigger, flat(RED), flat(GREEN)) == TriggerDecision(True, 1.0, cut=True)
@@ -163,7 +163,7 @@ def test_played_backwards_a_shot_is_entered_by_its_last_frame():
     assert [n for n in range(11, -1, -1) if at_frames(n, n + 1, backwards=True)] == [8, 3]
 
 
-def test_a_shot_whose_beginning_is_skipped_is_entered_where_it_goes_on():
+def test_playback_can_start_inside_a_shot():
     assert [n for n in (2, 6, 8, 11, 12) if at_frames(n, {6: 2, 8: 6, 11: 8}.get(n, n - 1))] == [
         6,
         11,
@@ -200,7 +200,7 @@ def test_adaptive_fires_at_once_where_a_picture_changes_more_than_before():
     assert verdicts[3].distance is None  # of what is much there is no fixed measure
 
 
-def test_adaptive_holds_still_where_the_picture_changes_all_the_time():
+def test_adaptive_does_not_fire_while_the_image_changes_all_the_time():
     restless = grays(0, 60, 120, 180, 240, 180, 120, 60)
     assert [n for n, v in enumerate(heard(AdaptiveContent(), restless), start=1) if v.query] == []
 
@@ -229,7 +229,7 @@ def test_adaptive_needs_a_neighbour():
         AdaptiveContent(neighbours=0)
 
 
-def test_a_refractory_trigger_is_not_heard_for_so_many_frames_after_a_call():
+def test_a_cooldown_ignores_the_trigger_for_that_many_frames_after_a_query():
     trigger = Cooldown(AtFrames(frozenset({2, 4, 5, 6})), frames=3)
     assert [n for n, v in enumerate(heard(trigger, grays(*[9] * 10)), start=1) if v.query] == [2, 6]
 

@@ -73,12 +73,12 @@ def test_it_is_silent_while_all_is_well() -> None:
     assert of_one(*[seen()] * 12) == [False] * 12
 
 
-def test_it_speaks_after_a_bad_mask_and_where_the_object_is_not_seen() -> None:
+def test_it_fires_after_a_poor_mask_and_if_the_object_is_not_visible() -> None:
     assert of_one(seen(), seen(iou=0.49), seen(presence=-0.1), seen()) == [False, True, True, False]
 
 
 @pytest.mark.parametrize("side", [8, 18])
-def test_it_speaks_when_the_area_is_suddenly_another_until_that_lasts(side: int) -> None:
+def test_it_fires_when_the_area_changes_suddenly_until_the_new_one_lasts(side: int) -> None:
     """From 12 to 8 or 18 pixels a side: less than half, more than twice."""
     spoke = of_one(*[seen(12)] * 5, *[seen(side)] * 9)
     assert spoke == [False] * 5 + [True] * 5 + [False] * 4
@@ -88,7 +88,7 @@ def test_a_slow_zoom_is_no_sudden_change() -> None:
     assert not any(of_one(*[seen(12 + n // 2) for n in range(40)]))
 
 
-def test_it_speaks_when_the_colors_are_suddenly_others() -> None:
+def test_it_fires_when_the_colors_change_suddenly() -> None:
     colors = [RED] * 4 + [GREEN] + [RED]
     assert of_one(*[seen()] * 6, colors=colors) == [False] * 4 + [True, False]
 
@@ -105,7 +105,7 @@ def test_one_object_in_doubt_is_enough_and_each_has_its_own_past() -> None:
     assert not any(doubts(late, [picture()] * 4, Uncertain()))
 
 
-def test_what_was_doubted_is_not_remembered() -> None:
+def test_uncertain_masks_are_not_remembered() -> None:
     """A mask that is not believed shrinks nothing."""
     assert of_one(*[seen(12)] * 3, *[seen(2, iou=0.1)] * 12, seen(12))[-1] is False
 

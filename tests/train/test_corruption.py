@@ -32,7 +32,7 @@ def test_an_eroded_mask_lies_within_the_object():
     assert 0 < kept.sum() < 0.9 * whole.sum()
 
 
-def test_what_is_added_lies_at_the_border_where_it_is_told():
+def test_padding_lies_at_the_requested_border():
     more, whole = shown("added", angle=math.pi / 2), disc() > 0.5
     assert (more & whole).sum() == whole.sum()
     rows = torch.nonzero((more & ~whole).any(1))

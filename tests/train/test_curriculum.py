@@ -66,7 +66,7 @@ def test_stages_run_in_order_each_from_the_result_of_the_one_before(start, train
     assert made.mask_bias == 1.25
 
 
-def test_what_was_finished_is_not_trained_again(start, trained, tmp_path):
+def test_a_finished_stage_is_not_trained_again(start, trained, tmp_path):
     plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips", "concept"))
     run(replace(plan, stages=("clips",)))
     run(plan)

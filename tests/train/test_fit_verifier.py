@@ -37,7 +37,7 @@ def clip(frames: int = 6) -> Clip:
     return Clip(rgb, labels, (1,), (3,))
 
 
-def test_a_proposal_is_kept_for_every_frame_on_which_the_concept_was_asked(segmenter):
+def test_a_proposal_is_kept_for_every_frame_with_a_concept_query(segmenter):
     concept = CompactConceptEncoder(segmenter)
     tracker = Tracker(segmenter, trigger=AtFrames((2, 4)), concept=concept)
     found = proposals(tracker, segmenter, [clip(), clip()])
@@ -64,7 +64,7 @@ def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monke
     assert proposals(tracker, segmenter, [away]).right.tolist() == [True, False]
 
 
-def test_the_fit_finds_which_feature_tells():
+def test_the_fit_finds_the_informative_feature():
     torch.manual_seed(0)
     features = torch.randn(400, FEATURES)
     right = features[:, 3] + 0.3 * torch.randn(400) > 0.8
@@ -91,7 +91,7 @@ def test_places_are_drawn_from_all_of_a_clip(segmenter):
     assert torch.isfinite(found).all()
 
 
-def test_of_a_model_what_verification_weighs_is_fitted_and_nothing_else(segmenter, monkeypatch):
+def test_fitting_the_verifier_changes_no_other_weight(segmenter, monkeypatch):
     model = deepcopy(segmenter)
     recipe = replace(find_recipe("sec_compact"), trigger=AtFrames((2, 4)))
     answers = cycle((True, False))

@@ -337,7 +337,7 @@ def test_parameters_that_a_task_freezes_do_not_change(
     assert not [k for k in changed if k.startswith("concept.verification.")]
 
 
-def test_of_the_part_in_training_the_average_is_used():
+def test_validation_uses_the_average_of_the_trained_part():
     state = {"network": {"a": 1}, "concept": {"b": 2}, "average": {"b": 3}, "part": "concept"}
     assert loop.averaged(state) == {"network": {"a": 1}, "concept": {"b": 3}}
 

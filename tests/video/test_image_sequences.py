@@ -144,7 +144,7 @@ def test_an_image_that_costs_memory_is_refused_by_its_header(
         open_video(tmp_path)
 
 
-def test_what_is_no_image_has_no_size(tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_has_no_size(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"rubbish")
     assert image_size(tmp_path / "a.png") is None
     assert read_image(tmp_path / "a.png") is None

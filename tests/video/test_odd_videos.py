@@ -115,7 +115,7 @@ def test_a_video_whose_times_are_all_the_same_is_played_at_its_rate(tmp_path: Pa
     assert frames[25].seconds == pytest.approx(25 / float(source.info.rate))
 
 
-def test_a_clock_that_jumps_forward_in_a_broadcast_goes_on(tmp_path: Path) -> None:
+def test_times_that_jump_forward_in_a_broadcast_are_joined(tmp_path: Path) -> None:
     later = [90_000 * 500 + 3600 * i for i in range(12)]
     first = write_times(tmp_path / "a.ts", [3600 * i for i in range(12)], Fraction(1, 90_000))
     second = write_times(tmp_path / "b.ts", later, Fraction(1, 90_000))
@@ -229,7 +229,7 @@ def test_a_picture_is_shown_as_its_matrix_lays_it(
     assert np.abs(frame.rgb.astype(int) - expected).mean() < 6
 
 
-def test_where_a_video_is_turned_both_sizes_are_said(tmp_path: Path) -> None:
+def test_both_sizes_of_a_rotated_video_are_reported(tmp_path: Path) -> None:
     source = open_video(with_matrix(write_film(tmp_path / "a.mp4"), 0, 1, -1, 0))
     assert source.info.stored_size == (HEIGHT, WIDTH)
     assert "stores 96x64 pixels and is shown as 64x96" in source.info.coordinates
@@ -309,14 +309,14 @@ def test_a_picture_is_scaled_only_where_its_size_differs() -> None:
     assert Camera((32, 48), "a").rgb(frame).shape == (32, 48, 3)
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_special_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     for path in (tmp_path / "pipe.mp4", Path("/dev/zero")):
         with pytest.raises(InputError, match="is a device or a pipe"):
             open_video(path)
 
 
-def test_a_message_about_a_file_speaks_plain_words(tmp_path: Path) -> None:
+def test_a_message_about_a_file_is_plain(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"\xff" * 4000)
     for address in (tmp_path / "a.mp4", "gopher2://host/x", tmp_path / "none.mp4"):
         with pytest.raises(InputError) as told:
@@ -352,7 +352,7 @@ def test_sound_of_many_channels_never_ends_the_process(
     assert ("it has 8 channels" in caplog.text) == (layout == "7.1")
 
 
-def test_of_several_sounds_the_one_with_most_data_is_kept(tmp_path: Path) -> None:
+def test_the_sound_track_with_the_most_data_is_kept(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.mp4", ["mono", "stereo"], silent=[0])
     made = overlay(open_video(path), tmp_path / "o")
     with av.open(str(made)) as container:

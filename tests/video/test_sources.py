@@ -85,7 +85,7 @@ def test_there_is_no_frame_after_the_last(source: VideoSource) -> None:
         read_frame(source, 20)
 
 
-def test_no_more_than_a_chunk_is_held_backwards(
+def test_backward_reading_buffers_no_more_than_a_chunk(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
@@ -286,7 +286,7 @@ def test_few_frames_are_read_ahead(film: Path) -> None:
     assert len(read) <= 6  # one taken, three waiting, one in hand, one being read
 
 
-def test_what_goes_wrong_while_reading_ahead_is_raised_in_its_place() -> None:
+def test_an_error_while_reading_ahead_is_raised_at_its_frame() -> None:
     def frames():  # type: ignore[no-untyped-def]
         yield 1
         raise InputError("broken")

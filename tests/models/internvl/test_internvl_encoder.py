@@ -37,7 +37,7 @@ def test_a_moving_bank_gives_what_recomputing_everything_gives(ask, encoder, rec
         assert (cached - fresh).abs().max() < CLOSE
 
 
-def test_objects_asked_together_give_what_each_gives_alone(ask, encoder, recompute):
+def test_objects_queried_together_give_the_results_of_single_queries(ask, encoder, recompute):
     banks = [(0, 1), (2,), (3, 4, 5, 6), (7, 8)]
     ask(encoder, banks[2], banks[3])  # two of the four have a past, of different lengths
     together = ask(encoder, *banks)
@@ -92,7 +92,7 @@ def test_many_pictures_go_through_the_vision_network_in_parts(ask, encoder):
     assert ask.pictures == [8, 3]
 
 
-def test_no_more_objects_are_remembered_than_asked_for(ask, network, tokenizer):
+def test_no_more_objects_are_remembered_than_requested(ask, network, tokenizer):
     encoder = InternVLConceptEncoder(network, tokenizer, remember=2)
     ask(encoder, (0,), (1,))
     full = encoder.cached_bytes
@@ -155,7 +155,7 @@ def test_bfloat16_is_handled_inside_and_caching_stays_close(
         assert (concept - ask(recompute, bank)[0]).abs().max() < CLOSE_IN_BFLOAT16
 
 
-def test_asking_about_nothing_gives_nothing(encoder, query):
+def test_querying_no_object_gives_no_concept(encoder, query):
     assert encoder.encode([], query) == []
 
 

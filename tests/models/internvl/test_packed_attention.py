@@ -52,7 +52,7 @@ def test_packed_rows_attend_as_each_would_alone(states):
         start += length
 
 
-def test_what_is_kept_is_the_past_and_the_part_worth_caching(states):
+def test_the_cache_has_the_past_and_the_part_worth_caching(states):
     past, query, keys, values = states
     rows = PackedRows(lengths=[3, 2, 5], past=past, keep=[1, 0, 2])
     rows.attend(0, query, (keys, values), 0.3)
