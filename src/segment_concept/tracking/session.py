@@ -15,11 +15,17 @@ import torch
 from segment_concept.runtime.parallel import core_pool, pool_in_use
 from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
 from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
+from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.prefetch import encode_ahead
 from segment_concept.tracking.results import merge_results, upsample_logits
 from segment_concept.tracking.segmenter import Concept, Features
-from segment_concept.tracking.step import ObjectState, prompt_objects, track_objects
+from segment_concept.tracking.step import (
+    FrameStep,
+    ObjectState,
+    prompt_objects,
+    track_objects,
+)
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import (
     FrameDescriptor,
@@ -64,6 +70,7 @@ class Session:
         trigger_state: the state that the trigger returned with its last decision.
         backwards: the direction of the last step.
         finalized: objects whose keyframe banks do not change.
+        features: a cache of image features, or None to keep those of the last frame only.
     """
 
     tracker: Tracker
@@ -75,6 +82,7 @@ class Session:
     trigger_state: TriggerState = ()
     backwards: bool = False
     finalized: frozenset[ObjectId] = frozenset()
+    features: FeatureCache | None = None
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
@@ -124,6 +132,29 @@ class Session:
         check_prompts(frame, prompts)
         return self._prompt(frame, prompts, self._encode(frame, None))
 
+    @torch.inference_mode()
+    def preview(self, frame: Frame, prompts: FramePrompts, *, refine: bool = False) -> FrameResult:
+        """What `prompt` would return, without any change to the session.
+
+        While a person still moves a click or a box, one decoder pass is enough and much faster,
+        above all if the session has a feature cache that knows the frame.
+
+        Args:
+            frame: any frame of the video.
+            prompts: as for `prompt`.
+            refine: with the tracker's refiner, as `prompt`; else in one decoder pass.
+
+        Returns:
+            The prompted objects only, without keyframes.
+
+        Raises:
+            InputError: as `prompt`.
+        """
+        self._check_size(frame)
+        check_prompts(frame, prompts)
+        step = self._segment(frame, prompts, self._encode(frame, None), refine=refine)
+        return self._result(frame, tuple(prompts), step.states, TriggerDecision(False))
+
     def track(
         self,
         frames: Iterable[Frame],
@@ -152,7 +183,7 @@ class Session:
             return
         with ExitStack() as stack:
             pool = stack.enter_context(core_pool()) if self.tracker.share_cores else None
-            encoded = encode_ahead(self.tracker.segmenter, frames, prefetch)
+            encoded = encode_ahead(self._features, frames, prefetch)
             for frame, features in stack.enter_context(closing(encoded)):
                 with pool_in_use(pool):
                     result = self._step(frame, prompts.get(frame.index, {}), features, backwards)
@@ -163,7 +194,12 @@ class Session:
 
         The banks stay as they are: no keyframe is added or replaced (SeC's offline mode).
         """
-        return Session(self.tracker, banks=dict(self.banks), finalized=frozenset(self.banks))
+        return Session(
+            self.tracker,
+            banks=dict(self.banks),
+            finalized=frozenset(self.banks),
+            features=self.features,
+        )
 
     def remove(self, object_id: ObjectId) -> None:
         """Stop tracking an object. Raises KeyError if it is not tracked."""
@@ -197,13 +233,7 @@ class Session:
 
     def _prompt(self, frame: Frame, prompts: FramePrompts, features: Features[Any]) -> FrameResult:
         ids, descriptor = tuple(prompts), self._describe(frame)
-        position = PlaybackPosition(frame.index, self._backwards(frame))
-        tracks = [self.tracks.get(i, ()) for i in ids]
-        refiner = self.tracker.refiner
-        refine = partial(refiner.refine, self.tracker.segmenter, frame) if refiner else None
-        step = prompt_objects(
-            self.tracker, features, position, list(prompts.values()), tracks, [0] * len(ids), refine
-        )
+        step = self._segment(frame, prompts, features, refine=True)
         states = dict(zip(ids, step.states, strict=True))
         self.tracks |= {i: s.tracks for i, s in states.items()}
         result = self._result(frame, ids, step.states, TriggerDecision(False))
@@ -215,6 +245,19 @@ class Session:
             states = {**self.previous.states, **states}
         self.previous = _Previous(frame, features, descriptor, states)
         return self._with_keyframes(result)
+
+    def _segment(
+        self, frame: Frame, prompts: FramePrompts, features: Features[Any], *, refine: bool
+    ) -> FrameStep:
+        """Segment prompted objects; nothing is changed."""
+        position = PlaybackPosition(frame.index, self._backwards(frame))
+        tracks = [self.tracks.get(i, ()) for i in prompts]
+        refiner = self.tracker.refiner if refine else None
+        passes = partial(refiner.refine, self.tracker.segmenter, frame) if refiner else None
+        images = [0] * len(prompts)
+        return prompt_objects(
+            self.tracker, features, position, list(prompts.values()), tracks, images, passes
+        )
 
     def _advance(
         self, frame: Frame, features: Features[Any], backwards: bool | None
@@ -256,7 +299,12 @@ class Session:
         """The frame's features: those of the last frame if it is the same, else as given."""
         if self.previous is not None and self.previous.frame is frame:
             return self.previous.features
-        return self.tracker.segmenter.encode([frame]) if features is None else features
+        return self._features(frame) if features is None else features
+
+    def _features(self, frame: Frame) -> Features[Any]:
+        if self.features is not None:
+            return self.features.features(frame)
+        return self.tracker.segmenter.encode([frame])
 
     def _describe(self, frame: Frame) -> FrameDescriptor:
         if self.previous is not None and self.previous.frame is frame:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from segment_concept.tracking.concept import ConceptEncoder
+from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.refinement import PromptRefiner
@@ -63,8 +64,20 @@ class Tracker:
         if self.keyframes < 1:
             raise ValueError(f"a keyframe bank holds at least 1 keyframe, got {self.keyframes}")
 
-    def session(self) -> "Session":
-        """Start a new video."""
+    def session(self, features: FeatureCache | None = None) -> "Session":
+        """Start a new video.
+
+        Args:
+            features: a cache of the video's image features, shared with other sessions of it.
+
+        Raises:
+            InputError: the cache belongs to another network.
+        """
         from segment_concept.tracking.session import Session  # which holds its tracker
 
-        return Session(self)
+        if features is not None and features.segmenter is not self.segmenter:
+            raise InputError(
+                "the feature cache belongs to another network: make one with "
+                "FeatureCache(tracker.segmenter)"
+            )
+        return Session(self, features=features)
