@@ -51,7 +51,7 @@ def write_some(path: Path, *prefixes: str) -> Path:
 
 def refused(source: Path | str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        load_sec(source, tokenizer=TOKENIZER, untold=UNTOLD)
+        load_sec(source, tokenizer=TOKENIZER, unstored=UNTOLD)
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path):
@@ -169,12 +169,12 @@ def without_seg(folder: Path) -> Path:
 def test_a_tokenizer_without_seg_is_refused_before_weights_are_read(published, tmp_path):
     plain = without_seg(tmp_path / "qwen")
     with pytest.raises(CheckpointError, match=r"no token '\[SEG\]'.*of the SeC checkpoint"):
-        load_sec(published, tokenizer=plain, untold=UNTOLD)
+        load_sec(published, tokenizer=plain, unstored=UNTOLD)
 
 
 def test_a_tokenizer_folder_without_a_tokenizer(published, tmp_path):
     with pytest.raises(CheckpointError, match=r"no usable tokenizer in .*tokenizer_config\.json"):
-        load_sec(published, tokenizer=tmp_path, untold=UNTOLD)
+        load_sec(published, tokenizer=tmp_path, unstored=UNTOLD)
 
 
 @pytest.mark.usefixtures("offline")
@@ -187,7 +187,7 @@ def test_no_network_and_no_checkpoint():
 def test_no_network_and_no_tokenizer_beside_a_single_file(tmp_path):
     path = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
     with pytest.raises(CheckpointError) as error:
-        load_sec(path, untold=UNTOLD)
+        load_sec(path, unstored=UNTOLD)
     for words in ("no tokenizer next to", "vocab.json, merges.txt", "--tokenizer", "cannot be rea"):
         assert words in str(error.value)
 
@@ -255,4 +255,4 @@ class TestRoom:
     def test_it_is_refused_before_weights_are_read(self, published, monkeypatch):
         monkeypatch.setattr(room, "free_bytes", {"cuda:0": 1 << 20}.get)
         with pytest.raises(InputError, match=r"cuda:0 has 0\.0 GiB free"):
-            load_sec(published, SecPlacement.on("cuda:0"), untold=UNTOLD)
+            load_sec(published, SecPlacement.on("cuda:0"), unstored=UNTOLD)

@@ -80,7 +80,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
 
 
 def test_the_published_folder_of_four_shards_gives_the_model_without_running_its_code(published):
-    loaded = load_sec(published, untold=UNTOLD)
+    loaded = load_sec(published, unstored=UNTOLD)
     assert same(loaded, reference())
     assert loaded.segmenter.slots == 22
     assert loaded.tokenizer == published
@@ -88,7 +88,7 @@ def test_the_published_folder_of_four_shards_gives_the_model_without_running_its
 
 def test_a_name_on_the_hub_gives_the_model(published, hub):
     made = hub(OpenIXCLab_SeC_4B=published)
-    assert same(load_sec("OpenIXCLab/SeC-4B", untold=UNTOLD), reference())
+    assert same(load_sec("OpenIXCLab/SeC-4B", unstored=UNTOLD), reference())
     assert len([f for f in made.fetched if f.endswith(".safetensors")]) == 4
     assert not any("modeling" in f for f in made.fetched)
 
@@ -96,12 +96,12 @@ def test_a_name_on_the_hub_gives_the_model(published, hub):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_single_file_gives_the_model_with_sizes_read_off_its_weights(tmp_path, dtype):
     path = write_single(tmp_path / "SeC-4B-fp.safetensors", dtype)
-    assert same(load_sec(path, tokenizer=TOKENIZER, untold=UNTOLD), reference())
+    assert same(load_sec(path, tokenizer=TOKENIZER, unstored=UNTOLD), reference())
 
 
 def test_a_single_file_in_bfloat16_gives_the_model_rounded_to_bfloat16(tmp_path):
     path = write_single(tmp_path / "SeC-4B-bf16.safetensors", torch.bfloat16)
-    loaded = state(load_sec(path, tokenizer=TOKENIZER, untold=UNTOLD))
+    loaded = state(load_sec(path, tokenizer=TOKENIZER, unstored=UNTOLD))
     for name, exact in state(reference()).items():
         assert torch.equal(loaded[name], exact.bfloat16().float()), name
 
@@ -110,7 +110,7 @@ def test_a_single_file_in_bfloat16_gives_the_model_rounded_to_bfloat16(tmp_path)
 def test_the_tokenizer_of_a_single_file_may_lie_beside_it_or_in_a_folder_there(tmp_path, place):
     path = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
     shutil.copytree(TOKENIZER, tmp_path / place, dirs_exist_ok=True)
-    loaded = load_sec(path, untold=UNTOLD)
+    loaded = load_sec(path, unstored=UNTOLD)
     assert loaded.tokenizer == tmp_path / place
     assert isinstance(loaded.concept_encoder(), InternVLConceptEncoder)
 
@@ -118,13 +118,13 @@ def test_the_tokenizer_of_a_single_file_may_lie_beside_it_or_in_a_folder_there(t
 def test_the_tokenizer_of_a_lone_file_is_fetched_from_the_hub(tmp_path, hub):
     hub(OpenIXCLab_SeC_4B=TOKENIZER)
     path = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
-    assert load_sec(path, untold=UNTOLD).tokenizer == TOKENIZER
+    assert load_sec(path, unstored=UNTOLD).tokenizer == TOKENIZER
 
 
 def test_a_file_on_the_hub_takes_the_tokenizer_of_sec_where_its_repository_has_none(tmp_path, hub):
     write_single(tmp_path / "comfy" / "SeC-4B-fp16.safetensors", torch.float16)
     hub(VeryAladeen_Sec_4B=tmp_path / "comfy", OpenIXCLab_SeC_4B=TOKENIZER)
-    loaded = load_sec("VeryAladeen/Sec-4B/SeC-4B-fp16.safetensors", untold=UNTOLD)
+    loaded = load_sec("VeryAladeen/Sec-4B/SeC-4B-fp16.safetensors", unstored=UNTOLD)
     assert same(loaded, reference())
     assert loaded.tokenizer == TOKENIZER
 
@@ -132,7 +132,7 @@ def test_a_file_on_the_hub_takes_the_tokenizer_of_sec_where_its_repository_has_n
 def test_the_config_of_something_else_beside_a_single_file_is_not_taken_for_its_own(tmp_path):
     path = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
     (tmp_path / "config.json").write_text('{"model_type": "sam"}')
-    assert same(load_sec(path, tokenizer=TOKENIZER, untold=UNTOLD), reference())
+    assert same(load_sec(path, tokenizer=TOKENIZER, unstored=UNTOLD), reference())
 
 
 def test_saved_weights_are_read_back_bit_for_bit_without_further_settings(saved):
@@ -174,7 +174,7 @@ def test_saving_to_a_full_disk_is_refused_before_anything_is_written(tmp_path, m
 
 def test_each_part_has_its_own_device_and_number_type(published):
     placement = SecPlacement(dtype=torch.bfloat16, concept=Placement("cpu", "meta", torch.float16))
-    loaded = load_sec(published, placement, untold=UNTOLD)
+    loaded = load_sec(published, placement, unstored=UNTOLD)
     types = {n: (t.dtype, t.device.type) for n, t in state(loaded).items()}
     frequencies = "segmenter.prompt_encoder.shared_embedding.positional_embedding"
     assert types.pop(frequencies) == (torch.float32, "cpu")
@@ -195,7 +195,7 @@ def test_no_weight_keeps_the_file_open_or_is_laid_out_twice(published, monkeypat
         return made
 
     monkeypatch.setattr(torch, "empty", counted)
-    loaded = load_sec(published, untold=UNTOLD)
+    loaded = load_sec(published, unstored=UNTOLD)
     assert sum(laid_out) == sum(t.numel() for t in state(loaded).values())
     shutil.rmtree(published)
     assert same(loaded, reference())
@@ -251,7 +251,7 @@ class TestConversion:
     """`convert_sec` turns any layout into ours."""
 
     def test_the_published_folder_becomes_a_saved_model(self, published, tmp_path):
-        done = convert_sec(published, tmp_path / "out", untold=UNTOLD)
+        done = convert_sec(published, tmp_path / "out", unstored=UNTOLD)
         assert same(load_sec(tmp_path / "out"), reference())
         assert done.dtype == torch.float32
         assert len(done.read) == 4
@@ -262,7 +262,7 @@ class TestConversion:
 
     def test_numbers_stay_as_they_are_stored_or_become_what_is_asked_for(self, tmp_path):
         single = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
-        options = {"tokenizer": TOKENIZER, "untold": UNTOLD}
+        options = {"tokenizer": TOKENIZER, "unstored": UNTOLD}
         for dtype, expected in ((None, "F16"), (torch.bfloat16, "BF16")):
             out = tmp_path / expected
             convert_sec(single, out, dtype=dtype, **options)
@@ -287,7 +287,7 @@ class TestConversion:
 
     def test_a_hash_that_is_given_is_compared(self, tmp_path):
         single = write_single(tmp_path / "SeC-4B-fp16.safetensors", torch.float16)
-        options = {"tokenizer": TOKENIZER, "untold": UNTOLD}
+        options = {"tokenizer": TOKENIZER, "unstored": UNTOLD}
         right = hashlib.sha256(single.read_bytes()).hexdigest()
         with pytest.raises(CheckpointError, match="expected 00000"):
             convert_sec(single, tmp_path / "out", sha256="0" * 64, **options)
@@ -296,7 +296,7 @@ class TestConversion:
 
     def test_one_hash_for_several_files_is_refused(self, published, tmp_path):
         with pytest.raises(InputError, match="4 files"):
-            convert_sec(published, tmp_path / "out", sha256="0" * 64, untold=UNTOLD)
+            convert_sec(published, tmp_path / "out", sha256="0" * 64, unstored=UNTOLD)
 
     @pytest.mark.parametrize("correct", [True, False])
     def test_a_file_in_the_hubs_cache_is_checked_against_its_own_name(self, tmp_path, correct):
@@ -306,7 +306,7 @@ class TestConversion:
         for folder in ("blobs", "snapshots"):
             (tmp_path / folder).mkdir()
         link.symlink_to(single.rename(tmp_path / "blobs" / sha256))
-        options = {"tokenizer": TOKENIZER, "untold": UNTOLD}
+        options = {"tokenizer": TOKENIZER, "unstored": UNTOLD}
         if correct:
             assert convert_sec(link, tmp_path / "out", **options).read[0].stated == sha256
         else:
@@ -319,7 +319,7 @@ class TestConversion:
         notes.parent.mkdir(parents=True)
         notes.write_text(f"{'a' * 40}\n{'0' * 64}\n1700000000.0\n")
         with pytest.raises(CheckpointError, match="expected 00000"):
-            convert_sec(single, tmp_path / "out", tokenizer=TOKENIZER, untold=UNTOLD)
+            convert_sec(single, tmp_path / "out", tokenizer=TOKENIZER, unstored=UNTOLD)
 
 
 def test_the_layouts_hold_every_published_name(published):

@@ -30,7 +30,7 @@ def saved(tmp_path: Path) -> Path:
     model = load_sec(
         tiny_weights_file("sec"),
         tokenizer=fixture("parity/sec_tokenizer"),
-        untold=UnstoredOptions(128, HieraWiring(1, (8, 4, 8, 4), (3,))),
+        unstored=UnstoredOptions(128, HieraWiring(1, (8, 4, 8, 4), (3,))),
     )
     save_sec(model, tmp_path / "saved")
     return tmp_path / "saved"

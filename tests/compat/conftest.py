@@ -17,7 +17,7 @@ def checkpoint(tmp_path: Path) -> Path:
     model = load_sec(
         tiny_weights_file("sec"),
         tokenizer=fixture("parity/sec_tokenizer"),
-        untold=UnstoredOptions(128, WIRING),
+        unstored=UnstoredOptions(128, WIRING),
     )
     save_sec(model, tmp_path / "sec")
     return tmp_path / "sec"

@@ -27,7 +27,7 @@ def published_weights() -> dict[str, Tensor]:
 
 @cache
 def reference() -> SecModel:
-    return load_sec(tiny_weights_file("sec"), tokenizer=TOKENIZER, untold=UNTOLD)
+    return load_sec(tiny_weights_file("sec"), tokenizer=TOKENIZER, unstored=UNTOLD)
 
 
 def state(model: SecModel) -> dict[str, Tensor]:

@@ -88,7 +88,7 @@ def as_loaded() -> Tracker:
     model = load_sec(
         fixture("parity/sec_tiny_weights.safetensors"),
         tokenizer=fixture("parity/sec_tokenizer"),
-        untold=UnstoredOptions(128, TINY),
+        unstored=UnstoredOptions(128, TINY),
     )
     with TemporaryDirectory() as folder:
         save_sec(model, Path(folder) / "sec")

@@ -45,7 +45,7 @@ _SAME_RATE = 0.01
 _USUAL_RATES = [Fraction(n) for n in (10, 12, 15, 24, 25, 30, 50, 60, 100, 120, 240)]
 _USUAL_RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 60, 120)]
 _LOOK_AHEAD = 16  # pictures, as many as a decoder may hold back to reorder them
-_RATES = (Fraction(1, 100), Fraction(1000))  # what a file may claim and be believed
+_RATES = (Fraction(1, 100), Fraction(1000))  # frame rates that a file can plausibly have
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (

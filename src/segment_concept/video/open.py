@@ -20,13 +20,12 @@ def open_video(
 ) -> VideoSource:
     """A video from a file, a folder of images, a webcam's number, a stream's address or memory.
 
-    Frames in memory are a list, an array or a tensor; see `MemoryFrames`. `rate` is for these and
-    for folders of images, which know none: frames a second (25, "23.976", "24000/1001"), 24 where
-    it is left out.
+    Frames in memory are a list, an array or a tensor; see `MemoryFrames`. `rate` is in frames/s
+    (25, "23.976", "24000/1001"; default 24), for these and for folders of images, which do not
+    have one.
 
     Raises:
-        InputError: there is no such thing, it holds no picture, or it is not for it to be told a
-            rate.
+        InputError: there is no such video, it has no frame, or it has a frame rate of its own.
     """
     from segment_concept.video.image_folder import AnimatedImage, ImageFolder
     from segment_concept.video.live import LiveVideo

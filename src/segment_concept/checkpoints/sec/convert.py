@@ -29,7 +29,7 @@ def convert_sec(
     dtype: torch.dtype | None = None,
     tokenizer: str | Path | None = None,
     sha256: str | None = None,
-    untold: UnstoredOptions | None = None,
+    unstored: UnstoredOptions | None = None,
 ) -> Conversion:
     """Read a checkpoint like `load_sec` and write it like `save_sec`.
 
@@ -42,13 +42,13 @@ def convert_sec(
         tokenizer: see `load_sec`.
         sha256: expected hash of a single weights file. Default: the hash stated by the Hugging
             Face hub for downloaded files, or by the `config.json` of a model saved here.
-        untold: see `load_sec`.
+        unstored: see `load_sec`.
 
     Raises:
         CheckpointError: see `load_sec`; or a file differs from its stated hash.
         InputError: see `save_sec`; or one hash was given for several files.
     """
-    checkpoint = open_sec(source, tokenizer=tokenizer, untold=untold)
+    checkpoint = open_sec(source, tokenizer=tokenizer, unstored=unstored)
     read = _checked(checkpoint.files, sha256)
     dtype = dtype or checkpoint.stored_dtype()
     model = load_sec(checkpoint, SecPlacement.on("cpu", dtype))

@@ -93,7 +93,7 @@ def open_sec(
     source: str | Path,
     *,
     tokenizer: str | Path | None = None,
-    untold: UnstoredOptions | None = None,
+    unstored: UnstoredOptions | None = None,
 ) -> SecCheckpoint:
     """Find a checkpoint and infer its sizes. Parameters as in `load_sec`.
 
@@ -105,7 +105,7 @@ def open_sec(
         return _saved(files)
     weights = files.open()
     _refuse_other_models(source, weights.shapes)
-    untold = untold or UnstoredOptions()
+    unstored = unstored or UnstoredOptions()
     segmenter = segmenter_part(_DequantizedWeights(weights, frozenset(weights.shapes)))
     shapes = {our_name(name): shape for name, shape in segmenter.shapes.items()}
     concept = _DequantizedWeights(weights, frozenset(filter(belongs_to_concept, weights.shapes)))
@@ -113,7 +113,7 @@ def open_sec(
         files,
         segmenter,
         concept,
-        infer_sizes(shapes, untold.image_side, untold.wiring),
+        infer_sizes(shapes, unstored.image_side, unstored.wiring),
         _concept_size(files, concept.shapes),
     )
 
@@ -123,7 +123,7 @@ def load_sec(
     placement: SecPlacement | None = None,
     *,
     tokenizer: str | Path | None = None,
-    untold: UnstoredOptions | None = None,
+    unstored: UnstoredOptions | None = None,
     options: Sam2Options | None = None,
 ) -> SecModel:
     """Load SeC, placing every tensor directly on its device.
@@ -135,7 +135,7 @@ def load_sec(
         placement: devices and data types. Default: float32 on the CPU.
         tokenizer: tokenizer folder, if it is neither next to the weights, nor in a folder
             `tokenizer` there, nor on the hub.
-        untold: options for weights other than SeC-4B's.
+        unstored: options for weights other than SeC-4B's.
         options: options of the segmenter.
 
     Raises:
@@ -144,7 +144,7 @@ def load_sec(
     """
     placement = placement or SecPlacement()
     if not isinstance(source, SecCheckpoint):
-        source = open_sec(source, tokenizer=tokenizer, untold=untold)
+        source = open_sec(source, tokenizer=tokenizer, unstored=unstored)
     # before reading gigabytes: check that the tokenizer and the devices fit the weights
     Conversation(load_tokenizer(source.files.tokenizer), source.size.language.vocabulary)
     segmenter, concept = source.segmenter, source.concept
