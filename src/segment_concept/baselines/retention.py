@@ -22,7 +22,7 @@ class Parts:
 
 
 class RetentionPolicy(Protocol):
-    """Decides what is kept after a frame was added."""
+    """Selects the memories that are kept after a frame was added."""
 
     def keep(self, parts: Parts) -> Parts:
         """The memory that is kept. A frame has as many tokens as `parts.permanent`."""

@@ -19,7 +19,7 @@ class WorkerError(SegmentConceptError):
 
 @dataclass(frozen=True, slots=True)
 class WorkerEvent:
-    """What became of the unit that the worker in `place` had.
+    """Result of the unit that the worker `worker_index` had.
 
     `lost` says how the worker died; else there is a `result`.
     """

@@ -60,7 +60,7 @@ class VideoJob:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What came of a video: the same whenever and wherever it is predicted."""
+    """Result of a video, which does not depend on time or machine."""
 
     frames: int
     objects: int
@@ -71,7 +71,7 @@ class Prediction:
 def video_job(
     dataset: Dataset, video: VideoEntry, *, alone: bool = False, offline: bool = False
 ) -> VideoJob:
-    """What there is to do for a video; reads the masks that show its objects.
+    """The prompts and frames of a video; reads the masks of its objects.
 
     For SA-V, whose truth has 6 of 24 frames per second, only those frames get masks.
 
@@ -190,7 +190,7 @@ def _play(
 
 
 def label_map(results: Results, size: tuple[int, int]) -> NDArray[np.int32]:
-    """(H, W) object ids of all sessions' results; the higher logit wins where objects overlap."""
+    """(H, W) object ids of all sessions' results; overlapping pixels go to the higher logit."""
     if not results:
         return np.zeros(size, np.int32)
     if len(results) == 1:

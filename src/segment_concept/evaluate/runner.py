@@ -26,7 +26,7 @@ _SAMPLE = 5  # frames that are tracked to estimate a run
 
 
 class Executor(str, Enum):
-    """Where workers run."""
+    """A pool of workers."""
 
     LOCAL = "local"
     RAY = "ray"

@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PredictionWorker:
-    """What a worker needs, on any machine. Calling it loads the tracker.
+    """Settings of a worker, on any machine. Calling it loads the tracker.
 
     Attributes:
         source: loads the tracker.

@@ -30,7 +30,7 @@ _ERRORS = (KeyError, TypeError, AttributeError, ValueError, RuntimeError, EOFErr
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What a file that does not change any more must look like."""
+    """Size and checksum of a file that does not change any more."""
 
     size: int  # bytes
     sha256: str

@@ -135,7 +135,7 @@ def _write_frames(
 def _frames(
     journal: JournalIndex, source: VideoSource | None
 ) -> Generator[tuple[FrameRecord, Frame], None, None]:
-    """The records with their frames; these are black where there is no source."""
+    """The records with their frames, which are black without a source."""
     pictures: Iterator[Frame] | None = None
     for record in journal:
         if source is None:

@@ -60,7 +60,7 @@ class FrameMasks:
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
-        """(H, W) ids, 0 = background; the highest logit wins where objects overlap."""
+        """(H, W) ids, 0 = background; overlapping pixels go to the highest logit."""
         labels = np.zeros(self.frame.size, np.uint8)
         best = np.zeros(self.frame.size, np.float32)
         for object_id, logits in zip(self.ids, self.logits, strict=True):

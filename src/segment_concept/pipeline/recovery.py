@@ -18,7 +18,7 @@ _Edge = tuple[bool, int]  # played backwards?, the frame that was played last
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where the journal stands after a frame."""
+    """Position in the journal after a frame."""
 
     edge: _Edge
     end: int

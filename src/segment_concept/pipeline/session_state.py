@@ -44,7 +44,7 @@ def dump_session(session: TrackingSession, tracker: VideoTracker) -> Packed:
 
 
 def load_session(packed: Packed, tracker: VideoTracker) -> TrackingSession:
-    """A session of `tracker` that knows what the packed one knew.
+    """A session of `tracker` with the state of the packed one.
 
     Raises:
         CheckpointError: it was packed by another kind of tracker, or by another version.

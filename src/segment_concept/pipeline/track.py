@@ -146,7 +146,7 @@ def run_track(
 def _finished_before(
     job: TrackJob, folder: OutputFolder, result: Mapping[str, Any]
 ) -> TrackSummary:
-    """What a finished run has found; outputs that it lacks are written."""
+    """The results of a finished run; outputs that it lacks are written."""
     try:
         summary = read_summary(job.out, result)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

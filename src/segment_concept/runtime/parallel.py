@@ -35,7 +35,7 @@ class _ThreadShare:
         self._before = 0
 
     def enter(self) -> bool:
-        """False where there is a single thread, so that there is nothing to share."""
+        """False with a single thread, which cannot be shared."""
         with self._lock:
             if self._users == 0:
                 self._before = torch.get_num_threads()

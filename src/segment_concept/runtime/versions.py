@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def torchvision_misfit() -> str | None:
-    """Return what is wrong with an installed torchvision, or None.
+    """Return the problem with an installed torchvision, or None.
 
     This package does not use it, but transformers imports it where it is installed, and one built
     for another torch then ends every import with "operator torchvision::nms does not exist".

@@ -14,7 +14,7 @@ _MOST_BOXES = 100_000  # of a fragmented recording of a day
 
 
 def missing_part(path: Path) -> str | None:
-    """What of the file is missing, in words; None where nothing is, or where it is not known."""
+    """The missing part of the file in words; None if it is complete or unknown."""
     length = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(64)
@@ -70,7 +70,7 @@ def _matroska_length(head: bytes) -> int | None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int | None, int]:
-    """An EBML size and how many bytes it has; None where it is unknown (all ones)."""
+    """An EBML size and its number of bytes; None if it is unknown (all ones)."""
     if at >= len(data) or not data[at]:
         return None, 1
     width = 9 - data[at].bit_length()

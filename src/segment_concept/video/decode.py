@@ -84,7 +84,7 @@ def opened(
 
 
 def media_address(path: str) -> str:
-    """What FFmpeg is to open: a file's name may look like an address to it (`12:30.mp4`)."""
+    """Address of a file for FFmpeg, to which a name may look like a protocol (`12:30.mp4`)."""
     return path if STREAM_ADDRESS.match(path) else os.path.abspath(path)
 
 
@@ -128,7 +128,7 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[AnyPa
 
 
 def pictures_of(packet: AnyPacket) -> Iterator[VideoFrame]:
-    """What the packet decodes to; pictures that the decoder had to guess at are left out."""
+    """The frames of a packet, without those that the decoder marks as damaged."""
     try:
         for picture in packet.decode():
             if isinstance(picture, VideoFrame) and not picture.is_corrupt:
@@ -175,7 +175,7 @@ def average_rate(stream: VideoStream) -> Fraction:
 
 
 def rate_of(frames: int, span: Fraction, claimed: Fraction) -> Fraction:
-    """Frames a second on average: what the file claims, unless its packets contradict that.
+    """Average frames/s: the value in the file unless its packets contradict it.
 
     Args:
         frames: how many there are.

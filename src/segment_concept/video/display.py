@@ -42,7 +42,7 @@ class Orientation:
         return np.ascontiguousarray(shown)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(H, W) of a picture as it is shown."""
+        """(H, W) of the rotated image."""
         return (width, height) if self.transposed else (height, width)
 
     def pixel_aspect(self, stored: Fraction) -> Fraction:

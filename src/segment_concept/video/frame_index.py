@@ -27,7 +27,7 @@ class PacketTimes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameIndex:
-    """When every frame is shown and where decoding can begin: 17 bytes a frame."""
+    """Presentation times of all frames and the points to seek to: 17 bytes per frame."""
 
     pts: Integers  # the file's times, in the order of the frames
     ticks: Integers  # times of one clock from 0 on, strictly ascending, in ticks / `scale`
@@ -39,7 +39,7 @@ class FrameIndex:
     def of(
         cls, packets: Iterable[PacketTimes], first_pts: int, longest: int | None = None
     ) -> "FrameIndex | None":
-        """From the packets of a video. None where so many have one time that times say nothing.
+        """From the packets of a video. None if too many share one time to be useful.
 
         Args:
             packets: in decoding order.
@@ -78,7 +78,7 @@ class FrameIndex:
         return [int(i) for i in np.flatnonzero(self.keys[: index + 1])[-3:][::-1]]
 
     def chunk_start(self, last: int, at_most: int) -> int:
-        """Where to begin so as to read up to `last`, no more than `at_most` frames of it.
+        """First frame of a chunk of at most `at_most` frames that ends with `last`.
 
         A keyframe where there is one, so that as little as possible is decoded in vain.
         """
@@ -114,7 +114,7 @@ class FrameCounter:
 
 
 def _jumps(packets: list[PacketTimes], longest: int | None) -> Iterable[bool]:
-    """For every packet: does decoding time jump here, as where files were joined?"""
+    """Whether decoding time jumps at each packet, as in joined files."""
     before: int | None = None
     for packet in packets:
         now = packet.dts

@@ -28,7 +28,7 @@ def conversion(path: Path) -> str:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) as stored, from the file's header; None where it cannot be read.
+    """(H, W) as stored, from the file's header; None if it cannot be read.
 
     Raises:
         InputError: it has more pixels than can be processed, or is no regular file.
@@ -48,7 +48,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
 
 
 def read_image(path: Path) -> Image | None:
-    """(H, W, 3) RGB, turned as its EXIF data say; None where it is damaged.
+    """(H, W, 3) RGB, rotated as its EXIF data say; None if it is damaged.
 
     Raises:
         InputError: it has more pixels than can be processed, or is no regular file.

@@ -74,7 +74,7 @@ class ImageFolder:
         return self._files[index].stem
 
     def index_named(self, number: int) -> int | None:
-        """The frame whose image bears this number; None where none does."""
+        """The frame whose image has this number; None if there is none."""
         found = (i for i, file in enumerate(self._files) if number_of(file.stem) == number)
         return next(found, None)
 
@@ -132,14 +132,14 @@ class AnimatedImage:
         return self._read(range(min(start, (self.info.frames or 0) - 1), -1, -1))
 
     def index_at(self, seconds: float) -> int:
-        """The frame that is on screen at that moment. Raises InputError where it is over."""
+        """The frame on screen at that moment. Raises InputError after the end of the video."""
         index = frame_at(seconds, self.info.rate)
         if index >= (self.info.frames or 0):
             raise InputError(f"{self.name} is over before {seconds:g}s")
         return index
 
     def frame_name(self, index: int) -> str:
-        """What files that belong to this frame are called."""
+        """Stem of the names of files of this frame."""
         return f"{index:05d}"
 
     def _read(self, indices: Iterable[int]) -> Iterator[Frame]:

@@ -79,7 +79,7 @@ class LiveVideo:
         return 0
 
     def frame_name(self, index: int) -> str:
-        """What files that belong to this frame are called."""
+        """Stem of the names of files of this frame."""
         return f"{index:05d}"
 
     def close(self) -> None:

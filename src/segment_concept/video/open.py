@@ -87,7 +87,7 @@ def _is_animated_webp(path: Path) -> bool:
 
 
 def webcam(number: int, platform: str = sys.platform) -> tuple[str, str]:
-    """What FFmpeg calls the n-th camera: its address and its input format."""
+    """Address and input format of the n-th camera for FFmpeg."""
     if platform.startswith("linux"):
         return f"/dev/video{number}", "v4l2"
     if platform == "darwin":

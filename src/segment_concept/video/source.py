@@ -10,7 +10,7 @@ from segment_concept.types import Frame, InputError
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """Where a video's sound is, and which of its moments belongs to the first frame."""
+    """The sound of a video, and the moment in it that belongs to the first frame."""
 
     address: str
     starts: Fraction  # seconds on the file's own clock
@@ -18,7 +18,7 @@ class AudioTrack:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What is known of a video before it is read."""
+    """Properties of a video that are known before it is read."""
 
     size: tuple[int, int]  # (H, W), upright
     rate: Fraction  # frames a second, on average
@@ -53,7 +53,7 @@ class VideoSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """Name for messages."""
         ...
 
     @property
@@ -78,12 +78,12 @@ class VideoSource(Protocol):
         ...
 
     def frame_name(self, index: int) -> str:
-        """What files that belong to this frame are called, without suffix."""
+        """Stem of the names of files of this frame."""
         ...
 
 
 def frame_at(seconds: float, rate: Fraction) -> int:
-    """The frame on screen at that moment, where all frames last equally long."""
+    """The frame on screen at that moment if all frames last equally long."""
     return int(seconds * float(rate) + 1e-6)  # 0.12 s is the fourth frame at 25 a second
 
 

@@ -43,7 +43,7 @@ ROUNDING = 0.001  # seconds
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """What the first picture that can be decoded tells."""
+    """Properties of the first frame that can be decoded."""
 
     picture: VideoFrame
     timed: bool  # do packets say when their frames are shown?
@@ -129,7 +129,7 @@ class VideoFile:
         return index.at(int(seconds / float(base) + min(0.5, ROUNDING / float(base))))
 
     def frame_name(self, index: int) -> str:
-        """What files that belong to this frame are called: its number, as in DAVIS."""
+        """Stem of the names of files of this frame: its number, as in DAVIS."""
         return f"{index:05d}"
 
     def _frame(self, index: int, picture: VideoFrame, camera: Camera) -> Frame:
@@ -206,7 +206,7 @@ class VideoFile:
             return _First(picture, timed and picture.pts is not None)
 
     def _measured(self, first: _First) -> tuple[FrameIndex | None, VideoInfo]:
-        """The times of all frames, and what is known of the video by them."""
+        """The times of all frames, and the properties of the video that follow from them."""
         with opened(self.address) as container:
             stream = video_stream(container, self.name)
             packets = _Packets(stream)
@@ -272,7 +272,7 @@ class _Packets:
                 yield PacketTimes(pts, packet.dts, packet.is_keyframe)
 
     def missing(self) -> str | None:
-        """What the header announces and is not there, where the header counts packets."""
+        """The packets that the header counts and the file lacks, in words."""
         if "mp4" not in self._stream.container.format.name.split(","):
             return None
         lost = self._stream.frames - self._all
@@ -287,7 +287,7 @@ def _longest_step(container: str, stream: VideoStream) -> int | None:
 
 
 def _sought(container: InputContainer, stream: VideoStream, pts: int) -> bool:
-    """Go to a time; False where the file is too damaged for it."""
+    """Seek to a time; False if the file is too damaged for it."""
     try:
         container.seek(pts, stream=stream, backward=True)
     except av.error.FFmpegError:
@@ -296,7 +296,7 @@ def _sought(container: InputContainer, stream: VideoStream, pts: int) -> bool:
 
 
 def _frame_number(first: VideoFrame | None, key: int, index: FrameIndex) -> int | None:
-    """Which frame came out first after seeking to a keyframe; None where that is not known."""
+    """Number of the first frame after seeking to a keyframe; None if unknown."""
     if first is None or first.pts is None:
         return None
     if first.pts == index.pts[key]:
@@ -311,7 +311,7 @@ def _pictures_in(packets: Iterable[AnyPacket]) -> Iterator[VideoFrame]:
 
 
 def _check_file(path: Path) -> str | None:
-    """What of the file is missing, if anything. Raises InputError."""
+    """The missing part of the file in words, if there is one. Raises InputError."""
     if not path.exists():
         raise InputError(f"there is no file {path}: check the name, or give a folder of images")
     if check_regular_file(path, "video file") == 0:

@@ -31,7 +31,7 @@ _SEGMENTS = ("first_segment", "second_segment", "remain_segments")
 
 @dataclass(frozen=True, slots=True)
 class MultishotJob:
-    """Which clips to make, from which dataset, and where to write them.
+    """The clips to make: source, number, and output folder.
 
     Attributes:
         dataset: with all masks and images.

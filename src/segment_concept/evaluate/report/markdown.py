@@ -29,7 +29,7 @@ class Code(str):
 
 
 def escaped(text: str) -> str:
-    """Text of any origin, such as the name of a video, so that Markdown shows it as it is.
+    """Escape text of any origin, such as the name of a video, for Markdown.
 
     HTML, links, code and columns of tables stay letters. Control characters are written out.
     """

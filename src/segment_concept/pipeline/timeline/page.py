@@ -44,7 +44,7 @@ class _KeyframeCard:
 
 @dataclass(frozen=True, slots=True)
 class _ObjectSection:
-    """What the page shows of one object."""
+    """Values of one object on the page."""
 
     id: int
     color: tuple[int, int, int]
