@@ -81,7 +81,7 @@ class PlaybackSchedule:
 
     @property
     def seams(self) -> frozenset[Position]:
-        """Frames at which a part of a video file must end: a later pass rewrites those before it."""
+        """Frames at which a part of a video file must end; a later pass rewrites the others."""
         return frozenset(
             Position(self.first_written, each.start)
             for each in self.passes
