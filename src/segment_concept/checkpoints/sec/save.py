@@ -17,6 +17,7 @@ from segment_concept.checkpoints.sec.config import CONCEPT, SEGMENTER, SecCard
 from segment_concept.checkpoints.sec.files import CONFIG, TOKENIZER_FILES
 from segment_concept.checkpoints.sec.load import SecModel
 from segment_concept.models.internvl.quantization import is_four_bit
+from segment_concept.models.sam2.sizes import Sam2Sizes
 from segment_concept.types import InputError
 
 SHARD_BYTES = 4 << 30  # a shard is copied in memory while it is written
@@ -56,7 +57,9 @@ def save_sec(
         draft.mkdir()
         names = _write_shards(weights, draft, shard_bytes)
         hashes = {name: sha256_of(draft / name) for name in names}
-        card = SecCard(model.segmenter.network.sizes, model.network.size, hashes)
+        sizes = model.segmenter.network.sizes
+        assert isinstance(sizes, Sam2Sizes), "SeC's segmenter is SAM 2.1's network"
+        card = SecCard(sizes, model.network.size, hashes)
         (draft / CONFIG).write_text(json.dumps(card.as_config(), indent=2))
         for file in TOKENIZER_FILES:
             if (model.tokenizer / file).is_file():

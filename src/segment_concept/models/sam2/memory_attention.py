@@ -25,6 +25,7 @@ class MemoryTokens:
     values: Tensor  # (O, N, M)
     placed: int  # the first `placed` of the N tokens are whole grids; their keys are rotated
     real: Tensor | None = None  # (O, N) bool, False for padding; None without padding
+    rotation: tuple[Tensor, Tensor] | None = None  # of those grids; None for the image's grid
 
 
 class MemoryAttention(nn.Module):
@@ -121,7 +122,7 @@ class Attention(nn.Module):
         k, v = self.k_proj(memory.keys), self.v_proj(memory.values)
         if memory.placed:
             placed, free = k[:, : memory.placed], k[:, memory.placed :]
-            k = torch.cat([rotate(placed, rotation), free], dim=1)
+            k = torch.cat([rotate(placed, memory.rotation or rotation), free], dim=1)
         mixed = F.scaled_dot_product_attention(
             q[:, None],
             k[:, None],

@@ -5,6 +5,8 @@ attention is our own; parameter names are those of transformers. The network hol
 makes no decisions. Inputs may have any dtype and are cast to that of the weights.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +26,11 @@ from transformers.models.sam2_video.modeling_sam2_video import (
     Sam2VideoPromptEncoder,
 )
 
-from segment_concept.models.sam2.memory_attention import MemoryAttention
+from segment_concept.models.sam2.memory_attention import MemoryAttention, MemoryTokens
+from segment_concept.models.sam2.memory_tokens import memory_tokens
 from segment_concept.models.sam2.positions import grid_sines
-from segment_concept.models.sam2.sizes import Sam2Sizes
+from segment_concept.models.sam2.sizes import HeadSizes, Sam2Sizes
+from segment_concept.tracking.memory import Recall
 
 MEMORY_SCALE, MEMORY_BIAS = (
     20.0,
@@ -45,15 +49,17 @@ class Decoded:
     presence: Tensor  # (O,) logits
 
 
-class Sam2Network(nn.Module):
-    """The network of this module, with the shapes of `sizes` and random weights until loaded."""
+class SamNetwork(nn.Module, ABC):
+    """Everything but the image encoder, with random weights until loaded.
 
-    def __init__(self, sizes: Sam2Sizes) -> None:
+    Args:
+        sizes: the shapes.
+    """
+
+    def __init__(self, sizes: HeadSizes) -> None:
         super().__init__()
         self.sizes = sizes
         width, memory_width = sizes.width, sizes.memory_width
-        self.vision_encoder = Sam2VisionModel(_vision_config(sizes))
-        self.vision_encoder.neck.position_encoding = _NoPositions()  # type: ignore[assignment]
         self.prompt_encoder = Sam2VideoPromptEncoder(_prompt_config(sizes))
         self.mask_decoder = Sam2VideoMaskDecoder(_decoder_config(sizes))
         self.memory_encoder = Sam2VideoMemoryEncoder(_memory_config(sizes))
@@ -67,14 +73,20 @@ class Sam2Network(nn.Module):
             else None
         )
         self.object_pointer_proj = Sam2VideoFeedForward(width, width, width, 3)
-        self.temporal_positional_encoding_projection_layer = nn.Linear(width, memory_width)
+        if sizes.pointer_times:
+            self.temporal_positional_encoding_projection_layer = nn.Linear(width, memory_width)
         self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, width))
         self.no_object_pointer = nn.Parameter(torch.zeros(1, width))
         self.memory_temporal_positional_encoding = nn.Parameter(
             torch.zeros(sizes.slots, 1, 1, memory_width)
         )
-        self.occlusion_spatial_embedding_parameter = nn.Parameter(torch.zeros(1, memory_width))
+        if sizes.occlusion:
+            self.occlusion_spatial_embedding_parameter = nn.Parameter(torch.zeros(1, memory_width))
+
+    @abstractmethod
+    def features(self, pixels: Tensor) -> Sequence[Tensor]:
+        """Features (B, C, ...) at 1/4, 1/8 and 1/16 of S, of normalized images (B, 3, S, S)."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,14 +109,22 @@ class Sam2Network(nn.Module):
         The two finer levels are projected for the mask decoder, (B, C / 8, ...) and
         (B, C / 4, ...); the coarsest is (B, C, ...).
         """
-        seen = self.vision_encoder(pixels.to(self.device, self.dtype), return_dict=True)
-        fine, middle, coarse = seen.fpn_hidden_states
+        fine, middle, coarse = self.features(pixels.to(self.device, self.dtype))
         return self.mask_decoder.conv_s0(fine), self.mask_decoder.conv_s1(middle), coarse
 
     def grid_positions(self) -> Tensor:
         """(1, C, h, w) positions that memory attention adds to the coarsest features."""
         grid = self.sizes.grid
         return grid_sines(self.sizes.width, grid, grid, self.device).to(self.dtype)
+
+    def memory_tokens(self, recalls: Sequence[Recall]) -> MemoryTokens:
+        """The recalled memories of O objects, each with at least one, as tokens."""
+        return memory_tokens(
+            recalls,
+            self.slots,
+            lambda sines: self.temporal_positional_encoding_projection_layer(sines.to(self.dtype)),
+            self.sizes.width,
+        )
 
     def without_memory(self, coarse: Tensor) -> Tensor:
         """(B, C, h, w) features for objects without memory."""
@@ -171,6 +191,8 @@ class Sam2Network(nn.Module):
         """
         scaled = (masks * MEMORY_SCALE + MEMORY_BIAS).to(self.dtype)
         maps: Tensor = self.memory_encoder(coarse, scaled)[0]
+        if not self.sizes.occlusion:
+            return maps
         absent = self.occlusion_spatial_embedding_parameter[..., None, None]
         return torch.where(visible[:, None, None, None], maps, maps + absent)
 
@@ -180,6 +202,22 @@ class Sam2Network(nn.Module):
         y, x = torch.meshgrid(centers, centers, indexing="ij")
         sines: Tensor = self.prompt_encoder.shared_embedding(torch.stack([x, y], dim=-1))
         return sines.permute(2, 0, 1)[None].to(self.dtype)
+
+
+class Sam2Network(SamNetwork):
+    """SAM 2.1, or SeC's segmenter."""
+
+    sizes: Sam2Sizes
+
+    def __init__(self, sizes: Sam2Sizes) -> None:
+        super().__init__(sizes)
+        self.vision_encoder = Sam2VisionModel(_vision_config(sizes))
+        self.vision_encoder.neck.position_encoding = _NoPositions()  # type: ignore[assignment]
+
+    def features(self, pixels: Tensor) -> Sequence[Tensor]:
+        """See `SamNetwork`."""
+        levels: Sequence[Tensor] = self.vision_encoder(pixels, return_dict=True).fpn_hidden_states
+        return levels
 
 
 class _NoPositions(nn.Module):
@@ -217,7 +255,7 @@ def _vision_config(sizes: Sam2Sizes) -> Sam2VisionConfig:
     return config
 
 
-def _prompt_config(sizes: Sam2Sizes) -> Sam2VideoPromptEncoderConfig:
+def _prompt_config(sizes: HeadSizes) -> Sam2VideoPromptEncoderConfig:
     return Sam2VideoPromptEncoderConfig(
         hidden_size=sizes.width,
         image_size=sizes.image_side,
@@ -225,7 +263,7 @@ def _prompt_config(sizes: Sam2Sizes) -> Sam2VideoPromptEncoderConfig:
     )
 
 
-def _decoder_config(sizes: Sam2Sizes) -> Sam2VideoMaskDecoderConfig:
+def _decoder_config(sizes: HeadSizes) -> Sam2VideoMaskDecoderConfig:
     config = Sam2VideoMaskDecoderConfig(
         hidden_size=sizes.width,
         mlp_dim=sizes.decoder_mlp,
@@ -236,7 +274,7 @@ def _decoder_config(sizes: Sam2Sizes) -> Sam2VideoMaskDecoderConfig:
     return config
 
 
-def _memory_config(sizes: Sam2Sizes) -> Sam2VideoConfig:
+def _memory_config(sizes: HeadSizes) -> Sam2VideoConfig:
     return Sam2VideoConfig(
         memory_encoder_hidden_size=sizes.width,
         memory_encoder_output_channels=sizes.memory_width,

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.sam2.memory_tokens import concept_tokens, memory_tokens
-from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, Sam2Network
+from segment_concept.models.sam2.memory_tokens import concept_tokens
+from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, SamNetwork
 from segment_concept.models.sam2.prompts import Clicks, clicks
 from segment_concept.ops.holes import fill_holes
 from segment_concept.ops.resize import mask_square, normalized_square
@@ -63,7 +63,7 @@ class Sam2Options:
 class Sam2Segmenter:
     """Implements `tracking.segmenter.Segmenter`; holds no state of any video."""
 
-    def __init__(self, network: Sam2Network, options: Sam2Options | None = None) -> None:
+    def __init__(self, network: SamNetwork, options: Sam2Options | None = None) -> None:
         self.network = network
         self.options = options or Sam2Options()
         self._encode_image = network.encode_image
@@ -198,14 +198,7 @@ class Sam2Segmenter:
 
     def _attend_memory(self, coarse: Tensor, recalls: Sequence[Recall], at: Tensor) -> Tensor:
         network = self.network
-        tokens = memory_tokens(
-            recalls,
-            network.slots,
-            lambda sines: network.temporal_positional_encoding_projection_layer(
-                sines.to(network.dtype)
-            ),
-            network.sizes.width,
-        )
+        tokens = network.memory_tokens(recalls)
         return self._attend(coarse, network.grid_positions(), tokens, at)
 
     def _attend_concepts(self, coarse: Tensor, concepts: Sequence[Tensor], at: Tensor) -> Tensor:

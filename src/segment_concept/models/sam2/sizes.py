@@ -36,11 +36,10 @@ WIRINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Sam2Sizes:
-    """Sizes of the whole network. Defaults are those of all published checkpoints."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSizes:
+    """Sizes of all parts but the image encoder. Defaults are those of SAM 2.1."""
 
-    trunk: HieraSizes
     image_side: int = 1024  # pixels of the square that the network reads; a multiple of 16
     width: int = 256  # channels of features, pointers and tokens
     memory_width: int = 64  # channels of memory maps
@@ -53,6 +52,8 @@ class Sam2Sizes:
     mask_channels: int = 16  # of a mask prompt's embedding, before the last convolution
     fuser_layers: int = 2
     fuser_mlp: int = 1024
+    pointer_times: bool = True  # pointers have temporal embeddings
+    occlusion: bool = True  # memory maps of absent objects have an embedding
 
     def __post_init__(self) -> None:
         if self.image_side % 16:
@@ -62,6 +63,13 @@ class Sam2Sizes:
     def grid(self) -> int:
         """Side of the coarsest features: one token covers 16 pixels."""
         return self.image_side // 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sam2Sizes(HeadSizes):
+    """Sizes of SAM 2.1, or of SeC's segmenter."""
+
+    trunk: HieraSizes
 
 
 def _published(width: int, blocks: tuple[int, int, int, int], background: int) -> Sam2Sizes:
