@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError
@@ -38,8 +39,9 @@ from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.models.sam2.sizes import SEC_4B
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.triggers.base import Every
 from segment_concept.tracking.triggers.scene_change import HistogramShift
-from segment_concept.types import CheckpointError, InputError
+from segment_concept.types import CheckpointError, Frame, InputError, Mask, ObjectId
 
 
 @pytest.fixture
@@ -240,6 +242,28 @@ def test_the_recipe_chooses_the_number_types(saved):
     )
     tracker = load(recipe, device="cpu", language_device="cpu")
     assert tracker.segmenter.network.dtype == torch.bfloat16
+
+
+def test_one_number_type_and_a_size_are_chosen_while_loading(saved):
+    tracker = load("sec_4b", weights=str(saved), device="cpu", dtype="bfloat16", size=256)
+    assert tracker.segmenter.network.dtype == torch.bfloat16
+    assert tracker.concept._network.dtype == torch.bfloat16
+    assert tracker.segmenter.network.sizes.image_side == 256
+
+
+@pytest.mark.parametrize("side", [128, 160, 256])
+def test_tracking_works_at_every_side_that_is_a_multiple_of_32(saved, side):
+    tracker = load("sec_4b", weights=str(saved), device="cpu", size=side, trigger=Every(2))
+    session = tracker.session()
+    rng = np.random.default_rng(0)
+    frames = [Frame(i, rng.integers(0, 256, (48, 80, 3), np.uint8)) for i in range(3)]
+    bitmap = np.zeros((48, 80), bool)
+    bitmap[8:30, 10:40] = True
+    session.prompt(frames[0], {ObjectId(1): Mask(bitmap)})
+    for frame in frames[1:]:
+        result = session.step(frame)
+        assert result.logits.shape == (1, 48, 80)
+        assert torch.isfinite(result.logits).all()
 
 
 def test_a_language_device_for_a_network_without_language_model_is_refused():

@@ -65,6 +65,20 @@ def test_bad_input_is_reported_in_a_sentence_with_exit_code_2(words, why, tmp_pa
     assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
 
 
+def test_a_size_is_that_of_every_recipe_that_can_have_it(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        build, "load", lambda recipe, **how: loaded.append(recipe) or ColorTracker()
+    )
+    words = ("--box", RED, "-r", "sec_compact", "-r", "sam2_tiny", "-r", "xmem", "--size", "512")
+    assert run("compare", "film.mp4", *words, "--dtype", "bfloat16")[0] == 0
+    assert [(r.short_side, r.image_side, r.dtype) for r in loaded] == [
+        (512, None, "auto"),
+        (448, 512, "bfloat16"),
+        (448, None, "auto"),
+    ]
+
+
 def test_track_and_compare_take_the_same_options_of_a_video() -> None:
     shared = [field.name for field in fields(VideoOptions)]
     for name in ("track", "compare"):

@@ -457,6 +457,38 @@ def test_other_weights_and_a_device_for_the_language_model_are_handed_on(
     assert asked == [("mine", "cpu")]
 
 
+def test_number_type_size_and_compilation_are_handed_on(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def load(recipe: Any, **how: Any) -> ColorTracker:
+        asked.append((recipe.dtype, recipe.image_side, recipe.compiled))
+        return ColorTracker()
+
+    monkeypatch.setattr(build, "load", load)
+    options = ["--dtype", "float16", "--size", "512", "--compile", "inductor"]
+    assert run("track", film, "--box", RED, "-r", "sam2_tiny", *options)[0] == 0
+    assert asked == [("float16", 512, "inductor")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--dtype", "bfloat16"], "recipe sec_compact computes in float32 only"),
+        (["-r", "sam2_tiny", "--dtype", "half"], "dtype='half': expected one of auto, float32"),
+        (["-r", "sam2_tiny", "--size", "1000"], "1000 pixels: expected a multiple of 32"),
+        (["--compile", "inductor"], "recipe sec_compact cannot be compiled"),
+    ],
+)
+def test_impossible_network_options_are_answered_before_anything_is_loaded(
+    film: Path, options: list[str], said: str
+) -> None:
+    code, output = run("track", film, "--box", RED, *options)
+    assert code == 2
+    assert said in output
+
+
 def test_the_end_says_how_to_look_at_the_result(film: Path, tmp_path: Path) -> None:
     words = ("--save", "overlay,palette", "--explain", "--out", "out")
     code, said = run("track", film, "--box", RED, *words)

@@ -93,6 +93,11 @@ class TestBuilders:
         with pytest.raises(InputError, match=message):
             build_sam2_video_predictor("x.yaml", **{"ckpt_path": weights(), **asked})
 
+    def test_number_type_and_size_of_the_network(self, checkpoint):
+        settings = {"device": "cpu", "dtype": "bfloat16", "size": 256, "compiled": "no"}
+        built = build_sam2_video_predictor(None, checkpoint, **settings)
+        assert (built.dtype, built.image_size) == (torch.bfloat16, 256)
+
     def test_a_setting_that_is_not_known_is_named(self, loading):
         with pytest.raises(InputError, match="unknown setting compile_all"):
             VideoPredictor.from_pretrained(weights(), compile_all=True)

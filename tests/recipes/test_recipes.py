@@ -9,7 +9,7 @@ def test_every_recipe_goes_by_its_own_name_and_says_what_it_is_for(name):
     recipe = find_recipe(name)
     assert recipe.name == name
     assert recipe.about
-    assert recipe.size
+    assert recipe.weights_size
     assert recipe.license
 
 

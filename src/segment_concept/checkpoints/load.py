@@ -17,8 +17,9 @@ from segment_concept.checkpoints.propagation import NAMES, load_propagation, pro
 from segment_concept.models.compact.backbone_onednn import fused
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.recipes import Recipe, find_recipe
-from segment_concept.recipes.recipe import BUNDLED, DType
+from segment_concept.recipes.recipe import BUNDLED, LARGEST_SIDE, DType
 from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
+from segment_concept.runtime.gpu import allow_tf32, computes_bfloat16
 from segment_concept.runtime.versions import torchvision_misfit
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
@@ -28,6 +29,7 @@ from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # it loads transformers
     from segment_concept.checkpoints.memory_estimate import SecPlacement
+    from segment_concept.models.sam2.segmenter import Sam2Options
 
 
 def load(
@@ -35,6 +37,7 @@ def load(
     *,
     device: str = "auto",
     language_device: str | None = None,
+    size: int | None = None,
     **changes: Any,
 ) -> VideoTracker:
     """Load a tracker.
@@ -43,13 +46,15 @@ def load(
         recipe: a name from `segment-concept recipes`, or a `Recipe`.
         device: `auto` (a GPU if there is one), or a torch device: `cpu`, `cuda:1`, `mps`.
         language_device: the device of SeC's language model, if it is another one.
-        changes: fields of the recipe to replace, for example `policy=SAM2LongMemory()`.
+        size: the input size in pixels, if it is another one; see `Recipe.resized`.
+        changes: fields of the recipe to replace, for example `dtype="float32"`,
+            `compiled="inductor"` or `policy=RecentMemory()`.
 
     Raises:
         InputError: there is no such recipe, field or device, or the device is too small.
         CheckpointError: the weights are missing, damaged or another network's.
     """
-    recipe = changed(recipe, changes)
+    recipe = changed(recipe, changes, size)
     if recipe.network in NAMES:
         _check_language(recipe, language_device)
         return load_propagation(recipe.network, recipe.weights, _ready(device))
@@ -61,6 +66,7 @@ def load_tracker(
     *,
     device: str = "auto",
     language_device: str | None = None,
+    size: int | None = None,
     **changes: Any,
 ) -> Tracker:
     """The same for all recipes but Cutie's and XMem's, typed as the `Tracker` that it is.
@@ -69,7 +75,7 @@ def load_tracker(
         InputError: as `load`, or the recipe is Cutie's or XMem's.
         CheckpointError: as `load`.
     """
-    recipe = changed(recipe, changes)
+    recipe = changed(recipe, changes, size)
     if recipe.network in NAMES:
         raise InputError(
             f"recipe {recipe.name} is {NAMES[recipe.network]}, which has neither SAM 2's memory "
@@ -100,18 +106,19 @@ def load_tracker(
     )
 
 
-def changed(recipe: str | Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe of that name, or the one given, with some fields replaced.
+def changed(recipe: str | Recipe, changes: Mapping[str, Any], size: int | None = None) -> Recipe:
+    """The recipe of that name, or the one given, with some fields and the input size replaced.
 
     Raises:
-        InputError: there is no such recipe or field.
+        InputError: there is no such recipe or field, or the network does not have this value.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     known = [field.name for field in fields(recipe)]
     for name in changes:
         if name not in known:
             raise InputError(f"a recipe has no field {name!r}: expected {', '.join(known)}")
-    return replace(recipe, **changes)
+    recipe = replace(recipe, **changes)
+    return recipe if size is None else recipe.resized(size)
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -144,13 +151,18 @@ def _ready(name: str) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
         keep_few_programs()
+    elif device.type == "cuda":
+        allow_tf32()
     return device
 
 
 def torch_dtype(dtype: DType, device: torch.device) -> torch.dtype:
-    """The torch number type of that name; `auto` is bfloat16 on a GPU, else float32."""
+    """The torch number type of that name.
+
+    `auto` is bfloat16 on a GPU that computes with it, else float32.
+    """
     if dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
     found: torch.dtype = getattr(torch, dtype)
     return found
 
@@ -216,7 +228,19 @@ def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
     with _transformers_importable():
         from segment_concept.checkpoints.sam2.load import load_sam2
 
-    return load_sam2(recipe.weights, device=device, dtype=torch_dtype(recipe.dtype, device))
+    return load_sam2(
+        recipe.weights,
+        device=device,
+        dtype=torch_dtype(recipe.dtype, device),
+        options=_options(recipe),
+        image_side=recipe.image_side or LARGEST_SIDE,
+    )
+
+
+def _options(recipe: Recipe) -> "Sam2Options":
+    from segment_concept.models.sam2.segmenter import Sam2Options
+
+    return Sam2Options(compiled=recipe.compiled == "inductor")
 
 
 def _sec(
@@ -226,7 +250,13 @@ def _sec(
         from segment_concept.checkpoints.sec.load import load_sec
 
     placement = sec_placement(recipe, device, language)
-    model = load_sec(recipe.weights, placement, tokenizer=recipe.tokenizer or None)
+    model = load_sec(
+        recipe.weights,
+        placement,
+        tokenizer=recipe.tokenizer or None,
+        image_side=recipe.image_side,
+        options=_options(recipe),
+    )
     return model.segmenter, model.concept_encoder()
 
 
@@ -235,6 +265,7 @@ def sec_placement(recipe: Recipe, device: torch.device, language: torch.device) 
     from segment_concept.checkpoints.memory_estimate import SecPlacement
     from segment_concept.checkpoints.sec.internvl import Placement
 
-    dtype = torch_dtype(recipe.concept_dtype, language)
+    auto = recipe.concept_dtype == "auto"
+    dtype = torch_dtype(recipe.dtype if auto else recipe.concept_dtype, language)
     concept = Placement(str(device), str(language), dtype, recipe.four_bit)
     return SecPlacement(str(device), torch_dtype(recipe.dtype, device), concept)

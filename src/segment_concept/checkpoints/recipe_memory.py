@@ -3,7 +3,7 @@
 The bytes of the weights are exact, the working memory is an estimate (see `memory_estimate`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -60,7 +60,7 @@ def _sam2(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     size = next((size for size, name in HUB_NAMES.items() if name == recipe.weights), None)
     if size is None:
         return ()
-    sizes = SIZES[size]
+    sizes = replace(SIZES[size], image_side=recipe.image_side or SIZES[size].image_side)
     histories = recipe.policy.paths if isinstance(recipe.policy, TreeMemory) else 1
     with torch.device("meta"):
         weights = sum(t.numel() for t in Sam2Network(sizes).state_dict().values())
@@ -72,16 +72,17 @@ def _sec(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     if recipe.weights != PUBLISHED:
         return ()
     placement = sec_placement(recipe, device, device)
-    bulk = _sec_4b()
+    bulk = _sec_4b(recipe.image_side)
     ways = (("", placement), *smaller_placements(placement))
     return tuple(Need(how, bulk.bytes_on(str(device), way)) for how, way in ways)
 
 
-def _sec_4b() -> SecSizes:
+def _sec_4b(image_side: int | None) -> SecSizes:
+    sizes = replace(SEC_4B, image_side=image_side or SEC_4B.image_side)
     size = with_vocabulary(INTERNVL2_5_4B, INTERNVL2_5_4B.language.vocabulary + 1)  # and [SEG]
     with torch.device("meta"):
         segmenter, concept = Sam2Network(SEC_4B), ConceptNetwork(size)
-    return SecSizes.of(_shapes(segmenter), _shapes(concept), SEC_4B, size)
+    return SecSizes.of(_shapes(segmenter), _shapes(concept), sizes, size)
 
 
 def _propagation(recipe: Recipe) -> tuple[Need, ...]:

@@ -64,7 +64,7 @@ def compare(
         from segment_concept.pipeline.compare import CompareJob, check_comparison, run_compare
         from segment_concept.pipeline.track import RunMonitor
 
-        chosen = chosen_recipes(recipe)
+        chosen = given.network.apply_where_possible(chosen_recipes(recipe))
         if given.language_device and not any(one.network == "sec" for one in chosen.values()):
             raise InputError("--language-device is only for SeC recipes, and none is given")
         job = CompareJob(

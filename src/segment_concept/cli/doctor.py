@@ -34,7 +34,9 @@ def recipes() -> None:
         table.add_column(column, overflow="fold")
     for make in RECIPES.values():
         recipe = make()
-        table.add_row(recipe.name, recipe.weights, recipe.size, recipe.license, recipe.about)
+        table.add_row(
+            recipe.name, recipe.weights, recipe.weights_size, recipe.license, recipe.about
+        )
     Console().print(table)
 
 

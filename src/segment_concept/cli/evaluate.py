@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ from segment_concept.cli.dataset_options import (
     Unseen,
     percent,
 )
+from segment_concept.cli.video_options import Compile, InputSize, NumberType, network_options
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
@@ -60,6 +61,9 @@ from segment_concept.runtime.names import printable
 from segment_concept.runtime.versions import versions
 from segment_concept.types import InputError
 
+if TYPE_CHECKING:  # recipes load torch, which `--help` does not need
+    from segment_concept.recipes.network_options import NetworkOptions
+
 log = logging.getLogger("segment_concept.evaluate")
 
 
@@ -74,11 +78,23 @@ class Assignment:
     alone: bool
     offline: bool
     command: str
+    network: "NetworkOptions | None" = None
+
+    def source(self, recipe: str) -> TrackerSource:
+        """How the tracker of one recipe is loaded."""
+        return TrackerSource(recipe, self.device, self.network)
+
+    def check(self, recipe: str) -> None:
+        """Refuse a recipe for which the options have no effect. Raises InputError."""
+        if self.offline:
+            self.source(recipe).check_offline()
+        elif self.network is not None and self.network.given:
+            self.source(recipe).resolve()
 
     def worker(self, recipe: str, folder: Path) -> PredictionWorker:
         """The prediction worker for one recipe and its run folder."""
         return PredictionWorker(
-            TrackerSource(recipe, self.device),
+            self.source(recipe),
             self.dataset.named(set()),
             RunFolder(folder.absolute()),
             self.alone,
@@ -124,6 +140,9 @@ def evaluate(
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1, mps. Workers are spread over the GPUs.")
     ] = "auto",
+    dtype: NumberType = None,
+    size: InputSize = None,
+    compiled: Compile = None,
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=1, help="Number of worker processes.")
     ] = 1,
@@ -174,10 +193,10 @@ def evaluate(
         refuse_unscorable(dataset, rules)
         options = WorkerOptions(engine, workers, retries, Shard.parse(shard))
         command = shlex.join(["segment-concept", *sys.argv[1:]])
-        if offline:
-            for name in recipes:
-                TrackerSource(name, device).check_offline()
-        job = Assignment(dataset, rules, options, device, objects_alone, offline, command)
+        network = network_options(dtype, size, compiled)
+        job = Assignment(dataset, rules, options, device, objects_alone, offline, command, network)
+        for name in recipes:
+            job.check(name)
         if dry_run:
             for name, folder in zip(recipes, folders, strict=True):
                 _show_plan(job, job.worker(name, folder))

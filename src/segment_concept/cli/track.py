@@ -146,7 +146,7 @@ def track(
         )
         summary = run(
             job,
-            with_weights(find_recipe(recipe), weights, tokenizer),
+            given.network.apply(with_weights(find_recipe(recipe), weights, tokenizer)),
             given.device,
             given.language_device,
             quiet=given.quiet,

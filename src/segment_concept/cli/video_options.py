@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -27,6 +27,7 @@ from segment_concept.types import InputError
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from segment_concept.recipes.network_options import NetworkOptions
     from segment_concept.video.source import VideoSource
 
 ADVANCED = "Advanced"
@@ -43,6 +44,36 @@ LanguageDevice = Annotated[
     str | None,
     typer.Option(
         help="Device of SeC's language model. Default: same as --device.", rich_help_panel=ADVANCED
+    ),
+]
+NumberType = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="TYPE",
+        help="Number type of the networks of SAM 2.1 and SeC: bfloat16, float16 or float32. "
+        "Default: bfloat16 on a GPU that computes with it, else float32.",
+        rich_help_panel=ADVANCED,
+    ),
+]
+InputSize = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        help="Input side of SAM 2.1 and SeC (default 1024; 768 or 512 need less time and memory "
+        "and find less detail), or short side of the compact model (default 448).",
+        rich_help_panel=ADVANCED,
+    ),
+]
+Compile = Annotated[
+    str | None,
+    typer.Option(
+        "--compile",
+        metavar="MODE",
+        help="How the networks of SAM 2.1 and SeC are compiled: no, or inductor (torch.compile: "
+        "the first frames take longer, the others less). Default: auto, which is no.",
+        rich_help_panel=ADVANCED,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
@@ -69,12 +100,28 @@ class VideoOptions:
     prompts: PromptsFile = None
     device: Device = "auto"
     language_device: LanguageDevice = None
+    dtype: NumberType = None
+    size: InputSize = None
+    compiled: Compile = None
     fps: Rate = None
     quiet: Quiet = False
 
     def source(self) -> "VideoSource":
         """Open the video. Raises InputError if that fails."""
         return opened_video(self.video, self.fps)
+
+    @property
+    def network(self) -> "NetworkOptions":
+        """How the networks are to be run."""
+        return network_options(self.dtype, self.size, self.compiled)
+
+
+def network_options(dtype: str | None, size: int | None, compiled: str | None) -> "NetworkOptions":
+    """How the networks are to be run. Values are checked when they are applied to a recipe."""
+    from segment_concept.recipes.network_options import NetworkOptions
+    from segment_concept.recipes.recipe import Compiled, DType
+
+    return NetworkOptions(cast(DType | None, dtype), size, cast(Compiled | None, compiled))
 
 
 def opened_video(video: str, fps: str | None) -> "VideoSource":

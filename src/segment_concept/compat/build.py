@@ -21,7 +21,7 @@ def build_tracker(
     hydra_overrides_extra: Iterable[str] = (),
     apply_postprocessing: bool = True,
     vos_optimized: bool = False,
-    **unknown: Any,
+    **settings: Any,
 ) -> Tracker:
     """Load the tracker behind a predictor.
 
@@ -32,16 +32,17 @@ def build_tracker(
         hydra_overrides_extra: lines such as `++model.non_overlap_masks=true`; see `configure`.
         apply_postprocessing: see `configure`.
         vos_optimized: see `configure`.
-        unknown: settings of other predictors.
+        settings: `dtype`, `size` and `compiled` of `load_tracker`.
 
     Raises:
         InputError: a setting is unknown, or asks for what the network does not have.
         CheckpointError: the weights are missing, damaged or belong to another network.
     """
+    unknown = [name for name in settings if name not in ("dtype", "size", "compiled")]
     if unknown:
         raise InputError(
-            f"unknown setting {next(iter(unknown))}: known are device, mode, "
-            "hydra_overrides_extra, apply_postprocessing and vos_optimized"
+            f"unknown setting {unknown[0]}: known are device, mode, hydra_overrides_extra, "
+            "apply_postprocessing, vos_optimized, dtype, size and compiled"
         )
     if mode != "eval":
         raise InputError(f"mode={mode!r}: predictors cannot be trained, use 'eval'")
@@ -49,7 +50,8 @@ def build_tracker(
         raise InputError(
             "no weights: give ckpt_path, a file, a folder or a Hugging Face repository"
         )
-    tracker = load_tracker(recipe_for(source), device="auto" if device is None else str(device))
+    name = "auto" if device is None else str(device)
+    tracker = load_tracker(recipe_for(source), device=name, **settings)
     return configure(
         tracker,
         apply_postprocessing=apply_postprocessing,

@@ -19,6 +19,7 @@ def build_sam2_video_predictor(
     hydra_overrides_extra: Iterable[str] = (),
     apply_postprocessing: bool = True,
     vos_optimized: bool = False,
+    **settings: Any,
 ) -> VideoPredictor:
     """Build a video predictor, with SAM 2's signature.
 
@@ -32,13 +33,21 @@ def build_sam2_video_predictor(
         apply_postprocessing: True for SAM 2's interactive settings, False for those of its
             benchmark script (`Sam2Options.benchmark`). No effect on the compact model.
         vos_optimized: compile the networks on first use. No effect on the compact model.
+        settings: `dtype`, `size` and `compiled` of `load_tracker`. By default the network computes
+            in bfloat16 on a GPU that has it, as SAM 2's scripts do under autocast.
 
     Raises:
         InputError: a setting is unknown, or there are no such weights.
         CheckpointError: the weights are damaged or belong to another network.
     """
     tracker = build_tracker(
-        ckpt_path, device, mode, hydra_overrides_extra, apply_postprocessing, vos_optimized
+        ckpt_path,
+        device,
+        mode,
+        hydra_overrides_extra,
+        apply_postprocessing,
+        vos_optimized,
+        **settings,
     )
     return VideoPredictor(tracker)
 
@@ -55,6 +64,7 @@ def build_sam2(
     mode: str = "eval",
     hydra_overrides_extra: Iterable[str] = (),
     apply_postprocessing: bool = True,
+    **settings: Any,
 ) -> VideoPredictor:
     """Build the model argument of `SAM2ImagePredictor` and `SAM2AutomaticMaskGenerator`.
 
@@ -62,7 +72,13 @@ def build_sam2(
     those of `build_sam2_video_predictor`.
     """
     return build_sam2_video_predictor(
-        config_file, ckpt_path, device, mode, hydra_overrides_extra, apply_postprocessing
+        config_file,
+        ckpt_path,
+        device,
+        mode,
+        hydra_overrides_extra,
+        apply_postprocessing,
+        **settings,
     )
 
 

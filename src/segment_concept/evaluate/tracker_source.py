@@ -10,6 +10,7 @@ from segment_concept.types import InputError
 
 if TYPE_CHECKING:  # recipes load torch, which `--help` does not need
     from segment_concept.recipes import Recipe
+    from segment_concept.recipes.network_options import NetworkOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,23 +18,34 @@ class TrackerSource:
     """How a worker loads its tracker.
 
     `name` is the name of a recipe, or `package.module:function` for a function that returns a
-    recipe or a tracker.
+    recipe or a tracker. `network` changes how its network is run.
     """
 
     name: str
     device: str = "auto"
+    network: "NetworkOptions | None" = None
 
     def resolve(self) -> "Recipe | VideoTracker":
         """Find the recipe, or the tracker itself.
 
         Raises:
-            InputError: there is no recipe or function of that name.
+            InputError: there is no recipe or function of that name, or its network does not have
+                one of the options.
         """
         if ":" in self.name:
-            return _call_function(self.name)
-        from segment_concept.recipes import find_recipe
+            found = _call_function(self.name)
+        else:
+            from segment_concept.recipes import find_recipe
 
-        return find_recipe(self.name)
+            found = find_recipe(self.name)
+        if self.network is None or not self.network.given:
+            return found
+        if _is_tracker(found):
+            raise InputError(
+                f"{self.name} returns a tracker, which is already loaded: leave --dtype, --size "
+                "and --compile out, or return a recipe"
+            )
+        return self.network.apply(cast("Recipe", found))
 
     def load(self, worker_index: int) -> VideoTracker:
         """Load the tracker with its weights for one worker."""

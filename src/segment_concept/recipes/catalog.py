@@ -72,7 +72,7 @@ def _bundled(name: str) -> Recipe:
         network="compact",
         weights=BUNDLED,
         refiner=PromptRefiner(),
-        size="10 MB",
+        weights_size="10 MB",
     )
 
 
@@ -84,7 +84,7 @@ def sam2(size: Sam2Size) -> Recipe:
         network="sam2",
         weights=f"facebook/sam2.1-hiera-{size.replace('_', '-')}",
         about=f"SAM 2.1 {words} as published; GPU recommended",
-        size=SAM2_FILES[size],
+        weights_size=SAM2_FILES[size],
     )
 
 
@@ -128,9 +128,8 @@ def sec_4b() -> Recipe:
         policy=ReliableMemory(slots=22),
         trigger=published_hsv(),
         keyframes=7,
-        dtype="auto",
         about="SeC as published, with a vision-language model; needs a GPU",
-        size="14 GB",
+        weights_size="14 GB",
         license=SEC_4B_LICENSE,
     )
 
@@ -142,7 +141,7 @@ def cutie_base() -> Recipe:
         network="cutie",
         weights="cutie-base-mega.pth",
         about="Cutie; mask prompts only; GPU recommended",
-        size="140 MB",
+        weights_size="140 MB",
         license="MIT",
     )
 
@@ -154,6 +153,6 @@ def xmem() -> Recipe:
         network="xmem",
         weights="XMem.pth",
         about="XMem; mask prompts only; GPU recommended",
-        size="249 MB",
+        weights_size="249 MB",
         license="MIT",
     )

@@ -1,8 +1,8 @@
 """A recipe: a complete, named configuration of a tracker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, get_args
 
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
@@ -12,8 +12,12 @@ from segment_concept.types import InputError
 
 Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
 DType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Compiled: TypeAlias = Literal["auto", "no", "inductor"]
 Sam2Size: TypeAlias = Literal["tiny", "small", "base_plus", "large"]
 WITH_CONCEPT: frozenset[Network] = frozenset({"compact", "sec"})
+SQUARE: frozenset[Network] = frozenset({"sam2", "sec"})  # their input is a square
+SIDE_STEP = 32  # pixels: the image encoders of `SQUARE` halve their input five times
+SMALLEST_SIDE, LARGEST_SIDE = 128, 1024  # the published networks were trained at 1024
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
 SAM2_FILES: Mapping[Sam2Size, str] = {
     "tiny": "156 MB",
@@ -43,18 +47,23 @@ class Recipe:
             concept encoder was queried. Within a shot there is no margin.
         non_overlapping: no two objects claim the same pixel.
         short_side: the shorter side of the compact network's input, in pixels.
-        dtype: number type of SAM 2.1 and of SeC's segmenter; `auto` is bfloat16 on a GPU and
-            float32 elsewhere.
-        concept_dtype: the same for SeC's language model.
+        image_side: side of the square input of SAM 2.1 and of SeC's segmenter, in pixels, a
+            multiple of 32 from 128 to 1024; None for the 1024 at which they were trained.
+        dtype: number type of SAM 2.1 and of SeC; `auto` is bfloat16 on a GPU that computes with it,
+            and float32 elsewhere. The compact network, Cutie and XMem have float32 only.
+        concept_dtype: that of SeC's language model, if it is another one; `auto` for the same.
+        compiled: `inductor` compiles the networks of SAM 2.1 and SeC when they are first used, by
+            `torch.compile`; `no` runs them as they are, and so does `auto`.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
             beside the weights, in a folder `tokenizer` there, and on the hub.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
         about: one line for the list of recipes.
-        size: size of the weights, for the list.
+        weights_size: size of the weights, for the list.
         license: license of the weights, for the list.
 
     Raises:
-        InputError: the network has no concept encoder, and there is a trigger.
+        InputError: the network has no concept encoder, and there is a trigger; or it cannot have
+            this number type or input size, or cannot be compiled.
     """
 
     name: str
@@ -67,12 +76,14 @@ class Recipe:
     concept_margin: float = 0.0
     non_overlapping: bool = False
     short_side: int = 448
-    dtype: DType = "float32"
+    image_side: int | None = None
+    dtype: DType = "auto"
     concept_dtype: DType = "auto"
+    compiled: Compiled = "auto"
     tokenizer: str = ""
     four_bit: bool = False
     about: str = ""
-    size: str = ""
+    weights_size: str = ""
     license: str = "Apache-2.0"
 
     def __post_init__(self) -> None:
@@ -84,8 +95,70 @@ class Recipe:
             raise ValueError(f"{self.network} has no language model to keep in 4 bits")
         if self.tokenizer and self.network != "sec":
             raise ValueError(f"{self.network} has no language model that needs a tokenizer")
+        self._check_numbers()
         if not isinstance(self.trigger, Never):
             self.check_queryable()
+
+    def _check_numbers(self) -> None:
+        """Refuse a number type, an input side or a compilation that the network does not have.
+
+        Raises:
+            InputError: see above.
+        """
+        for name, value, kind in (
+            ("dtype", self.dtype, DType),
+            ("concept_dtype", self.concept_dtype, DType),
+            ("compiled", self.compiled, Compiled),
+        ):
+            if value not in get_args(kind):
+                raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(kind))}")
+        if self.network not in SQUARE:
+            self._check_fixed_network()
+        side = self.image_side
+        if side is not None and (side % SIDE_STEP or not SMALLEST_SIDE <= side <= LARGEST_SIDE):
+            raise InputError(
+                f"an input side of {side} pixels: expected a multiple of {SIDE_STEP} from "
+                f"{SMALLEST_SIDE} to {LARGEST_SIDE}, such as 768 or 512"
+            )
+
+    def _check_fixed_network(self) -> None:
+        """Refuse what only networks with a square input have. Raises InputError."""
+        if self.dtype not in ("auto", "float32"):
+            raise InputError(
+                f"recipe {self.name} computes in float32 only, got dtype={self.dtype!r}: leave it "
+                "out, or use a recipe sam2_*, samurai_*, sam2long_* or sec_4b"
+            )
+        if self.compiled not in ("auto", "no"):
+            raise InputError(
+                f"recipe {self.name} cannot be compiled: leave it out, or use a recipe sam2_*, "
+                "samurai_*, sam2long_* or sec_4b"
+            )
+        if self.image_side is not None:
+            raise InputError(
+                f"recipe {self.name} has no square input: leave image_side out"
+                + (" and set short_side" if self.network == "compact" else "")
+            )
+
+    def resized(self, size: int) -> "Recipe":
+        """The recipe with another input size, in pixels.
+
+        It is the side of the square that SAM 2.1 and SeC read, and the shorter side of the compact
+        network's input.
+
+        Raises:
+            InputError: the network does not take this size.
+        """
+        if self.network in SQUARE:
+            return replace(self, image_side=size)
+        if self.network == "compact":
+            try:
+                return replace(self, short_side=size)
+            except ValueError as error:
+                raise InputError(f"a size of {size} pixels: {error}") from error
+        raise InputError(
+            f"recipe {self.name} always reads 480 lines: leave the size out, or use a recipe of "
+            "another network"
+        )
 
     def check_offline(self) -> None:
         """Refuse a recipe for which a second pass would change nothing.

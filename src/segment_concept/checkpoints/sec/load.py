@@ -5,7 +5,7 @@ repository, and the output of `save_sec`. Loading cannot execute code.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -124,6 +124,7 @@ def load_sec(
     *,
     tokenizer: str | Path | None = None,
     unstored: UnstoredOptions | None = None,
+    image_side: int | None = None,
     options: Sam2Options | None = None,
 ) -> SecModel:
     """Load SeC, placing every tensor directly on its device.
@@ -136,6 +137,8 @@ def load_sec(
         tokenizer: tokenizer folder, if it is neither next to the weights, nor in a folder
             `tokenizer` there, nor on the hub.
         unstored: options for weights other than SeC-4B's.
+        image_side: side of the segmenter's square input in pixels, if it shall be another one than
+            that of the training.
         options: options of the segmenter.
 
     Raises:
@@ -148,14 +151,13 @@ def load_sec(
     # before reading gigabytes: check that the tokenizer and the devices fit the weights
     Conversation(load_tokenizer(source.files.tokenizer), source.size.language.vocabulary)
     segmenter, concept = source.segmenter, source.concept
-    check_memory(
-        SecSizes.of(segmenter.shapes, concept.shapes, source.sizes, source.size), placement
-    )
+    sizes = replace(source.sizes, image_side=image_side or source.sizes.image_side)
+    check_memory(SecSizes.of(segmenter.shapes, concept.shapes, sizes, source.size), placement)
     network = load_network(
         segmenter,
         torch.device(placement.segmenter),
         placement.dtype,
-        image_side=source.sizes.image_side,
+        image_side=sizes.image_side,
         wiring=source.sizes.trunk.wiring,
     )
     return SecModel(
