@@ -4,13 +4,14 @@ VENV ?= .venv
 # The pinned CPU build of torch is the default; for a GPU, set TORCH="torch".
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
+NPM := $(VENV)/npm
 OUT ?= demo_output
 
 # The two ends of the dependency ranges, each with the Python at that end: names or paths for uv.
 LOWEST_PYTHON ?= 3.10
 NEWEST_PYTHON ?= 3.13
 
-.PHONY: demo test test-slow test-ranges test-lowest test-newest lint types docs clean
+.PHONY: demo test test-slow test-ranges test-lowest test-newest lint types types-js docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/segment-concept demo --out $(OUT) --overwrite
@@ -31,8 +32,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.installed-dev
+types: $(VENV)/.installed-dev types-js
 	$(BIN)/mypy
+
+# The types of the page's scripts. axe-core, for the test of accessibility, is installed with the compiler.
+types-js:
+	@if $(MAKE) --no-print-directory $(NPM)/.installed; \
+	then $(NPM)/node_modules/.bin/tsc -p tests/web/browser/jsconfig.json; \
+	else echo "Node's npm cannot install TypeScript: the types of the page's scripts are not checked"; fi
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -61,6 +68,10 @@ $(VENV)-newest/.installed-dev: pyproject.toml | $(BIN)/uv
 
 $(BIN)/uv: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
+
+$(NPM)/.installed: | $(VENV)/bin/python
+	npm install --silent --no-audit --no-fund --prefix $(NPM) typescript@5.9.3 axe-core@4.14.1
+	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[docs]"

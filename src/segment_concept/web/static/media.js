@@ -5,6 +5,7 @@ import { h } from './dom.js';
 
 const BYTES = 160e6; // for stills, at 4 bytes a pixel
 const MASKS = 96; // frames whose masks are kept
+const SMALL = 400; // thumbnails that are kept
 
 /**
  * Values by key; the one that was used longest ago is dropped first.
@@ -42,6 +43,8 @@ export class Media {
     this.stills = new Recent(Math.max(6, Math.min(64, Math.floor(BYTES / (4 * width * height)))));
     /** @type {Recent<string, Promise<import('./masks.js').Mask[]>>} */
     this.masks = new Recent(MASKS);
+    /** @type {Recent<number, Promise<ImageBitmap | null>>} */
+    this.small = new Recent(SMALL);
   }
 
   /** The still of a frame in full size. @param {number} index */
@@ -97,7 +100,7 @@ export class Media {
   /** @param {HTMLCanvasElement} canvas @param {number} index @param {number} object */
   async paint(canvas, index, object) {
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')), { store } = this;
-    const still = await this.api.still(index, 480).catch(() => null);
+    const still = await this.small.get(index, () => this.api.still(index, devicePixelRatio > 1 ? 480 : 160).catch(() => null));
     if (!still) return;
     context.drawImage(still, 0, 0, canvas.width, canvas.height);
     const mask = object ? (await this.masksOf(index).catch(() => [])).find(each => each.id === object) : null;

@@ -11,7 +11,7 @@ const WORDS = { empty: 'not tracked yet', present: 'present', absent: 'absent', 
 export class ShotStrip {
   /**
    * @param {import('./store.js').Store} store
-   * @param {{seek(frame: number): void, decide(shot: import('./store.js').Shot, verdict: string): void,
+   * @param {{seek(frame: number): void, decide(shot: import('./store.js').Shot, verdict: 'confirm' | 'deny'): void,
    *   mark(shot: import('./store.js').Shot | null): void, thumbnail(frame: number, object: number): HTMLElement}} actions
    */
   constructor(store, actions) {
@@ -81,11 +81,11 @@ export class ShotStrip {
     h('span', { class: 'card-time' }, timecode(store.table.times[shot.first] ?? 0).slice(0, -3)),
     object ? badge(object) : null),
     h('div', { class: 'card-line' },
-      h('span', { class: 'card-state' }, icon(doubtful ? 'warning' : ICONS[state]), h('b', {}, doubtful ? `${WORDS[state]}?` : WORDS[state]), score && h('span', { class: 'facts' }, score)),
+      h('span', { class: 'card-state' }, icon(doubtful ? 'warning' : ICONS[state]), h('b', {}, doubtful ? `${WORDS[state]}?` : WORDS[state])),
       card && h('span', { class: 'card-tools' },
         iconButton('check', `Confirm ${name} in this shot`, () => actions.decide(shot, 'confirm'), { 'aria-pressed': state === 'confirmed' }),
         iconButton('cross', `This is not ${name}`, () => actions.decide(shot, 'deny'), { 'aria-pressed': state === 'denied' }))),
-    h('p', { class: 'card-why', title: why ?? '' }, why ?? `frames ${shot.first} to ${shot.last}`));
+    h('p', { class: 'card-why', title: why ?? '' }, score && h('b', {}, score), why ?? `frames ${shot.first} to ${shot.last}`));
   }
 
   /** Mark the card of the shot that is shown. */

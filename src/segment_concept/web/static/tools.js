@@ -53,6 +53,10 @@ export class Tools {
       return;
     }
     const at = stage.pixelAt(event);
+    if (event.ctrlKey || event.metaKey) {
+      this.gesture = null;
+      return this.actions.select(this.objectAt(at));
+    }
     this.start = { ...at, clientX: event.clientX, clientY: event.clientY,
       negative: event.button === 2 || event.altKey || store.negative };
     if (event.button === 1) this.gesture = 'pan';

@@ -1,0 +1,72 @@
+"""A browser for the tests of the page: Debian's Chromium, driven by Playwright."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+STATIC = Path(str(files("segment_concept"))) / "web" / "static"
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> str | None:
+    """Path of an installed Chromium."""
+    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A started browser; the tests are skipped where it is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def window(browser: Any) -> Iterator[Any]:
+    """An empty tab of 1280 x 800 pixels. The test fails if a script of the page fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    extensions_map = {".js": "text/javascript", ".html": "text/html", ".css": "text/css"}
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder; yields the address."""
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *request: _Quiet(*request, directory=str(folder))
+    )
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def modules() -> Iterator[str]:
+    """Address of the page's files, without a server behind them."""
+    with serve(STATIC) as address:
+        yield address
