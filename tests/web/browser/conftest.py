@@ -47,8 +47,6 @@ def window(browser: Any) -> Iterator[Any]:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    extensions_map = {".js": "text/javascript", ".html": "text/html", ".css": "text/css"}
-
     def log_message(self, format: str, *args: object) -> None:
         pass
 

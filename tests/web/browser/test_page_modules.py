@@ -50,7 +50,8 @@ def test_a_bitmap_is_the_same_after_it_was_written_and_read(empty: Any, seed: in
         }
         return m.decodeMasks(bytes.buffer, a.width, a.height).map(mask => ({
           id: mask.id, score: mask.score, area: m.areaOf(mask), bitmap: [...m.bitmapOf(mask)],
-          covered: a.bitmap.every((v, i) => m.covers(mask, i % a.width, Math.floor(i / a.width)) === (v === 1)),
+          covered: a.bitmap.every((value, i) =>
+            m.covers(mask, i % a.width, Math.floor(i / a.width)) === (value === 1)),
         }));
     """
     masks = run(empty, "masks.js", body, {"bitmap": bitmap, "width": WIDTH, "height": HEIGHT})
@@ -68,9 +69,12 @@ def test_an_outline_has_the_middles_of_the_pixels_inside_and_no_others(
 ) -> None:
     bitmap = blobs(seed)
     body = """
-        const mask = { id: 1, score: 1, width: a.width, height: a.height, runs: m.runsOf(Uint8Array.from(a.bitmap)) };
-        const context = new OffscreenCanvas(8, 8).getContext('2d'), outline = m.outlineOf(mask);
-        return a.bitmap.map((_, i) => context.isPointInPath(outline, i % a.width + 0.5, Math.floor(i / a.width) + 0.5, 'evenodd') ? 1 : 0);
+        const runs = m.runsOf(Uint8Array.from(a.bitmap));
+        const outline = m.outlineOf({ id: 1, score: 1, width: a.width, height: a.height, runs });
+        const context = new OffscreenCanvas(8, 8).getContext('2d');
+        const inside = i => context.isPointInPath(
+          outline, i % a.width + 0.5, Math.floor(i / a.width) + 0.5, 'evenodd');
+        return a.bitmap.map((_, i) => inside(i) ? 1 : 0);
     """
     assert (
         run(empty, "masks.js", body, {"bitmap": bitmap, "width": WIDTH, "height": HEIGHT}) == bitmap
@@ -115,7 +119,10 @@ def test_a_seek_goes_to_the_middle_of_the_interval_of_a_frame(empty: Any) -> Non
 def test_of_the_previews_that_wait_only_the_newest_is_asked_for(empty: Any) -> None:
     body = """
         const asked = [], finish = [];
-        const newest = new m.NewestOnly(number => { asked.push(number); return new Promise(done => finish.push(() => done(number))); });
+        const newest = new m.NewestOnly(number => {
+          asked.push(number);
+          return new Promise(done => finish.push(() => done(number)));
+        });
         const results = [1, 2, 3, 4].map(number => newest.ask(number));
         finish[0]();
         await results[0];
@@ -154,9 +161,10 @@ def test_keys_have_a_name_with_their_modifiers(empty: Any, event: dict[str, Any]
     assert run(empty, "keys.js", body, event) == key
 
 
-def test_every_command_of_a_button_has_a_key_except_the_sound(empty: Any, modules: str) -> None:
+def test_every_command_of_a_button_has_a_key_except_the_sound(empty: Any) -> None:
     body = """
-        const page = new DOMParser().parseFromString(await (await fetch('/index.html')).text(), 'text/html');
+        const text = await (await fetch('/index.html')).text();
+        const page = new DOMParser().parseFromString(text, 'text/html');
         const known = new Set(new m.Keys().commands.map(command => command.id)), more = ['sound'];
         return [...page.querySelectorAll('[data-command]')].map(b => b.dataset.command)
           .filter(id => !known.has(id) && !more.includes(id));
