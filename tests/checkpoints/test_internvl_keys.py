@@ -1,22 +1,29 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from helpers.fixtures import fixture
 from segment_concept.checkpoints.sec.internvl_keys import (
+    TOKENS,
     belongs_to_concept,
     check_keys,
-    convert,
     our_names,
+    published_name,
+    published_weights,
+    renamed,
     size_from_shapes,
 )
 from segment_concept.models.internvl.network import ConceptNetwork
-from segment_concept.models.internvl.sizes import INTERNVL2_5_1B, INTERNVL2_5_4B, TINY
+from segment_concept.models.internvl.sizes import SIZES, TINY
 from segment_concept.types import CheckpointError
 
 
 def published_shapes(size, vocabulary):
     """Names and shapes that a published checkpoint of that size has, as far as sizes need them."""
     shapes = {
-        "language_model.model.embed_tokens.weight": (vocabulary, size.language.width),
+        TOKENS[size.language.family]: (vocabulary, size.language.width),
         "text_hidden_fcs.2.weight": (256, size.language.width),
         "vision_model.embeddings.class_embedding": (1, 1, size.vision.width),
         "grounding_encoder.anything": (1,),
@@ -28,7 +35,7 @@ def published_shapes(size, vocabulary):
 
 def test_a_fused_query_key_value_becomes_three():
     fused = torch.arange(12.0).reshape(6, 2)
-    ours = convert("vision_model.encoder.layers.3.attn.qkv.weight", fused)
+    ours = renamed(TINY)("vision_model.encoder.layers.3.attn.qkv.weight", fused)
     stem = "backbone.vision_tower.encoder.layer.3.attention"
     assert list(ours) == [f"{stem}.{part}_proj.weight" for part in "qkv"]
     assert torch.equal(ours[f"{stem}.k_proj.weight"], fused[2:4])
@@ -41,7 +48,7 @@ def test_a_fused_query_key_value_becomes_three():
         "vision_model.embeddings.mask_token",
         "mlp1.2.weight",
         "text_hidden_fcs.1.weight",
-        "language_model.output.weight",
+        "language_model.lm_head.bias",
         "grounding_encoder.maskmem_tpos_enc",
     ],
 )
@@ -67,7 +74,7 @@ def test_matching_names_are_no_error():
     check_keys(unknown=[], missing=[])
 
 
-@pytest.mark.parametrize("size", [INTERNVL2_5_1B, INTERNVL2_5_4B, TINY])
+@pytest.mark.parametrize("size", [*SIZES.values(), TINY])
 def test_the_size_is_inferred_from_the_shapes(size):
     inferred = size_from_shapes(published_shapes(size, vocabulary=151679))
     assert inferred.language.vocabulary == 151679
@@ -85,18 +92,44 @@ def test_shapes_of_another_model_are_refused():
         size_from_shapes({"model.diffusion.weight": (1,)})
 
 
-def test_every_parameter_of_the_network_has_a_published_name():
+INTERNLM2 = replace(TINY, language=replace(TINY.language, family="internlm2"))
+
+
+@pytest.mark.parametrize("size", [TINY, INTERNLM2], ids=["qwen2", "internlm2"])
+def test_every_parameter_of_the_network_has_a_published_name(size):
     with torch.device("meta"):
-        parameters = {name for name, _ in ConceptNetwork(TINY).named_parameters()}
-    published = [
-        *(f"vision_model.embeddings.{part}" for part in ("class_embedding", "position_embedding")),
-        *(f"vision_model.embeddings.patch_embedding.{end}" for end in ("weight", "bias")),
-        *(f"mlp1.{i}.{end}" for i in (0, 1, 3) for end in ("weight", "bias")),
-        *(f"text_hidden_fcs.{i}.{end}" for i in (0, 2) for end in ("weight", "bias")),
-    ]
-    covered = {name for p in published for name in our_names(p)}
-    rest = {name.split(".")[1:3][0] + "." + name.split(".")[2] for name in parameters - covered}
-    assert rest == {
-        "vision_tower.encoder", "language_model.embed_tokens",
-        "language_model.layers", "language_model.norm",
-    }  # fmt: skip
+        parameters = dict(ConceptNetwork(size, words=True).named_parameters())
+    for name in parameters:
+        assert name in our_names(published_name(name, size))
+
+
+def test_weights_under_published_names_are_those_that_were_read():
+    published = load_file(fixture("parity/sec_tiny_concept_weights.safetensors"))
+    rename = renamed(TINY)
+    ours = {n: t for name, tensor in published.items() for n, t in rename(name, tensor).items()}
+    back = dict(published_weights(ours, TINY))
+    assert back.keys() == published.keys()
+    assert all(torch.equal(back[name], published[name]) for name in published)
+
+
+def test_the_fused_attention_weight_of_internlm2_becomes_the_weights_of_llama():
+    """Rows as InternLM2 reads them: (key-value head, its query heads + key + value, width)."""
+    language = INTERNLM2.language
+    groups, width = language.heads // language.key_value_heads, language.width // language.heads
+    rows = language.key_value_heads * (groups + 2) * width
+    name = "language_model.model.layers.1.attention.wqkv.weight"
+    fused, tokens = torch.randn(rows, language.width), torch.randn(5, language.width)
+    ours = renamed(INTERNLM2)(name, fused)
+    query, key, value = (tokens @ part.T for part in ours.values())
+    states = (tokens @ fused.T).view(5, language.key_value_heads, groups + 2, width)
+    assert torch.allclose(query, states[:, :, :groups].flatten(1), atol=1e-5)
+    assert torch.allclose(key, states[:, :, -2].flatten(1), atol=1e-5)
+    assert torch.allclose(value, states[:, :, -1].flatten(1), atol=1e-5)
+    assert torch.equal(dict(published_weights(ours, INTERNLM2))[name], fused)
+
+
+def test_a_fused_attention_weight_of_another_size_is_refused():
+    with pytest.raises(CheckpointError, match="96 rows, which do not fit 4 heads"):
+        renamed(INTERNLM2)(
+            "language_model.model.layers.1.attention.wqkv.weight", torch.ones(96, 64)
+        )

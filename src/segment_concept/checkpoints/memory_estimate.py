@@ -21,6 +21,7 @@ GIB = 1 << 30
 SPARE = 1.5  # memory the allocator reserves, relative to the memory requested
 BYTES_IN_4_BIT = 0.5 + 4 / 64  # per weight in bitsandbytes' NF4: 4 bits, and a scale for every 64
 KEYFRAMES = 7  # per object, as published
+_LINEAR = ("_proj.weight", ".wqkv.weight", ".wo.weight", ".w1.weight", ".w2.weight", ".w3.weight")
 PATCHES = 4 * TOKENS_PER_IMAGE + 1  # tokens per image in the vision network
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -164,7 +165,7 @@ def smaller_placements(placement: SecPlacement) -> list[tuple[str, SecPlacement]
 
 def _part(name: str) -> str:
     if "language_model" in name:
-        linear = ".layers." in name and name.endswith("_proj.weight")
+        linear = ".layers." in name and name.endswith(_LINEAR)
         return "decoder" if linear else "language"
     return "language" if name.startswith(("head.", "text_hidden_fcs.")) else "vision"
 

@@ -1,10 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from helpers.fixtures import facts
 from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.sizes import (
-    INTERNVL2_5_4B,
     SIZES,
     TINY,
     size_from_config,
@@ -18,27 +19,30 @@ def config():
     return facts("parity/sec_tiny_config")["sec_config"]
 
 
-def test_the_4b_network_has_as_many_parameters_as_internvl2_5_4b():
+# Of OpenGVLab/InternVL2_5-*: safetensors' counts on the hub.
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("internvl2.5-1b", 938_158_976),
+        ("internvl2.5-2b", 2_205_754_368),
+        ("internvl2.5-4b", 3_712_637_952),
+        ("internvl2.5-8b", 8_075_365_376),
+    ],
+)
+def test_a_network_has_as_many_parameters_as_the_published_one(name, published):
     with torch.device("meta"):
-        network = ConceptNetwork(INTERNVL2_5_4B)
-    language_model_head = 151674 * 2048
-    counted = sum(p.numel() for p in network.backbone.parameters()) + language_model_head
-    assert counted == 3_712_637_952  # of OpenGVLab/InternVL2_5-4B
+        network = ConceptNetwork(SIZES[name], words=True)
+    head = sum(p.numel() for p in network.head.parameters())
+    assert sum(p.numel() for p in network.parameters()) - head == published
 
 
-@pytest.mark.parametrize("name", ["internvl2.5-1b", "InternVL2_5-4B"])
+@pytest.mark.parametrize("name", ["internvl2.5-1b", "InternVL2_5-4B", "InternVL2_5-8B"])
 def test_a_size_is_found_by_its_name_whatever_its_case(name):
     assert size_named(name) in SIZES.values()
 
 
-@pytest.mark.parametrize("name", ["internvl2.5-2b", "InternVL2_5-8B"])
-def test_the_internlm2_sizes_are_refused_with_the_reason(name):
-    with pytest.raises(InputError, match=r"internlm2_5.*transformers does not have"):
-        size_named(name)
-
-
 def test_an_unknown_size_is_refused_with_the_names():
-    with pytest.raises(InputError, match=r"there are internvl2\.5-1b, internvl2\.5-4b$"):
+    with pytest.raises(InputError, match=r"there are internvl2\.5-1b, .*internvl2\.5-8b$"):
         size_named("internvl9")
 
 
@@ -53,10 +57,14 @@ def test_an_older_config_with_plain_rope_theta_is_read(config):
     assert size_from_config(config | {"llm_config": llm}).language.rope_theta == 5e5
 
 
-def test_a_config_built_on_internlm2_is_refused(config):
-    llm = config["llm_config"] | {"architectures": ["InternLM2ForCausalLM"], "model_type": None}
-    with pytest.raises(CheckpointError, match="InternLM2"):
-        size_from_config(config | {"llm_config": llm})
+def test_a_config_built_on_internlm2_is_read(config):
+    llm = config["llm_config"] | {
+        "architectures": ["InternLM2ForCausalLM"],
+        "model_type": "internlm2",
+        "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6, "factor": 2.0},
+    }
+    size = size_from_config(config | {"llm_config": llm}, concept_width=128)
+    assert size == replace(TINY, language=replace(TINY.language, family="internlm2"))
 
 
 def test_a_config_without_a_language_model_is_refused(config):

@@ -4,7 +4,7 @@ The network is created on PyTorch's meta device; each tensor is read and placed 
 device in its data type.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from segment_concept.checkpoints.sec.internvl_keys import UNUSED, check_keys, convert
+from segment_concept.checkpoints.sec.internvl_keys import UNUSED, Renamed, check_keys, renamed
 from segment_concept.checkpoints.strict_keys import refuse_not_finite
 from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.prompt_template import Tokenizer
@@ -48,11 +48,30 @@ class Placement:
         return cls(vision=device, language=device, dtype=dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkParts:
+    """Differences from the network that tracking uses.
+
+    Args:
+        words: with the language-model head.
+        not_stored: prefixes of parameters that the weights do not have and that stay on the meta
+            device: the caller gives them values.
+    """
+
+    words: bool = False
+    not_stored: tuple[str, ...] = ()
+
+
+_ALL_PARTS = NetworkParts()
+
+
 def load_concept_network(
     size: ConceptSize,
     weights: Iterable[tuple[str, Tensor]],
     placement: Placement,
-    rename: Callable[[str, Tensor], dict[str, Tensor]] = convert,
+    rename: Renamed | None = None,
+    *,
+    parts: NetworkParts = _ALL_PARTS,
 ) -> ConceptNetwork:
     """Create a network and load its weights one tensor at a time.
 
@@ -62,20 +81,22 @@ def load_concept_network(
         placement: devices and data types.
         rename: maps a name and its tensor to the network's names; default: published names.
             Raises KeyError for an unknown name.
+        parts: which parts the network has, and which of them the weights do not have.
 
     Raises:
         CheckpointError: unknown or missing names (they are listed), a shape that differs, or a
             value that is not finite.
         InputError: 4-bit weights are requested and bitsandbytes is not installed.
     """
+    rename = rename or renamed(size)
     with torch.device("meta"):
-        network = ConceptNetwork(size)
+        network = ConceptNetwork(size, words=parts.words)
     if placement.four_bit:
         quantize_language_model(network, placement.dtype)
-    missing = {name for name, _ in network.named_parameters()}
+    missing = {n for n, _ in network.named_parameters() if not n.startswith(parts.not_stored)}
     unknown: set[str] = set()
     for published, tensor in weights:
-        if published in UNUSED:
+        if published in UNUSED and not parts.words:
             continue
         try:
             ours = rename(published, tensor)

@@ -20,8 +20,9 @@ from segment_concept.checkpoints.sec.config import CONCEPT, SEGMENTER, read_card
 from segment_concept.checkpoints.sec.files import PUBLISHED, SecFiles, find_sec
 from segment_concept.checkpoints.sec.internvl import load_concept_network, load_tokenizer
 from segment_concept.checkpoints.sec.internvl_keys import (
+    TOKENS,
     belongs_to_concept,
-    convert,
+    renamed,
     size_from_shapes,
 )
 from segment_concept.models.internvl.encoder import InternVLConceptEncoder
@@ -34,7 +35,6 @@ from segment_concept.types import CheckpointError
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _HEAD = "text_hidden_fcs.2.weight"  # last layer of the projection to the concept embedding
-_EMBEDDINGS = "language_model.model.embed_tokens.weight"
 _SAM2 = ("image_encoder.trunk.", "vision_encoder.backbone.")  # official names and transformers'
 _PROBE = ("text_hidden_fcs.0.bias", "head.0.bias")  # a small weight, as published and as ours
 
@@ -86,7 +86,7 @@ class SecCheckpoint:
 
     def rename(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
         """Map a stored tensor of the concept network to our names. Raises KeyError."""
-        return {name: tensor} if self.files.saved_here else convert(name, tensor)
+        return {name: tensor} if self.files.saved_here else renamed(self.size)(name, tensor)
 
 
 def open_sec(
@@ -209,20 +209,21 @@ def _concept_size(files: SecFiles, shapes: Mapping[str, tuple[int, ...]]) -> Con
         return size_from_shapes(shapes)
     size = size_from_config(files.config, shapes[_HEAD][0])
     # SeC adds [SEG] to the vocabulary: the weights' shape is right, the configuration may not be
-    return with_vocabulary(size, shapes[_EMBEDDINGS][0])
+    return with_vocabulary(size, shapes[TOKENS[size.language.family]][0])
 
 
 def _refuse_other_models(source: str | Path, names: Iterable[str]) -> None:
     """Raise CheckpointError naming the model that the weights belong to, if it is not SeC."""
     names = set(names)
     segmenter = any(name.startswith(SEC_PREFIX) for name in names)
-    if segmenter and names >= {_HEAD, _EMBEDDINGS}:
+    language = not names.isdisjoint(TOKENS.values())
+    if segmenter and language and _HEAD in names:
         return
     if segmenter:
         what = "only a part of SeC: the concept network is missing. Is this a single shard?"
     elif any(name.startswith(_SAM2) for name in names):
         what = "SAM 2.1 without a concept network: use them with a recipe sam2_*"
-    elif _EMBEDDINGS in names:
+    elif language:
         what = (
             "a language model without SeC's segmenter (InternVL2.5, or a single shard): use "
             f"{PUBLISHED}"

@@ -1,26 +1,39 @@
 """InternVL2.5 as a concept network: images to features, tokens to one vector at [SEG].
 
-transformers' InternVL without its language-model head, and SeC's two-layer projection. The network
-holds no state. Each part uses the device and dtype of its own weights: the language model may be on
-another device than the vision network.
+transformers' InternVL, and SeC's two-layer projection. The language-model head `words` is created
+only for training with a language-model loss. The network holds no state. Each part uses the device
+and dtype of its own weights: the language model may be on another device than the vision network.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import InternVLConfig, InternVLModel, InternVLVisionConfig, Qwen2Config
+from transformers import (
+    InternVLConfig,
+    InternVLModel,
+    InternVLVisionConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+)
 
 from segment_concept.models.internvl.packed_attention import PackedRows, use_packed_attention
-from segment_concept.models.internvl.sizes import IMAGE_SIDE, PATCH_SIDE, ConceptSize
+from segment_concept.models.internvl.sizes import IMAGE_SIDE, PATCH_SIDE, ConceptSize, LanguageSize
 from segment_concept.ops.resize import normalized_square
 from segment_concept.types import Image
 
 
 class ConceptNetwork(nn.Module):
-    """The network of this module, with the shapes of `size` and random weights until loaded."""
+    """The network of this module, with the shapes of `size` and random weights until loaded.
 
-    def __init__(self, size: ConceptSize) -> None:
+    Args:
+        size: sizes of all parts.
+        words: create the language-model head, which is needed only to train with a language-model
+            loss.
+    """
+
+    def __init__(self, size: ConceptSize, words: bool = False) -> None:
         super().__init__()
         self.size = size
         self.backbone = InternVLModel(_config(size))
@@ -29,11 +42,13 @@ class ConceptNetwork(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, size.concept_width)
         )
+        self.words = nn.Linear(width, size.language.vocabulary, bias=False) if words else None
 
     @property
     def dtype(self) -> torch.dtype:
-        """Dtype of the projection, which is never quantized."""
-        return next(self.head.parameters()).dtype
+        """Dtype of the language model's hidden states: that of its norms, never quantized."""
+        dtype: torch.dtype = self.backbone.language_model.norm.weight.dtype
+        return dtype
 
     @property
     def device(self) -> torch.device:
@@ -42,14 +57,22 @@ class ConceptNetwork(nn.Module):
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 256, language width) features of images (B, 3, 448, 448), one row per token."""
-        weight = self.backbone.vision_tower.embeddings.cls_token
-        output = self.backbone.get_image_features(
-            pixel_values=pixels.to(weight.device, weight.dtype),
-            vision_feature_layer=-1,
-            vision_feature_select_strategy="default",
-            return_dict=True,
-        )
-        features: Tensor = output.pooler_output
+        return self.project_patches(self.encode_patches(pixels))
+
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """(B, 256, 4 x vision width) features before the projector: 2 x 2 patches per token."""
+        tower = self.backbone.vision_tower
+        weight = tower.embeddings.cls_token
+        seen = tower(pixel_values=pixels.to(weight.device, weight.dtype), return_dict=True)
+        patches = seen.last_hidden_state[:, 1:]  # without the class token
+        side = IMAGE_SIDE // PATCH_SIDE
+        grid = patches.unflatten(1, (side, side))
+        shuffled: Tensor = self.backbone.pixel_shuffle(grid, scale_factor=0.5)
+        return shuffled.flatten(1, 2)
+
+    def project_patches(self, patches: Tensor) -> Tensor:
+        """(B, 256, language width) image tokens from `encode_patches`."""
+        features: Tensor = self.backbone.multi_modal_projector(patches)
         return features.to(self.device, self.dtype)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -61,7 +84,7 @@ class ConceptNetwork(nn.Module):
         """(N, width) final hidden states of the packed rows' embeddings (N, width)."""
         output = self.backbone.language_model(
             inputs_embeds=embeddings[None],
-            attention_mask={"full_attention": None},  # `packed_rows` replaces the mask
+            attention_mask=None,  # `packed_rows` replaces the mask
             position_ids=rows.positions().to(self.device),
             use_cache=False,
             packed_rows=rows,
@@ -71,12 +94,12 @@ class ConceptNetwork(nn.Module):
 
     def project(self, hidden: Tensor) -> Tensor:
         """(B, concept width) float32 concept embeddings from hidden states (B, width)."""
-        concepts: Tensor = self.head(hidden)
+        concepts: Tensor = self.head(hidden.to(self.head[0].weight.dtype))
         return concepts.float()
 
 
 def _config(size: ConceptSize) -> InternVLConfig:
-    vision, language = size.vision, size.language
+    vision = size.vision
     vision_config = InternVLVisionConfig(
         hidden_size=vision.width,
         num_hidden_layers=vision.layers,
@@ -88,7 +111,12 @@ def _config(size: ConceptSize) -> InternVLConfig:
         patch_size=[PATCH_SIDE, PATCH_SIDE],
         use_mean_pooling=True,  # InternVL has no norm after the last layer; this omits it
     )
-    text_config = Qwen2Config(
+    return InternVLConfig(vision_config=vision_config, text_config=_text_config(size.language))
+
+
+def _text_config(language: LanguageSize) -> PreTrainedConfig:
+    kind = {"qwen2": Qwen2Config, "internlm2": LlamaConfig}[language.family]
+    return kind(
         hidden_size=language.width,
         num_hidden_layers=language.layers,
         num_attention_heads=language.heads,
@@ -99,7 +127,6 @@ def _config(size: ConceptSize) -> InternVLConfig:
         rms_norm_eps=language.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": language.rope_theta},
     )
-    return InternVLConfig(vision_config=vision_config, text_config=text_config)
 
 
 def pixel_values(images: Sequence[Image]) -> Tensor:

@@ -22,11 +22,14 @@ LayerStates = tuple[Tensor, Tensor]  # keys and values, each (key/value heads, t
 
 @dataclass(slots=True)
 class PackedRows:
-    """Layout of B rows in the packed sequence, and the states that are to be cached."""
+    """Layout of B rows in the packed sequence, and the states that are to be cached.
+
+    With `keep=None` nothing is recorded: a layer may be computed again in the backward pass.
+    """
 
     lengths: Sequence[int]  # tokens per row that are not cached
     past: Sequence[Sequence[LayerStates]]  # cached states per row and layer; empty if none
-    keep: Sequence[int]  # how many of these to cache, per row
+    keep: Sequence[int] | None  # how many of these to cache, per row; None in training: nothing
     kept: list[list[LayerStates]] = field(init=False)  # states to cache, per row and layer
 
     def __post_init__(self) -> None:
@@ -61,13 +64,18 @@ class PackedRows:
         keys, values = fresh
         if past is not None:
             keys, values = torch.cat((past[0], keys), dim=1), torch.cat((past[1], values), dim=1)
-        if past is not None and not self.keep[row]:
-            self.kept[row].append(past)
-        else:
-            length = keys.shape[1] - self.lengths[row] + self.keep[row]
-            # copies: a slice would keep the query's states alive, and every other row's
-            self.kept[row].append((keys[:, :length].clone(), values[:, :length].clone()))
+        if self.keep is not None:
+            self._cache(row, past, (keys, values), self.keep[row])
         return keys, values
+
+    def _cache(self, row: int, past: LayerStates | None, states: LayerStates, keep: int) -> None:
+        if past is not None and not keep:
+            self.kept[row].append(past)
+            return
+        keys, values = states
+        length = keys.shape[1] - self.lengths[row] + keep
+        # copies: a slice would keep the query's states alive, and every other row's
+        self.kept[row].append((keys[:, :length].clone(), values[:, :length].clone()))
 
 
 def _causal(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

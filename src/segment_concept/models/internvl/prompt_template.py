@@ -1,9 +1,11 @@
-"""SeC's prompt template, as token ids up to and including [SEG].
+"""SeC's prompt templates as token ids: of queries while tracking, and of training examples.
 
-Qwen's chat format without a system turn. `It is [SEG].` is part of the user turn, as published.
-Tokens after [SEG] cannot change its hidden state (attention is causal) and are not computed.
+Qwen's chat format without a system turn. While tracking, `It is [SEG].` is part of the user turn,
+as published; in training [SEG] is in the assistant's answer. Tokens after [SEG] cannot change its
+hidden state (attention is causal): a query is computed only up to it.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from segment_concept.models.internvl.sizes import TOKENS_PER_IMAGE
@@ -19,6 +21,29 @@ QUESTION = (
 )
 ANSWER = f"It is {SEG}."  # as published, without a space after the question
 TURN_END = "<|im_end|>\n<|im_start|>assistant\n"
+ANSWER_END = "<|im_end|>"
+AFTER_ANSWER = "\n"  # read, but not a label
+NOT_A_LABEL = -100
+
+# Of the release's training data, each drawn with the same probability.
+TRAINING_QUESTIONS = (
+    QUESTION,
+    "Using the object labeled in the first several images, please segment the object in the final "
+    "frame.",
+    "Segment the object in the last frame based on the annotations from the first several images.",
+    "Please perform object segmentation on the last frame using the labeled object from the "
+    "previous several frames.",
+    "Based on the object marked in the first several images, segment the object in the last frame.",
+    "Using the object annotations from the first several images, segment the object in the final "
+    "frame.",
+)
+TRAINING_ANSWERS = (
+    f"It is {SEG}.",
+    f"Sure, {SEG}.",
+    f"Sure, it is {SEG}.",
+    f"Sure, the segmentation result is {SEG}.",
+    f"{SEG}.",
+)
 
 
 class Tokenizer(Protocol):
@@ -35,6 +60,27 @@ def full_text(images: int) -> str:
     return OPENING + BETWEEN_IMAGES.join([image] * images) + QUESTION + ANSWER + TURN_END
 
 
+def training_text(images: int, question: str, answer: str) -> str:
+    """The whole published training example for `images` images, including the query."""
+    image = IMAGE_OPEN + IMAGE_TOKEN * TOKENS_PER_IMAGE + IMAGE_CLOSE
+    asked = OPENING + BETWEEN_IMAGES.join([image] * images) + question + TURN_END
+    return asked + answer + ANSWER_END + AFTER_ANSWER
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTokens:
+    """A training example: token ids, a label (or `NOT_A_LABEL`) per token, index of [SEG]."""
+
+    ids: list[int]
+    labels: list[int]
+    seg: int
+
+    @property
+    def label_count(self) -> int:
+        """Number of tokens that the language model learns to predict."""
+        return sum(label != NOT_A_LABEL for label in self.labels)
+
+
 class Conversation:
     """Token ids of prompts for given numbers of images. Prompts share their prefixes.
 
@@ -49,7 +95,7 @@ class Conversation:
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
         self._tokenizer = tokenizer
         self.image_token = self._single(IMAGE_TOKEN)
-        seg = self._single(SEG)
+        self._seg = self._single(SEG)
         self._opening = self._ids(OPENING)
         self._between = self._ids(BETWEEN_IMAGES)
         self._image = (
@@ -58,7 +104,7 @@ class Conversation:
             + [self._single(IMAGE_CLOSE)]
         )
         tail = self._ids(QUESTION + ANSWER)
-        self._question = tail[: tail.index(seg) + 1]
+        self._question = tail[: tail.index(self._seg) + 1]
         self._check(vocabulary)
 
     def prefix_length(self, keyframes: int) -> int:
@@ -76,6 +122,29 @@ class Conversation:
         unread = (self._image + self._between) * (keyframes - already_read)
         opening = [] if already_read else self._opening
         return opening + unread + self._image + self._question
+
+    def training(self, images: int, question: str, answer: str) -> TrainingTokens:
+        """A training example with [SEG] in the answer. Labels: the answer and its end token.
+
+        Args:
+            images: number of images; the last one is the query.
+            question: one of `TRAINING_QUESTIONS`.
+            answer: one of `TRAINING_ANSWERS`.
+        """
+        asked = self._opening + (self._image + self._between) * (images - 1) + self._image
+        asked += self._ids(question + TURN_END)
+        # encoded apart, as published, so that no token spans question and answer
+        answered, after = self._ids(answer + ANSWER_END), self._ids(AFTER_ANSWER)
+        return TrainingTokens(
+            ids=asked + answered + after,
+            labels=[NOT_A_LABEL] * len(asked) + answered + [NOT_A_LABEL] * len(after),
+            seg=len(asked) + answered.index(self._seg),
+        )
+
+    def training_query(self, images: int) -> TrainingTokens:
+        """The query that tracking asks, as a training example without labels."""
+        ids = self.tokens(already_read=0, keyframes=images - 1)
+        return TrainingTokens(ids, [NOT_A_LABEL] * len(ids), seg=len(ids) - 1)
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))

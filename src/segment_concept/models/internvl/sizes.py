@@ -1,18 +1,21 @@
 """Sizes of the InternVL2.5 networks that can be concept encoders.
 
-Sources of the numbers: the `config.json` of OpenGVLab/InternVL2_5-{1B,4B} (vision:
-InternViT-300M-448px-V2_5; language: Qwen2.5-0.5B- and Qwen2.5-3B-Instruct).
+Sources of the numbers: the `config.json` of OpenGVLab/InternVL2_5-{1B,2B,4B,8B} (vision:
+InternViT-300M-448px-V2_5; language: Qwen2.5-0.5B-Instruct, internlm2_5-1_8b-chat,
+Qwen2.5-3B-Instruct, internlm2_5-7b-chat).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from segment_concept.types import CheckpointError, InputError
 
 IMAGE_SIDE = 448  # pixels; every image is resized to a square of this side
 PATCH_SIDE = 14  # pixels
 TOKENS_PER_IMAGE = 256  # (448 / 14)^2 patches, 2 x 2 patches per token
+
+Family = Literal["qwen2", "internlm2"]  # kinds of language models
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,11 @@ class VisionSize:
 
 @dataclass(frozen=True, slots=True)
 class LanguageSize:
-    """A Qwen2 decoder."""
+    """A Qwen2 or InternLM2 decoder.
+
+    InternLM2 is Llama's decoder with other parameter names and one fused query-key-value matrix
+    (InternLM's own `tools/convert2llama.py`), so transformers' Llama computes it.
+    """
 
     width: int
     layers: int
@@ -39,6 +46,7 @@ class LanguageSize:
     rope_theta: float = 1e6
     norm_eps: float = 1e-6
     positions: int = 32768  # longest sequence; eight images have about 2100
+    family: Family = "qwen2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +73,36 @@ INTERNVL2_5_1B = ConceptSize(
         width=896, layers=24, heads=14, key_value_heads=2, mlp_width=4864, vocabulary=151674
     ),
 )
+INTERNVL2_5_2B = ConceptSize(
+    _INTERNVIT_300M,
+    LanguageSize(
+        width=2048,
+        layers=24,
+        heads=16,
+        key_value_heads=8,
+        mlp_width=8192,
+        vocabulary=92553,
+        norm_eps=1e-5,
+        family="internlm2",
+    ),
+)
 INTERNVL2_5_4B = ConceptSize(
     _INTERNVIT_300M,
     LanguageSize(
         width=2048, layers=36, heads=16, key_value_heads=2, mlp_width=11008, vocabulary=151674
+    ),
+)
+INTERNVL2_5_8B = ConceptSize(
+    _INTERNVIT_300M,
+    LanguageSize(
+        width=4096,
+        layers=32,
+        heads=32,
+        key_value_heads=8,
+        mlp_width=14336,
+        vocabulary=92553,
+        norm_eps=1e-5,
+        family="internlm2",
     ),
 )
 # Of the network that tests are run on; read like any other, but no size that is published.
@@ -80,28 +114,19 @@ TINY = ConceptSize(
 
 SIZES: Mapping[str, ConceptSize] = {
     "internvl2.5-1b": INTERNVL2_5_1B,
+    "internvl2.5-2b": INTERNVL2_5_2B,
     "internvl2.5-4b": INTERNVL2_5_4B,
+    "internvl2.5-8b": INTERNVL2_5_8B,
 }
-_WITHOUT_LANGUAGE_MODEL = {
-    "internvl2.5-2b": "internlm2_5-1_8b-chat",
-    "internvl2.5-8b": "internlm2_5-7b-chat",
-}
-_NOT_QWEN2 = (
-    "an InternLM2 language model, which transformers does not have (its own code would have to be "
-    "run from the hub, which this package never does). Use internvl2.5-1b or internvl2.5-4b, "
-    "whose language model is Qwen2"
-)
 
 
 def size_named(name: str) -> ConceptSize:
     """The size of that name, one of `SIZES`, whatever its case.
 
     Raises:
-        InputError: an unknown name, or a size whose language model transformers does not have.
+        InputError: an unknown name.
     """
     key = name.lower().replace("_", ".")
-    if key in _WITHOUT_LANGUAGE_MODEL:
-        raise InputError(f"{name} is built on {_WITHOUT_LANGUAGE_MODEL[key]}, {_NOT_QWEN2}")
     if key not in SIZES:
         raise InputError(f"unknown concept size {name!r}: there are {', '.join(SIZES)}")
     return SIZES[key]
@@ -147,21 +172,26 @@ def _language_size(language: Mapping[str, Any]) -> LanguageSize:
         rope_theta=theta,
         norm_eps=language["rms_norm_eps"],
         positions=language.get("max_position_embeddings", 32768),
+        family="internlm2" if _is_internlm2(language) else "qwen2",
     )
+
+
+def _is_internlm2(language: Mapping[str, Any]) -> bool:
+    kinds = (language.get("model_type"), *(language.get("architectures") or ()))
+    return any("internlm2" in str(kind).lower() for kind in kinds)
 
 
 def _refuse_other_kinds(
     config: Mapping[str, Any], vision: Mapping[str, Any], language: Mapping[str, Any]
 ) -> None:
-    kinds = (language.get("model_type"), *(language.get("architectures") or ()))
-    if any("internlm2" in str(kind).lower() for kind in kinds):
-        raise CheckpointError(f"the checkpoint is built on {_NOT_QWEN2}")
+    family = "internlm2" if _is_internlm2(language) else "qwen2"
     rope = language.get("rope_parameters") or language.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type", "default")) == "dynamic":
         rope = {}  # changes nothing below `positions` tokens, and a query has about 2100
     expected = {
         "llm_config.rope_scaling": (rope.get("rope_type", rope.get("type", "default")), "default"),
-        "llm_config.model_type": (language.get("model_type", "qwen2"), "qwen2"),
+        "llm_config.model_type": (language.get("model_type") or family, family),
+        "llm_config.bias": (language.get("bias", False), False),
         "llm_config.use_sliding_window": (language.get("use_sliding_window", False), False),
         "vision_config.norm_type": (vision.get("norm_type", "layer_norm"), "layer_norm"),
         "vision_config.qk_normalization": (vision.get("qk_normalization", False), False),
