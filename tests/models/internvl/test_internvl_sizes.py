@@ -23,7 +23,7 @@ def config():
 @pytest.mark.parametrize(
     ("name", "published"),
     [
-        ("internvl2.5-1b", 938_158_976),
+        ("internvl2.5-1b", 938_193_024),
         ("internvl2.5-2b", 2_205_754_368),
         ("internvl2.5-4b", 3_712_637_952),
         ("internvl2.5-8b", 8_075_365_376),

@@ -76,6 +76,40 @@ def find_sec(source: str | Path, tokenizer: str | Path | None = None) -> SecFile
     )
 
 
+def find_internvl(source: str | Path, tokenizer: str | Path | None = None) -> SecFiles:
+    """Find the files of a base model, InternVL2.5 without SeC's parts. Parameters: `find_sec`.
+
+    Raises:
+        CheckpointError: a file is missing; the message says what to do.
+    """
+    weights = find_files(source)
+    _refuse_lone_shard(weights)
+    local = Path(source).expanduser().exists()
+    repository = None if local else "/".join(str(source).split("/")[:2])
+    config = _config(weights[0].parent, repository)
+    if config is None or "llm_config" not in config:
+        raise CheckpointError(
+            f"{source} has no config.json of an InternVL2.5 model: give the folder or the Hugging "
+            "Face repository of a base model, such as OpenGVLab/InternVL2_5-4B"
+        )
+    if tokenizer:
+        return SecFiles(weights, config, Path(tokenizer).expanduser())
+    if repository is not None:
+        return SecFiles(weights, config, _hub_tokenizer(repository, f"in {repository}"))
+    beside = weights[0].parent
+    found = next((f for f in (beside, beside / "tokenizer") if _has_tokenizer(f)), None)
+    if found is None:
+        raise CheckpointError(
+            f"no tokenizer next to {weights[0]}: put the files of the base model's tokenizer there "
+            f"({TOKENIZER_CONFIG} and tokenizer.json, or vocab.json with merges.txt)"
+        )
+    return SecFiles(weights, config, found)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / TOKENIZER_CONFIG).is_file()
+
+
 def _refuse_lone_shard(weights: tuple[Path, ...]) -> None:
     shard = _SHARD.fullmatch(weights[0].name)
     if len(weights) == 1 and shard and int(shard[2]) > 1:
@@ -108,7 +142,7 @@ def _find_tokenizer(weights: Path, repository: str | None) -> Path:
     beside = weights.parent
     named = (beside, beside / "tokenizer", weights.with_suffix(""), beside / "SeC-4B")
     if repository is None:
-        found = next((f for f in named if (f / TOKENIZER_CONFIG).is_file()), None)
+        found = next((f for f in named if _has_tokenizer(f)), None)
         return found or _hub_tokenizer(PUBLISHED, f"next to {weights}")
     if _fetched(f"{repository}/{TOKENIZER_CONFIG}") and repository != PUBLISHED:
         return _hub_tokenizer(repository, f"in {repository}")

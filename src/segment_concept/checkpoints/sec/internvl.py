@@ -24,6 +24,8 @@ from segment_concept.models.internvl.quantization import (
 from segment_concept.models.internvl.sizes import ConceptSize
 from segment_concept.types import CheckpointError
 
+_AFTER_LANGUAGE = ("head.", "words.")  # parts that are on the language model's device
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -48,30 +50,13 @@ class Placement:
         return cls(vision=device, language=device, dtype=dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkParts:
-    """Differences from the network that tracking uses.
-
-    Args:
-        words: with the language-model head.
-        not_stored: prefixes of parameters that the weights do not have and that stay on the meta
-            device: the caller gives them values.
-    """
-
-    words: bool = False
-    not_stored: tuple[str, ...] = ()
-
-
-_ALL_PARTS = NetworkParts()
-
-
 def load_concept_network(
     size: ConceptSize,
     weights: Iterable[tuple[str, Tensor]],
     placement: Placement,
     rename: Renamed | None = None,
     *,
-    parts: NetworkParts = _ALL_PARTS,
+    words: bool = False,
 ) -> ConceptNetwork:
     """Create a network and load its weights one tensor at a time.
 
@@ -81,7 +66,7 @@ def load_concept_network(
         placement: devices and data types.
         rename: maps a name and its tensor to the network's names; default: published names.
             Raises KeyError for an unknown name.
-        parts: which parts the network has, and which of them the weights do not have.
+        words: load the language-model head too, which only training needs.
 
     Raises:
         CheckpointError: unknown or missing names (they are listed), a shape that differs, or a
@@ -90,13 +75,13 @@ def load_concept_network(
     """
     rename = rename or renamed(size)
     with torch.device("meta"):
-        network = ConceptNetwork(size, words=parts.words)
+        network = ConceptNetwork(size, words)
     if placement.four_bit:
         quantize_language_model(network, placement.dtype)
-    missing = {n for n, _ in network.named_parameters() if not n.startswith(parts.not_stored)}
+    missing = {name for name, _ in network.named_parameters()}
     unknown: set[str] = set()
     for published, tensor in weights:
-        if published in UNUSED and not parts.words:
+        if published in UNUSED and not words:
             continue
         try:
             ours = rename(published, tensor)
@@ -140,7 +125,7 @@ def _place(network: nn.Module, name: str, tensor: Tensor, placement: Placement) 
             "network: config.json and weights belong to different checkpoints"
         )
     refuse_not_finite(name, tensor)
-    in_vision = "language_model" not in name and not name.startswith("head.")
+    in_vision = "language_model" not in name and not name.startswith(_AFTER_LANGUAGE)
     device = placement.vision if in_vision else placement.language
     if is_four_bit(owner) and field == "weight":
         place_weight(owner, tensor.to(placement.dtype), device)
