@@ -158,7 +158,7 @@ def _distract(
     ]
     if ordered and references:  # the first one stays the first
         available = [other for other in available if other.row > references[0].row]
-    rng.shuffle(available)  # type: ignore[arg-type]
+    rng.shuffle(available)
     count = min((len(references) - 1) // 2, len(available))
     if count >= 2:
         count = int(rng.integers(1, count + 1))

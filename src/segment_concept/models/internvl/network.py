@@ -72,7 +72,8 @@ class ConceptNetwork(nn.Module):
 
     def project_patches(self, patches: Tensor) -> Tensor:
         """(B, 256, language width) image tokens from `encode_patches`."""
-        features: Tensor = self.backbone.multi_modal_projector(patches)
+        projector = self.backbone.multi_modal_projector
+        features: Tensor = projector(patches.to(projector.linear_1.weight.dtype))
         return features.to(self.device, self.dtype)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class ConceptNetwork(nn.Module):
 
     def project(self, hidden: Tensor) -> Tensor:
         """(B, concept width) float32 concept embeddings from hidden states (B, width)."""
-        concepts: Tensor = self.head(hidden.to(self.head[0].weight.dtype))
+        concepts: Tensor = self.head(hidden.to(next(self.head.parameters()).dtype))
         return concepts.float()
 
 
@@ -116,7 +117,7 @@ def _config(size: ConceptSize) -> InternVLConfig:
 
 def _text_config(language: LanguageSize) -> PreTrainedConfig:
     kind = {"qwen2": Qwen2Config, "internlm2": LlamaConfig}[language.family]
-    return kind(
+    config: PreTrainedConfig = kind(
         hidden_size=language.width,
         num_hidden_layers=language.layers,
         num_attention_heads=language.heads,
@@ -127,6 +128,7 @@ def _text_config(language: LanguageSize) -> PreTrainedConfig:
         rms_norm_eps=language.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": language.rope_theta},
     )
+    return config
 
 
 def pixel_values(images: Sequence[Image]) -> Tensor:
