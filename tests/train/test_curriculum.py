@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from segment_concept import Tracker
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
@@ -21,6 +22,8 @@ from segment_concept.train.calibration import annotated_clips, annotated_videos,
 from segment_concept.train.curriculum import Plan, run
 from segment_concept.train.data import World
 from segment_concept.train.export import export_compact
+from segment_concept.train.run_state import TRAINED, Progress
+from segment_concept.train.weights import saved_state
 from segment_concept.types import CheckpointError, InputError
 
 
@@ -39,13 +42,15 @@ def trained(monkeypatch):
     """Training that only records its calls, and adds the number of steps to a weight."""
     asked = []
 
-    def train(model, stage, data, out):
+    def train(training, out, options):
+        model, stage = training.segmenter, training.stage
         asked.append((stage.name, stage.schedule.steps, model.short_side, model.mask_bias))
         with torch.no_grad():
             model.network.decoder.prior_weight += stage.schedule.steps
-        out.mkdir(parents=True, exist_ok=True)
-        parts = {"network": model.network.state_dict(), "concept": model.concept.state_dict()}
-        torch.save({**parts, "step": stage.schedule.steps}, out / "state.pt")
+        state = out / f"state-{stage.schedule.steps}"
+        state.mkdir(parents=True)
+        save_file(saved_state(training.network), state / TRAINED)
+        Progress(stage.schedule.steps).write(state)
 
     monkeypatch.setattr(curriculum, "train", train)
     monkeypatch.setattr(

@@ -6,25 +6,35 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
-from segment_concept.runtime.files import locked
 from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.synthetic.photo_clip import PhotoClipSpec
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
+from segment_concept.train import compact
 from segment_concept.train import data as samples
-from segment_concept.train import loop
+from segment_concept.train.compact import CompactTraining, Stage, take_over, tracker_of
 from segment_concept.train.concept import RecognitionTask
 from segment_concept.train.corruption import Corruption
-from segment_concept.train.data import ReplayBuffer, SamplerConfig, World, clip_requests
+from segment_concept.train.data import (
+    ReplayBuffer,
+    SamplerConfig,
+    World,
+    clip_requests,
+    step_requests,
+)
+from segment_concept.train.loop import train
 from segment_concept.train.losses import LossWeights, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt, loose_box
-from segment_concept.train.unroll import TrainingTask, unroll
-from segment_concept.types import Box, CheckpointError, InputError, Mask, Points
+from segment_concept.train.run_state import trained_weights
+from segment_concept.train.task import LoopOptions, Schedule
+from segment_concept.train.unroll import TrackingTask, unroll
+from segment_concept.types import Box, CheckpointError, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
 
@@ -61,28 +71,40 @@ def blob() -> np.ndarray:
 
 
 def test_the_same_step_trains_on_the_same_clips_wherever_a_run_begins(sampler):
-    assert clip_requests(sampler, 1, 7, 0, 2) == clip_requests(sampler, 1, 7, 0, 2)
-    assert clip_requests(sampler, 1, 7, 0, 2) != clip_requests(sampler, 1, 7, 1, 2)
+    two = replace(sampler, streams=2)
+    assert step_requests(two, 1, 7) == step_requests(two, 1, 7)
+    first, second = clip_requests(two, 1, 7, 0), clip_requests(two, 1, 7, 1)
+    assert step_requests(two, 1, 7) == [*first, *second]
+    assert not {r.clip_seed for r in first} & {r.clip_seed for r in second}
+
+
+def test_every_stream_keeps_its_own_latest_clips(world, sampler, model):
+    two = replace(sampler, streams=2, stock=1)
+    stock = ReplayBuffer(world, two, model.trunk)
+    drawn = [request.clip_seed for step in range(2) for request in step_requests(two, 1, step)]
+    for seed in drawn:
+        stock.add(seed, world.clip(two, seed))
+    assert [len(kept) for kept in stock._kept] == [2, 2]
 
 
 def test_replays_are_of_clips_that_were_fresh_not_long_ago(sampler):
     fresh = {
         p.clip_seed: step
         for step in range(20)
-        for p in clip_requests(sampler, 1, step, 0, 1)
+        for p in clip_requests(sampler, 1, step, 0)
         if not p.replay
     }
     for step in range(20):
-        for portion in clip_requests(sampler, 1, step, 0, 1):
+        for portion in clip_requests(sampler, 1, step, 0):
             assert 0 <= step - fresh[portion.clip_seed] <= sampler.stock
 
 
 def test_a_clip_that_left_the_stock_is_rendered_again(world, sampler, model):
     stock = ReplayBuffer(world, sampler, model.trunk)
-    portion = clip_requests(sampler, 1, 0, 0, 1)[0]
+    portion = clip_requests(sampler, 1, 0, 0)[0]
     first, _ = stock.take(portion)
     for step in range(1, 10):
-        stock.take(clip_requests(sampler, 1, step, 0, 1)[0])
+        stock.take(clip_requests(sampler, 1, step, 0)[0])
     again, _ = stock.take(portion)
     assert again is not first
     assert np.array_equal(again.labels, first.labels)
@@ -147,21 +169,21 @@ def test_a_perfect_mask_costs_next_to_nothing_and_an_inverted_one_much():
     truth = torch.zeros(1, 32, 32)
     truth[:, 8:24, 8:24] = 1
     perfect = (torch.nn.functional.avg_pool2d(truth[:, None], 2) * 40 - 20).expand(1, 3, 16, 16)
-    assert proposal_losses(proposals(perfect), truth, LossWeights()).total < 0.05
-    assert proposal_losses(proposals(-perfect), truth, LossWeights()).total > 10
+    assert proposal_losses(proposals(perfect), truth, LossWeights()).total() < 0.05
+    assert proposal_losses(proposals(-perfect), truth, LossWeights()).total() > 10
 
 
 def test_an_absent_object_teaches_presence_alone():
     logits = torch.randn(1, 3, 16, 16)
     found = proposal_losses(proposals(logits, 5.0), torch.zeros(1, 32, 32), LossWeights())
-    assert found.total.item() == pytest.approx(5.0067, abs=1e-3)  # log(1 + e^5)
+    assert found.total().item() == pytest.approx(5.0067, abs=1e-3)  # log(1 + e^5)
 
 
 def test_a_clip_teaches_every_part_of_the_network(world, sampler, model):
     stock = ReplayBuffer(world, sampler, model.trunk)
-    task = TrainingTask(corrections=1.0)
+    task = TrackingTask(corrections=1.0)
     for step in range(3):
-        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0, 1)]
+        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0)]
         losses = unroll(model, RecentMemory(slots=3, pointers=3), clips, 2, task)
         losses.total.backward()
         assert torch.isfinite(losses.total)
@@ -169,59 +191,62 @@ def test_a_clip_teaches_every_part_of_the_network(world, sampler, model):
     assert not untaught - {"memory_encoder.absent", "decoder.absent_pointer"}
 
 
-def test_an_interrupted_run_ends_where_an_undisturbed_one_does(
-    world, sampler, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(loop, "load_world", lambda data, sampler, part: world)
-    monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
-    stage = loop.Stage(
+@pytest.fixture
+def stage(world, sampler, monkeypatch) -> Stage:
+    monkeypatch.setattr(compact, "load_world", lambda data, sampler, part: world)
+    monkeypatch.setattr(samples, "load_world", lambda data, sampler, part: world)
+    return Stage(
         name="tiny",
         sampler=sampler,
-        schedule=loop.Schedule(steps=4, warm_up=1),
+        schedule=Schedule(steps=4, warm_up=1),
         validation_clips=1,
-        validate_every=100,
-        save_every=2,
-        log_every=1,
         short_side=64,
     )
 
-    def weights(out, *lengths):
-        for steps in lengths:
-            torch.manual_seed(0)
-            model = CompactSegmenter(short_side=64)
-            part = replace(stage, schedule=replace(stage.schedule, steps=4))
-            run = loop._Run(model, part, tmp_path, tmp_path / out, loop.Ranks(0, 1))
-            (tmp_path / out).mkdir(exist_ok=True)
-            run.resume()
-            for step in range(run.step, steps):
-                run._learn(step)
-                run.step = step + 1
-            run._save()
-        return model.network.state_dict()
 
-    whole, parts = weights("whole", 4), weights("parts", 2, 4)
-    for name, value in whole.items():
-        torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
+OPTIONS = LoopOptions(workers=0, device="cpu", save_every=2, log_every=1)
 
 
-def test_a_run_leaves_a_log_and_its_weights(world, sampler, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "load_world", lambda data, sampler, part: world)
-    monkeypatch.setattr(loop, "DataLoader", _InThisProcess)
-    stage = loop.Stage(
-        name="tiny",
-        sampler=sampler,
-        schedule=loop.Schedule(steps=2, warm_up=1),
-        validation_clips=2,
-        save_every=1,
-        log_every=1,
-        short_side=64,
-    )
+def fresh_model() -> CompactSegmenter:
     torch.manual_seed(0)
-    report = loop.train(CompactSegmenter(short_side=64), stage, tmp_path, tmp_path / "run")
-    rows = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    return CompactSegmenter(short_side=64)
+
+
+def test_an_interrupted_run_ends_where_an_undisturbed_one_does(stage, tmp_path, monkeypatch):
+    whole, parts = fresh_model(), fresh_model()
+    train(CompactTraining(whole, stage, tmp_path), tmp_path / "whole", OPTIONS)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CompactTraining, "losses", _stopping_at_call(4))
+        train(CompactTraining(fresh_model(), stage, tmp_path), tmp_path / "parts", OPTIONS)
+    train(CompactTraining(parts, stage, tmp_path), tmp_path / "parts", OPTIONS)
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(parts.network.state_dict()[name], value, rtol=0, atol=0)
+
+
+def _stopping_at_call(number):
+    calls, losses = [], CompactTraining.losses
+
+    def stopping(self, examples):
+        calls.append(examples)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return losses(self, examples)
+
+    return stopping
+
+
+def test_a_run_leaves_a_log_and_its_weights(stage, tmp_path):
+    stage = replace(stage, schedule=Schedule(steps=2, warm_up=1), validation_clips=2)
+    run = tmp_path / "run"
+    report = train(CompactTraining(fresh_model(), stage, tmp_path), run, OPTIONS)
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [row["kind"] for row in rows] == ["train", "train", "held_out"]
-    assert loop.read_state(tmp_path / "run/state.pt")["step"] == 2
-    assert rows[-1]["j"] == pytest.approx(report.j, abs=1e-4)
+    assert rows[-1]["j"] == pytest.approx(report["j"], abs=1e-4)
+    assert report["score"] == report["j"]
+    model = fresh_model()
+    take_over(model, stage, run)
+    for name, value in trained_weights(run).items():
+        torch.testing.assert_close(model.network.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_a_clip_with_wrong_memories_is_taught_the_whole_object(world, sampler, model, monkeypatch):
@@ -234,8 +259,8 @@ def test_a_clip_with_wrong_memories_is_taught_the_whole_object(world, sampler, m
 
     monkeypatch.setattr(model, "encode_memory", noted)
     stock = ReplayBuffer(world, sampler, model.trunk)
-    sample = stock.take(clip_requests(sampler, 1, 0, 0, 1)[0])[0]
-    task = TrainingTask(
+    sample = stock.take(clip_requests(sampler, 1, 0, 0)[0])[0]
+    task = TrackingTask(
         corrections=0.0, teacher_forcing=1.0, corruption=Corruption(objects=1.0, frames=1.0)
     )
     unroll(model, RecentMemory(), [(sample, np.random.default_rng(5))], 1, task)
@@ -256,7 +281,7 @@ def test_a_clip_played_backwards_is_cut_where_it_was(world, sampler, model):
     stock = ReplayBuffer(
         world, replace(sampler, clip=replace(SPEC, frames=5, cut=1.0)), model.trunk
     )
-    sample, _ = stock.take(clip_requests(sampler, 1, 0, 0, 1)[0])
+    sample, _ = stock.take(clip_requests(sampler, 1, 0, 0)[0])
     turned = sample.reversed(1)
     assert turned is not None
     assert sample.cuts
@@ -278,7 +303,7 @@ def test_a_recognition_task_trains_the_concept_path_alone(world, sampler, knowin
         world, replace(sampler, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk
     )
     for step in range(3):
-        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0, 1)]
+        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0)]
         losses = task.losses(knowing, ReliableMemory(slots=3, pointers=3), clips, 2)
         losses.total.backward()
     assert all(p.grad is None for p in knowing.network.parameters())
@@ -298,77 +323,47 @@ def test_half_of_the_questions_are_of_frames_without_the_object_where_there_are_
     assert 0.6 < np.mean([t in (3, 5) for t in everywhere]) < 0.8
 
 
-def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing):
-    parts = {"network": knowing.network.state_dict(), "concept": knowing.concept.state_dict()}
-    lacking = {k: v for k, v in parts["concept"].items() if not k.startswith("verification.")}
-    with pytest.raises(CheckpointError, match=r"verification\.centre"):
-        loop.take_over(knowing, {**parts, "concept": lacking})
-    loop.take_over(knowing, parts)
+def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing, stage, tmp_path):
+    recognition = replace(stage, task=RecognitionTask())
+    state = tmp_path / "state-1"
+    state.mkdir()
+    (state / "progress.json").write_text("{}")
+    weights = {
+        k: v for k, v in knowing.concept.state_dict().items() if not k.startswith("verification.")
+    }
+    save_file(weights, state / "trained.safetensors")
+    take_over(knowing, recognition, tmp_path)  # what is frozen is not in it
+    save_file(
+        {k: v for k, v in weights.items() if k != "presence.bias"}, state / "trained.safetensors"
+    )
+    with pytest.raises(CheckpointError, match=r"presence\.bias"):
+        take_over(knowing, recognition, tmp_path)
 
 
 def test_validation_refines_boxes_and_clicks_like_the_recipe(sampler, knowing):
-    tracking = loop.Stage("tiny", sampler, loop.Schedule(steps=1))
+    tracking = Stage("tiny", sampler, Schedule(steps=1))
     recognition = replace(tracking, task=RecognitionTask())
     for stage in (tracking, recognition):
-        assert loop.tracker_of(knowing, stage).refiner == find_recipe("sec_compact").refiner
+        assert tracker_of(knowing, stage).refiner == find_recipe("sec_compact").refiner
 
 
-def test_a_stage_of_concepts_needs_a_model_that_has_them(world, sampler, model, tmp_path):
-    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=1), RecognitionTask())
+def test_a_stage_of_concepts_needs_a_model_that_has_them(stage, model, tmp_path):
     with pytest.raises(ValueError, match="give the model one"):
-        loop._Run(model, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
+        CompactTraining(model, replace(stage, task=RecognitionTask()), tmp_path)
 
 
-def test_parameters_that_a_task_freezes_do_not_change(
-    world, sampler, knowing, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(loop, "load_world", lambda data, sampler, part: world)
-    cut = replace(sampler, clip=replace(SPEC, frames=4, cut=1.0))
-    stage = loop.Stage(
-        "tiny", cut, loop.Schedule(steps=2, warm_up=1), RecognitionTask(), validation_clips=0
+def test_parameters_that_a_task_freezes_do_not_change(stage, knowing, tmp_path):
+    cut = replace(stage.sampler, clip=replace(SPEC, frames=4, cut=1.0))
+    stage = replace(
+        stage,
+        sampler=cut,
+        schedule=Schedule(steps=2, warm_up=1),
+        task=RecognitionTask(),
+        validation_clips=0,
     )
     before = {k: v.clone() for k, v in knowing.state_dict().items()}
-    run = loop._Run(knowing, stage, tmp_path, tmp_path, loop.Ranks(0, 1))
-    for step in range(2):
-        run._learn(step)
+    train(CompactTraining(knowing, stage, tmp_path), tmp_path / "run", OPTIONS)
     changed = {k for k, v in knowing.state_dict().items() if not torch.equal(v, before[k])}
     assert changed
     assert {name.split(".")[0] for name in changed} == {"concept"}
     assert not [k for k in changed if k.startswith("concept.verification.")]
-
-
-def test_validation_uses_the_average_of_the_trained_part():
-    state = {"network": {"a": 1}, "concept": {"b": 2}, "average": {"b": 3}, "part": "concept"}
-    assert loop.averaged(state) == {"network": {"a": 1}, "concept": {"b": 3}}
-
-
-@pytest.mark.parametrize("content", [None, b"# no weights\n", {"weight": 1}])
-def test_a_file_that_no_run_left_is_refused_by_name(tmp_path, content):
-    path = tmp_path / "other.pt"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        torch.save(content, path)
-    with pytest.raises(CheckpointError, match=r"other\.pt"):
-        loop.read_state(path)
-
-
-class _InThisProcess:
-    """A loader without workers: renders nothing ahead, the stock renders what it lacks."""
-
-    def __init__(self, dataset, **_):
-        self.steps = dataset._steps
-
-    def __iter__(self):
-        return iter([[] for _ in self.steps])
-
-
-def test_two_runs_do_not_train_in_one_folder(sampler, tmp_path) -> None:
-    stage = loop.Stage("tiny", sampler, loop.Schedule(steps=1))
-    run = tmp_path / "run"
-    run.mkdir()
-    with (
-        locked(run / ".lock", run),
-        pytest.raises(InputError, match=r"another run is writing to .*run"),
-    ):
-        loop.train(CompactSegmenter(short_side=64), stage, tmp_path, run)

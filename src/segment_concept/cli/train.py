@@ -60,12 +60,12 @@ def compact(
         from segment_concept.checkpoints.load import find_device
         from segment_concept.evaluate.tracker_source import device_in_turn
         from segment_concept.train.curriculum import Plan, run
-        from segment_concept.train.loop import Ranks
+        from segment_concept.train.processes import own_rank
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = True  # enough precision for training
-        own = find_device(device_in_turn(device, Ranks.from_environment().rank))
+        own = find_device(device_in_turn(device, own_rank()[0]))
         plan = Plan(
             data=data,
             out=out,

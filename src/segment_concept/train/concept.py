@@ -15,7 +15,7 @@ from segment_concept.models.compact.verifier import KeyframeDescriptor, describe
 from segment_concept.synthetic.pixels import chance
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.train.data import Sample
-from segment_concept.train.losses import Losses, dice
+from segment_concept.train.losses import MeanLoss, dice
 from segment_concept.train.unroll import VISIBLE, Clips
 
 
@@ -52,7 +52,7 @@ class RecognitionTask:
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
-    ) -> Losses:
+    ) -> MeanLoss:
         """Of some clips, at most `targets` objects of each."""
         path = segmenter.concept
         assert path is not None, "the loop gives a stage of concepts a model with a concept path"
@@ -69,7 +69,7 @@ class RecognitionTask:
         overlap = dice(where[:, None, None], truth[:, None, None])[:, 0]
         shape = (overlap * visible).sum() / visible.sum().clamp(min=1)
         right = ((presence > 0) == visible).float().mean()
-        return Losses(
+        return MeanLoss(
             there + 4 * cells + shape,
             {"presence": there.item(), "presence_right": right.item(), "where": shape.item()},
         )

@@ -23,9 +23,12 @@ from segment_concept.train.calibration import (
     best_bias,
     mean_overlap,
 )
+from segment_concept.train.compact import CompactTraining, Stage, take_over
 from segment_concept.train.data import load_world
 from segment_concept.train.fit_verifier import fit_verification
-from segment_concept.train.loop import Ranks, Stage, averaged, read_state, take_over, train
+from segment_concept.train.loop import train
+from segment_concept.train.processes import own_rank
+from segment_concept.train.run_state import Progress, newest_state
 from segment_concept.train.stages import STAGES, clips, concept, find_stage, initial_model
 from segment_concept.train.validation import validation_clips
 from segment_concept.types import InputError
@@ -77,7 +80,7 @@ class Plan:
 
 
 def run(plan: Plan) -> Path:
-    """Run the stages of a plan. Returns the file of the calibrated model, or of the last stage.
+    """Run the stages of a plan. Returns the calibrated model's file, or the last stage's folder.
 
     Under torchrun every process trains on its share of the clips; the first one calibrates.
     """
@@ -88,11 +91,12 @@ def run(plan: Plan) -> Path:
         model.short_side = stage.short_side
         before = {name: weight.clone() for name, weight in model.state_dict().items()}
         if not finished(last, stage):
-            train(model, stage, plan.data, last)
-        take_over(model, averaged(read_state(last / "state.pt")))
+            training = CompactTraining(model, stage, plan.data)
+            train(training, last, stage.options(plan.device))
+        take_over(model, stage, last)
         blend_weights(model, before, stage.kept)
-    if CALIBRATE not in plan.stages or Ranks.from_environment().rank != 0:
-        return last / "state.pt"
+    if CALIBRATE not in plan.stages or own_rank()[0] != 0:
+        return last
     result = plan.out / CALIBRATE / RESULT
     result.parent.mkdir(parents=True, exist_ok=True)
     found = calibrate(model.eval().requires_grad_(False), plan)
@@ -114,8 +118,8 @@ def blend_weights(model: CompactSegmenter, before: Mapping[str, Tensor], share: 
 
 def finished(folder: Path, stage: Stage) -> bool:
     """Whether all steps of a stage are done."""
-    state = folder / "state.pt"
-    return state.exists() and read_state(state)["step"] >= stage.schedule.steps
+    state = newest_state(folder)
+    return state is not None and Progress.read(state).step >= stage.schedule.steps
 
 
 def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""What a step trains on, as a function of (seed, step, rank): nothing has to be saved to resume.
+"""What a step trains on, as a function of (seed, step): nothing has to be saved to resume.
 
 Every step takes a few clips never seen before and replays some of the latest with other targets
 and prompts, or played backwards. The trunk is frozen, so its features are kept and replayed.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +19,16 @@ from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
 from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
 from segment_concept.synthetic.photos import Part, Photos, load_photos
 
+_BITS = 32  # of a clip's seed for its number; the seed of the stage is above them
+_NUMBER = (1 << _BITS) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class SamplerConfig:
     """How clips are drawn.
 
-    `fresh` and `replayed` clips a step and rank; replays come from the last `stock` fresh ones.
+    A step has `fresh` and `replayed` clips of every stream; replays come from the last `stock`
+    fresh ones of their stream. A process that trains on whole streams keeps what it replays.
     """
 
     clip: ClipSpec
@@ -35,6 +38,7 @@ class SamplerConfig:
     targets: int = 2  # objects of a clip that are followed, at most
     photos: PhotoClipSpec | None = None  # same number and size of frames as `clip`
     photo_share: float = 0.0  # share of clips made of photographs
+    streams: int = 1
 
     def __post_init__(self) -> None:
         if self.photo_share and self.photos is None:
@@ -100,25 +104,32 @@ class ClipRequest:
     replay: bool
 
 
-def clip_requests(
-    sampler: SamplerConfig, seed: int, step: int, rank: int, ranks: int
-) -> list[ClipRequest]:
-    """The clips of a step."""
-    rng = np.random.default_rng([seed, step, rank])
+def step_requests(sampler: SamplerConfig, seed: int, step: int) -> list[ClipRequest]:
+    """The clips of a step, stream by stream."""
+    return [
+        request
+        for stream in range(sampler.streams)
+        for request in clip_requests(sampler, seed, step, stream)
+    ]
+
+
+def clip_requests(sampler: SamplerConfig, seed: int, step: int, stream: int) -> list[ClipRequest]:
+    """The clips of a step in one stream."""
+    rng = np.random.default_rng([seed, step, stream])
     first = step * sampler.fresh
-    fresh = [_clip_seed(seed, rank, ranks, first + i) for i in range(sampler.fresh)]
+
+    def clip_seed(number: int) -> int:
+        return (seed << _BITS) + number * sampler.streams + stream
+
+    fresh = [clip_seed(first + i) for i in range(sampler.fresh)]
     known = range(max(0, first - sampler.stock), first)
     old = [
-        _clip_seed(seed, rank, ranks, int(rng.integers(known.start, known.stop)))
+        clip_seed(int(rng.integers(known.start, known.stop)))
         for _ in range(sampler.replayed if len(known) else 0)
     ]
     choices = [int(c) for c in rng.integers(0, 2**31, len(fresh) + len(old))]
     flags = [False] * len(fresh) + [True] * len(old)
     return [ClipRequest(s, c, r) for s, c, r in zip((*fresh, *old), choices, flags, strict=True)]
-
-
-def _clip_seed(seed: int, rank: int, ranks: int, number: int) -> int:
-    return (seed << 32) + number * ranks + rank
 
 
 class ReplayBuffer:
@@ -127,7 +138,7 @@ class ReplayBuffer:
     def __init__(self, world: World, sampler: SamplerConfig, trunk: Backbone) -> None:
         self._world, self._sampler, self._trunk = world, sampler, trunk
         self._device = next(trunk.parameters()).device
-        self._kept: OrderedDict[int, Sample] = OrderedDict()
+        self._kept: list[OrderedDict[int, Sample]] = [OrderedDict() for _ in range(sampler.streams)]
 
     def add(self, clip_seed: int, clip: Clip) -> None:
         """Keep a clip that was rendered elsewhere."""
@@ -135,46 +146,36 @@ class ReplayBuffer:
         with torch.inference_mode():
             levels = self._trunk(pixels.contiguous(memory_format=torch.channels_last))
         half = tuple(level.half().contiguous().clone() for level in levels)
-        self._kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts)
-        while len(self._kept) > self._sampler.stock + self._sampler.fresh:
-            self._kept.popitem(last=False)
+        kept = self._stream(clip_seed)
+        kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts)
+        while len(kept) > self._sampler.stock + self._sampler.fresh:
+            kept.popitem(last=False)
 
-    def take(self, portion: ClipRequest) -> tuple[Sample, Generator]:
-        """The clip of a portion, and the generator of the choices to be made with it."""
-        if portion.clip_seed not in self._kept:
-            self.add(portion.clip_seed, self._world.clip(self._sampler, portion.clip_seed))
-        sample = self._kept[portion.clip_seed]
-        rng = np.random.default_rng(portion.choice_seed)
-        if portion.replay and rng.random() < 0.5:
+    def _stream(self, clip_seed: int) -> "OrderedDict[int, Sample]":
+        return self._kept[(clip_seed & _NUMBER) % self._sampler.streams]
+
+    def take(self, request: ClipRequest) -> tuple[Sample, Generator]:
+        """The clip of a request, and the generator of the choices to be made with it."""
+        kept = self._stream(request.clip_seed)
+        if request.clip_seed not in kept:
+            self.add(request.clip_seed, self._world.clip(self._sampler, request.clip_seed))
+        sample = kept[request.clip_seed]
+        rng = np.random.default_rng(request.choice_seed)
+        if request.replay and rng.random() < 0.5:
             sample = sample.reversed(self._sampler.clip.least_area) or sample
         return sample, rng
 
 
-class ClipPrefetcher(torch.utils.data.IterableDataset[list[tuple[int, Clip]]]):
-    """Renders the fresh clips of each step ahead of it, in a worker process."""
+class ClipLoader:
+    """Renders fresh clips, in a worker process; replayed ones come from the stock."""
 
-    def __init__(
-        self,
-        data: str,
-        sampler: SamplerConfig,
-        seed: int,
-        steps: range,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        super().__init__()
-        self._data, self._sampler, self._seed, self._steps = data, sampler, seed, steps
-        self._rank, self._ranks = rank, ranks
+    def __init__(self, data: Path, sampler: SamplerConfig) -> None:
+        self._data, self._sampler = data, sampler
+        self._world: World | None = None
 
-    def __iter__(self) -> Iterator[list[tuple[int, Clip]]]:
-        import cv2
-
-        cv2.setNumThreads(1)
-        world = load_world(Path(self._data), self._sampler, "train")
-        for step in self._steps:
-            wanted = clip_requests(self._sampler, self._seed, step, self._rank, self._ranks)
-            yield [
-                (p.clip_seed, world.clip(self._sampler, p.clip_seed))
-                for p in wanted
-                if not p.replay
-            ]
+    def __call__(self, request: ClipRequest) -> tuple[ClipRequest, Clip | None]:
+        if request.replay:
+            return request, None
+        if self._world is None:
+            self._world = load_world(self._data, self._sampler, "train")
+        return request, self._world.clip(self._sampler, request.clip_seed)

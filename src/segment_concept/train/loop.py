@@ -1,390 +1,333 @@
-"""The training loop: resumable from any interruption, on one process or several."""
+"""The training loop: resumable from any interruption, on one process or many."""
 
-import json
 import logging
 import math
-import os
-import pickle
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import torch.distributed as dist
+from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
-from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
-from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.recipes.catalog import sec_compact
 from segment_concept.runtime.files import locked
-from segment_concept.tracking.policies.base import MemoryPolicy
-from segment_concept.tracking.policies.sam2 import RecentMemory
-from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers.base import Trigger
-from segment_concept.train.concept import RecognitionTask
-from segment_concept.train.data import (
-    ClipPrefetcher,
-    ReplayBuffer,
-    SamplerConfig,
-    clip_requests,
-    load_world,
+from segment_concept.train.loading import Refusals, loaded_steps
+from segment_concept.train.losses import merge_figures
+from segment_concept.train.processes import gathered, own_rank, processes
+from segment_concept.train.run_state import (
+    AVERAGE,
+    TRAINED,
+    Progress,
+    append_to_log,
+    cut_log,
+    discard_unfinished,
+    keep_recipe,
+    newest_state,
+    publish_state,
+    read_weights,
+    state_errors,
+    unfinished_state,
 )
-from segment_concept.train.unroll import TrainingTask
-from segment_concept.train.validation import Report, validate, validation_clips
-from segment_concept.types import CheckpointError
+from segment_concept.train.task import LoopOptions, TrainingTask
+from segment_concept.train.trackers import open_trackers
+from segment_concept.train.weights import Average, frozen_hash, saved_state, trained_parameters
+from segment_concept.types import CheckpointError, InputError
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """AdamW with a linear warm-up and a cosine to `last_rate` of the learning rate."""
-
-    steps: int
-    rate: float = 6e-4
-    last_rate: float = 0.03
-    warm_up: int = 100
-    weight_decay: float = 0.02
-    clip: float = 1.0
-    average: float = 0.998  # of the weights, exponential
-
-    def rate_at(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / max(1, self.warm_up))
-        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        return self.rate * warm * (self.last_rate + (1 - self.last_rate) * wave)
+_MOST_SKIPPED = 20  # steps in a row
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A complete, frozen description of one training run."""
+def train(
+    task: TrainingTask[Any, Any], out: Path, options: LoopOptions | None = None
+) -> dict[str, float]:
+    """Train a task; a run in `out` is continued. Returns the report of the last validation.
 
-    name: str
-    sampler: SamplerConfig
-    schedule: Schedule
-    task: TrainingTask | RecognitionTask = field(default_factory=TrainingTask)
-    policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
-    trigger: Trigger = field(default_factory=lambda: sec_compact().trigger)  # of validation
-    validation_clips: int = 24
-    validate_every: int = 400
-    save_every: int = 100
-    log_every: int = 20
-    seed: int = 1
-    short_side: int = 256
-    kept: float = 0.0  # share of the initial weights in those that it passes on
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """Which of how many processes this is, as `torchrun` says it."""
-
-    rank: int
-    count: int
-
-    @classmethod
-    def from_environment(cls) -> "Ranks":
-        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-
-
-def train(segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path) -> Report:
-    """Train everything behind the trunk, or the concept path alone; what is in `out` is continued.
-
-    Writes `out/state.pt` (weights, their average, optimizer, step), `out/log.jsonl`, and events
-    for TensorBoard if that is installed. Returns scores of the averaged weights on held-out clips.
+    Afterwards the task's network has the trained weights, or their average if the schedule has
+    one. `run_state` describes the files in `out`.
 
     Raises:
-        InputError: another run is writing to `out`.
+        InputError: another run is writing to `out`, or one with another recipe is in it; the data
+            cannot be used; or 20 steps in a row had a gradient that is not finite.
+        OutputError: a state cannot be written, or another process ended.
     """
-    ranks = Ranks.from_environment()
-    if ranks.count > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
+    options = options or LoopOptions()
     out.mkdir(parents=True, exist_ok=True)
     # Two runs in one folder would overwrite each other's state; one process speaks for a run.
-    guard = locked(out / ".lock", out) if ranks.rank == 0 else nullcontext()
-    with guard:
-        run = _Run(segmenter, stage, data, out, ranks)
-        run.resume()
-        report = run.go()
-    if ranks.count > 1:
-        dist.barrier()
-        dist.destroy_process_group()
-    return report
+    guard = locked(out / ".lock", out) if own_rank()[0] == 0 else nullcontext()
+    with guard, processes(options, task.blocks) as accelerator:
+        run = _Run(task, out, options, accelerator)
+        try:
+            return run.go()
+        finally:
+            for tracker in run.trackers:
+                tracker.finish()
+
+
+class TrainingModule(nn.Module):
+    """A task's losses as a forward pass, so that hooks of DDP and FSDP2 fire."""
+
+    def __init__(self, task: TrainingTask[Any, Any]) -> None:
+        super().__init__()
+        self.network = task.network
+        self._losses = task.losses
+
+    def forward(
+        self, examples: Sequence[Any], counts: Mapping[str, float]
+    ) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+        """The loss of a micro-batch as its part of the step's, and figures as (sum, count)."""
+        losses = self._losses(examples)
+        return losses.total(counts), losses.figures()
 
 
 class _Run:
     """The mutable state of a run."""
 
     def __init__(
-        self, segmenter: CompactSegmenter, stage: Stage, data: Path, out: Path, ranks: Ranks
+        self,
+        task: TrainingTask[Any, Any],
+        out: Path,
+        options: LoopOptions,
+        accelerator: Accelerator,
     ) -> None:
-        self.segmenter, self.stage, self.out, self.ranks = segmenter, stage, out, ranks
-        self.data = data
-        self.trained = _trained(segmenter, stage)
-        segmenter.requires_grad_(False)
-        task = stage.task
-        for name, parameter in self.trained.named_parameters():
-            parameter.requires_grad_(
-                name.startswith(task.taught) and not name.startswith(task.frozen)
-            )
-        self.optimizer = torch.optim.AdamW(
-            _decayed(self.trained, stage.schedule.weight_decay),
-            lr=stage.schedule.rate,
-            betas=(0.9, 0.98),
+        self.task, self.out, self.options, self.accelerator = task, out, options, accelerator
+        self.main = accelerator.is_main_process
+        self.progress = Progress()
+        self.refusals = Refusals()
+        schedule = task.schedule
+        if self.main:
+            discard_unfinished(out)
+            frozen = frozen_hash(task.network)
+            keep_recipe(out, {"task": task.name, "frozen": frozen, **task.recipe()})
+        optimizer = torch.optim.AdamW(
+            task.groups(),
+            lr=schedule.rate,
+            betas=schedule.betas,
+            eps=schedule.eps,
+            weight_decay=schedule.weight_decay,
         )
-        self.average = {k: v.detach().clone() for k, v in self.trained.state_dict().items()}
-        self.step, self.seconds = 0, 0.0
-        self.stock = ReplayBuffer(
-            load_world(data, stage.sampler, "train"), stage.sampler, segmenter.trunk
-        )
-        self.held_out = (
-            validation_clips(
-                load_world(data, stage.sampler, "held_out"), stage.sampler, stage.validation_clips
-            )
-            if ranks.rank == 0
-            else []
-        )
-        self.board = _board(out) if ranks.rank == 0 else None
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        module = TrainingModule(task)
+        self.module, self.optimizer = accelerator.prepare(module, optimizer)
+        self.average = None if schedule.average is None else Average(task.network)
+        accelerator.register_save_state_pre_hook(self._write_weights)
+        accelerator.register_load_state_pre_hook(self._read_weights)
+        self.trackers = open_trackers(out, options.wandb) if self.main else []
+        self._resume()
 
-    def resume(self) -> None:
-        path = self.out / "state.pt"
-        if path.exists():
-            state = read_state(path)
-            take_over(self.segmenter, state)
-            saved = state["average"]
-            self.average = {k: saved[k].to(v.device) for k, v in self.average.items()}
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.seconds = state["step"], state["seconds"]
-            log.info("continuing %s at step %d", self.out, self.step)
+    @property
+    def ranks(self) -> int:
+        return int(self.accelerator.num_processes)
 
-    def go(self) -> Report:
-        stage, ranks = self.stage, self.ranks
-        steps = range(self.step, stage.schedule.steps)
-        fresh = DataLoader(
-            ClipPrefetcher(
-                str(self.data), stage.sampler, stage.seed, steps, ranks.rank, ranks.count
-            ),
-            batch_size=None,
-            num_workers=1,
-            prefetch_factor=4,
-            multiprocessing_context="spawn",  # a fork inherits OpenCV's dead thread pool
-        )
-        measured: list[dict[str, float]] = []
-        began, mark = time.monotonic() - self.seconds, time.monotonic()
-        for step, rendered in zip(steps, fresh, strict=True):
-            for clip_seed, clip in rendered:
-                self.stock.add(clip_seed, clip)
-            measured.append(self._learn(step))
-            self.step, self.seconds = step + 1, time.monotonic() - began
-            if ranks.rank == 0 and self.step % stage.log_every == 0:
-                self._log(
-                    "train",
-                    _means(measured) | {"s_per_step": (time.monotonic() - mark) / len(measured)},
-                )
-                measured, mark = [], time.monotonic()
-            if self.step % stage.validate_every == 0 and self.step < stage.schedule.steps:
+    def go(self) -> dict[str, float]:
+        options, progress = self.options, self.progress
+        last = self.task.schedule.steps
+        if progress.step >= last:
+            return self._finish()
+        steps = range(progress.step, last)
+        rank = self.accelerator.process_index
+        loaded = loaded_steps(self.task, options, steps, rank, self.ranks)
+        began, waiting = time.monotonic() - progress.seconds, time.monotonic()
+        for step, examples in zip(steps, loaded, strict=True):
+            loading = time.monotonic() - waiting
+            self._learn(step, examples, loading)
+            progress.step, progress.seconds = step + 1, time.monotonic() - began
+            if progress.step % options.log_every == 0:
+                self._log_steps()
+            if progress.step % options.validate_every == 0 and progress.step < last:
                 self._validate()
-            if ranks.rank == 0 and self.step % stage.save_every == 0:
+            if progress.step % options.save_every == 0 and progress.step < last:
                 self._save()
-        report = self._validate()
-        if ranks.rank == 0:
-            self._save()
-        return report
+            waiting = time.monotonic()
+        self._validate()
+        self._save()
+        return self._finish()
 
-    def _learn(self, step: int) -> dict[str, float]:
-        stage = self.stage
-        self.segmenter.train()
-        clips = [
-            self.stock.take(portion)
-            for portion in clip_requests(
-                stage.sampler, stage.seed, step, self.ranks.rank, self.ranks.count
+    def _finish(self) -> dict[str, float]:
+        """Leave the weights to use in the network. Returns the last report."""
+        if self.average is not None:
+            self.average.put_into(self.task.network)
+        return self.progress.report
+
+    def _learn(self, step: int, examples: Sequence[Any], loading: float) -> None:
+        """One step of the optimizer, from this process's examples."""
+        began = time.monotonic()
+        # Dropout then depends on nothing but the step and the process.
+        torch.manual_seed(_mixed(self.task.seed, step, self.accelerator.process_index))
+        self.module.train()
+        shares = gathered(
+            (
+                self.task.counts(examples),
+                [r for example in examples if (r := getattr(example, "refused", ()))],
+                len(examples),
             )
-        ]
-        for group in self.optimizer.param_groups:
-            group["lr"] = stage.schedule.rate_at(step)
-        losses = stage.task.losses(self.segmenter, stage.policy, clips, stage.sampler.targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        if self.ranks.count > 1:
-            _average_gradients(self.trained, self.ranks.count)
-        norm = nn.utils.clip_grad_norm_(self.trained.parameters(), stage.schedule.clip)
-        if torch.isfinite(norm):
+        )
+        self._note_refused(shares)
+        counts = _added([counts for counts, _, _ in shares])
+        factor = self.task.schedule.factor_at(step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        figures: dict[str, tuple[float, float]] = {}
+        parts = _cut(examples, self.options.micro_batch)
+        for part in parts:
+            last = part is parts[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.module):
+                loss, found = self.module(part, counts)
+                # DDP and FSDP2 take the mean of the processes' gradients; the loss is their sum.
+                self.accelerator.backward(loss * self.ranks)
+            figures = merge_figures(figures, found)
+        norm = self._descend(step)
+        mine = {"figures": figures, "loading": loading, "computing": time.monotonic() - began}
+        self._note(gathered(mine), norm, factor, sum(n for _, _, n in shares))
+
+    def _descend(self, step: int) -> float:
+        """Apply the gradient. Returns its norm before it is clipped."""
+        schedule, progress = self.task.schedule, self.progress
+        trained = trained_parameters(self.module)
+        norm = float(self.accelerator.clip_grad_norm_(trained, schedule.clip))
+        if math.isfinite(norm):
             self.optimizer.step()
+            progress.skipped = 0
         else:
+            progress.skipped += 1
             log.warning("step %d: the gradient is not finite, the step is skipped", step)
-        self._update_average()
-        return losses.measured | {"loss": losses.total.item(), "gradient": norm.item()}
+        self.optimizer.zero_grad(set_to_none=True)
+        if progress.skipped >= _MOST_SKIPPED:
+            last = "; ".join(map(self.task.describe, self.task.requests(step)))
+            raise InputError(
+                f"the gradients of {_MOST_SKIPPED} steps in a row are not finite, the last one "
+                f"step {step} on {last}: lower the learning rate or train in float32; the last "
+                "saved state is kept"
+            )
+        if self.average is not None and schedule.average is not None:
+            self.average.update(min(schedule.average, (step + 1) / (step + 20)))
+        return norm
 
-    def _update_average(self) -> None:
-        keep = min(self.stage.schedule.average, (self.step + 1) / (self.step + 20))
-        weights = self.trained.state_dict()
-        with torch.no_grad():
-            for name, mean in self.average.items():
-                mean.lerp_(weights[name], 1 - keep)
+    def _note_refused(self, shares: Sequence[tuple[Any, Any, int]]) -> None:
+        refused = [pairs for _, found, _ in shares for pairs in found]
+        for sentence in self.refusals.add(sum(n for _, _, n in shares), refused):
+            if self.main:
+                log.warning("replaced by another example: %s", sentence)
 
-    def _validate(self) -> Report:
-        """Validate the averaged weights; other ranks wait at their next step's gradients."""
-        if self.ranks.rank != 0:
-            return Report(*[math.nan] * 7)
-        kept = {k: v.clone() for k, v in self.trained.state_dict().items()}
-        self.trained.load_state_dict(self.average)
-        report = validate(tracker_of(self.segmenter.eval(), self.stage), self.held_out)
-        self._log("held_out", asdict(report))
-        self.trained.load_state_dict(kept)
-        return report
+    def _note(
+        self, found: Sequence[Mapping[str, Any]], norm: float, factor: float, examples: int
+    ) -> None:
+        """Keep the figures of a step until they are logged."""
+        figures: dict[str, Any] = {}
+        for each in found:
+            figures = merge_figures(figures, each["figures"])
+        figures |= {
+            "gradient": (norm, 1.0),
+            "rate": (self.task.schedule.rate * factor, 1.0),
+            "examples": (float(examples), 1.0),
+            "loading_s": (max(each["loading"] for each in found), 1.0),
+            "computing_s": (max(each["computing"] for each in found), 1.0),
+        }
+        self.progress.pending.append(figures)
 
-    def _weights(self) -> dict[str, Any]:
-        """Of every part behind the trunk that there is."""
-        parts = {"network": self.segmenter.network, "concept": self.segmenter.concept}
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+    def _log_steps(self) -> None:
+        means: dict[str, Any] = {}
+        for figures in self.progress.pending:
+            means = merge_figures(means, figures)
+        self.progress.pending.clear()
+        values = {name: total / max(1.0, count) for name, (total, count) in means.items()}
+        if torch.cuda.is_available():
+            values["peak_gb"] = torch.cuda.max_memory_allocated() / 2**30
+        self._log("train", values)
+
+    def _log(self, kind: str, values: Mapping[str, float]) -> None:
+        if not self.main:
+            return
+        row: dict[str, Any] = {"kind": kind, "step": self.progress.step}
+        row["seconds"] = round(self.progress.seconds, 1)
+        row |= {name: float(f"{value:.6g}") for name, value in values.items()}
+        append_to_log(self.out, row)
+        log.info("%s", row)
+        for tracker in self.trackers:
+            named = {f"{kind}/{name}": value for name, value in values.items()}
+            tracker.log(named, step=self.progress.step)
+
+    def _validate(self) -> None:
+        """Validate the weights, or their average, on the held-out material."""
+        network, task = self.task.network, self.task
+        kept = None if self.average is None else self.average.put_into(network)
+        self.module.eval()
+        # A sharded network computes on all processes together, so all do the same.
+        rank, ranks = (0, 1) if self.options.shard else (self.accelerator.process_index, self.ranks)
+        with torch.no_grad(), self.accelerator.autocast():
+            rows = task.validation_rows(rank, ranks)
+        everything = [rows] if self.options.shard else gathered(rows)
+        report = task.report([row for part in everything for row in part])
+        if kept is not None:
+            network.load_state_dict(kept, strict=False)
+        self._log("held_out", report)
+        progress = self.progress
+        progress.report = report
+        if not progress.best or report["score"] > progress.best["score"]:
+            progress.best = {**report, "step": float(progress.step)}
 
     def _save(self) -> None:
-        _write(
-            self.out / "state.pt",
-            {
-                **self._weights(),
-                "part": self.stage.task.part,
-                "average": self.average,
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-                "seconds": self.seconds,
-            },
-        )
+        step = self.progress.step
+        folder = unfinished_state(self.out, step)
+        self.accelerator.wait_for_everyone()
+        with state_errors(self.out):
+            folder.mkdir(exist_ok=True)
+            self.accelerator.save_state(str(folder))
+            if self.main:
+                if self.average is not None:
+                    save_file(self.average.weights, folder / AVERAGE)
+                self.progress.write(folder)
+            self.accelerator.wait_for_everyone()
+            if self.main:
+                publish_state(self.out, step)
+        self.accelerator.wait_for_everyone()
 
-    def _log(self, kind: str, values: dict[str, float]) -> None:
-        row = {"kind": kind, "step": self.step, "seconds": round(self.seconds, 1)}
-        row |= {k: round(v, 5) for k, v in values.items()}
-        with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        log.info("%s", row)
-        if self.board is not None:
-            for name, value in values.items():
-                self.board.add_scalar(f"{kind}/{name}", value, self.step)
+    def _resume(self) -> None:
+        self.accelerator.wait_for_everyone()
+        state = newest_state(self.out)
+        if self.main:
+            cut_log(self.out, -1 if state is None else Progress.read(state).step)
+        if state is None:
+            return
+        self.progress = Progress.read(state)
+        read_weights(state / TRAINED)  # a damaged file is refused with a sentence
+        self.accelerator.load_state(str(state))
+        if self.average is not None:
+            self.average.load(read_weights(state / AVERAGE))
+        log.info("continuing %s at step %d", self.out, self.progress.step)
 
+    def _write_weights(self, models: list[Any], weights: list[Any], folder: str) -> None:
+        """Of the network, a state has what is trained; frozen weights are in the recipe by hash."""
+        weights.clear()
+        state = saved_state(self.task.network)
+        if self.main:
+            save_file(state, Path(folder) / TRAINED)
 
-def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
-    """What a stage trains; the rest is frozen."""
-    parts = {"network": segmenter.network, "concept": segmenter.concept}
-    part = parts[stage.task.part]
-    if part is None:
-        raise ValueError(f"stage {stage.name} trains a concept path: give the model one")
-    return part
-
-
-def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
-    """The tracker to validate: with the recipe's refiner, and with concepts if they are trained."""
-    tracker = Tracker(segmenter, stage.policy, refiner=sec_compact().refiner)
-    if stage.task.part != "concept":
-        return tracker
-    encoder = CompactConceptEncoder(segmenter)
-    return replace(tracker, trigger=stage.trigger, concept=encoder)
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The state.pt of a run.
-
-    Raises:
-        CheckpointError: there is no such file, or it is none of a training run.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {path}: check the name") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged, or no checkpoint of a training run") from error
-    if not isinstance(state, dict) or not {"network", "step"} <= state.keys():
-        raise CheckpointError(f"{path} is no state.pt of a training run")
-    return state
+    def _read_weights(self, models: list[Any], folder: str) -> None:
+        if not models:  # sharded: accelerate reads its own files
+            return
+        models.clear()
+        state = read_weights(Path(folder) / TRAINED)
+        unknown = self.task.network.load_state_dict(state, strict=False).unexpected_keys
+        if unknown:
+            raise CheckpointError(f"{folder} is of another network: it has {', '.join(unknown)}")
 
 
-def averaged(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """The weights to use of a state.pt, by part: `network`, and `concept` if it has one.
-
-    Of the part that was being trained, its average.
-    """
-    parts = {part: state[part] for part in ("network", "concept") if part in state}
-    if "average" in state:
-        parts[state.get("part", "network")] = state["average"]
-    return parts
+def _cut(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Micro-batches of at most `size` examples; 0 for one of all."""
+    size = size or len(examples)
+    return [examples[i : i + size] for i in range(0, len(examples), size)]
 
 
-def take_over(segmenter: CompactSegmenter, parts: Mapping[str, Any]) -> None:
-    """Load the parts that both have.
-
-    Raises:
-        CheckpointError: a part is of another network, or of another version of this one.
-    """
-    for part in ("network", "concept"):
-        module = getattr(segmenter, part)
-        if module is None or part not in parts:
-            continue
-        expected, given = set(module.state_dict()), set(parts[part])
-        refuse_unknown_keys(
-            unknown=given - expected,
-            missing=expected - given,
-            network=f"the {part} of this version's compact model",
-            hint="Go on from an exported model, or train it again.",
-        )
-        module.load_state_dict(parts[part])
+def _added(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = {name for each in counts for name in each}
+    return {name: sum(each.get(name, 0.0) for each in counts) for name in names}
 
 
-def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms, embeddings and gains do not."""
-    named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
-    matrices = [p for n, p in named if p.ndim > 1 and "queries" not in n and "age" not in n]
-    chosen = {id(p) for p in matrices}
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": 0.0},
-    ]
-
-
-def _average_gradients(network: nn.Module, count: int) -> None:
-    learning = [p for p in network.parameters() if p.requires_grad]
-    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
-    flat = torch.cat([g.flatten() for g in grads])
-    shared = flat.cpu()  # processes that share a GPU can only meet there
-    dist.all_reduce(shared)
-    flat = shared.to(flat.device)
-    start = 0
-    for p in learning:
-        p.grad = (flat[start : start + p.numel()] / count).view_as(p)
-        start += p.numel()
-
-
-def measure_levels(segmenter: CompactSegmenter, clips: Sequence[Tensor]) -> None:
-    """Set the neck's channel means and deviations from frames (T, 3, H, W) of some clips."""
-    neck = segmenter.network.neck
-    with torch.inference_mode():
-        levels = [segmenter.trunk(clip) for clip in clips]
-    for i in range(len(levels[0])):
-        flat = torch.cat([level[i].transpose(0, 1).flatten(1) for level in levels], dim=1)
-        getattr(neck, f"mean{i}").copy_(flat.mean(1)[None, :, None, None])
-        getattr(neck, f"deviation{i}").copy_(flat.std(1)[None, :, None, None] + 1e-3)
-
-
-def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    names = sorted({name for row in rows for name in row})
-    return {
-        name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows)
-        for name in names
-    }
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """Atomically: an interruption leaves the old file whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def _board(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.info("TensorBoard is not installed; figures go to %s only", out / "log.jsonl")
-        return None
-    return SummaryWriter(str(out / "events"))
+def _mixed(*numbers: int) -> int:
+    """One seed of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -12,16 +12,18 @@ from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.synthetic import ClipSpec
 from segment_concept.synthetic.photo_clip import PhotoClipSpec
+from segment_concept.train.compact import Stage, measure_levels
 from segment_concept.train.concept import RecognitionTask
 from segment_concept.train.corruption import Corruption
 from segment_concept.train.data import SamplerConfig, load_world
-from segment_concept.train.loop import Schedule, Stage, measure_levels
 from segment_concept.train.losses import LossWeights
-from segment_concept.train.unroll import TrainingTask
+from segment_concept.train.task import Schedule
+from segment_concept.train.unroll import TrackingTask
 from segment_concept.types import InputError
 
 _MEASURED = 24  # clips whose backbone features set the input statistics of an untrained network
 _FEW = 200  # clips whose features are kept for replay: 1.7 GB per process at 320 lines
+_STREAMS = 2  # as when the recipes were settled, with one process for each
 _FRAMES, _HEIGHT, _WIDTH = 7, 320, 576
 _LEAST_AREA = 200  # pixels
 
@@ -50,17 +52,23 @@ _PHOTOS = PhotoClipSpec(frames=_FRAMES, height=_HEIGHT, width=_WIDTH, least_area
 def clips(steps: int = 200) -> Stage:
     """Clips, made of photographs or rendered, in which objects grow, turn, vanish and return.
 
-    Some memories are wrong, and the target is the whole object (`corruption.py`). With two
-    processes a step has six clips.
+    Some memories are wrong, and the target is the whole object (`corruption.py`). A step has six
+    clips, three of each stream.
     """
     return Stage(
         name="clips",
         sampler=SamplerConfig(
-            _RENDERED, fresh=1, replayed=2, stock=_FEW, photos=_PHOTOS, photo_share=0.6
+            _RENDERED,
+            fresh=1,
+            replayed=2,
+            stock=_FEW,
+            photos=_PHOTOS,
+            photo_share=0.6,
+            streams=_STREAMS,
         ),
         schedule=Schedule(steps=steps, rate=4e-4, warm_up=20, average=0.98),
         # The published alpha of 0.25 gives background three times the weight of the object.
-        task=TrainingTask(weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4)),
+        task=TrackingTask(weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4)),
         validation_clips=12,
         validate_every=steps,
         save_every=20,
@@ -88,7 +96,13 @@ def concept(steps: int = 3000) -> Stage:
     return Stage(
         name="concept",
         sampler=SamplerConfig(
-            clip, fresh=1, replayed=3, stock=_FEW, photos=photos, photo_share=0.4
+            clip,
+            fresh=1,
+            replayed=3,
+            stock=_FEW,
+            photos=photos,
+            photo_share=0.4,
+            streams=_STREAMS,
         ),
         schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
         task=RecognitionTask(),

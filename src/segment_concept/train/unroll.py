@@ -25,7 +25,7 @@ from segment_concept.tracking.segmenter import (
 from segment_concept.tracking.step import FrameStep, prompt_objects, track_objects
 from segment_concept.train.corruption import Corruption, Defect, defective, draw_defect
 from segment_concept.train.data import Sample
-from segment_concept.train.losses import Losses, LossWeights, proposal_losses
+from segment_concept.train.losses import LossWeights, MeanLoss, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt
 from segment_concept.types import Bitmap, Mask, Prompt
 
@@ -35,7 +35,7 @@ Clips: TypeAlias = Sequence[tuple[Sample, Generator]]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingTask:
+class TrackingTask:
     """How a clip is taught."""
 
     weights: LossWeights = field(default_factory=LossWeights)
@@ -52,7 +52,7 @@ class TrainingTask:
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int
-    ) -> Losses:
+    ) -> MeanLoss:
         """Of some clips, at most `targets` objects of each."""
         return unroll(segmenter, policy, clips, targets, self)
 
@@ -136,8 +136,8 @@ def unroll(
     policy: MemoryPolicy,
     clips: Clips,
     targets: int,
-    task: TrainingTask,
-) -> Losses:
+    task: TrackingTask,
+) -> MeanLoss:
     """Prompt the objects of the clips on the first frame, track them, and average the losses."""
     batch = _gather(segmenter, clips, targets, task)
     rng = batch.rng
@@ -176,7 +176,7 @@ def unroll(
     return _mean(losses)
 
 
-def _draw_defects(count: int, task: TrainingTask, rng: Generator) -> list[Defect | None]:
+def _draw_defects(count: int, task: TrackingTask, rng: Generator) -> list[Defect | None]:
     """The defect of the memories of each object, or None."""
     share = task.corruption.objects
     return [draw_defect(rng) if share and rng.random() < share else None for _ in range(count)]
@@ -186,7 +186,7 @@ def _wrong_masks(
     batch: Batch,
     t: int,
     defects: Sequence[Defect | None],
-    task: TrainingTask,
+    task: TrackingTask,
 ) -> dict[int, Tensor]:
     """Logits (h4, w4) of masks to remember of frame t instead of the predicted ones, by object."""
     h4, w4 = batch.features[t].maps.quarter.shape[-2:]
@@ -205,7 +205,7 @@ def _gather(
     segmenter: CompactSegmenter,
     clips: Clips,
     targets: int,
-    task: TrainingTask,
+    task: TrackingTask,
 ) -> Batch:
     frames, size = len(clips[0][0].labels), clips[0][0].labels.shape[1:]
     images, truth = [], []
@@ -229,8 +229,8 @@ def _gather(
 
 
 def _prompt_losses(
-    batch: Batch, t: int, step: FrameStep, prompts: Sequence[Prompt], task: TrainingTask
-) -> list[Losses]:
+    batch: Batch, t: int, step: FrameStep, prompts: Sequence[Prompt], task: TrackingTask
+) -> list[MeanLoss]:
     """What boxes and clicks were made into; a given mask has nothing to learn."""
     rows = [o for o, prompt in enumerate(prompts) if not isinstance(prompt, Mask)]
     if not rows:
@@ -238,7 +238,7 @@ def _prompt_losses(
     proposals = step.proposals
     truth = batch.shares(t, proposals.logits.shape[-2:])[torch.tensor(rows)]
     found = proposal_losses(proposals[rows], truth, task.weights, judge_presence=False)
-    return [Losses(found.total, {f"prompt_{k}": v for k, v in found.measured.items()})]
+    return [MeanLoss.of(found, "prompt_")]
 
 
 def _tracked_losses(
@@ -246,10 +246,10 @@ def _tracked_losses(
     t: int,
     proposals: Proposals,
     visible: Tensor,
-    task: TrainingTask,
-) -> Losses:
+    task: TrackingTask,
+) -> MeanLoss:
     truth = batch.shares(t, proposals.logits.shape[-2:]) * visible[:, None, None]
-    return proposal_losses(proposals, truth, task.weights)
+    return MeanLoss.of(proposal_losses(proposals, truth, task.weights))
 
 
 def _correct(
@@ -258,8 +258,8 @@ def _correct(
     t: int,
     step: FrameStep,
     objects: list[tuple[Track, ...]],
-    task: TrainingTask,
-) -> tuple[list[tuple[Track, ...]], list[Losses]]:
+    task: TrackingTask,
+) -> tuple[list[tuple[Track, ...]], list[MeanLoss]]:
     """Correction clicks for the objects that need them."""
     clicks: dict[int, Prompt] = {}
     for o, seen in enumerate(step.states):
@@ -286,13 +286,13 @@ def _correct(
         objects[o] = seen.tracks
     shares = batch.shares(t, shown.proposals.logits.shape[-2:])[torch.tensor(rows)]
     found = proposal_losses(shown.proposals, shares, task.weights, judge_presence=False)
-    return objects, [Losses(found.total, {f"click_{k}": v for k, v in found.measured.items()})]
+    return objects, [MeanLoss.of(found, "click_")]
 
 
-def _mean(losses: Sequence[Losses]) -> Losses:
+def _mean(losses: Sequence[MeanLoss]) -> MeanLoss:
     names = sorted({name for each in losses for name in each.measured})
     measured = {
         name: float(np.mean([each.measured[name] for each in losses if name in each.measured]))
         for name in names
     }
-    return Losses(torch.stack([each.total for each in losses]).mean(), measured)
+    return MeanLoss(torch.stack([each.total for each in losses]).mean(), measured)

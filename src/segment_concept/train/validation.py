@@ -32,7 +32,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class ValidationRow:
     """One frame of one clip under one prompt."""
 
     prompt: str
@@ -48,10 +48,10 @@ def validation_clips(world: World, sampler: SamplerConfig, count: int) -> list[C
     return [world.clip(sampler, FIRST_SEED + n) for n in range(count)]
 
 
-def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:
-    """Track object 1 of every clip, as a user would."""
-    rows: list[_Row] = []
-    for number, clip in enumerate(clips):
+def validate(tracker: Tracker, clips: Sequence[tuple[int, Clip]]) -> list[ValidationRow]:
+    """Track object 1 of every clip, as a user would; prompts depend on the clip's number."""
+    rows: list[ValidationRow] = []
+    for number, clip in clips:
         rng = np.random.default_rng(number)
         truth: Bitmap = clip.labels == 1
         first = truth[0]
@@ -67,7 +67,13 @@ def validate(tracker: Tracker, clips: Sequence[Clip]) -> Report:
                 cut = any(t >= c for c in clip.cuts)
                 visible = bool(truth[t].sum() >= 20)
                 f = boundary_accuracy(mask, truth[t]) if visible and kind == "mask" else math.nan
-                rows.append(_Row(kind, visible, cut, mask_iou(mask, truth[t]), f, not mask.any()))
+                iou = mask_iou(mask, truth[t])
+                rows.append(ValidationRow(kind, visible, cut, iou, f, not mask.any()))
+    return rows
+
+
+def report_of(rows: Sequence[ValidationRow]) -> Report:
+    """Means over all rows."""
     masks = [row for row in rows if row.prompt == "mask"]
     seen = [row for row in masks if row.visible]
     others = [row for row in rows if row.prompt != "mask" and row.visible]
