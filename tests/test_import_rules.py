@@ -49,6 +49,12 @@ def test_transformers_stays_where_its_networks_are(path: Path) -> None:
         assert "transformers" not in top_level(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("path", MODULES, ids=graph.module_name)
+def test_libraries_for_training_are_imported_by_training_alone(path: Path) -> None:
+    if graph.folder_of(graph.module_name(path)) != "train":
+        assert not {"accelerate", "peft"} & top_level(path.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize(
     ("module", "target", "breaks"),
     [

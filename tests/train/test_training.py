@@ -213,11 +213,14 @@ def fresh_model() -> CompactSegmenter:
 
 
 def test_an_interrupted_run_ends_where_an_undisturbed_one_does(stage, tmp_path, monkeypatch):
+    stage = replace(stage, validation_clips=0)
     whole, parts = fresh_model(), fresh_model()
     train(CompactTraining(whole, stage, tmp_path), tmp_path / "whole", OPTIONS)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    stopped = CompactTraining(fresh_model(), stage, tmp_path)
+    with monkeypatch.context() as patch:
         patch.setattr(CompactTraining, "losses", _stopping_at_call(4))
-        train(CompactTraining(fresh_model(), stage, tmp_path), tmp_path / "parts", OPTIONS)
+        with pytest.raises(KeyboardInterrupt):
+            train(stopped, tmp_path / "parts", OPTIONS)
     train(CompactTraining(parts, stage, tmp_path), tmp_path / "parts", OPTIONS)
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(parts.network.state_dict()[name], value, rtol=0, atol=0)

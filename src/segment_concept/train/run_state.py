@@ -49,14 +49,15 @@ class Progress:
     pending: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
-        write_json(folder / PROGRESS, asdict(self))
+        """Write it to a state; figures may be NaN, which Python's JSON can hold."""
+        write_atomic(folder / PROGRESS, json.dumps(asdict(self)))
 
     @classmethod
     def read(cls, folder: Path) -> "Progress":
         """Raises CheckpointError: the file is damaged."""
         try:
-            return cls(**read_json(folder / PROGRESS))
-        except (InputError, TypeError) as error:
+            return cls(**json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder} is no complete state: {_remedy(folder)}") from error
 
 
