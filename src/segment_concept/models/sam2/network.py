@@ -1,7 +1,7 @@
 """SAM 2.1 as a network: images, prompts and memories in, masks and memories out.
 
-Image encoder, prompt encoder, mask decoder and memory encoder are those of transformers, the memory
-attention is our own; parameter names are those of transformers. The network holds no state and
+Prompt encoder, mask decoder and memory encoder are those of transformers, image encoder and memory
+attention are our own; parameter names are those of transformers. The network holds no state and
 makes no decisions. Inputs may have any dtype and are cast to that of the weights.
 """
 
@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig, Sam2VisionConfig
-from transformers.models.sam2.modeling_sam2 import Sam2VisionModel
 from transformers.models.sam2_video.configuration_sam2_video import (
     Sam2VideoConfig,
     Sam2VideoMaskDecoderConfig,
@@ -26,6 +24,7 @@ from transformers.models.sam2_video.modeling_sam2_video import (
     Sam2VideoPromptEncoder,
 )
 
+from segment_concept.models.sam2.hiera import ImageEncoder
 from segment_concept.models.sam2.memory_attention import MemoryAttention, MemoryTokens
 from segment_concept.models.sam2.memory_tokens import memory_tokens
 from segment_concept.models.sam2.positions import grid_sines
@@ -211,12 +210,11 @@ class Sam2Network(SamNetwork):
 
     def __init__(self, sizes: Sam2Sizes) -> None:
         super().__init__(sizes)
-        self.vision_encoder = Sam2VisionModel(_vision_config(sizes))
-        self.vision_encoder.neck.position_encoding = _NoPositions()  # type: ignore[assignment]
+        self.vision_encoder = ImageEncoder(sizes.trunk, sizes.width)
 
     def features(self, pixels: Tensor) -> Sequence[Tensor]:
         """See `SamNetwork`."""
-        levels: Sequence[Tensor] = self.vision_encoder(pixels, return_dict=True).fpn_hidden_states
+        levels: Sequence[Tensor] = self.vision_encoder(pixels)
         return levels
 
 
@@ -229,30 +227,6 @@ class _NoPositions(nn.Module):
 
 # Modules used alone have no attention implementation set: the official code uses this one.
 _ATTENTION = "sdpa"
-
-
-def _vision_config(sizes: Sam2Sizes) -> Sam2VisionConfig:
-    trunk, side = sizes.trunk, sizes.image_side
-    backbone = Sam2HieraDetConfig(
-        hidden_size=trunk.width,
-        num_attention_heads=trunk.wiring.heads,
-        image_size=[side, side],
-        blocks_per_stage=list(trunk.blocks),
-        embed_dim_per_stage=trunk.widths,
-        num_attention_heads_per_stage=[trunk.wiring.heads * 2**i for i in range(4)],
-        window_size_per_stage=list(trunk.wiring.windows),
-        global_attention_blocks=list(trunk.wiring.global_blocks),
-        window_positional_embedding_background_size=[trunk.background] * 2,
-    )
-    backbone._attn_implementation = _ATTENTION
-    config = Sam2VisionConfig(
-        backbone_config=backbone,
-        backbone_channel_list=trunk.widths[::-1],
-        backbone_feature_sizes=[[side // cell] * 2 for cell in (4, 8, 16)],
-        fpn_hidden_size=sizes.width,
-    )
-    config._attn_implementation = _ATTENTION
-    return config
 
 
 def _prompt_config(sizes: HeadSizes) -> Sam2VideoPromptEncoderConfig:
