@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pretend_gpu import DEVICE, Counts, counting
+from pretend_gpu import DEVICE, Counts, counting, pretending
 from torch import nn
 
 from segment_concept import Mask
@@ -48,10 +48,11 @@ def segmenter_of(sizes: Sam2Sizes) -> Sam2Segmenter:
     return Sam2Segmenter(on_pretend_gpu(network))  # type: ignore[arg-type]
 
 
-def concept_of(size: ConceptSize) -> InternVLConceptEncoder:
-    """The same for the concept encoder."""
+def concept_of(size: ConceptSize, width: int = 256) -> InternVLConceptEncoder:
+    """The same for the concept encoder, with concepts of `width` channels."""
     tokenizer: Any = load_tokenizer(TOKENIZER)
-    size = with_vocabulary(size, INTERNVL2_5_4B.language.vocabulary + 1)
+    vocabulary = INTERNVL2_5_4B.language.vocabulary + 1  # and [SEG]
+    size = replace(with_vocabulary(size, vocabulary), concept_width=width)
     with DEVICE:
         network = ConceptNetwork(size)
     return InternVLConceptEncoder(on_pretend_gpu(network), tokenizer)  # type: ignore[arg-type]
@@ -70,7 +71,7 @@ def session_of(
     policy = ReliableMemory(slots=segmenter.slots)
     tracker = Tracker(segmenter, policy=policy, trigger=trigger, concept=concept)
     session = tracker.session()
-    with counting():  # values that are read are made up
+    with pretending():
         masks = {ObjectId(n + 1): a_mask(n) for n in range(objects)}
         session.prompt(frame(0), masks)
         for index in range(1, frames + 1):
@@ -119,7 +120,7 @@ def main() -> None:
         )
         show(f"{objects} objects, plain frame", count_step(session, plain))
         if concept is not None:
-            with counting():
+            with pretending():
                 session.step(frame(plain + 1))
             show(f"{objects} objects, frame with a query", count_step(session, asked))
 

@@ -26,14 +26,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 DEVICE = torch.device("meta")
 PACKAGE = "segment_concept/"
 LARGE = 100_000  # elements of a float32 result worth a line
-READS = frozenset(
-    ("tolist", "item", "cpu", "numpy", "nonzero", "masked_select")
-    + ("__bool__", "__int__", "__float__", "__index__")
-)
-NO_KERNEL = frozenset(
-    ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias")
-    + ("_unsafe_view", "lift_fresh", "_reshape_alias", "set_", "resize_")
-)
+READS = {
+    *("tolist", "item", "cpu", "numpy", "nonzero", "masked_select"),
+    *("__bool__", "__int__", "__float__", "__index__"),
+}
+NO_KERNEL = {
+    *("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias"),
+    *("_unsafe_view", "lift_fresh", "_reshape_alias", "set_", "resize_"),
+}
 ATTENTION = "scaled_dot_product_attention"
 ONE_KERNEL = ("upsample", "softmax")  # operators that torch writes in others only elsewhere
 
@@ -49,12 +49,14 @@ class Counts:
     operators: Counter[str] = field(default_factory=Counter)  # kernels by operator
     uploads: Counter[str] = field(default_factory=Counter)  # bytes by file and line
     on_cpu: Counter[str] = field(default_factory=Counter)  # operators on the host
+    bytes_read: int = 0  # by the host
 
     def lines(self) -> Iterator[str]:
         """A report."""
-        yield f"waits {self.waits.total()}, kernels {self.kernels.total()}, " + (
-            f"{self.bytes_moved.total() / 1e9:.1f} GB moved, operators on the host "
-            f"{self.on_cpu.total()}"
+        yield (
+            f"waits {self.waits.total()}, kernels {self.kernels.total()}, "
+            f"{self.bytes_moved.total() / 1e9:.1f} GB moved on the device, {self.bytes_read} bytes "
+            f"read, operators on the host {self.on_cpu.total()}"
         )
         for call, count in self.waits.most_common():
             yield f"    wait x {count}: {call}"
@@ -65,6 +67,13 @@ class Counts:
                 f"    {stage:18s} kernels {count:5d}, {self.bytes_moved[stage] / 1e9:6.2f} GB, "
                 f"large float32 results {self.large_float32[stage]}"
             )
+
+
+@contextmanager
+def pretending() -> Iterator[None]:
+    """Run on the `meta` device, with values made up wherever one is read; quicker than counting."""
+    with torch.inference_mode(), _Waits(Counts()):
+        yield
 
 
 @contextmanager
@@ -104,6 +113,7 @@ class _Waits(TorchFunctionMode):
         on_device = isinstance(first, Tensor) and first.device == DEVICE
         if on_device and (name in READS or _to_host(name, args, kwargs)):
             self._note(name)
+            self._counts.bytes_read += first.numel() * first.element_size()
             return _made_up(name, first)
         if name in ("tensor", "as_tensor") and _device_of(args, kwargs) == DEVICE:
             self._note(f"torch.{name}(data, device)")

@@ -17,8 +17,9 @@ A *logit* is unbounded and 0 means "undecided"; a *score* is in [0, 1]; `seconds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -363,7 +364,7 @@ class FrameResult:
 
     frame_index: int
     object_ids: tuple[ObjectId, ...]  # length O
-    logits: Tensor  # (O, H, W) float32, video resolution; > 0 is object
+    logits: Tensor  # (O, H, W) float32, video resolution, on the network's device; > 0 is object
     presence: Tensor  # (O,) score: the object is visible
     quality: Tensor  # (O,) score: predicted IoU of the mask
     concept_queried: bool = False  # whether the concept encoder was queried on this frame
@@ -373,6 +374,7 @@ class FrameResult:
     keyframes: tuple[tuple[int, ...], ...] = ()
     # Whether the trigger detects a cut here: the first frame of a shot, backwards the last one.
     cut: bool = False
+    _host: _HostMasks = field(default_factory=lambda: _HostMasks(), repr=False)
 
     def __post_init__(self) -> None:
         rows = (len(self.object_ids), len(self.logits), len(self.presence), len(self.quality))
@@ -388,16 +390,65 @@ class FrameResult:
         if object_id not in self.object_ids:
             raise KeyError(f"object {object_id} is not tracked; tracked objects: {self.object_ids}")
         row = self.object_ids.index(ObjectId(object_id))
-        bitmap: Bitmap = (self.logits[row] > 0).cpu().numpy()
-        return bitmap
+        if self.logits.device.type == "cpu":
+            bitmap: Bitmap = (self.logits[row] > 0).numpy()
+            return bitmap
+        fetched: Bitmap = self._host.of(self.logits)[row].copy()
+        return fetched
 
     def label_map(self) -> NDArray[np.int32]:
         """(H, W) object ids, 0 = background; the highest logit wins where objects overlap."""
         if not self.object_ids:
             return np.zeros(tuple(self.logits.shape[1:]), np.int32)
         best_HW, row_HW = self.logits.max(dim=0)
-        ids = np.asarray(self.object_ids, np.int32)
-        labels: NDArray[np.int32] = np.where(
-            (best_HW > 0).cpu().numpy(), ids[row_HW.cpu().numpy()], 0
-        ).astype(np.int32)
+        ids = np.asarray((0, *self.object_ids), np.int32)
+        numbers = ((row_HW + 1) * (best_HW > 0)).cpu().numpy()
+        labels: NDArray[np.int32] = ids[numbers]
         return labels
+
+
+class _HostMasks:
+    """The masks of a result in host memory. They leave a device once, for all objects together."""
+
+    __slots__ = ("_fetched",)
+
+    def __init__(self) -> None:
+        self._fetched: tuple[Tensor, NDArray[np.bool_]] | None = None
+
+    def of(self, logits: Tensor) -> NDArray[np.bool_]:
+        """(O, H, W) bool, where the logits are above 0."""
+        fetched = self._fetched  # another thread may set it meanwhile
+        if fetched is None or fetched[0] is not logits:
+            fetched = logits, masks_of(logits)
+            self._fetched = fetched
+        return fetched[1]
+
+
+def masks_of(logits: Tensor) -> NDArray[np.bool_]:
+    """(O, H, W) bool in host memory of logits (O, H, W), which may be on a device.
+
+    Eight pixels leave the device as one byte: a 32nd of the logits.
+    """
+    above = logits > 0
+    if above.device.type == "cpu":
+        masks: NDArray[np.bool_] = above.numpy()
+        return masks
+    return unpack_bits(pack_bits(above).cpu().numpy(), tuple(above.shape))
+
+
+def pack_bits(above: Tensor) -> Tensor:
+    """(N,) uint8 of a bool tensor: eight elements a byte, as `numpy.packbits`, zeros at the end."""
+    import torch
+
+    flat = above.flatten()
+    missing = -flat.numel() % 8
+    if missing:
+        flat = torch.cat((flat, flat.new_zeros(missing)))
+    places = torch.arange(7, -1, -1, dtype=torch.uint8, device=flat.device)
+    return (flat.view(-1, 8).to(torch.uint8) << places).sum(dim=1, dtype=torch.uint8)
+
+
+def unpack_bits(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The bool array of this shape that `pack_bits` packed."""
+    count = math.prod(shape)
+    return np.unpackbits(packed, count=count).view(np.bool_).reshape(shape)

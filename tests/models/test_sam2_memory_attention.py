@@ -8,7 +8,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAt
 
 from helpers.sam2_toy import MEMORY_WIDTH, WIDTH, fill, recall, toy_network
 from segment_concept.models.sam2.memory_attention import MemoryAttention, MemoryTokens
-from segment_concept.models.sam2.memory_tokens import memory_tokens
+from segment_concept.models.sam2.memory_tokens import equally_long, memory_tokens
 from segment_concept.models.sam2.positions import grid_rotation, grid_sines, rotate
 from segment_concept.tracking.memory import Recall
 
@@ -66,29 +66,10 @@ def test_it_computes_what_transformers_does_where_that_can(objects):
 
 
 @torch.inference_mode()
-def test_padding_is_never_attended_to():
-    network = toy_network()
-    features = noise(1, WIDTH, 4, 4)
-    tokens = tokens_of(network, recall(1, 1, seed=1), recall(3, 2, seed=2))
-    spoilt = MemoryTokens(
-        tokens.keys.masked_fill(~tokens.real[..., None], 1e4),
-        tokens.values.masked_fill(~tokens.real[..., None], -1e4),
-        tokens.placed,
-        tokens.real,
-    )
-    images = torch.zeros(2, dtype=torch.long)
-    outputs = [
-        network.memory_attention(features, network.grid_positions(), t, images)
-        for t in (tokens, spoilt)
-    ]
-    assert torch.equal(*outputs)
-
-
-@torch.inference_mode()
-def test_objects_with_different_memories_are_attended_in_one_batch_as_one_by_one():
+def test_objects_with_equally_long_memories_are_attended_in_one_batch_as_one_by_one():
     network = toy_network()
     features = noise(2, WIDTH, 4, 4)
-    recalls = [recall(1, 0, seed=1), recall(4, 3, seed=2), recall(2, 4, seed=3)]
+    recalls = [recall(4, 3, seed=1), recall(4, 3, seed=2), recall(4, 3, seed=3)]
     on = [0, 1, 0]
     together = network.memory_attention(
         features, network.grid_positions(), tokens_of(network, *recalls), torch.tensor(on)
@@ -101,6 +82,12 @@ def test_objects_with_different_memories_are_attended_in_one_batch_as_one_by_one
             torch.zeros(1, dtype=torch.long),
         )
         torch.testing.assert_close(together[row], alone[0], atol=1e-5, rtol=0)
+
+
+def test_memories_are_grouped_by_their_length():
+    lengths = [(1, 0), (4, 3), (1, 0), (4, 2), (4, 3)]
+    recalls = [recall(*length, seed=n) for n, length in enumerate(lengths)]
+    assert equally_long(recalls) == [[0, 2], [1, 4], [3]]
 
 
 @torch.inference_mode()
@@ -129,14 +116,15 @@ def test_pointers_are_cut_into_tokens_that_share_their_distance():
 
 def test_a_rotation_is_a_complex_product():
     tokens = noise(1, 2 * H * W, WIDTH)
-    cos, sin = grid_rotation(H, W, WIDTH, torch.device("cpu"))
-    turned = torch.view_as_complex(tokens.reshape(1, 2, H * W, WIDTH // 2, 2))
-    expected = torch.view_as_real(turned * torch.complex(cos, sin)).reshape_as(tokens)
-    torch.testing.assert_close(rotate(tokens, (cos, sin)), expected)
+    rotation = grid_rotation(H, W, WIDTH, torch.device("cpu"))
+    a, b = tokens.reshape(1, 2, H * W, WIDTH // 2, 2).unbind(-1)
+    cos, sin = rotation.unbind(-1)
+    expected = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).reshape_as(tokens)
+    torch.testing.assert_close(rotate(tokens, rotation), expected)
 
 
 def test_the_first_half_of_the_channels_turns_with_x_the_second_with_y():
-    cos, _ = grid_rotation(H, W, WIDTH, torch.device("cpu"))
+    cos = grid_rotation(H, W, WIDTH, torch.device("cpu"))[..., 0]
     grid = cos.reshape(H, W, 2, WIDTH // 4)
     assert torch.equal(grid[0, :, 0], grid[3, :, 0])
     assert torch.equal(grid[:, 0, 1], grid[:, 5, 1])

@@ -1,11 +1,15 @@
 """Resize frames and masks to the square input of a network."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image as Picture
 from torch import Tensor
 
+from segment_concept.ops.device_resize import MOST_SHRINKING, square_on_device
+from segment_concept.ops.device_values import constant_tensors
 from segment_concept.types import Bitmap, Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -28,11 +32,38 @@ def normalized_square(rgb: Image, side: int) -> Tensor:
     return normalized(pixels)
 
 
+def normalized_squares(
+    images: Sequence[Image], side: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """(B, 3, side, side) of B images (H, W, 3), as `normalized_square`.
+
+    On a CPU float32, resized by PIL. On another device the images are copied there as bytes and
+    resized there, to the same pixels; normalized in float32 and then cast to `dtype`.
+    """
+    if device.type == "cpu":
+        return torch.stack([normalized_square(image, side) for image in images])
+    squares = torch.stack([_square(image, side, device) for image in images])
+    return normalized(squares / 255).to(dtype)
+
+
+def _square(image: Image, side: int, device: torch.device) -> Tensor:
+    """(3, side, side) float32, 0 to 255."""
+    if max(image.shape[:2]) > MOST_SHRINKING * side:
+        image = resize_bicubic(image, side)  # then nothing is left to do there
+    return square_on_device(image, side, device)
+
+
 def normalized(pixels: Tensor) -> Tensor:
     """(..., 3, H, W) in [0, 1], normalized with ImageNet's mean and standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=pixels.device)[:, None, None]
+    mean, std = imagenet_statistics(pixels.device)
     return (pixels - mean) / std
+
+
+@constant_tensors
+def imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (3, 1, 1) float32."""
+    mean, std = torch.tensor((IMAGENET_MEAN, IMAGENET_STD), device=device)[..., None, None]
+    return mean, std
 
 
 def mask_square(bitmap: Bitmap, side: int) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from segment_concept.ops.rle import decode_rle
 from segment_concept.pipeline.journal import JOURNAL, FrameRecord, JournalIndex
@@ -156,4 +157,4 @@ def _masks(record: FrameRecord, frame: Frame) -> FrameMasks:
     logits = np.full((len(ids), *record.size), -CERTAIN_LOGIT, np.float32)
     for row, each in zip(logits, record.objects, strict=True):
         row[decode_rle(each.counts, record.size)] = CERTAIN_LOGIT
-    return FrameMasks(frame, record.name, ids, logits)
+    return FrameMasks(frame, record.name, ids, torch.from_numpy(logits))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segment_concept.ops.png import gray_png, mask_png, palette_png
 from segment_concept.ops.rle import decode_rle, encode_rle
@@ -21,7 +23,7 @@ from segment_concept.pipeline.journal import (
 )
 from segment_concept.pipeline.timeline.thumbnails import ThumbnailRecorder
 from segment_concept.runtime.files import sync_all, write_atomic
-from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
+from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId, masks_of
 from segment_concept.video.draw import gray_to_i420, overlay, to_i420
 from segment_concept.video.encode import Part, PartWriter
 from segment_concept.video.source import VideoInfo
@@ -45,35 +47,46 @@ class OutputFormat(Enum):
 
 @dataclass(frozen=True)
 class FrameMasks:
-    """A frame and the objects on it. Row i of `logits` (O, H, W) belongs to `ids[i]`."""
+    """A frame and the objects on it. Row i of `logits` (O, H, W) belongs to `ids[i]`.
+
+    Logits may be on a device; they leave it as masks, labels or alpha values only.
+    """
 
     frame: Frame
     name: str
     ids: tuple[int, ...]
-    logits: NDArray[np.float32]
+    logits: Tensor
 
     @cached_property
     def masks(self) -> NDArray[np.bool_]:
         """(O, H, W)."""
-        found: NDArray[np.bool_] = self.logits > 0
-        return found
+        return masks_of(self.logits)
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
         """(H, W) ids, 0 = background; overlapping pixels go to the highest logit."""
+        if len(self.ids) > 1 and self.logits.device.type != "cpu":
+            ids = np.asarray((0, *self.ids), np.uint8)
+            highest, row = self.logits.max(dim=0)
+            numbers: NDArray[np.uint8] = ((row + 1) * (highest > 0)).to(torch.uint8).cpu().numpy()
+            return ids[numbers]
         labels = np.zeros(self.frame.size, np.uint8)
+        if len(self.ids) == 1:
+            labels[self.masks[0]] = self.ids[0]
+            return labels
         best = np.zeros(self.frame.size, np.float32)
-        for object_id, logits in zip(self.ids, self.logits, strict=True):
+        for object_id, logits in zip(self.ids, self.logits.numpy(), strict=True):
             wins = logits > best
             labels[wins] = object_id
-            if len(self.ids) > 1:
-                np.copyto(best, logits, where=wins)
+            np.copyto(best, logits, where=wins)
         return labels
 
     @cached_property
     def alpha(self) -> NDArray[np.uint8]:
         """(H, W) 0 to 255: score that the pixel belongs to any object."""
-        logits = self.logits.max(axis=0, initial=-CERTAIN_LOGIT)
+        if not self.ids:
+            return np.zeros(self.frame.size, np.uint8)
+        logits = self.logits.amax(dim=0).cpu().numpy()
         scores = 1 / (1 + np.exp(-logits.clip(-CERTAIN_LOGIT, CERTAIN_LOGIT)))
         return np.asarray(255 * scores + 0.5, np.uint8)
 
@@ -282,7 +295,7 @@ def frame_writers(
 def _masks_and_records(entry: FrameOutput) -> tuple[FrameMasks, list[ObjectRecord]]:
     result = entry.result
     rows = [result.object_ids.index(i) for i in entry.object_ids]
-    logits = result.logits.float().cpu().numpy()
+    logits = result.logits.float()
     if len(rows) != len(logits):
         logits = logits[rows]
     found = FrameMasks(entry.frame, entry.name, tuple(int(i) for i in entry.object_ids), logits)
@@ -309,10 +322,15 @@ def _merge(
     if not earlier:
         return found, objects
     masks: list[Bitmap] = [decode_rle(s.counts, found.frame.size) for s in earlier]
-    certain = np.where(np.stack(masks), CERTAIN_LOGIT, -CERTAIN_LOGIT).astype(np.float32)
+    certain = certain_logits(masks)
     ids = (*(s.id for s in earlier), *found.ids)
-    logits = np.concatenate((certain, found.logits))
+    logits = torch.cat((certain, found.logits.cpu()))
     return FrameMasks(found.frame, found.name, ids, logits), [*earlier, *objects]
+
+
+def certain_logits(masks: Sequence[Bitmap]) -> Tensor:
+    """(O, H, W) float32 logits of masks (H, W) whose pixels are certain."""
+    return torch.from_numpy(np.stack(masks)).float().mul_(2 * CERTAIN_LOGIT).sub_(CERTAIN_LOGIT)
 
 
 def _make_folder(folder: Path) -> Path:

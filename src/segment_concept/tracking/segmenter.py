@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from segment_concept.ops.device_values import device_values, indices
 from segment_concept.tracking.memory import Recall
 from segment_concept.types import Frame, Prompt
 
@@ -50,7 +51,7 @@ class Proposals:
     def __getitem__(self, rows: Sequence[int] | Tensor | slice) -> "Proposals":
         """The given rows, in the given order."""
         if not isinstance(rows, slice | Tensor):
-            rows = torch.tensor(rows, dtype=torch.long, device=self.presence.device)
+            rows = indices(tuple(rows), self.presence.device)
         return Proposals(
             self.logits[rows], self.iou[rows], self.pointers[rows], self.presence[rows]
         )
@@ -75,12 +76,17 @@ class Proposals:
 
     def lower_presence(self, margins: Sequence[float]) -> "Proposals":
         """The proposals with presence logits reduced by one margin per row."""
-        return replace(self, presence=self.presence - self.presence.new_tensor(margins))
+        if not any(margins):
+            return self
+        presence = self.presence
+        lower = device_values(tuple(margins), presence.device, presence.dtype)
+        return replace(self, presence=presence - lower)
 
     def suppress_absent(self, presence_threshold: Sequence[float]) -> "Proposals":
         """Empty all masks of rows whose presence is at most the row's threshold, as SAM 2 does."""
-        above = torch.tensor(presence_threshold, device=self.presence.device)
-        hidden_O = self.presence <= above.to(self.presence.dtype)
+        presence = self.presence
+        above = device_values(tuple(presence_threshold), presence.device, presence.dtype)
+        hidden_O = presence <= above
         return replace(
             self, logits=self.logits.masked_fill(hidden_O[:, None, None, None], NO_OBJECT_LOGIT)
         )

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from segment_concept.ops.device_values import indices
 from segment_concept.tracking.memory import Memory, MemoryBank, PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import Candidate, MemoryPolicy, extended_score
 from segment_concept.tracking.refinement import PromptQuery
@@ -215,12 +216,13 @@ def _rows(objects: Sequence[tuple[Track, ...]]) -> _Rows:
 
 def _candidates(rows: _Rows, proposals: Proposals) -> list[list[Candidate]]:
     """Every mask proposed for each hypothesis, by object."""
-    ious, presences = proposals.iou.tolist(), proposals.presence.tolist()
+    # one read, because each waits for the device
+    scores = torch.cat((proposals.iou, proposals.presence[:, None]), dim=1).tolist()
     return [
         [
-            Candidate(k, mask, iou, presences[row], proposals.logits[row, mask])
+            Candidate(k, mask, iou, scores[row][-1], proposals.logits[row, mask])
             for k, row in enumerate(own)
-            for mask, iou in enumerate(ious[row])
+            for mask, iou in enumerate(scores[row][:-1])
         ]
         for own in rows.of
     ]
@@ -266,8 +268,8 @@ def _separate(rows: Tensor) -> Sequence[Tensor]:
 
 def _selected(proposals: Proposals, picks: Sequence[_Pick]) -> SelectedMasks:
     device = proposals.logits.device
-    rows = torch.tensor([pick.row for pick in picks], device=device)
-    masks = torch.tensor([pick.candidate.mask for pick in picks], device=device)
+    rows = indices(tuple(pick.row for pick in picks), device)
+    masks = indices(tuple(pick.candidate.mask for pick in picks), device)
     return SelectedMasks(
         proposals.logits[rows, masks], proposals.presence[rows], proposals.pointers[rows, masks]
     )

@@ -62,5 +62,5 @@ def test_the_cache_has_the_past_and_the_part_worth_caching(states):
 
 def test_positions_count_on_from_every_rows_own_past(states):
     rows = PackedRows(lengths=[3, 2, 5], past=states[0], keep=[0, 0, 0])
-    assert rows.positions().tolist() == [[0, 1, 2, 4, 5, 2, 3, 4, 5, 6]]
-    assert rows.last().tolist() == [2, 4, 9]
+    assert rows.positions(torch.device("cpu")).tolist() == [[0, 1, 2, 4, 5, 2, 3, 4, 5, 6]]
+    assert rows.last() == [2, 4, 9]

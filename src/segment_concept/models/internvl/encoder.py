@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segment_concept.models.internvl.network import ConceptNetwork, pixel_values
+from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.packed_attention import PackedRows
 from segment_concept.models.internvl.prefix_cache import Prefix, PrefixStore
 from segment_concept.models.internvl.prompt_template import Conversation, Tokenizer
@@ -84,7 +84,7 @@ class InternVLConceptEncoder:
         of_keyframes, of_query = self._encode_images(rows, query)
         packed = self._pack(rows)
         hidden = self._network.read(self._embed(rows, of_keyframes, of_query), packed)
-        embeddings = self._network.project(hidden[packed.last().to(hidden.device)])
+        embeddings = self._network.project(torch.stack([hidden[i] for i in packed.last()]))
         finite = torch.isfinite(embeddings).all(dim=1).tolist()
         results: list[Concept | None] = []
         for i, row in enumerate(rows):
@@ -115,7 +115,9 @@ class InternVLConceptEncoder:
         images.append(query.rgb)
         encoded = torch.cat(
             [
-                self._network.encode_images(pixel_values(images[i : i + IMAGES_AT_ONCE]))
+                self._network.encode_images(
+                    self._network.pixel_values(images[i : i + IMAGES_AT_ONCE])
+                )
                 for i in range(0, len(images), IMAGES_AT_ONCE)
             ]
         )
@@ -133,10 +135,9 @@ class InternVLConceptEncoder:
             already = len(row.read.keyframes)
             ids += self._conversation.tokens(already, len(row.keyframes))
             images += [*(features[k] for k in row.keyframes[already:]), query]
-        tokens = torch.tensor(ids)
-        embeddings = self._network.embed(tokens)
-        is_image = (tokens == self._conversation.image_token).to(embeddings.device)
-        embeddings[is_image] = torch.cat(images)
+        embeddings = self._network.embed(torch.tensor(ids))
+        for start, image in zip(self._conversation.image_places(ids), images, strict=True):
+            embeddings[start : start + len(image)] = image
         return embeddings
 
     def _pack(self, rows: Sequence[_Row]) -> PackedRows:

@@ -20,8 +20,11 @@ from transformers import (
 
 from segment_concept.models.internvl.packed_attention import PackedRows, use_packed_attention
 from segment_concept.models.internvl.sizes import IMAGE_SIDE, PATCH_SIDE, ConceptSize, LanguageSize
-from segment_concept.ops.resize import normalized_square
+from segment_concept.ops.device_values import upload
+from segment_concept.ops.resize import normalized_squares
 from segment_concept.types import Image
+
+CPU = torch.device("cpu")
 
 
 class ConceptNetwork(nn.Module):
@@ -55,6 +58,11 @@ class ConceptNetwork(nn.Module):
         """Device of the projection and of the language model."""
         return next(self.head.parameters()).device
 
+    def pixel_values(self, images: Sequence[Image]) -> Tensor:
+        """(B, 3, 448, 448) where the vision network is, of images (H, W, 3) of any sizes."""
+        weight = self.backbone.vision_tower.embeddings.cls_token
+        return pixel_values(images, weight.device, weight.dtype)
+
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 256, language width) features of images (B, 3, 448, 448), one row per token."""
         return self.project_patches(self.encode_patches(pixels))
@@ -78,7 +86,7 @@ class ConceptNetwork(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(N, width) embeddings of token ids (N,)."""
-        embedded: Tensor = self.backbone.language_model.embed_tokens(tokens.to(self.device))
+        embedded: Tensor = self.backbone.language_model.embed_tokens(upload(tokens, self.device))
         return embedded.to(self.dtype)
 
     def read(self, embeddings: Tensor, rows: PackedRows) -> Tensor:
@@ -86,7 +94,7 @@ class ConceptNetwork(nn.Module):
         output = self.backbone.language_model(
             inputs_embeds=embeddings[None],
             attention_mask=None,  # `packed_rows` replaces the mask
-            position_ids=rows.positions().to(self.device),
+            position_ids=rows.positions(self.device),
             use_cache=False,
             packed_rows=rows,
         )
@@ -131,6 +139,8 @@ def _text_config(language: LanguageSize) -> PreTrainedConfig:
     return config
 
 
-def pixel_values(images: Sequence[Image]) -> Tensor:
-    """(B, 3, 448, 448) float32 from B images (H, W, 3) uint8 of any sizes."""
-    return torch.stack([normalized_square(image, IMAGE_SIDE) for image in images])
+def pixel_values(
+    images: Sequence[Image], device: torch.device = CPU, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """(B, 3, 448, 448) on `device` from B images (H, W, 3) uint8 of any sizes."""
+    return normalized_squares(images, IMAGE_SIDE, device, dtype)

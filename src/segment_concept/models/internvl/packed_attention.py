@@ -35,18 +35,18 @@ class PackedRows:
     def __post_init__(self) -> None:
         self.kept = [[] for _ in self.lengths]
 
-    def positions(self) -> Tensor:
+    def positions(self, device: torch.device) -> Tensor:
         """(1, all tokens) int64; each row continues after its cached tokens."""
         starts = [states[0][0].shape[1] if states else 0 for states in self.past]
         counts = [
-            torch.arange(start, start + length)
+            torch.arange(start, start + length, device=device)
             for start, length in zip(starts, self.lengths, strict=True)
         ]
         return torch.cat(counts)[None]
 
-    def last(self) -> Tensor:
-        """(B,) int64: where the last token of every row lies."""
-        return torch.tensor(self.lengths).cumsum(0) - 1
+    def last(self) -> list[int]:
+        """Where the last token of every row lies."""
+        return [end - 1 for end in accumulate(self.lengths)]
 
     def attend(self, layer: int, query: Tensor, states: LayerStates, scale: float) -> Tensor:
         """(heads, all tokens, head width): causal attention within every row and its past."""

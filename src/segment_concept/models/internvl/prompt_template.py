@@ -5,6 +5,7 @@ as published; in training [SEG] is in the assistant's answer. Tokens after [SEG]
 hidden state (attention is causal): a query is computed only up to it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -145,6 +146,11 @@ class Conversation:
         """The query that tracking asks, as a training example without labels."""
         ids = self.tokens(already_read=0, keyframes=images - 1)
         return TrainingTokens(ids, [NOT_A_LABEL] * len(ids), seg=len(ids) - 1)
+
+    def image_places(self, ids: Sequence[int]) -> list[int]:
+        """Where the tokens of each image begin in `ids`."""
+        opened = self._image[0]
+        return [place + 1 for place, token in enumerate(ids) if token == opened]
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))

@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from segment_concept.ops.device_values import settle
+
 T = TypeVar("T")
 
 
@@ -32,6 +34,7 @@ class ConstantCache:
         kept = self._found.get(name)
         if kept is None or kept[0] != key:
             kept = key, make()
+            settle()
             self._found[name] = kept
         found: T = kept[1]  # type: ignore[assignment]
         return found

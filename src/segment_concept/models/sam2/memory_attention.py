@@ -1,8 +1,9 @@
 """SAM 2's memory attention: self-attention of the image tokens, cross-attention to memory tokens.
 
-The official parameters under transformers' names. Unlike transformers' module it supports objects
-with memories of different length (a mask over the keys), memories of any width, and many objects
-on one image (the shared part is computed once). One head, as in every checkpoint.
+The official parameters under transformers' names. Unlike transformers' module it supports memories
+of any width, and many objects on one image (the shared part is computed once). The objects of a
+call have memories of equal length, so that no mask keeps fast attention kernels from being used.
+One head, as in every checkpoint.
 """
 
 from dataclasses import dataclass
@@ -24,8 +25,7 @@ class MemoryTokens:
     keys: Tensor  # (O, N, M) with positions added
     values: Tensor  # (O, N, M)
     placed: int  # the first `placed` of the N tokens are whole grids; their keys are rotated
-    real: Tensor | None = None  # (O, N) bool, False for padding; None without padding
-    rotation: tuple[Tensor, Tensor] | None = None  # of those grids; None for the image's grid
+    rotation: Tensor | None = None  # of those grids; None for the image's grid
 
 
 class MemoryAttention(nn.Module):
@@ -61,7 +61,8 @@ class MemoryAttention(nn.Module):
         """
         h, w = features.shape[-2:]
         rotation = grid_rotation(h, w, features.shape[1], features.device)
-        tokens = (features + POSITION_WEIGHT * positions).flatten(2).transpose(1, 2)
+        placed = torch.add(features, positions, alpha=POSITION_WEIGHT)
+        tokens = placed.flatten(2).transpose(1, 2)
         for i, module in enumerate(self.layers):
             layer = cast(MemoryAttentionLayer, module)
             tokens = layer.attend_self(tokens, rotation)
@@ -86,16 +87,14 @@ class MemoryAttentionLayer(nn.Module):
         self.layer_norm3 = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def attend_self(self, tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def attend_self(self, tokens: Tensor, rotation: Tensor) -> Tensor:
         """Self-attention with residual: (B, L, C)."""
         normed = self.layer_norm1(tokens)
         own = MemoryTokens(normed, normed, placed=normed.shape[1])
         attended: Tensor = tokens + self.dropout(self.self_attn(normed, own, rotation))
         return attended
 
-    def attend_memory(
-        self, tokens: Tensor, memory: MemoryTokens, rotation: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def attend_memory(self, tokens: Tensor, memory: MemoryTokens, rotation: Tensor) -> Tensor:
         """Cross-attention and feed-forward block, with residuals: (O, L, C)."""
         attended = self.cross_attn_image(self.layer_norm2(tokens), memory, rotation)
         tokens = tokens + self.dropout(attended)
@@ -115,19 +114,17 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(width, width)
         self.dropout = dropout
 
-    def forward(
-        self, queries: Tensor, memory: MemoryTokens, rotation: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def forward(self, queries: Tensor, memory: MemoryTokens, rotation: Tensor) -> Tensor:
         q = rotate(self.q_proj(queries), rotation)
         k, v = self.k_proj(memory.keys), self.v_proj(memory.values)
         if memory.placed:
+            turned = rotation if memory.rotation is None else memory.rotation
             placed, free = k[:, : memory.placed], k[:, memory.placed :]
-            k = torch.cat([rotate(placed, memory.rotation or rotation), free], dim=1)
+            k = torch.cat([rotate(placed, turned), free], dim=1)
         mixed = F.scaled_dot_product_attention(
             q[:, None],
             k[:, None],
             v[:, None],
-            attn_mask=None if memory.real is None else memory.real[:, None, None],
             dropout_p=self.dropout if self.training else 0.0,
         )
         out: Tensor = self.o_proj(mixed[:, 0])

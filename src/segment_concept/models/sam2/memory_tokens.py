@@ -4,11 +4,19 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from segment_concept.models.sam2.memory_attention import MemoryTokens
 from segment_concept.models.sam2.positions import grid_sines, time_sines
-from segment_concept.tracking.memory import Recall
+from segment_concept.ops.device_values import indices, upload
+from segment_concept.tracking.memory import Recall, RecalledMap, RecalledPointer
+
+
+def equally_long(recalls: Sequence[Recall]) -> list[list[int]]:
+    """The rows of `recalls`, grouped by the numbers of their maps and pointers."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, recall in enumerate(recalls):
+        groups.setdefault((len(recall.maps), len(recall.pointers)), []).append(row)
+    return list(groups.values())
 
 
 def memory_tokens(
@@ -17,23 +25,26 @@ def memory_tokens(
     embed_time: Callable[[Tensor], Tensor],
     pointer_width: int,
 ) -> MemoryTokens:
-    """Tokens of the memory maps and pointers of O objects, padded to the longest memory.
+    """Tokens of the memory maps and pointers of O objects.
 
     Args:
-        recalls: of each object, with at least one memory.
+        recalls: of each object, equally long (`equally_long`), with at least one memory.
         slots: (slots, M) temporal embedding of each slot.
         embed_time: projects sines of distances (N, C) to (N, M).
         pointer_width: channels C of a pointer, a multiple of M.
     """
-    maps = [_maps(recall, slots) for recall in recalls]
-    pointers = [_pointers(recall, slots, embed_time, pointer_width) for recall in recalls]
-    keys = torch.cat([_pad([k for k, _ in maps]), _pad([k for k, _ in pointers])], dim=1)
-    values = torch.cat([_pad([v for _, v in maps]), _pad([v for _, v in pointers])], dim=1)
-    placed = max(len(k) for k, _ in maps)
-    real = [_real([k for k, _ in part], slots.device) for part in (maps, pointers)]
-    mask = torch.cat(real, dim=1)
-    same = len({(len(m[0]), len(p[0])) for m, p in zip(maps, pointers, strict=True)}) == 1
-    return MemoryTokens(keys, values, placed, None if same else mask)
+    parts = []
+    if recalls[0].maps:
+        parts.append(_maps([r for recall in recalls for r in recall.maps], slots))
+    placed = parts[0][0].shape[0] * parts[0][0].shape[1] // len(recalls) if parts else 0
+    if recalls[0].pointers:
+        parts.append(_pointers(recalls, slots, embed_time, pointer_width))
+    rows, width = len(recalls), slots.shape[1]
+    keys, values = (
+        torch.cat([tokens[kind].reshape(rows, -1, width) for tokens in parts], dim=1)
+        for kind in (0, 1)
+    )
+    return MemoryTokens(keys, values, placed)
 
 
 def concept_tokens(concepts: Tensor, memory_width: int) -> MemoryTokens:
@@ -42,45 +53,36 @@ def concept_tokens(concepts: Tensor, memory_width: int) -> MemoryTokens:
     return MemoryTokens(tokens, tokens, placed=0)
 
 
-def _maps(recall: Recall, slots: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values (maps * h * w, M)."""
-    if not recall.maps:
-        return slots[:0], slots[:0]
-    stacked_NMhw = torch.stack([r.memory.features for r in recall.maps]).to(slots.dtype)
-    n, m, h, w = stacked_NMhw.shape
+def _maps(recalled: Sequence[RecalledMap], slots: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values (maps, h * w, M) of all objects' maps."""
+    stacked_NMhw = torch.stack([r.memory.features for r in recalled]).to(slots.dtype)
+    _, m, h, w = stacked_NMhw.shape
     values = stacked_NMhw.flatten(2).transpose(1, 2)
-    slot = torch.tensor([r.slot for r in recall.maps], device=slots.device)
-    places = grid_sines(m, h, w, slots.device).to(slots.dtype).flatten(2).transpose(1, 2)
+    slot = indices(tuple(r.slot for r in recalled), slots.device)
+    places = grid_sines(m, h, w, slots.device, slots.dtype).flatten(2).transpose(1, 2)
     keys = values + (places + slots[slot][:, None])
-    if any(r.key_scale != 1.0 for r in recall.maps):
-        scale = torch.tensor([r.key_scale for r in recall.maps], device=slots.device)
-        keys = keys * scale.to(slots.dtype)[:, None, None]
-    return keys.reshape(n * h * w, m), values.reshape(n * h * w, m)
+    return _scaled(keys, recalled), values
 
 
 def _pointers(
-    recall: Recall, slots: Tensor, embed_time: Callable[[Tensor], Tensor], width: int
+    recalls: Sequence[Recall], slots: Tensor, embed_time: Callable[[Tensor], Tensor], width: int
 ) -> tuple[Tensor, Tensor]:
-    """Keys and values (pointers * C / M, M): each pointer is split into tokens of M channels."""
-    if not recall.pointers:
-        return slots[:0], slots[:0]
-    values = torch.stack([r.memory.pointer for r in recall.pointers]).to(slots.dtype)
+    """Keys and values (pointers, C / M, M): each pointer is split into tokens of M channels."""
+    recalled = [r for recall in recalls for r in recall.pointers]
+    values = torch.stack([r.memory.pointer for r in recalled]).to(slots.dtype)
+    # the distance to a prompt grows with every frame, so these values do not recur
     distances = torch.tensor(
-        [r.distance / recall.horizon for r in recall.pointers], device=slots.device
+        [r.distance / recall.horizon for recall in recalls for r in recall.pointers]
     )
     tokens = values.reshape(len(values), -1, slots.shape[1])
-    keys = tokens + embed_time(time_sines(distances, width))[:, None]
-    if any(r.key_scale != 1.0 for r in recall.pointers):
-        scale = torch.tensor([r.key_scale for r in recall.pointers], device=slots.device)
-        keys = keys * scale.to(slots.dtype)[:, None, None]
-    return keys.flatten(0, 1), tokens.flatten(0, 1)
+    times = embed_time(time_sines(upload(distances, slots.device), width))
+    return _scaled(tokens + times[:, None], recalled), tokens
 
 
-def _pad(rows: Sequence[Tensor]) -> Tensor:
-    return pad_sequence(list(rows), batch_first=True)
-
-
-def _real(rows: Sequence[Tensor], device: torch.device) -> Tensor:
-    """(O, N) bool: False for padding."""
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return torch.arange(max(len(row) for row in rows), device=device) < lengths[:, None]
+def _scaled(keys: Tensor, recalled: Sequence[RecalledMap] | Sequence[RecalledPointer]) -> Tensor:
+    """Keys (N, tokens, M), each of the N rows times its scale."""
+    scales = [r.key_scale for r in recalled]
+    if all(scale == 1.0 for scale in scales):
+        return keys
+    scale = upload(torch.tensor(scales), keys.device).to(keys.dtype)
+    return keys * scale[:, None, None]

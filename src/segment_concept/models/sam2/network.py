@@ -8,7 +8,7 @@ makes no decisions. Inputs may have any dtype and are cast to that of the weight
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from transformers.models.sam2_video.modeling_sam2_video import (
     Sam2VideoPromptEncoder,
 )
 
+from segment_concept.models.sam2.constants import ConstantCache
 from segment_concept.models.sam2.hiera import ImageEncoder
 from segment_concept.models.sam2.memory_attention import MemoryAttention, MemoryTokens
 from segment_concept.models.sam2.memory_tokens import memory_tokens
@@ -82,6 +83,7 @@ class SamNetwork(nn.Module, ABC):
         )
         if sizes.occlusion:
             self.occlusion_spatial_embedding_parameter = nn.Parameter(torch.zeros(1, memory_width))
+        self._constants = ConstantCache()
 
     @abstractmethod
     def features(self, pixels: Tensor) -> Sequence[Tensor]:
@@ -114,10 +116,10 @@ class SamNetwork(nn.Module, ABC):
     def grid_positions(self) -> Tensor:
         """(1, C, h, w) positions that memory attention adds to the coarsest features."""
         grid = self.sizes.grid
-        return grid_sines(self.sizes.width, grid, grid, self.device).to(self.dtype)
+        return grid_sines(self.sizes.width, grid, grid, self.device, self.dtype)
 
     def memory_tokens(self, recalls: Sequence[Recall]) -> MemoryTokens:
-        """The recalled memories of O objects, each with at least one, as tokens."""
+        """The memories of O objects as tokens; of each are recalled equally many, at least one."""
         return memory_tokens(
             recalls,
             self.slots,
@@ -144,6 +146,17 @@ class SamNetwork(nn.Module, ABC):
         if masks is None:
             dense = dense[:1]
         return sparse[:, 0].to(self.dtype), dense
+
+    def no_prompt(self) -> tuple[Tensor, Tensor]:
+        """Sparse (1, 2, C) and dense (1, C, h, w) embeddings of no prompt: a padding point."""
+        weights = list(self.prompt_encoder.parameters())
+        return self._constants.get("no prompt", weights, lambda: self.embed_no_points(1))
+
+    def embed_no_points(self, rows: int, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`embed_prompts` of O rows with a padding point each."""
+        xy = torch.zeros(rows, 1, 2, device=self.device)
+        labels = torch.full((rows, 1), NOT_A_POINT, device=self.device)
+        return self.embed_prompts(xy, labels, masks)
 
     def decode(
         self,
@@ -197,10 +210,19 @@ class SamNetwork(nn.Module, ABC):
 
     def _decoder_positions(self) -> Tensor:
         """(1, C, h, w): random Fourier features of the cell centers."""
+        embedding = self.prompt_encoder.shared_embedding
+        weights = [*embedding.parameters(), *embedding.buffers()]
+        return self._constants.get("positions", weights, self._compute_positions)
+
+    def _compute_positions(self) -> Tensor:
         centers = (torch.arange(self.sizes.grid, device=self.device) + 0.5) / self.sizes.grid
         y, x = torch.meshgrid(centers, centers, indexing="ij")
         sines: Tensor = self.prompt_encoder.shared_embedding(torch.stack([x, y], dim=-1))
         return sines.permute(2, 0, 1)[None].to(self.dtype)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "SamNetwork":
+        self._constants.clear()
+        return cast(SamNetwork, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
 
 class Sam2Network(SamNetwork):

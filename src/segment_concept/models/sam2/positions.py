@@ -5,11 +5,19 @@ import math
 import torch
 from torch import Tensor
 
+from segment_concept.ops.device_values import constant_tensors
+
 TEMPERATURE = 10000.0
 
 
-def grid_sines(channels: int, h: int, w: int, device: torch.device) -> Tensor:
-    """(1, channels, h, w) float32: half of the channels encode y, half x, each scaled to 2 pi."""
+@constant_tensors
+def grid_sines(
+    channels: int, h: int, w: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """(1, channels, h, w): half of the channels encode y, half x, each scaled to 2 pi.
+
+    Computed in float32 for every dtype.
+    """
     half = channels // 2
     index = torch.arange(half, device=device, dtype=torch.float32)
     period = TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / half)
@@ -18,7 +26,7 @@ def grid_sines(channels: int, h: int, w: int, device: torch.device) -> Tensor:
         torch.stack((a[:, 0::2].sin(), a[:, 1::2].cos()), dim=2).flatten(1) for a in (y_h, x_w)
     )
     both = torch.cat([y_h[:, None].expand(h, w, half), x_w[None].expand(h, w, half)], dim=2)
-    return both.permute(2, 0, 1)[None]
+    return both.permute(2, 0, 1)[None].to(dtype)
 
 
 def time_sines(distances: Tensor, channels: int) -> Tensor:
@@ -29,8 +37,9 @@ def time_sines(distances: Tensor, channels: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def grid_rotation(h: int, w: int, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (h * w, channels / 2) float32 of an axial rotary embedding.
+@constant_tensors
+def grid_rotation(h: int, w: int, channels: int, device: torch.device) -> Tensor:
+    """Cosines and sines (h * w, channels / 2, 2) float32 of an axial rotary embedding.
 
     The first half of the channel pairs rotates with x, the second with y.
     """
@@ -40,19 +49,28 @@ def grid_rotation(h: int, w: int, channels: int, device: torch.device) -> tuple[
     y = torch.arange(h, device=device, dtype=torch.float32).repeat_interleave(w)
     x = torch.arange(w, device=device, dtype=torch.float32).repeat(h)
     angles = torch.cat([x[:, None] * rates, y[:, None] * rates], dim=1)
-    return angles.cos(), angles.sin()
+    return torch.stack((angles.cos(), angles.sin()), dim=-1)
 
 
-def rotate(tokens: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(tokens: Tensor, rotation: Tensor) -> Tensor:
     """Rotate pairs of neighboring channels of tokens (O, n * h * w, C); the grid repeats n times.
 
     Computed in float32, as in the official code, for every dtype of the tokens.
     """
-    cos, sin = rotation
     rows, _, channels = tokens.shape
-    a, b = tokens.float().reshape(rows, -1, len(cos), channels // 2, 2).unbind(-1)
-    rotated = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    pairs = tokens.float().reshape(rows, -1, len(rotation), channels // 2, 2)
+    if torch.compiler.is_compiling() or tokens.device.type == "mps":
+        rotated = _rotated_pairs(pairs, rotation)  # a compiler makes one kernel of it
+    else:
+        turned = torch.view_as_complex(pairs) * torch.view_as_complex(rotation)
+        rotated = torch.view_as_real(turned)
     return rotated.flatten(3).flatten(1, 2).to(tokens.dtype)
+
+
+def _rotated_pairs(pairs: Tensor, rotation: Tensor) -> Tensor:
+    """The product of complex numbers, in real arithmetic: (..., 2)."""
+    (a, b), (cos, sin) = pairs.unbind(-1), rotation.unbind(-1)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
 def _turns(length: int, device: torch.device) -> Tensor:

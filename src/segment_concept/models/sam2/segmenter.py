@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.sam2.memory_tokens import concept_tokens
-from segment_concept.models.sam2.network import NOT_A_POINT, Decoded, SamNetwork
+from segment_concept.models.sam2.memory_tokens import concept_tokens, equally_long
+from segment_concept.models.sam2.network import Decoded, SamNetwork
 from segment_concept.models.sam2.prompts import Clicks, clicks
+from segment_concept.ops.device_values import device_values, indices
 from segment_concept.ops.holes import fill_holes
-from segment_concept.ops.resize import mask_square, normalized_square
+from segment_concept.ops.resize import mask_square, normalized_squares
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, InputError, Mask, Points, Prompt
@@ -79,8 +80,10 @@ class Sam2Segmenter:
 
     def encode(self, frames: Sequence[Frame]) -> Features[Sam2Features]:
         """Features of frames resized to the network's square; the aspect is not kept."""
-        side = self.network.sizes.image_side
-        pixels = torch.stack([normalized_square(frame.rgb, side) for frame in frames])
+        network = self.network
+        pixels = normalized_squares(
+            [frame.rgb for frame in frames], network.sizes.image_side, network.device, network.dtype
+        )
         return self.encode_pixels(pixels, frames[0].size)
 
     def encode_pixels(self, pixels: Tensor, video_size: tuple[int, int]) -> Features[Sam2Features]:
@@ -146,11 +149,10 @@ class Sam2Segmenter:
         """
         coarse = self.condition(features, recalls, concepts, images)
         fine = self._fine(features, images)
-        decoded = self.network.decode(coarse, fine, self._no_prompt(), several=True)
-        presence_threshold = torch.tensor(
-            [r.presence_threshold for r in recalls], device=decoded.presence.device
-        )
-        return self._with_pointers(decoded, decoded.presence > presence_threshold)
+        decoded = self.network.decode(coarse, fine, self.network.no_prompt(), several=True)
+        thresholds = tuple(r.presence_threshold for r in recalls)
+        least = device_values(thresholds, decoded.presence.device, torch.float32)
+        return self._with_pointers(decoded, decoded.presence > least)
 
     def encode_memory(
         self,
@@ -181,22 +183,29 @@ class Sam2Segmenter:
         For an object with a concept: the mean of memory- and concept-conditioned features (SeC).
         """
         coarse = features.maps.coarse
-        at = torch.tensor(images, device=coarse.device)
-        conditioned = self.network.without_memory(coarse)[at]
         known = {i: r for i, r in enumerate(recalls) if r and (r.maps or r.pointers)}
-        if known:
-            rows = torch.tensor(list(known), device=coarse.device)
-            remembered = self._attend_memory(coarse, list(known.values()), at[rows])
-            conditioned = conditioned.index_copy(0, rows, remembered)
+        parts: list[tuple[list[int], Tensor]] = []
+        new = [i for i in range(len(recalls)) if i not in known]
+        if new:
+            at = indices(tuple(images[i] for i in new), coarse.device)
+            parts.append((new, self.network.without_memory(coarse)[at]))
+        remembering = list(known)
+        for group in equally_long(list(known.values())):
+            rows = [remembering[i] for i in group]
+            at = indices(tuple(images[i] for i in rows), coarse.device)
+            parts.append((rows, self._attend_memory(coarse, [known[i] for i in rows], at)))
+        conditioned = _in_order(parts)
         named = {i: c.embedding for i, c in enumerate(concepts) if c is not None}
         if named:
-            rows = torch.tensor(list(named), device=coarse.device)
-            recognized = self._attend_concepts(coarse, list(named.values()), at[rows])
-            both = (recognized + conditioned[rows]) / 2
-            conditioned = conditioned.index_copy(0, rows, both)
+            at = indices(tuple(images[i] for i in named), coarse.device)
+            recognized = self._attend_concepts(coarse, list(named.values()), at)
+            rows_at = indices(tuple(named), coarse.device)
+            both = (recognized + conditioned[rows_at]) / 2
+            conditioned = conditioned.index_copy(0, rows_at, both)
         return conditioned
 
     def _attend_memory(self, coarse: Tensor, recalls: Sequence[Recall], at: Tensor) -> Tensor:
+        """For rows whose memories are equally long."""
         network = self.network
         tokens = network.memory_tokens(recalls)
         return self._attend(coarse, network.grid_positions(), tokens, at)
@@ -224,11 +233,11 @@ class Sam2Segmenter:
         network = self.network
         masks = masks_OSS[:, None].to(network.device)
         logits = _resize(masks * MASK_SCALE + MASK_BIAS, masks.shape[-1] // 4, antialias=True)
-        sparse, _ = self._no_prompt()
-        _, dense = network.embed_prompts(
-            *self._no_points(len(masks)), network.mask_downsample(masks.to(network.dtype))
+        sparse, _ = network.no_prompt()
+        _, dense = network.embed_no_points(
+            len(masks), network.mask_downsample(masks.to(network.dtype))
         )
-        coarse = features.maps.coarse[torch.tensor(images, device=network.device)]
+        coarse = features.maps.coarse[indices(tuple(images), network.device)]
         fine = self._fine(features, images)
         decoded = network.decode(coarse, fine, (sparse, dense), several=False)
         given = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
@@ -269,16 +278,6 @@ class Sam2Segmenter:
         pointers = self.network.point(decoded.tokens, visible)
         return Proposals(decoded.logits, decoded.iou, pointers, decoded.presence)
 
-    def _no_points(self, rows: int) -> tuple[Tensor, Tensor]:
-        device = self.network.device
-        return (
-            torch.zeros(rows, 1, 2, device=device),
-            torch.full((rows, 1), NOT_A_POINT, device=device),
-        )
-
-    def _no_prompt(self) -> tuple[Tensor, Tensor]:
-        return self.network.embed_prompts(*self._no_points(1), None)
-
     def _fine(
         self, features: Features[Sam2Features], images: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
@@ -289,7 +288,17 @@ def _select(level: Tensor, images: Sequence[int]) -> Tensor:
     """(O, ...) features of each row's image; (1, ...), not copied, if all share one."""
     if len(set(images)) == 1:
         return level[images[0] : images[0] + 1]
-    return level[torch.tensor(images, device=level.device)]
+    return level[indices(tuple(images), level.device)]
+
+
+def _in_order(parts: Sequence[tuple[Sequence[int], Tensor]]) -> Tensor:
+    """The rows of all parts, each given with the places of its rows, in the order of the places."""
+    places = [place for rows, _ in parts for place in rows]
+    together = parts[0][1] if len(parts) == 1 else torch.cat([rows for _, rows in parts])
+    if places == sorted(places):
+        return together
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return together[indices(tuple(order), together.device)]
 
 
 def _resize(images: Tensor, side: int, *, antialias: bool = False) -> Tensor:
