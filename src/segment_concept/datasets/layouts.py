@@ -14,7 +14,7 @@ from segment_concept.datasets.folders import (
     require,
     split_folder,
 )
-from segment_concept.datasets.masklets import masklet_layers
+from segment_concept.datasets.masklets import MaskletLayers
 from segment_concept.datasets.masks import PngLayer
 from segment_concept.datasets.types import (
     Benchmark,
@@ -256,7 +256,8 @@ def _lvos_object(video: str, name: str, entry: dict[str, Any]) -> ObjectEntry:
 def sa_v(source: Source, benchmark: Benchmark) -> Dataset:
     """SA-V. `val` and `test`: Annotations_6fps/<video>/<object>/00000.png with 24 fps images.
 
-    `train`: <video>.mp4 with run-length masks in <video>_manual.json and <video>_auto.json.
+    `train`: <video>.mp4 with run-length masks in <video>_manual.json and <video>_auto.json, which
+    are opened when they are needed.
     """
     if source.split == "train":
         return _sa_v_train(source, benchmark)
@@ -280,8 +281,8 @@ def _sa_v_train(source: Source, benchmark: Benchmark) -> Dataset:
     videos = []
     for movie in movies:
         files = [movie.with_name(f"{movie.stem}_{kind}.json") for kind in ("manual", "auto")]
-        layers = [layer for file in files if file.is_file() for layer in masklet_layers(file)]
-        videos.append(VideoEntry(movie.stem, tuple(layers), movie=movie))
+        layers = MaskletLayers([file for file in files if file.is_file()])
+        videos.append(VideoEntry(movie.stem, layers, movie=movie))
     return _dataset(benchmark, source, tuple(videos), _SAV_FPS)
 
 

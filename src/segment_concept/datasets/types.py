@@ -1,6 +1,6 @@
 """Records of a dataset: videos, objects, and the location of their masks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -62,7 +62,7 @@ class VideoEntry:
     """One video: its images (or a video file), masks, and metadata of its objects."""
 
     name: str
-    layers: tuple[Layer, ...]
+    layers: Sequence[Layer]
     pictures: tuple[Path, ...] = ()  # one file per frame, in order
     movie: Path | None = None
     objects: tuple[ObjectEntry, ...] = ()

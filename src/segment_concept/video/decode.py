@@ -88,8 +88,8 @@ def media_address(path: str) -> str:
     return path if STREAM_ADDRESS.match(path) else os.path.abspath(path)
 
 
-def video_stream(container: InputContainer, address: str) -> VideoStream:
-    """The video stream to play, set to decode on several threads.
+def video_stream(container: InputContainer, address: str, threads: int = 0) -> VideoStream:
+    """The video stream to play, set to decode on some threads, 0 for as many as FFmpeg likes.
 
     Covers are none; of others one that can be decoded, the default one, the largest one.
 
@@ -110,6 +110,7 @@ def video_stream(container: InputContainer, address: str) -> VideoStream:
     best = max(readable, key=lambda s: (bool(s.disposition & default), s.width * s.height))
     check_pixels(best.width, best.height, address)
     best.thread_type = "AUTO"
+    best.thread_count = threads
     return best
 
 

@@ -58,13 +58,17 @@ class VideoFile:
     they are.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
         """Look at the first frame and at the times of all.
+
+        Args:
+            path: of the file.
+            threads: of the decoder; 0 for as many as FFmpeg likes.
 
         Raises:
             InputError: the file is missing, empty, not a video, or has no decodable picture.
         """
-        self.address = str(path)
+        self.address, self._threads = str(path), threads
         is_address = bool(STREAM_ADDRESS.match(self.address))
         self.name = self.address if is_address else Path(path).name
         self._missing = None if is_address else _check_file(Path(path))
@@ -88,6 +92,32 @@ class VideoFile:
             yield self._frame(index, picture, camera)
         if self._index is not None:
             self._warn(expected, len(self._index))
+
+    def pick(self, wanted: Iterable[int]) -> Iterator[Frame]:
+        """The wanted frames, ascending; damaged ones are left out.
+
+        Decoding goes on from one wanted frame to the next, and begins anew only where a keyframe
+        lies between them. Only wanted frames become pixels.
+        """
+        camera = Camera(self.info.size, self.name)
+        left = sorted({index for index in wanted if index >= 0}, reverse=True)
+        while left:
+            for index, picture in self._pictures(left[-1]):
+                while left and left[-1] < index:
+                    left.pop()  # damaged
+                if left and left[-1] == index:
+                    left.pop()
+                    yield self._frame(index, picture, camera)
+                if not left or self._key_between(index, left[-1]):
+                    break
+            else:
+                return
+
+    def _key_between(self, index: int, later: int) -> bool:
+        """Whether decoding can begin after `index`, and not after `later`."""
+        if self._index is None or later <= index + 1:
+            return False
+        return any(key > index + 1 for key in self._index.seek_points(later))
 
     def backwards(self, start: int) -> Iterator[Frame]:
         """Frames `start`, `start - 1`, ... to 0, in chunks of bounded size."""
@@ -158,7 +188,7 @@ class VideoFile:
 
     def _decoded(self) -> Iterator[VideoFrame]:
         with opened(self.address) as container:
-            stream = video_stream(container, self.name)
+            stream = video_stream(container, self.name, self._threads)
             yield from _pictures_in(packets_of(container, stream))
 
     def _numbered(
@@ -172,7 +202,7 @@ class VideoFile:
     def _from_near(self, start: int, index: FrameIndex) -> Iterator[tuple[int, VideoFrame]]:
         for key in [*index.seek_points(start), None]:
             with opened(self.address) as container:
-                stream = video_stream(container, self.name)
+                stream = video_stream(container, self.name, self._threads)
                 if key is not None and not _sought(container, stream, int(index.pts[key])):
                     continue
                 pictures = _pictures_in(packets_of(container, stream))
@@ -195,7 +225,7 @@ class VideoFile:
 
     def _look(self) -> _First:
         with opened(self.address) as container:
-            stream = video_stream(container, self.address)
+            stream = video_stream(container, self.address, self._threads)
             packets = packets_of(container, stream)
             head = list(islice(packets, 1))
             pictures = _pictures_in(chain(head, packets))
@@ -208,7 +238,7 @@ class VideoFile:
     def _measured(self, first: _First) -> tuple[FrameIndex | None, VideoInfo]:
         """The times of all frames, and the properties of the video that follow from them."""
         with opened(self.address) as container:
-            stream = video_stream(container, self.name)
+            stream = video_stream(container, self.name, self._threads)
             packets = _Packets(stream)
             rows = list(packets.times(packets_of(container, stream)))
             index = None
