@@ -477,7 +477,10 @@ def test_number_type_size_and_compilation_are_handed_on(
     [
         (["--dtype", "bfloat16"], "recipe sec_compact computes in float32 only"),
         (["-r", "sam2_tiny", "--dtype", "half"], "dtype='half': expected one of auto, float32"),
-        (["-r", "sam2_tiny", "--size", "1000"], "1000 pixels: expected a multiple of 32"),
+        (
+            ["-r", "sam2_tiny", "--size", "1000"],
+            "1000 pixels: recipe sam2_tiny takes multiples of 32",
+        ),
         (["--compile", "inductor"], "recipe sec_compact cannot be compiled"),
     ],
 )

@@ -9,7 +9,9 @@ from segment_concept.recipes.network_options import NetworkOptions
 from segment_concept.types import InputError
 
 
-@pytest.mark.parametrize("name", ["sam2_tiny", "samurai_large", "sam2long_small", "sec_4b"])
+@pytest.mark.parametrize(
+    "name", ["sam2_tiny", "samurai_large", "sam2long_small", "edgetam", "sec_4b"]
+)
 def test_full_size_recipes_take_every_option(name):
     recipe = NetworkOptions("float16", 512, "inductor").apply(find_recipe(name))
     assert (recipe.dtype, recipe.image_side, recipe.compiled) == ("float16", 512, "inductor")
@@ -34,7 +36,12 @@ def test_no_option_changes_nothing():
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("sam2_tiny", NetworkOptions(size=500), "side of 500 pixels: expected a multiple of 32"),
+        (
+            "sam2_tiny",
+            NetworkOptions(size=500),
+            "side of 500 pixels: recipe sam2_tiny takes multiples of 32",
+        ),
+        ("edgetam", NetworkOptions(size=640), "takes multiples of 256 from 256 to 1024"),
         ("sam2_tiny", NetworkOptions(size=2048), "from 128 to 1024"),
         ("sam2_tiny", NetworkOptions(dtype="int8"), "dtype='int8': expected one of auto, float32"),
         ("sec_4b", NetworkOptions(compiled="yes"), "compiled='yes': expected one of auto, no"),

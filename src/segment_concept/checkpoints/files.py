@@ -122,8 +122,8 @@ def _shards(index: Path) -> list[str]:
 
 def _on_hub(repository: str, file: str | None) -> tuple[Path, ...]:
     # The official SAM 2.1 repositories hold both: model.safetensors (transformers' names) and
-    # e.g. sam2.1_hiera_tiny.pt.
-    named = repository.split("/")[1].replace("-", "_") + ".pt"
+    # e.g. sam2.1_hiera_tiny.pt. facebook/EdgeTAM holds edgetam.pt.
+    named = repository.split("/")[1].replace("-", "_").lower() + ".pt"
     wanted = (file,) if file else (WHOLE, INDEX, named)
     for candidate in wanted:
         found = fetch(repository, candidate)

@@ -16,7 +16,9 @@ from segment_concept.checkpoints.files import find_files
 from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
 from segment_concept.models.compact.backbone_onednn import fused
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
+from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import Recipe, find_recipe
+from segment_concept.recipes.catalog import sec_compact
 from segment_concept.recipes.recipe import BUNDLED, LARGEST_SIDE, DType
 from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
 from segment_concept.runtime.gpu import allow_tf32, computes_bfloat16
@@ -25,11 +27,11 @@ from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.types import InputError
+from segment_concept.types import CheckpointError, InputError
 
 if TYPE_CHECKING:  # it loads transformers
     from segment_concept.checkpoints.memory_estimate import SecPlacement
-    from segment_concept.models.sam2.segmenter import Sam2Options
+    from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
 
 
 def load(
@@ -89,9 +91,11 @@ def load_tracker(
         language = main if language_device is None else find_device(language_device)
         segmenter, concept = _sec(recipe, main, language)
     elif recipe.network == "compact":
-        segmenter, concept = _compact(recipe, main)
+        segmenter, concept = _compact(recipe.weights, recipe.short_side, main)
     else:
         segmenter, concept = _sam2(recipe, main), None
+        if recipe.concept_weights:
+            segmenter, concept = _verifying(segmenter, recipe.concept_weights, main)
     return Tracker(
         segmenter,
         concept=concept,
@@ -171,7 +175,12 @@ def weights_files(recipe: Recipe) -> tuple[Path, ...]:
     """The files that hold a recipe's weights, fetched from the hub if need be."""
     if recipe.network in NAMES:
         return (propagation_file(recipe.network, recipe.weights),)
-    return (bundled_weights(),) if recipe.weights == BUNDLED else find_files(recipe.weights)
+    own = (bundled_weights(),) if recipe.weights == BUNDLED else find_files(recipe.weights)
+    return (*own, _compact_file(recipe.concept_weights)) if recipe.concept_weights else own
+
+
+def _compact_file(weights: str) -> Path:
+    return bundled_weights() if weights == BUNDLED else find_files(weights)[0]
 
 
 def bundled_weights() -> Path:
@@ -199,9 +208,9 @@ def _check_language(recipe: Recipe, language_device: str | None) -> None:
 
 
 def _compact(
-    recipe: Recipe, device: torch.device
-) -> tuple[Segmenter, CompactConceptEncoder | None]:
-    segmenter = load_compact(weights_files(recipe)[0], short_side=recipe.short_side).to(device)
+    weights: str, short_side: int, device: torch.device
+) -> tuple[CompactSegmenter, CompactConceptEncoder | None]:
+    segmenter = load_compact(_compact_file(weights), short_side=short_side).to(device)
     segmenter.trunk = fused(segmenter.trunk)
     if segmenter.concept is None:
         return segmenter, None
@@ -224,16 +233,40 @@ def _transformers_importable() -> Iterator[None]:
         raise InputError(misfit) from error
 
 
-def _sam2(recipe: Recipe, device: torch.device) -> Segmenter:
+def _sam2(recipe: Recipe, device: torch.device) -> "Sam2Segmenter":
+    """SAM 2.1 or EdgeTAM."""
     with _transformers_importable():
+        from segment_concept.checkpoints.edgetam.load import load_edgetam
         from segment_concept.checkpoints.sam2.load import load_sam2
 
-    return load_sam2(
+    load_network = load_edgetam if recipe.network == "edgetam" else load_sam2
+    return load_network(
         recipe.weights,
         device=device,
         dtype=torch_dtype(recipe.dtype, device),
         options=_options(recipe),
         image_side=recipe.image_side or LARGEST_SIDE,
+    )
+
+
+def _verifying(
+    segmenter: "Sam2Segmenter", concept_weights: str, device: torch.device
+) -> tuple[Segmenter, ConceptEncoder]:
+    """The segmenter with the concept encoder of a compact model.
+
+    Raises:
+        CheckpointError: the compact model is missing or damaged, or has no concept encoder.
+    """
+    from segment_concept.models.verifying import SeparateConceptEncoder, VerifyingSegmenter
+
+    compact, encoder = _compact(concept_weights, sec_compact().short_side, device)
+    if encoder is None or compact.concept is None:
+        raise CheckpointError(
+            f"the compact model {concept_weights} has no concept encoder: use {BUNDLED}"
+        )
+    return (
+        VerifyingSegmenter(segmenter.network, segmenter.options, compact.concept),
+        SeparateConceptEncoder(compact, encoder),
     )
 
 

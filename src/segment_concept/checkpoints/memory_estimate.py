@@ -12,9 +12,10 @@ import torch
 
 from segment_concept.checkpoints.sec.internvl import Placement
 from segment_concept.checkpoints.sec.internvl_keys import UNUSED
+from segment_concept.models.edgetam.sizes import EdgeTamSizes
 from segment_concept.models.internvl.encoder import IMAGES_AT_ONCE
 from segment_concept.models.internvl.sizes import TOKENS_PER_IMAGE, ConceptSize
-from segment_concept.models.sam2.sizes import Sam2Sizes
+from segment_concept.models.sam2.sizes import HeadSizes, Sam2Sizes
 from segment_concept.types import InputError
 
 GIB = 1 << 30
@@ -100,14 +101,19 @@ class SecSizes:
         return SPARE * (layer + self.size.cache_bytes(KEYFRAMES, 1))
 
 
-def segmenting(sizes: Sam2Sizes, histories: int = 1) -> float:
-    """Estimate the number of activations of a SAM 2.1 segmenter.
+def segmenting(sizes: HeadSizes, histories: int = 1) -> float:
+    """Estimate the number of activations of SAM 2.1, SeC's segmenter or EdgeTAM.
 
     Counts the first stage of the image encoder, and the keys and values of one layer of the memory
     attention for each hypothesis that the policy keeps (`histories`).
     """
-    encoder = (sizes.image_side // 4) ** 2 * sizes.trunk.width * 16
-    memories = sizes.slots * sizes.grid**2 * (2 * sizes.width + sizes.memory_width)
+    if isinstance(sizes, EdgeTamSizes):
+        first, tokens = sizes.trunk.widths[0], sizes.latents + sizes.side**2
+    else:
+        assert isinstance(sizes, Sam2Sizes)
+        first, tokens = sizes.trunk.width, sizes.grid**2
+    encoder = (sizes.image_side // 4) ** 2 * first * 16
+    memories = sizes.slots * tokens * (2 * sizes.width + sizes.memory_width)
     return SPARE * (encoder + histories * memories)
 
 

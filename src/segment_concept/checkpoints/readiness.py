@@ -39,7 +39,9 @@ def readiness(recipe: Recipe) -> Readiness:
     if named is None:
         return Readiness.FILE
     repository, file = named
-    whole = repository.split("/")[1].replace("-", "_") + ".pt"  # as the official repositories
+    whole = (
+        repository.split("/")[1].replace("-", "_").lower() + ".pt"
+    )  # as the official repositories
     candidates = (file,) if file else (WHOLE, INDEX, whole)
     cached = any(isinstance(try_to_load_from_cache(repository, c), str) for c in candidates)
     return Readiness.READY if cached else Readiness.DOWNLOAD

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from segment_concept.baselines import PUBLISHED as PROPAGATION
+from segment_concept.checkpoints.edgetam.load import PUBLISHED as EDGETAM
 from segment_concept.checkpoints.load import sec_placement, torch_dtype
 from segment_concept.checkpoints.memory_estimate import (
     SPARE,
@@ -20,10 +21,12 @@ from segment_concept.checkpoints.memory_estimate import (
 from segment_concept.checkpoints.propagation import NAMES
 from segment_concept.checkpoints.sam2.load import HUB_NAMES
 from segment_concept.checkpoints.sec.files import PUBLISHED
+from segment_concept.models.edgetam.network import EdgeTamNetwork
+from segment_concept.models.edgetam.sizes import EdgeTamSizes
 from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
-from segment_concept.models.sam2.network import Sam2Network
-from segment_concept.models.sam2.sizes import SEC_4B, SIZES
+from segment_concept.models.sam2.network import Sam2Network, SamNetwork
+from segment_concept.models.sam2.sizes import SEC_4B, SIZES, HeadSizes
 from segment_concept.recipes import Recipe
 from segment_concept.tracking.policies.sam2long import TreeMemory
 
@@ -47,8 +50,8 @@ def estimated_needs(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     Empty if the shapes are unknown before the weights are read: for the bundled model, and for
     weights other than the published ones.
     """
-    if recipe.network == "sam2":
-        return _sam2(recipe, device)
+    if recipe.network in ("sam2", "edgetam"):
+        return _segmenter(recipe, device)
     if recipe.network == "sec":
         return _sec(recipe, device)
     if recipe.network in NAMES:
@@ -56,16 +59,32 @@ def estimated_needs(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     return ()
 
 
-def _sam2(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
-    size = next((size for size, name in HUB_NAMES.items() if name == recipe.weights), None)
-    if size is None:
+def _segmenter(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
+    """The need of SAM 2.1 or EdgeTAM."""
+    made = _published(recipe)
+    if made is None:
         return ()
-    sizes = replace(SIZES[size], image_side=recipe.image_side or SIZES[size].image_side)
+    sizes, weights = made
     histories = recipe.policy.paths if isinstance(recipe.policy, TreeMemory) else 1
+    dtype = torch_dtype(recipe.dtype, device)
+    return (Need("", int((weights + segmenting(sizes, histories)) * dtype.itemsize)),)
+
+
+def _published(recipe: Recipe) -> tuple[HeadSizes, int] | None:
+    """Sizes and number of weights of a published network; None for weights of one's own."""
     with torch.device("meta"):
-        weights = sum(t.numel() for t in Sam2Network(sizes).state_dict().values())
-    dtype = weights + segmenting(sizes, histories)
-    return (Need("", int(dtype * torch_dtype(recipe.dtype, device).itemsize)),)
+        if recipe.network == "edgetam":
+            side = recipe.image_side or EdgeTamSizes().image_side
+            if recipe.weights != EDGETAM:
+                return None
+            network: SamNetwork = EdgeTamNetwork(EdgeTamSizes(image_side=side))
+        else:
+            size = next((s for s, name in HUB_NAMES.items() if name == recipe.weights), None)
+            if size is None:
+                return None
+            side = recipe.image_side or SIZES[size].image_side
+            network = Sam2Network(replace(SIZES[size], image_side=side))
+    return network.sizes, sum(t.numel() for t in network.state_dict().values())
 
 
 def _sec(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:

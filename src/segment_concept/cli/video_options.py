@@ -51,7 +51,7 @@ NumberType = Annotated[
     typer.Option(
         "--dtype",
         metavar="TYPE",
-        help="Number type of the networks of SAM 2.1 and SeC: bfloat16, float16 or float32. "
+        help="Number type of SAM 2.1, EdgeTAM and SeC: bfloat16, float16 or float32. "
         "Default: bfloat16 on a GPU that computes with it, else float32.",
         rich_help_panel=ADVANCED,
     ),
@@ -61,8 +61,8 @@ InputSize = Annotated[
     typer.Option(
         "--size",
         metavar="PIXELS",
-        help="Input side of SAM 2.1 and SeC (default 1024; 768 or 512 need less time and memory "
-        "and find less detail), or short side of the compact model (default 448).",
+        help="Input side of SAM 2.1, EdgeTAM and SeC (default 1024; 768 or 512 need less time and "
+        "memory and find less detail), or short side of the compact model (default 448).",
         rich_help_panel=ADVANCED,
     ),
 ]
@@ -71,8 +71,8 @@ Compile = Annotated[
     typer.Option(
         "--compile",
         metavar="MODE",
-        help="How the networks of SAM 2.1 and SeC are compiled: no, or inductor (torch.compile: "
-        "the first frames take longer, the others less). Default: auto, which is no.",
+        help="How SAM 2.1, EdgeTAM and SeC are compiled: no, or inductor (torch.compile: the first "
+        "frames take longer, the others less). Default: auto, which is no.",
         rich_help_panel=ADVANCED,
     ),
 ]

@@ -126,7 +126,7 @@ def with_options(tracker: Tracker, options: Sam2Options) -> Tracker:
         raise InputError("this setting is for SAM 2.1 and SeC, not for this recipe's network")
     if segmenter.options == options:
         return tracker
-    return replace(tracker, segmenter=Sam2Segmenter(segmenter.network, options))
+    return replace(tracker, segmenter=segmenter.with_options(options))
 
 
 def _policy(tracker: Tracker, overrides: Overrides) -> Any:

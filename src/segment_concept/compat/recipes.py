@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from segment_concept.checkpoints.edgetam.keys import is_edgetam
 from segment_concept.checkpoints.files import open_weights
 from segment_concept.checkpoints.sam2.keys import SEC_PREFIX
 from segment_concept.checkpoints.sec.config import CONCEPT
@@ -13,7 +14,7 @@ _OLDER = "facebook/sam2-hiera-"  # SAM 2 without .1: another network
 
 
 def recipe_for(model_id: str | Path | Recipe) -> Recipe:
-    """The recipe with this name or these weights; for a file, the recipe of SAM 2.1 or SeC with it.
+    """The recipe with this name or these weights; for a file, the recipe of its network with it.
 
     Raises:
         InputError: the weights of SAM 2 before 2.1.
@@ -32,5 +33,7 @@ def recipe_for(model_id: str | Path | Recipe) -> Recipe:
             f"{name} is SAM 2, whose network differs from SAM 2.1: use "
             f"{name.replace('sam2-', 'sam2.1-')}"
         )
-    is_sec = any(n.startswith((SEC_PREFIX, CONCEPT)) for n in open_weights(name).shapes)
-    return replace(find_recipe("sec_4b" if is_sec else "sam2_large"), name=name, weights=name)
+    names = open_weights(name).shapes
+    is_sec = any(n.startswith((SEC_PREFIX, CONCEPT)) for n in names)
+    family = "sec_4b" if is_sec else "edgetam" if is_edgetam(names) else "sam2_large"
+    return replace(find_recipe(family), name=name, weights=name)

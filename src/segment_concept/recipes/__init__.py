@@ -6,6 +6,7 @@ from functools import partial
 
 from segment_concept.recipes.catalog import (
     cutie_base,
+    edgetam,
     sam2,
     sam2_compact,
     sam2long,
@@ -14,6 +15,7 @@ from segment_concept.recipes.catalog import (
     samurai_compact,
     sec_4b,
     sec_compact,
+    sec_edgetam,
     xmem,
 )
 from segment_concept.recipes.recipe import SAM2_FILES, Recipe
@@ -24,7 +26,7 @@ __all__ = ["RECIPES", "Recipe", "find_recipe"]
 _BUNDLED = (sec_compact, sam2_compact, samurai_compact, sam2long_compact)
 _OTHERS = (cutie_base, xmem)
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    **{make.__name__: make for make in (*_BUNDLED, sec_4b)},
+    **{make.__name__: make for make in (*_BUNDLED, sec_4b, edgetam, sec_edgetam)},
     **{
         f"{make.__name__}_{size}": partial(make, size)
         for make in (sam2, samurai, sam2long)

@@ -109,6 +109,40 @@ def sam2long(size: Sam2Size) -> Recipe:
     )
 
 
+def edgetam() -> Recipe:
+    """EdgeTAM as published: a small image encoder, condensed memories, SAM 2's rules.
+
+    With 13.9 million parameters it is the step between the bundled model and SAM 2.1 tiny (38.9)
+    on a machine without a GPU.
+    """
+    return Recipe(
+        name="edgetam",
+        network="edgetam",
+        weights="yonigozlan/EdgeTAM-hf",
+        about="EdgeTAM as published; between the bundled model and SAM 2.1 tiny",
+        weights_size="56 MB",
+    )
+
+
+def sec_edgetam() -> Recipe:
+    """EdgeTAM with SeC's memory and triggers, and the concept encoder of the bundled model.
+
+    On frames where it is queried, the concept encoder decides from the keyframes whether the masks
+    that EdgeTAM proposes show the object at all (`VerifyingSegmenter`). Slots and pointers are
+    EdgeTAM's; triggers and `concept_margin` are those of `sec_compact`, not chosen for EdgeTAM.
+    """
+    like = sec_compact()
+    return replace(
+        edgetam(),
+        name="sec_edgetam",
+        policy=ReliableMemory(slots=7, pointers=16),
+        trigger=like.trigger,
+        concept_margin=like.concept_margin,
+        concept_weights=BUNDLED,
+        about="EdgeTAM with SeC's memory; the bundled model detects absence after cuts",
+    )
+
+
 def sec_4b() -> Recipe:
     """SeC-4B as published: SAM 2.1's large segmenter, and InternVL2.5-4B queried at scene changes.
 

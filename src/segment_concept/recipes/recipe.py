@@ -10,14 +10,17 @@ from segment_concept.tracking.refinement import PromptRefiner
 from segment_concept.tracking.triggers.base import Never, Trigger
 from segment_concept.types import InputError
 
-Network: TypeAlias = Literal["compact", "sam2", "sec", "cutie", "xmem"]
+Network: TypeAlias = Literal["compact", "sam2", "edgetam", "sec", "cutie", "xmem"]
 DType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Compiled: TypeAlias = Literal["auto", "no", "inductor"]
 Sam2Size: TypeAlias = Literal["tiny", "small", "base_plus", "large"]
 WITH_CONCEPT: frozenset[Network] = frozenset({"compact", "sec"})
-SQUARE: frozenset[Network] = frozenset({"sam2", "sec"})  # their input is a square
-SIDE_STEP = 32  # pixels: the image encoders of `SQUARE` halve their input five times
+SQUARE: frozenset[Network] = frozenset({"sam2", "edgetam", "sec"})  # their input is a square
+# Its side is a multiple of this many pixels: image encoders halve it five times, and EdgeTAM
+# divides the map at 1/16 among 16 x 16 tokens.
+SIDE_STEPS: Mapping[Network, int] = {"sam2": 32, "sec": 32, "edgetam": 256}
 SMALLEST_SIDE, LARGEST_SIDE = 128, 1024  # the published networks were trained at 1024
+WITH_OTHERS_CONCEPT: frozenset[Network] = frozenset({"sam2", "edgetam"})  # `concept_weights`
 BUNDLED = "bundled:sec-compact"  # the weights inside this package
 SAM2_FILES: Mapping[Sam2Size, str] = {
     "tiny": "156 MB",
@@ -47,13 +50,16 @@ class Recipe:
             concept encoder was queried. Within a shot there is no margin.
         non_overlapping: no two objects claim the same pixel.
         short_side: the shorter side of the compact network's input, in pixels.
-        image_side: side of the square input of SAM 2.1 and of SeC's segmenter, in pixels, a
-            multiple of 32 from 128 to 1024; None for the 1024 at which they were trained.
-        dtype: number type of SAM 2.1 and of SeC; `auto` is bfloat16 on a GPU that computes with it,
-            and float32 elsewhere. The compact network, Cutie and XMem have float32 only.
+        image_side: side of the square input of SAM 2.1, EdgeTAM and SeC's segmenter, in pixels, a
+            multiple of 32 (EdgeTAM: 256) from 128 to 1024; None for the 1024 at which they were
+            trained.
+        dtype: number type of SAM 2.1, EdgeTAM and SeC; `auto` is bfloat16 on a GPU that computes
+            with it, and float32 elsewhere. The compact network, Cutie and XMem have float32 only.
         concept_dtype: that of SeC's language model, if it is another one; `auto` for the same.
-        compiled: `inductor` compiles the networks of SAM 2.1 and SeC when they are first used, by
-            `torch.compile`; `no` runs them as they are, and so does `auto`.
+        compiled: `inductor` compiles the networks of SAM 2.1, EdgeTAM and SeC when they are first
+            used, by `torch.compile`; `no` runs them as they are, and so does `auto`.
+        concept_weights: a compact model whose concept encoder SAM 2.1 or EdgeTAM uses, as
+            `weights`; empty for none.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
             beside the weights, in a folder `tokenizer` there, and on the hub.
         four_bit: keep the layers of SeC's language model in 4 bits (needs bitsandbytes).
@@ -80,6 +86,7 @@ class Recipe:
     dtype: DType = "auto"
     concept_dtype: DType = "auto"
     compiled: Compiled = "auto"
+    concept_weights: str = ""
     tokenizer: str = ""
     four_bit: bool = False
     about: str = ""
@@ -95,6 +102,8 @@ class Recipe:
             raise ValueError(f"{self.network} has no language model to keep in 4 bits")
         if self.tokenizer and self.network != "sec":
             raise ValueError(f"{self.network} has no language model that needs a tokenizer")
+        if self.concept_weights and self.network not in WITH_OTHERS_CONCEPT:
+            raise ValueError(f"{self.network} has no use for the concept encoder of another model")
         self._check_numbers()
         if not isinstance(self.trigger, Never):
             self.check_queryable()
@@ -114,24 +123,25 @@ class Recipe:
                 raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(kind))}")
         if self.network not in SQUARE:
             self._check_fixed_network()
-        side = self.image_side
-        if side is not None and (side % SIDE_STEP or not SMALLEST_SIDE <= side <= LARGEST_SIDE):
-            raise InputError(
-                f"an input side of {side} pixels: expected a multiple of {SIDE_STEP} from "
-                f"{SMALLEST_SIDE} to {LARGEST_SIDE}, such as 768 or 512"
-            )
+        elif self.image_side is not None:
+            step, side = SIDE_STEPS[self.network], self.image_side
+            if side % step or not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+                raise InputError(
+                    f"an input side of {side} pixels: recipe {self.name} takes multiples of {step} "
+                    f"from {max(step, SMALLEST_SIDE)} to {LARGEST_SIDE}, such as 768 or 512"
+                )
 
     def _check_fixed_network(self) -> None:
         """Refuse what only networks with a square input have. Raises InputError."""
         if self.dtype not in ("auto", "float32"):
             raise InputError(
                 f"recipe {self.name} computes in float32 only, got dtype={self.dtype!r}: leave it "
-                "out, or use a recipe sam2_*, samurai_*, sam2long_* or sec_4b"
+                "out, or use a recipe sam2_*, samurai_*, sam2long_*, edgetam or sec_4b"
             )
         if self.compiled not in ("auto", "no"):
             raise InputError(
                 f"recipe {self.name} cannot be compiled: leave it out, or use a recipe sam2_*, "
-                "samurai_*, sam2long_* or sec_4b"
+                "samurai_*, sam2long_*, edgetam or sec_4b"
             )
         if self.image_side is not None:
             raise InputError(
@@ -142,8 +152,8 @@ class Recipe:
     def resized(self, size: int) -> "Recipe":
         """The recipe with another input size, in pixels.
 
-        It is the side of the square that SAM 2.1 and SeC read, and the shorter side of the compact
-        network's input.
+        It is the side of the square that SAM 2.1, EdgeTAM and SeC read, and the shorter side of the
+        compact network's input.
 
         Raises:
             InputError: the network does not take this size.
@@ -179,8 +189,8 @@ class Recipe:
         Raises:
             InputError: triggers and offline mode have no effect on it.
         """
-        if self.network not in WITH_CONCEPT:
+        if self.network not in WITH_CONCEPT and not self.concept_weights:
             raise InputError(
                 f"recipe {self.name} has no concept encoder, so triggers, cut lists and offline "
-                "mode have no effect: leave them out, or use sec_compact or sec_4b"
+                "mode have no effect: leave them out, or use sec_compact, sec_edgetam or sec_4b"
             )

@@ -13,10 +13,10 @@ from segment_concept.types import CheckpointError
 SEC_PREFIX = "grounding_encoder."  # prefix of the segmenter in SeC's checkpoint
 UNUSED = frozenset({"no_memory_positional_encoding"})  # SAM 2.1 adds `no_mem_embed` instead
 FREQUENCIES = "prompt_encoder.shared_embedding.positional_embedding"  # for point positions
-_SECOND_COPY = "shared_image_embedding.positional_embedding"  # transformers' second copy
+SECOND_COPY = "shared_image_embedding.positional_embedding"  # transformers' second copy
 
 _POINT = re.compile(r"sam_prompt_encoder\.point_embeddings\.([0-3])\.weight")
-_POINTS = "prompt_encoder.point_embed.weight"  # the four of them, a row each
+POINTS = "prompt_encoder.point_embed.weight"  # the four of them, a row each
 
 _HEAD = {"layers.0.": "proj_in.", "layers.1.": "layers.0.", "layers.2.": "proj_out."}
 _BLOCK_MLP = {"mlp.layers.0.": "mlp.proj_in.", "mlp.layers.1.": "mlp.proj_out."}
@@ -95,7 +95,7 @@ _PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
 def our_name(name: str) -> str:
     """Return our name of a published parameter; our own names stay unchanged."""
     if _POINT.fullmatch(name):
-        return _POINTS
+        return POINTS
     for official, ours, renames in _PARTS:
         if name.startswith(official):
             renamed = ours + name.removeprefix(official)
@@ -115,10 +115,10 @@ def plan(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for name in sorted(names):
         ours = our_name(name)
         known = sources.get(ours, ())
-        if known and ours != _POINTS:
+        if known and ours != POINTS:
             raise CheckpointError(f"{known[0]} and {name} are the same parameter: {ours}")
         sources[ours] = (*known, name)
-    copy = sources.pop(_SECOND_COPY, None)
+    copy = sources.pop(SECOND_COPY, None)
     if copy:
         sources.setdefault(FREQUENCIES, copy)
     return {ours: found for ours, found in sources.items() if ours not in UNUSED}

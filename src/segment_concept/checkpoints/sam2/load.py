@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from segment_concept.checkpoints.edgetam.keys import is_edgetam
 from segment_concept.checkpoints.files import Prefixed, Weights, open_weights
 from segment_concept.checkpoints.sam2.keys import FREQUENCIES, SEC_PREFIX, check_keys, plan
 from segment_concept.checkpoints.sam2.sizes import infer_sizes
@@ -57,9 +58,12 @@ def segmenter_part(weights: Weights) -> Weights:
     """Select the segmenter of SeC's checkpoint; weights of a segmenter alone stay unchanged.
 
     Raises:
-        CheckpointError: a name belongs to neither the segmenter nor the concept network.
+        CheckpointError: a name belongs to neither the segmenter nor the concept network, or the
+            weights are EdgeTAM's.
     """
     names = weights.shapes
+    if is_edgetam(names):
+        raise CheckpointError("these are EdgeTAM's weights: use them with the recipe edgetam")
     if not any(name.startswith(SEC_PREFIX) for name in names):
         return weights
     others = (name for name in names if not name.startswith(SEC_PREFIX))
@@ -90,7 +94,7 @@ def load_network(
         unknown=(name for ours in sources.keys() - expected.keys() for name in sources[ours]),
         missing=expected.keys() - sources.keys(),
     )
-    _check_shapes(shapes, expected)
+    check_shapes(shapes, expected)
     state: dict[str, Tensor] = {}
     for ours, names in sources.items():
         # the argument of sine and cosine: keep float32 whatever the other weights' data type
@@ -116,10 +120,14 @@ def _laid_out(sizes: Sam2Sizes) -> Sam2Network:
         ) from error
 
 
-def _check_shapes(
+def check_shapes(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Compare all shapes before reading weights."""
+    """Compare all shapes before reading weights.
+
+    Raises:
+        CheckpointError: one of them differs.
+    """
     for name, shape in expected.items():
         if found[name] != shape:
             raise CheckpointError(

@@ -73,6 +73,10 @@ class Sam2Segmenter:
             self._encode_image = torch.compile(network.encode_image)
             self._attend = torch.compile(network.memory_attention, dynamic=True)
 
+    def with_options(self, options: Sam2Options) -> "Sam2Segmenter":
+        """The same network with other options."""
+        return Sam2Segmenter(self.network, options)
+
     @property
     def slots(self) -> int:
         """Number of temporal embeddings, an upper bound for a policy's slots."""

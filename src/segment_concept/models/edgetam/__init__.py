@@ -1,0 +1,1 @@
+"""EdgeTAM: a convolutional image encoder and condensed memories around SAM 2's heads."""
