@@ -61,7 +61,7 @@ def _maps(recalled: Sequence[RecalledMap], slots: Tensor) -> tuple[Tensor, Tenso
     slot = indices(tuple(r.slot for r in recalled), slots.device)
     places = grid_sines(m, h, w, slots.device, slots.dtype).flatten(2).transpose(1, 2)
     keys = values + (places + slots[slot][:, None])
-    return _scaled(keys, recalled), values
+    return scaled(keys, recalled), values
 
 
 def _pointers(
@@ -76,10 +76,10 @@ def _pointers(
     )
     tokens = values.reshape(len(values), -1, slots.shape[1])
     times = embed_time(time_sines(upload(distances, slots.device), width))
-    return _scaled(tokens + times[:, None], recalled), tokens
+    return scaled(tokens + times[:, None], recalled), tokens
 
 
-def _scaled(keys: Tensor, recalled: Sequence[RecalledMap] | Sequence[RecalledPointer]) -> Tensor:
+def scaled(keys: Tensor, recalled: Sequence[RecalledMap] | Sequence[RecalledPointer]) -> Tensor:
     """Keys (N, tokens, M), each of the N rows times its scale."""
     scales = [r.key_scale for r in recalled]
     if all(scale == 1.0 for scale in scales):
