@@ -38,6 +38,13 @@ DAMAGE = (  # what reading a damaged file may raise
     *(av.error.InvalidDataError, av.error.MemoryError, _INVALID_ARGUMENT),
     *(av.error.PatchWelcomeError, av.error.UndefinedError, av.error.BugError),
 )
+# Demuxers (FFmpeg's names) that read one file, unlike hls, dash, concat and image2.
+OWN_PICTURES = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "ivf", "mxf"),
+    *("h264", "hevc", "m4v", "av1", "obu", "dv", "gif", "apng", "nut", "yuv4mpegpipe", "rm", "vc1"),
+    *("jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+)
+_CONFINED = {"protocol_whitelist": "file", "format_whitelist": ",".join(OWN_PICTURES)}
 TEXT_FORMATS = frozenset({"tty"})  # FFmpeg would draw the letters of any text file
 DEFAULT_RATE = Fraction(25)
 _CONTRADICTS = 0.1  # a rate that is farther off than this is not the packets'
@@ -61,9 +68,20 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @contextmanager
 def opened(
-    address: str, input_format: str | None = None, *, network: bool = False
+    address: str,
+    input_format: str | None = None,
+    *,
+    network: bool = False,
+    trusted: bool = True,
 ) -> Iterator[InputContainer]:
     """An open container, closed at the end.
+
+    Args:
+        address: a file or a stream.
+        input_format: FFmpeg's name of the format, where it cannot be probed.
+        network: whether to give up a stream from which nothing comes.
+        trusted: if not, only formats that hold their own pictures are opened, and nothing that
+            the file refers to.
 
     Raises:
         InputError: there is no such file or stream, or it is not a video.
@@ -71,7 +89,9 @@ def opened(
     timeout = NETWORK_TIMEOUT if network else None
     source = address if input_format else media_address(address)
     try:
-        container = av.open(source, format=input_format, timeout=timeout)
+        container = av.open(
+            source, format=input_format, timeout=timeout, options={} if trusted else _CONFINED
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         log.debug("%s: %s", address, error)
         reason = next((words for kind, words in _REASONS if isinstance(error, kind)), "unreadable")

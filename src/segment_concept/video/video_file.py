@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from segment_concept.runtime.limits import check_regular_file
 from segment_concept.types import Frame, InputError
@@ -39,6 +41,8 @@ CHUNK_FRAMES = (4, 64)  # at least, at most
 JUMPING = frozenset({"mpegts", "mpeg"})  # broadcast streams, whose clocks may begin anew
 LONGEST_STEP = 10  # seconds (FFmpeg's dts_delta_threshold)
 ROUNDING = 0.001  # seconds
+FIRST_PART = 512  # packets that are read before a video can be looked at; each part doubles them
+HELD_BACK = 32  # packets whose order of presentation may still change where they have no dts
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +62,22 @@ class VideoFile:
     they are.
     """
 
-    def __init__(self, path: str | Path, threads: int = 0) -> None:
+    def __init__(
+        self, path: str | Path, threads: int = 0, *, whole: bool = True, trusted: bool = True
+    ) -> None:
         """Look at the first frame and at the times of all.
 
         Args:
-            path: of the file.
+            path: a file, or the address of a finite stream.
             threads: of the decoder; 0 for as many as FFmpeg likes.
+            whole: read the times of all frames now. If not, only those of the first ones are
+                known: the video seems to end there until `read_on` has read the others.
+            trusted: whether the file may refer to others and to the network, as playlists do.
 
         Raises:
             InputError: the file is missing, empty, not a video, or has no decodable picture.
         """
-        self.address, self._threads = str(path), threads
+        self.address, self._threads, self._trusted = str(path), threads, trusted
         is_address = bool(STREAM_ADDRESS.match(self.address))
         self.name = self.address if is_address else Path(path).name
         self._missing = None if is_address else _check_file(Path(path))
@@ -78,9 +87,36 @@ class VideoFile:
             if self._missing is None:
                 raise
             raise InputError(f"{self.address} is incomplete: {self._missing}") from error
-        self._index, self.info = self._measured(first)
-        if self.info.incomplete is not None:
-            log.warning("%s is incomplete: %s", self.name, self.info.incomplete)
+        self._index: FrameIndex | None = None
+        self.about_frames = 0  # number of frames by the header, which may be wrong
+        self._reading: Iterator[int] | None = self._measure(first, in_parts=not whole)
+        next(self._reading)
+        if whole:
+            self._reading = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the times of all frames are known."""
+        return self._reading is None
+
+    def read_on(self) -> Iterator[int]:
+        """Read the times of further frames, in parts; yields how many are known after each.
+
+        `frames` may be called in other threads meanwhile.
+        """
+        while self._reading is not None:
+            known = next(self._reading, None)
+            if known is None:
+                self._reading = None
+            else:
+                yield known
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """(T,) when each known frame is shown."""
+        if self._index is None:
+            return np.arange(self.info.frames or 0) / float(self.info.rate)
+        return np.asarray(self._index.ticks * float(self.info.time_base), np.float64)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Frames `start`, `start + 1`, ... to the end; decoding begins at a keyframe near it."""
@@ -138,6 +174,10 @@ class VideoFile:
             self._warn(first, expected + 1)
             expected = first - 1
 
+    def decoding_start(self, index: int, at_most: int) -> int:
+        """The first of up to `at_most` frames that are decoded anyway on the way to a frame."""
+        return index if self._index is None else self._index.chunk_start(index, at_most)
+
     def index_at(self, seconds: float) -> int:
         """The frame that is on screen at that moment.
 
@@ -187,7 +227,7 @@ class VideoFile:
         return self._from_near(start, self._index)
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        with opened(self.address) as container:
+        with opened(self.address, trusted=self._trusted) as container:
             stream = video_stream(container, self.name, self._threads)
             yield from _pictures_in(packets_of(container, stream))
 
@@ -201,7 +241,7 @@ class VideoFile:
 
     def _from_near(self, start: int, index: FrameIndex) -> Iterator[tuple[int, VideoFrame]]:
         for key in [*index.seek_points(start), None]:
-            with opened(self.address) as container:
+            with opened(self.address, trusted=self._trusted) as container:
                 stream = video_stream(container, self.name, self._threads)
                 if key is not None and not _sought(container, stream, int(index.pts[key])):
                     continue
@@ -224,7 +264,7 @@ class VideoFile:
         return self._index.chunk_start(last, length)
 
     def _look(self) -> _First:
-        with opened(self.address) as container:
+        with opened(self.address, trusted=self._trusted) as container:
             stream = video_stream(container, self.address, self._threads)
             packets = packets_of(container, stream)
             head = list(islice(packets, 1))
@@ -235,18 +275,37 @@ class VideoFile:
             timed = is_timed(stream, head[0], chain([picture], pictures))
             return _First(picture, timed and picture.pts is not None)
 
-    def _measured(self, first: _First) -> tuple[FrameIndex | None, VideoInfo]:
-        """The times of all frames, and the properties of the video that follow from them."""
-        with opened(self.address) as container:
+    def _measure(self, first: _First, *, in_parts: bool) -> Iterator[int]:
+        """Set the times of all frames, and the properties of the video that follow from them."""
+        with opened(self.address, trusted=self._trusted) as container:
             stream = video_stream(container, self.name, self._threads)
             packets = _Packets(stream)
-            rows = list(packets.times(packets_of(container, stream)))
-            index = None
-            if first.timed and rows:
-                longest = _longest_step(container.format.name, stream)
-                index = FrameIndex.of(rows, first.picture.pts or 0, longest)
-            index = index if index is not None and len(index) else None
-            return index, self._described(container, stream, first, packets, index)
+            longest = _longest_step(container.format.name, stream)
+            rows: list[PacketTimes] = []
+            enough = FIRST_PART
+            self.about_frames = _announced_frames(container, stream)
+
+            def take(known: list[PacketTimes], missing: str | None) -> int:
+                index = None
+                if first.timed and known:
+                    index = FrameIndex.of(known, first.picture.pts or 0, longest)
+                index = index if index is not None and len(index) else None
+                info = self._described(container, stream, first, packets, index)
+                self.info, self._index = replace(info, incomplete=missing), index
+                return info.frames or 0
+
+            for times in packets.times(packets_of(container, stream)):
+                rows.append(times)
+                if in_parts and first.timed and len(rows) >= enough:
+                    enough *= 2
+                    known = take(_settled(rows), None)
+                    if known:
+                        yield known
+            known = take(rows, self._missing or packets.missing())
+            self.about_frames = known
+            if self.info.incomplete is not None:
+                log.warning("%s is incomplete: %s", self.name, self.info.incomplete)
+            yield known
 
     def _described(
         self,
@@ -276,7 +335,6 @@ class VideoFile:
             pixel_aspect=shown.pixel_aspect(aspect) if aspect > 0 else Fraction(1),
             sound=AudioTrack(self.address, starts) if container.streams.audio else None,
             stored_size=None if size == (height, width) else (height, width),
-            incomplete=self._missing or packets.missing(),
         )
 
 
@@ -307,6 +365,26 @@ class _Packets:
             return None
         lost = self._stream.frames - self._all
         return f"{lost} of {self._stream.frames} frames are missing" if lost > 0 else None
+
+
+def _settled(rows: list[PacketTimes]) -> list[PacketTimes]:
+    """The first packets, without those before which later ones might still be shown.
+
+    A frame is shown when it has been decoded or later, so no later packet precedes a time up to
+    the last time of decoding.
+    """
+    now = rows[-1].dts
+    if now is None:
+        return rows[:-HELD_BACK]
+    return [row for row in rows if row.pts <= now]
+
+
+def _announced_frames(container: InputContainer, stream: VideoStream) -> int:
+    """Number of frames by the header of the stream, or by the duration of the file."""
+    if stream.frames:
+        return int(stream.frames)
+    seconds = (container.duration or 0) / av.time_base
+    return max(0, round(seconds * float(average_rate(stream))))
 
 
 def _longest_step(container: str, stream: VideoStream) -> int | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segment_concept.pipeline.journal import FrameRecord, ObjectRecord
-from segment_concept.tracking.triggers.scene_change import HistogramShift
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +96,9 @@ def _rate(request: Mapping[str, Any]) -> float:
 
 def _threshold(trigger: object) -> float:
     """The `above` of the trigger that measures a color difference; else the published value."""
+    # It loads torch, which a process that only draws timelines does not need.
+    from segment_concept.tracking.triggers.scene_change import HistogramShift
+
     return next(_values_of("above", trigger), HistogramShift().above)
 
 

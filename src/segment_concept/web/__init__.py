@@ -1,0 +1,1 @@
+"""The page: prompt, track, review and correct in a browser. Needs the extra `web`."""

@@ -1,0 +1,436 @@
+"""One project: what a person has said of a video, and what was tracked. No event loop, no process.
+
+Edits are appended to a journal; the state follows from the edits up to the present one, and from
+the results that belong to these. Taking an edit back moves the present one.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+from segment_concept.types import InputError, SegmentConceptError
+from segment_concept.web.edits import (
+    MOST_OBJECTS,
+    AddObject,
+    ChangeObject,
+    ClearPrompt,
+    DeleteObject,
+    DrawMask,
+    Edit,
+    PromptObject,
+    edit_as_json,
+    edit_from_json,
+    prompt_as_json,
+)
+from segment_concept.web.folder import ProjectFolder
+from segment_concept.web.runs import empty_runs
+from segment_concept.web.spans import NEVER, Fixed, FrameState, ObjectStates
+from segment_concept.web.store import BACKWARDS, CUT, Result, ResultStore
+
+log = logging.getLogger(__name__)
+
+EDITS = "edits.jsonl"
+_REMEMBERED = 512  # answers to operations, in case they come again
+
+
+class RevisionError(SegmentConceptError):
+    """The edit was made to an earlier revision. `rev` is the present one."""
+
+    def __init__(self, rev: int) -> None:
+        super().__init__("the project was changed meanwhile: look at it, then repeat the edit")
+        self.rev = rev
+
+
+class ReadOnlyError(SegmentConceptError):
+    """The project cannot be changed; the message says why."""
+
+
+@dataclass(slots=True, eq=False)
+class TrackedObject:
+    """An object of a project."""
+
+    name: str
+    color: str
+    states: ObjectStates = field(default_factory=ObjectStates)
+    prompts: dict[int, tuple[PromptObject | DrawMask, int]] = field(default_factory=dict)  # + tag
+    corrected: dict[int, int] = field(default_factory=dict)  # frame -> tag before its first click
+
+
+@dataclass(frozen=True, slots=True)
+class Unsolved:
+    """A prompt whose mask is not known yet."""
+
+    edit: PromptObject
+    tag: int
+    before: Result | None  # what is corrected
+
+
+class Project:
+    """What is known of a video.
+
+    Attributes:
+        rev: number of changes so far.
+        head: the present edit, 0 before the first.
+        objects: by id.
+        cuts: first frames of shots, as far as known.
+    """
+
+    def __init__(self, folder: ProjectFolder, size: tuple[int, int]) -> None:
+        """Read the journal of edits and the results.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        self.folder, self.size = folder, size
+        self.rev = self.head = 0
+        self.objects: dict[int, TrackedObject] = {}
+        self.cuts: set[int] = set()
+        self.store = ResultStore(folder.path, read_only=folder.read_only is not None)
+        self._edits: dict[int, tuple[int, Edit]] = {}  # number -> edit before it, edit
+        self._redo: list[int] = []
+        self._fresh: dict[int, list[tuple[int, int, int]]] = {}  # tag -> object, first, last
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._path = folder.path / EDITS
+        self._read()
+        self._newest = max([0, *self._edits, *(tag for _, tag in self.store.tags())])
+        self._replay()
+
+    # --- changes -----------------------------------------------------------------------------
+
+    def edit(self, op: str, rev: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an edit (see `edits`), and return the reply for the page.
+
+        Raises:
+            RevisionError, ReadOnlyError: it cannot be made now.
+            InputError: it makes no sense.
+            OSError: the disk is full; nothing has changed.
+        """
+        if op in self._answers:
+            return self._answers[op]
+        self._check(rev)
+        edit = edit_from_json(values, self.free_id())
+        self._check_edit(edit)
+        return self._append(op, edit)
+
+    def draw(self, op: str, rev: int, edit: DrawMask, found: Result) -> dict[str, Any]:
+        """Replace the mask of a frame by a drawn one. Raises as `edit`."""
+        if op in self._answers:
+            return self._answers[op]
+        self._check(rev)
+        self._check_edit(edit)
+        self.store.add([found])  # before the edit that refers to it
+        return self._append(op, edit)
+
+    @property
+    def next_tag(self) -> int:
+        """The number of the next edit."""
+        return self._newest + 1
+
+    def undo(self, op: str, rev: int) -> dict[str, Any]:
+        """Take the present edit back. Raises as `edit`."""
+        return self._move(op, rev, "undo")
+
+    def redo(self, op: str, rev: int) -> dict[str, Any]:
+        """Make the edit again that was taken back last. Raises as `edit`."""
+        return self._move(op, rev, "redo")
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to take back."""
+        return self.head > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an edit was taken back."""
+        return bool(self._redo)
+
+    def take(self, results: Iterable[Result]) -> None:
+        """Keep results of tracking or of prompts, and show those that belong to the present state.
+
+        Raises:
+            OSError: the disk is full; none of them is kept.
+        """
+        results = [r for r in results if r.object_id in self.objects or r.tag != self.head]
+        self.store.add(results)
+        if any(r.tag != self.head for r in results):
+            self._replay()
+            return
+        for result in results:
+            back = bool(result.flags & BACKWARDS)
+            states = self.objects[result.object_id].states
+            states.add([result.frame], result.tag, back, result.area == 0)
+            self._note_cut(result)
+
+    def keep_rest(self, object_id: int, first: int, last: int, tag: int) -> None:
+        """The masks of stale frames (inclusive) would not change: they are valid after all.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._write({"fresh": [object_id, first, last], "tag": tag})
+        self._fresh.setdefault(tag, []).append((object_id, first, last))
+        if tag == self.head and object_id in self.objects:
+            self.objects[object_id].states.refresh(first, last)
+        else:
+            self._replay()
+
+    # --- what is known -----------------------------------------------------------------------
+
+    def shown(self, object_id: int, frame: int) -> Result | None:
+        """The result of an object on a frame, as the page shows it."""
+        states = self.objects[object_id].states
+        if frame >= len(states):
+            return None
+        if states.fixed[frame] == Fixed.DENIED:
+            runs = empty_runs(self.size)
+            return Result(object_id, frame, self.head, 0.0, 0.0, 0, (0, 0, 0, 0), 0, runs)
+        tag = int(states.tag[frame])
+        return None if tag == NEVER else self.store.get(object_id, frame, tag)
+
+    def unsolved(self) -> list[Unsolved]:
+        """Prompts whose masks are not known, in the order in which they were given."""
+        found = [
+            Unsolved(edit, tag, self.corrected(i, frame))
+            for i, each in self.objects.items()
+            for frame, (edit, tag) in each.prompts.items()
+            if isinstance(edit, PromptObject) and each.states.tag[frame] != tag
+        ]
+        return sorted(found, key=lambda unsolved: unsolved.tag)
+
+    def free_id(self) -> int:
+        """The lowest number that no object has had."""
+        used = {e.object_id for _, e in self._edits.values()}
+        return next((i for i in range(1, MOST_OBJECTS + 1) if i not in used), MOST_OBJECTS + 1)
+
+    def objects_json(self) -> list[dict[str, Any]]:
+        """All objects for the page."""
+        return [_object_json(i, each) for i, each in sorted(self.objects.items())]
+
+    def close(self) -> None:
+        """Put everything into its place on the disk, and let others write."""
+        if self.folder.read_only is None:
+            self.store.close()
+        self.folder.release()
+
+    # --- the journal -------------------------------------------------------------------------
+
+    def _check(self, rev: int) -> None:
+        self.check_writable()
+        if rev != self.rev:
+            raise RevisionError(self.rev)
+
+    def check_writable(self) -> None:
+        """Raises ReadOnlyError if nothing may be changed."""
+        reason = self.folder.read_only or self.folder.trouble
+        if reason is not None:
+            raise ReadOnlyError(reason)
+
+    def _check_edit(self, edit: Edit) -> None:
+        i = edit.object_id
+        known = i in self.objects
+        if isinstance(edit, AddObject):
+            if known:
+                raise InputError(f"there is an object {i} already: choose another number")
+            if i > MOST_OBJECTS:
+                raise InputError(f"a project has up to {MOST_OBJECTS} objects: begin another one")
+        elif not known and not isinstance(edit, PromptObject | DrawMask):
+            raise InputError(f"there is no object {i}: add it first")
+        elif isinstance(edit, ClearPrompt) and edit.frame not in self.objects[i].prompts:
+            raise InputError(f"object {i} has no prompt on frame {edit.frame}: nothing to clear")
+
+    def _append(self, op: str, edit: Edit) -> dict[str, Any]:
+        if isinstance(edit, PromptObject | DrawMask) and edit.object_id not in self.objects:
+            added = edit_from_json({"type": "object_add", "object": edit.object_id})
+            self._append("", added)
+        number = self.next_tag
+        self._write({"edit": edit_as_json(edit), "number": number, "after": self.head, "op": op})
+        self._edits[number] = (self.head, edit)
+        self._newest = self.head = number
+        self._redo.clear()
+        self.rev += 1
+        self._apply(edit, number)
+        return self._answer(op)
+
+    def _move(self, op: str, rev: int, kind: str) -> dict[str, Any]:
+        if op in self._answers:
+            return self._answers[op]
+        self._check(rev)
+        if kind == "undo" and not self.can_undo:
+            raise InputError("there is nothing to take back")
+        if kind == "redo" and not self.can_redo:
+            raise InputError("there is nothing to make again")
+        self._write({kind: True, "op": op})
+        self._moved(kind)
+        self._replay()
+        return self._answer(op)
+
+    def _moved(self, kind: str) -> None:
+        if kind == "undo":
+            self._redo.append(self.head)
+            self.head = self._edits[self.head][0]
+        else:
+            self.head = self._redo.pop()
+        self.rev += 1
+
+    def _answer(self, op: str) -> dict[str, Any]:
+        reply = {
+            "rev": self.rev,
+            "op": op,
+            "objects": self.objects_json(),
+            "undo": self.can_undo,
+            "redo": self.can_redo,
+        }
+        if op:
+            self._answers[op] = reply
+            while len(self._answers) > _REMEMBERED:
+                del self._answers[next(iter(self._answers))]
+        return reply
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        """Append a line that is on the disk on return, or nothing."""
+        with self._path.open("ab") as file:
+            before = file.tell()
+            try:
+                file.write(json.dumps(values).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                _cut(self._path, before)
+                raise
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        whole = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                try:
+                    self._read_line(json.loads(line))
+                except (ValueError, KeyError, TypeError, IndexError):
+                    log.warning("the last change in %s was not written fully", self._path)
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+        if self.folder.read_only is None and whole < self._path.stat().st_size:
+            _cut(self._path, whole)
+
+    def _read_line(self, values: Mapping[str, Any]) -> None:
+        if "edit" in values:
+            edit = edit_from_json(values["edit"])
+            self._edits[int(values["number"])] = (int(values["after"]), edit)
+            self.head = int(values["number"])
+            self._redo.clear()
+            self.rev += 1
+        elif "fresh" in values:
+            i, first, last = values["fresh"]
+            self._fresh.setdefault(int(values["tag"]), []).append((i, first, last))
+        else:
+            self._moved("undo" if "undo" in values else "redo")
+
+    # --- the state ---------------------------------------------------------------------------
+
+    def _replay(self) -> None:
+        """The state from all edits up to the present one and their results."""
+        self.objects = {}
+        path, number = [], self.head
+        while number:
+            path.append(number)
+            number = self._edits[number][0]
+        tags: dict[int, list[int]] = {}
+        for i, tag in self.store.tags():
+            tags.setdefault(tag, []).append(i)
+        for number in reversed(path):
+            self._apply(self._edits[number][1], number)
+            for i in tags.get(number, ()):
+                if i in self.objects:
+                    self._add_rows(i, number)
+            for i, first, last in self._fresh.get(number, ()):
+                if i in self.objects:
+                    self.objects[i].states.refresh(first, last)
+
+    def _add_rows(self, object_id: int, tag: int) -> None:
+        rows = self.store.rows(object_id, tag)
+        back = (rows["flags"] & BACKWARDS) > 0
+        states = self.objects[object_id].states
+        states.add(rows["frame"], tag, back, rows["area"] == 0)
+        cuts = rows["frame"][(rows["flags"] & CUT) > 0]
+        self.cuts.update(int(frame) for frame in cuts)
+
+    def _note_cut(self, result: Result) -> None:
+        if result.flags & CUT:
+            self.cuts.add(result.frame)
+
+    def _apply(self, edit: Edit, tag: int) -> None:
+        i = edit.object_id
+        if isinstance(edit, AddObject):
+            self.objects[i] = TrackedObject(edit.name, edit.color)
+        elif isinstance(edit, DeleteObject):
+            self.objects.pop(i, None)
+        elif i in self.objects:
+            self._change(self.objects[i], edit, tag)
+
+    def _change(self, found: TrackedObject, edit: Edit, tag: int) -> None:
+        if isinstance(edit, ChangeObject):
+            found.name = edit.name or found.name
+            found.color = edit.color or found.color
+            return
+        if isinstance(edit, PromptObject | DrawMask):
+            before, _ = found.prompts.get(edit.frame, (None, 0))
+            if not isinstance(before, PromptObject):
+                known = edit.frame < len(found.states)
+                found.corrected[edit.frame] = int(found.states.tag[edit.frame]) if known else NEVER
+            found.prompts[edit.frame] = (edit, tag)
+        elif isinstance(edit, ClearPrompt):
+            found.prompts.pop(edit.frame, None)
+        found.states.apply(edit)
+        if isinstance(edit, DrawMask):
+            drawn = self.store.get(edit.object_id, edit.frame, tag)
+            if drawn is not None:
+                found.states.add([edit.frame], tag, False, drawn.area == 0)
+
+    def corrected(self, object_id: int, frame: int) -> Result | None:
+        """The mask that clicks on a frame correct: what was there before the first of them."""
+        tag = self.objects[object_id].corrected.get(frame, NEVER)
+        found = None if tag == NEVER else self.store.get(object_id, frame, tag)
+        return found if found is not None and found.area else None
+
+
+def _cut(path: Path, length: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(length)
+
+
+def _object_json(object_id: int, found: TrackedObject) -> dict[str, Any]:
+    states = found.states
+    verdicts = [("confirmed", Fixed.CONFIRMED), ("denied", Fixed.DENIED)]
+    return {
+        "id": object_id,
+        "name": found.name,
+        "color": found.color,
+        "prompts": [_prompt_json(edit) for _, (edit, _) in sorted(found.prompts.items())],
+        "locked": [[a, b] for a, b in states.fixed_runs(Fixed.LOCKED)],
+        "verdicts": [
+            {"from": a, "to": b, "verdict": word}
+            for word, kind in verdicts
+            for a, b in states.fixed_runs(kind)
+        ],
+        "states": states_json(states),
+    }
+
+
+def states_json(states: ObjectStates) -> list[list[Any]]:
+    """[[first, last, name], ...] of stretches that are not empty."""
+    return [[a, b, FrameState(state).name.lower()] for a, b, state in states.runs()]
+
+
+def _prompt_json(edit: PromptObject | DrawMask) -> dict[str, Any]:
+    if isinstance(edit, DrawMask):
+        return {"frame": edit.frame, "kind": "mask", "points": [], "box": None}
+    kind = "points" if edit.points else "box"
+    return {"frame": edit.frame, "kind": kind} | prompt_as_json(edit)
