@@ -120,7 +120,7 @@ def test_a_full_disk_is_an_error_and_what_was_kept_stays(tmp_path: Path) -> None
     store = ResultStore(tmp_path)
     store.add([result(5)])
     store._journal.close()
-    store._journal = Path("/dev/full").open("wb", buffering=0)
+    store._journal = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", buffering=0)
     with pytest.raises(OSError, match=os.strerror(28)):
         store.add([result(6)])
     assert store.get(1, 6, 1) is None

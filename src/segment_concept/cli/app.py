@@ -14,6 +14,7 @@ COMMANDS = {
     "track": ("track", "Track objects through a video from a mask, a box or points."),
     "export": ("export", "Write other outputs of a finished run without tracking again."),
     "demo": ("demo", "Track a rabbit through a clip with two hard cuts."),
+    "web": ("web", "Prompt, track, review and correct in a browser."),
     "compare": ("compare", "Track with several recipes; write a side-by-side video."),
     "recipes": ("doctor", "List the recipes with their weights, size and license."),
     "doctor": ("doctor", "Check the installation and show the memory each recipe needs."),

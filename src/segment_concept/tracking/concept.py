@@ -26,6 +26,7 @@ class KeyframeBank:
 
     keyframes: tuple[Keyframe, ...] = ()
     at_most: int = 7
+    held: tuple[int, ...] = ()  # frames whose keyframes newer ones do not push out
 
     def __post_init__(self) -> None:
         if self.at_most < 1:
@@ -37,9 +38,19 @@ class KeyframeBank:
         if any(k.frame.index == index for k in self.keyframes):
             kept = tuple(keyframe if k.frame.index == index else k for k in self.keyframes)
             return replace(self, keyframes=kept)
-        grown = (*self.keyframes, keyframe)
-        too_many = max(0, len(grown) - self.at_most)
-        return replace(self, keyframes=(*grown[:1], *grown[1 + too_many :]))
+        grown = [*self.keyframes, keyframe]
+        while len(grown) > self.at_most:
+            free = (n for n, k in enumerate(grown) if n and k.frame.index not in self.held)
+            del grown[next(free, min(1, len(grown) - 1))]
+        return replace(self, keyframes=tuple(grown))
+
+    def hold(self, keyframe: Keyframe) -> "KeyframeBank":
+        """The bank with a keyframe that stays in it, as the first one does."""
+        index = keyframe.frame.index
+        held = (*(i for i in self.held if i != index), index)
+        return replace(self, held=held[1 - self.at_most :] if self.at_most > 1 else ()).add(
+            keyframe
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

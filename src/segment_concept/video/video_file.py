@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, islice
@@ -110,6 +111,12 @@ class VideoFile:
                 self._reading = None
             else:
                 yield known
+
+    def so_far(self) -> "VideoFile":
+        """The video as far as it is known, for another process."""
+        found = copy(self)
+        found._reading = None
+        return found
 
     @property
     def seconds(self) -> NDArray[np.float64]:

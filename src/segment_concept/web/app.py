@@ -44,7 +44,8 @@ def make_app(workspace: Workspace, access: Access) -> Guard:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     add_error_handlers(app)
     _add_entrance(app, workspace, access)
-    _add_reading(app, workspace)
+    _add_video(app, workspace)
+    _add_results(app, workspace)
     _add_changing(app, workspace)
     _add_work(app, workspace)
     app.add_api_route("/{name:path}", static_file, methods=["GET"])
@@ -71,7 +72,7 @@ def _add_entrance(app: FastAPI, workspace: Workspace, access: Access) -> None:
 
     @app.post(API + "/projects")
     async def new_project(body: NewProject) -> Any:
-        return workspace.json(await workspace.open_any(body.path, body.upload, body.recipe))
+        return workspace.json(await workspace.open(body))
 
     @app.post(API + "/uploads", status_code=201)
     async def new_upload(body: UploadBody) -> Any:
@@ -92,7 +93,7 @@ def _add_entrance(app: FastAPI, workspace: Workspace, access: Access) -> None:
         return Response(status_code=204, headers={"upload-offset": str(found.offset)})
 
 
-def _add_reading(app: FastAPI, workspace: Workspace) -> None:
+def _add_video(app: FastAPI, workspace: Workspace) -> None:
     @app.get(PROJECT)
     async def project(p: str) -> Any:
         return workspace.json(workspace.find(p))
@@ -129,6 +130,8 @@ def _add_reading(app: FastAPI, workspace: Workspace) -> None:
         content = await found.still(index, STILLS[w])
         return Response(content, media_type="image/jpeg", headers=headers)
 
+
+def _add_results(app: FastAPI, workspace: Workspace) -> None:
     @app.get(PROJECT + "/masks/{i}")
     async def masks(p: str, i: str, v: str | None = None) -> Response:
         content = workspace.find(p).masks(number(i, "a frame"))
@@ -172,7 +175,7 @@ def _add_changing(app: FastAPI, workspace: Workspace) -> None:
     def changed(p: str, change: Callable[[OpenProject], dict[str, Any]]) -> dict[str, Any]:
         found = workspace.find(p)
         reply = change(found)
-        workspace.edited(found)
+        workspace.tracking.edited(found)
         return reply
 
     @app.post(PROJECT + "/edits")
@@ -204,7 +207,7 @@ def _add_changing(app: FastAPI, workspace: Workspace) -> None:
 def _add_work(app: FastAPI, workspace: Workspace) -> None:
     @app.post(PROJECT + "/look", status_code=202)
     async def look(p: str, body: LookBody) -> Any:
-        workspace.look(workspace.find(p), body.frame)
+        workspace.tracking.look(workspace.find(p), body.frame)
         return {}
 
     @app.post(PROJECT + "/preview")
@@ -213,30 +216,30 @@ def _add_work(app: FastAPI, workspace: Workspace) -> None:
         found.check_frame(body.frame)
         prompt = prompt_of(body.object or 0, body.frame, body.points, body.box)
         gone: Callable[[], Awaitable[bool]] = request.is_disconnected
-        content = await workspace.preview(found, prompt, gone)
+        content = await workspace.tracking.preview(found, prompt, gone)
         return Response(content, media_type=BINARY)
 
     @app.post(PROJECT + "/jobs")
     async def new_job(p: str, body: JobBody) -> Any:
-        return await workspace.track(workspace.find(p), body)
+        return workspace.tracking.track(workspace.find(p), body)
 
     @app.delete(PROJECT + "/jobs/{j}")
     async def stop_job(p: str, j: str) -> Any:
-        return workspace.stop_job(workspace.find(p), j)
+        return workspace.tracking.stop_job(workspace.find(p), j)
 
     @app.post(PROJECT + "/exports")
     async def new_export(p: str, body: ExportBody) -> Any:
-        return workspace.export(workspace.find(p), body)
+        return workspace.tracking.export(workspace.find(p), body.formats, body.range)
 
     @app.get(PROJECT + "/exports")
     async def exports(p: str) -> Any:
-        return {"exports": workspace.exports(workspace.find(p))}
+        return {"exports": [e.json() for e in workspace.tracking.exports(workspace.find(p))]}
 
     @app.get(PROJECT + "/exports/{e}")
     async def export(p: str, e: str) -> Any:
-        return workspace.find_export(workspace.find(p), e).json()
+        return workspace.tracking.find_export(workspace.find(p), e).json()
 
     @app.get(PROJECT + "/exports/{e}/files/{name}")
     async def export_file(p: str, e: str, name: str) -> Response:
-        path = workspace.find_export(workspace.find(p), e).file(name)
+        path = workspace.tracking.find_export(workspace.find(p), e).file(name)
         return FileResponse(path, media_type=BINARY, filename=path.name)

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
-from fractions import Fraction
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
@@ -32,10 +31,10 @@ _NUMPY = {
     "numpy.core.numeric": {"_frombuffer"},
     "numpy": {"ndarray", "dtype"},
 }
-_OTHERS: dict[tuple[str, str], Any] = {
-    ("fractions", "Fraction"): Fraction,
-    ("copyreg", "_reconstructor"): None,
-}
+_OTHERS = frozenset(
+    {("fractions", "Fraction"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath")}
+)
+_SOURCES = frozenset({"VideoFile", "ImageFolder", "AnimatedImage"})
 _PATIENCE = 3.0  # seconds in which a child should exit by itself
 Link: TypeAlias = "Connection[Any, Any]"
 
@@ -266,7 +265,7 @@ class _Careful(pickle.Unpickler):
         if module.split(".")[0] == "segment_concept" and "." not in name:
             found = super().find_class(module, name)
             is_value = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Enum))
-            if is_value or name == "VideoFile":
+            if is_value or name in _SOURCES:
                 return found
         raise pickle.UnpicklingError(f"a message holds a {module}.{name}, which is no value")
 

@@ -179,7 +179,9 @@ def prompt_of(object_id: int, frame: int, points: Any, box: Any) -> PromptObject
     if not all(isinstance(p, Sequence) and len(p) == 3 for p in points):
         raise InputError(form)
     corners = None if box is None else Box.of(box)
-    checked = Points([p[:2] for p in points], [p[2] for p in points], corners)
+    pairs: Any = [p[:2] for p in points]
+    labels: Any = [p[2] for p in points]
+    checked = Points(pairs, labels, corners)
     rows = zip(checked.xy, checked.foreground, strict=True)
     return PromptObject(
         object_id,

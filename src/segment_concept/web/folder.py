@@ -57,9 +57,8 @@ def media_hash(video: Path) -> str:
         if video.is_dir():
             for entry in sorted(video.iterdir()):
                 if not entry.name.startswith("."):
-                    found.update(
-                        f"{entry.name}\0{entry.stat().st_size}\0".encode("utf-8", "replace")
-                    )
+                    row = f"{entry.name}\0{entry.stat().st_size}\0"
+                    found.update(row.encode("utf-8", "replace"))
             return found.hexdigest()
         size = video.stat().st_size
         found.update(f"{size}\0".encode())
@@ -146,7 +145,9 @@ def _lock(folder: ProjectFolder) -> None:
         who = ""
         with suppress(InputError, TypeError, KeyError):
             who = f" (process {read_json(owner)['pid']})"
-        folder.read_only = f"another server has this project open{who}: it can be looked at here, and changed there"
+        folder.read_only = (
+            f"another server has this project open{who}: look at it here, and change it there"
+        )
         return
     except OSError as error:
         folder.read_only = f"nothing can be written to {folder.path} ({error.strerror})"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from segment_concept.runtime.limits import check_pixels
 from segment_concept.types import Frame, InputError, SegmentConceptError
+from segment_concept.video.decode import opened, video_stream
 from segment_concept.video.image_folder import ImageFolder
 from segment_concept.video.open import open_video
 from segment_concept.video.source import VideoInfo, VideoSource
@@ -72,6 +73,21 @@ class TableMessage:
     whole: bool
     about_frames: int
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Request: the suffix that fits the content of a file."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMessage:
+    """The video with all frames that are known by now, for the tracker."""
+
+    key: str
+    source: VideoSource
 
 
 class FrameCache:
@@ -174,6 +190,21 @@ def open_media(path: Path) -> VideoSource:
     return source
 
 
+_SUFFIXES = {"mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "ogg": ".ogv"}
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of a video file by its content, whatever its name says.
+
+    Raises:
+        InputError: it is no video.
+    """
+    with opened(str(path.resolve()), trusted=False) as container:
+        video_stream(container, "the file")
+        name = container.format.name.split(",")[0]
+    return _SUFFIXES.get(name, ".video")
+
+
 def jpeg(frame: Frame, width: int = 0) -> bytes:
     """A frame as a JPEG file, scaled to a width if it is wider."""
     rgb = frame.rgb
@@ -232,6 +263,8 @@ class _Server:
     def _answer(self, content: Any) -> Any:
         if isinstance(content, OpenVideo):
             return self._open(content)
+        if isinstance(content, Probe):
+            return suffix_of(Path(content.path))
         assert isinstance(content, Still)
         video = self._videos.get(content.key)
         if video is None:
@@ -251,8 +284,10 @@ class _Server:
         if isinstance(source, VideoFile) and not source.is_whole:
             work = threading.Thread(target=self._scan, args=(content.key, source), daemon=True)
             first = _table(content.key, source, whole=False)
+            self._inbox.send(SourceMessage(content.key, source.so_far()))
             work.start()
             return first
+        self._inbox.send(SourceMessage(content.key, source))
         return _table(content.key, source, whole=True)
 
     def _scan(self, key: str, source: VideoFile) -> None:
@@ -266,7 +301,8 @@ class _Server:
                 if time.monotonic() - sent > 0.2:
                     sent = time.monotonic()
                     self._inbox.send(_table(key, source, whole=False))
-            self._inbox.send(source)  # for the tracker, which needs no second look at the file
+            # The tracker then needs no second look at the file.
+            self._inbox.send(SourceMessage(key, source.so_far()))
             self._inbox.send(_table(key, source, whole=True))
         except Exception as error:  # whatever a damaged file leads to: the page says it
             log.warning("%s: %s", source.name, error)

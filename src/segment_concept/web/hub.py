@@ -54,13 +54,17 @@ class EventLog:
             while not self._is_closed:
                 new = [row for row in self._kept if row[0] > at] if at < self.count else []
                 changed = self._changed
-                for at, name, data in new:
-                    yield f"id: {self.epoch}-{at}\nevent: {name}\ndata: {data}\n\n"
-                if not new:
-                    with suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(changed.wait(), QUIET)
-                        continue
-                    yield ": still here\n\n"
+                if new:
+                    at = new[-1][0]
+                    yield "".join(
+                        f"id: {self.epoch}-{n}\nevent: {name}\ndata: {data}\n\n"
+                        for n, name, data in new
+                    )
+                    continue
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(changed.wait(), QUIET)
+                    continue
+                yield ": still here\n\n"
         finally:
             self.listeners -= 1
             on_end()

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 from segment_concept.types import InputError, SegmentConceptError
 from segment_concept.web.edits import (
     MOST_OBJECTS,
@@ -359,12 +358,13 @@ class Project:
         back = (rows["flags"] & BACKWARDS) > 0
         states = self.objects[object_id].states
         states.add(rows["frame"], tag, back, rows["area"] == 0)
-        cuts = rows["frame"][(rows["flags"] & CUT) > 0]
+        cuts = (rows["frame"] + back)[(rows["flags"] & CUT) > 0]
         self.cuts.update(int(frame) for frame in cuts)
 
     def _note_cut(self, result: Result) -> None:
+        """Played backward, a cut is noticed on the last frame of the shot before it."""
         if result.flags & CUT:
-            self.cuts.add(result.frame)
+            self.cuts.add(result.frame + bool(result.flags & BACKWARDS))
 
     def _apply(self, edit: Edit, tag: int) -> None:
         i = edit.object_id

@@ -97,13 +97,15 @@ class ObjectStates:
     @property
     def kept(self) -> Flags:
         """Frames that are locked or confirmed."""
-        return (self.fixed == Fixed.LOCKED) | (self.fixed == Fixed.CONFIRMED)
+        found: Flags = (self.fixed == Fixed.LOCKED) | (self.fixed == Fixed.CONFIRMED)
+        return found
 
     @property
     def anchors(self) -> Flags:
         """Frames from which tracking can start."""
         given = (self.base == FrameState.PROMPTED) & (self.fixed != Fixed.DENIED)
-        return (given | self.kept) & ~self.absent
+        found: Flags = (given | self.kept) & ~self.absent
+        return found
 
     def states(self) -> NDArray[np.uint8]:
         """`FrameState` of every frame."""
@@ -216,7 +218,8 @@ class ObjectStates:
         states = (self.base == FrameState.EMPTY) | (self.base == FrameState.STALE)
         if again:
             states |= self.base == FrameState.TRACKED
-        return states & (self.fixed == Fixed.NOTHING)
+        found: Flags = states & (self.fixed == Fixed.NOTHING)
+        return found
 
     def _grow(self, length: int) -> None:
         if length <= len(self):

@@ -84,6 +84,12 @@ class ExportBody(_Body):
     formats: Annotated[list[str], Field(min_length=1, max_length=32)]
     options: ExportOptions = ExportOptions()
 
+    @property
+    def range(self) -> JobBody:
+        """The frames and objects, as jobs name them."""
+        found = self.options.model_dump(by_alias=True)
+        return JobBody.model_validate(found | {"direction": "both"})
+
 
 class UploadBody(_Body):
     """A file that is about to come."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +12,29 @@ from typing import Any
 from segment_concept.types import InputError
 from segment_concept.video.image_files import SUFFIXES
 from segment_concept.video.source import VideoSource
-from segment_concept.video.video_file import VideoFile
 from segment_concept.web.children import Child
+from segment_concept.web.dispatch import Dispatcher
+from segment_concept.web.exports import formats_json
 from segment_concept.web.folder import SUFFIX, open_folder, project_id
-from segment_concept.web.frames import OpenVideo, TableMessage, serve_frames
+from segment_concept.web.frames import (
+    OpenVideo,
+    Probe,
+    SourceMessage,
+    TableMessage,
+    serve_frames,
+)
 from segment_concept.web.guard import ForbiddenError, Limits, path_inside
 from segment_concept.web.opened import MissingError, OpenProject
 from segment_concept.web.uploads import Uploads
+from segment_concept.web.wire import NewProject
 
 log = logging.getLogger(__name__)
 
 VIDEOS = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg")
-    + (".mxf", ".ogv", ".flv", ".wmv", ".gif", ".webp", ".3gp", ".vob")
+    {
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg"),
+        *(".mpeg", ".mxf", ".ogv", ".flv", ".wmv", ".gif", ".webp", ".3gp", ".vob", ".video"),
+    }
 )
 WATCH_SECONDS = 5.0  # between two looks at whether videos are still there
 MOST_ENTRIES = 5000  # of a folder that are listed
@@ -57,7 +68,11 @@ class Workspace:
         self.settings = settings
         self.uploads = Uploads(settings.root, settings.limits)
         self.opened: dict[str, OpenProject] = {}
+        self.tracking = Dispatcher(settings.recipe, settings.device)
+        self.last_page_left = time.monotonic()
         self._media: Child | None = None
+        self._sources: dict[str, VideoSource] = {}  # by project
+        self._tables: dict[str, TableMessage] = {}
         self._opening = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
 
@@ -72,6 +87,7 @@ class Workspace:
             self._watcher.cancel()
         for project in list(self.opened.values()):
             await self.close(project.id)
+        await self.tracking.stop()
         if self._media is not None:
             await self._media.close()
 
@@ -86,8 +102,8 @@ class Workspace:
             raise MissingError("this project is not open here: choose it in the list")
         return self.opened[id_]
 
-    async def open(self, name: str, recipe: str | None = None) -> OpenProject:
-        """Open the video of that name below the root.
+    async def open(self, body: NewProject) -> OpenProject:
+        """Open the video of a name below the root, or one that was uploaded.
 
         Raises:
             ForbiddenError: it lies elsewhere.
@@ -95,27 +111,62 @@ class Workspace:
             RemoteError, ChildError: it cannot be decoded.
             OSError: no project can be made.
         """
-        return await self.open_path(path_inside(self.settings.root, name), recipe)
+        if body.recipe not in (None, self.settings.recipe):
+            raise InputError(
+                f"this server tracks with {self.settings.recipe}: start another one with --recipe"
+            )
+        if body.upload is not None:
+            media = await self._ready_media()
+            suffix = await media.ask(Probe(str(self.uploads.path(body.upload))))
+            return await self.open_path(self.uploads.finished(body.upload, suffix))
+        return await self.open_path(path_inside(self.settings.root, body.path or ""))
 
-    async def open_path(self, path: Path, recipe: str | None = None) -> OpenProject:
+    async def open_path(self, path: Path) -> OpenProject:
         """Open a video. Raises as `open`."""
         async with self._opening:
             id_ = project_id(path)
             if id_ in self.opened:
                 return self.opened[id_]
             media = await self._ready_media()
+            self._tables.pop(id_, None)
             table = await media.ask(OpenVideo(id_, str(path)))
-            chosen = recipe or self.settings.recipe
-            folder = await asyncio.to_thread(open_folder, path, self.settings.projects, chosen)
+            settings = self.settings
+            folder = await asyncio.to_thread(open_folder, path, settings.projects, settings.recipe)
             project = OpenProject(id_, folder, table, media)
             self.opened[id_] = project
+            if id_ in self._tables:  # of while the folder was opened
+                project.hear_table(self._tables[id_])
+            project.source = self._sources.get(id_)
+            self.tracking.opened(project)
             return project
 
     async def close(self, id_: str) -> None:
         """Close a project."""
         project = self.opened.pop(id_, None)
         if project is not None:
+            await self.tracking.closed(project)
             await project.close()
+
+    def json(self, project: OpenProject) -> dict[str, Any]:
+        """A project for the page."""
+        state = self.tracking.state
+        return project.json() | {
+            "tracker": {
+                "state": "failed" if state.state == "crashed" else state.state,
+                "message": state.message,
+            },
+            "jobs": self.tracking.jobs_json(project),
+            "export_formats": formats_json(),
+        }
+
+    def say_goodbye(self) -> None:
+        """End the streams of events of all pages."""
+        for project in self.opened.values():
+            project.events.close()
+
+    def page_left(self) -> None:
+        """A page has closed its connection."""
+        self.last_page_left = time.monotonic()
 
     def files(self, name: str) -> dict[str, Any]:
         """Videos and folders below the root. Raises as `open`."""
@@ -124,7 +175,12 @@ class Workspace:
             raise InputError(f"{name[:200]!r} is a file: open it as a project")
         return {"path": name, "entries": list(_entries(self.settings.root, folder))}
 
-    def projects_json(self) -> list[dict[str, Any]]:
+    def list_json(self) -> dict[str, Any]:
+        """All projects, and the recipe of this server."""
+        recipe = self.settings.recipe
+        return {"projects": self._projects_json(), "recipes": [recipe], "recipe": recipe}
+
+    def _projects_json(self) -> list[dict[str, Any]]:
         """Open projects, and those beside videos of the root."""
         found = {
             i: {
@@ -138,9 +194,14 @@ class Workspace:
         }
         for folder in sorted(self.settings.root.glob(f"*{SUFFIX}")):
             video = folder.with_name(folder.name[: -len(SUFFIX)])
-            names = {"name": video.name, "path": video.name}
-            row = names | {"open": False, "missing": not video.exists()}
-            found.setdefault(project_id(video), {"id": project_id(video)} | row)
+            row = {
+                "id": project_id(video),
+                "name": video.name,
+                "path": video.name,
+                "open": False,
+                "missing": not video.exists(),
+            }
+            found.setdefault(project_id(video), row)
         return list(found.values())
 
     # --- the process for frames --------------------------------------------------------------
@@ -158,16 +219,15 @@ class Workspace:
         return self._media
 
     def _hear(self, message: Any) -> None:
-        if isinstance(message, TableMessage) and message.key in self.opened:
-            self.opened[message.key].hear_table(message)
-        elif isinstance(message, VideoFile):
-            for project in self.opened.values():
-                if str(project.video_path.resolve()) == message.address:
-                    self.give_source(project, message)
-
-    def give_source(self, project: OpenProject, source: VideoSource) -> None:
-        """The tracker can begin: all frames of the video are known."""
-        project.source = source
+        if isinstance(message, TableMessage):
+            self._tables[message.key] = message
+            if message.key in self.opened:
+                self.opened[message.key].hear_table(message)
+                self.tracking.edited(self.opened[message.key])
+        elif isinstance(message, SourceMessage):
+            self._sources[message.key] = message.source
+            if message.key in self.opened:
+                self.tracking.knows_frames(self.opened[message.key], message.source)
 
     def _media_died(self, reason: str) -> None:
         log.warning("the process that decodes frames has ended: %s", reason)
