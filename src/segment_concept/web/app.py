@@ -120,9 +120,10 @@ def _add_video(app: FastAPI, workspace: Workspace) -> None:
 
     @app.get(PROJECT + "/frames/{name}")
     async def still(p: str, name: str, request: Request, w: str = "full") -> Response:
-        found, index = workspace.find(p), number(name.removesuffix(".jpg"), "a frame")
+        found = workspace.find(p)
         if w not in STILLS or not name.endswith(".jpg"):
             raise MissingError("stills are frames/NUMBER.jpg with w=160, 480 or full")
+        index = number(name.removesuffix(".jpg"), "a frame")
         tag = f'"{found.folder.header["hash"][:16]}-{index}-{w}"'
         headers = {"etag": tag} | FOREVER
         if request.headers.get("if-none-match") == tag:

@@ -94,15 +94,20 @@ class Child:
         self._number = 0
         self._closing = False
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        context = multiprocessing.get_context("spawn")
-        self._link, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(theirs, target, args), name=name, daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        self._link, theirs = multiprocessing.Pipe()
+        self.process = self._begin(theirs, target, args, name)
         for work in (self._send_all, self._receive_all):
             threading.Thread(target=work, name=name, daemon=True).start()
+
+    def _begin(
+        self, theirs: Link, target: Callable[..., None], args: tuple[Any, ...], name: str
+    ) -> Any:
+        context = multiprocessing.get_context("spawn")
+        serve = (theirs, target, args)
+        process = context.Process(target=_serve, args=serve, name=name, daemon=True)
+        process.start()
+        theirs.close()
+        return process
 
     @property
     def is_alive(self) -> bool:

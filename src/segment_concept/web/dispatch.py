@@ -76,9 +76,17 @@ class _Sent:
 class Dispatcher:
     """Runs one job at a time, the masks of prompts as they come, and the newest preview."""
 
-    def __init__(self, recipe: str, device: str, *, early_stop: bool = True) -> None:
+    def __init__(
+        self,
+        recipe: str,
+        device: str,
+        *,
+        early_stop: bool = True,
+        new_child: Callable[..., Child] = Child,
+    ) -> None:
         self.state = TrackerState("starting")
         self._recipe, self._device, self._early_stop = recipe, device, early_stop
+        self._new_child = new_child
         self._child: Child | None = None
         self._projects: dict[str, tuple[OpenProject, _Sent]] = {}
         self._jobs = JobList()
@@ -464,7 +472,7 @@ class Dispatcher:
         self.state = TrackerState("starting")
         args = (self._recipe, self._device)
         name = "segment-concept-tracker"
-        self._child = Child(serve_work, args, name, self._hear, self._died)
+        self._child = self._new_child(serve_work, args, name, self._hear, self._died)
         for project, sent in self._projects.values():
             sent.source, sent.solving = None, set()
             self._give_source(project)

@@ -96,6 +96,13 @@ Edit: TypeAlias = (
     AddObject | ChangeObject | DeleteObject | PromptObject | DrawMask | ClearPrompt | Fix
 )
 FIXES = ("lock", "unlock", "confirm", "deny", "undecide")
+_OTHERS = ("object_add", "object_change", "object_delete", "prompt", "mask", "clear")
+_KINDS = (*_OTHERS, *FIXES)
+
+
+def color_of(object_id: int) -> str:
+    """The color of an object for which none is chosen."""
+    return COLORS[(object_id - 1) % len(COLORS)]
 
 
 def edit_from_json(values: Mapping[str, Any], free_id: int = 1) -> Edit:
@@ -109,9 +116,11 @@ def edit_from_json(values: Mapping[str, Any], free_id: int = 1) -> Edit:
         InputError: it is of another form.
     """
     kind = values.get("type")
+    if kind not in _KINDS:
+        raise InputError(f"there is no edit {str(kind)[:40]!r}: expected {', '.join(_KINDS)}")
     if kind == "object_add":
         object_id = free_id if values.get("object") is None else _object(values)
-        color = _color(values) or COLORS[(object_id - 1) % len(COLORS)]
+        color = _color(values) or color_of(object_id)
         return AddObject(object_id, _name(values) or f"Object {object_id}", color)
     object_id = _object(values)
     if kind == "object_change":
@@ -124,15 +133,10 @@ def edit_from_json(values: Mapping[str, Any], free_id: int = 1) -> Edit:
         return DrawMask(object_id, _frame(values, "frame"))
     if kind == "clear":
         return ClearPrompt(object_id, _frame(values, "frame"))
-    if isinstance(kind, str) and kind in FIXES:
-        first, last = _frame(values, "from"), _frame(values, "to")
-        if first > last:
-            raise InputError(f"frames {first} to {last} are none: `from` is the smaller number")
-        return Fix(kind, object_id, first, last)
-    raise InputError(
-        f"there is no edit {str(kind)[:40]!r}: expected object_add, object_change, object_delete, "
-        f"prompt, clear, {', '.join(FIXES)}"
-    )
+    first, last = _frame(values, "from"), _frame(values, "to")
+    if first > last:
+        raise InputError(f"frames {first} to {last} are none: `from` is the smaller number")
+    return Fix(str(kind), object_id, first, last)
 
 
 def edit_as_json(edit: Edit) -> dict[str, Any]:

@@ -237,8 +237,8 @@ class _Opened:
 class _Server:
     """Answers requests in the order that serves the person: the newest large still first."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self, inbox: Inbox, cpu_seconds: int = CPU_SECONDS) -> None:
+        self._inbox, self._cpu_seconds = inbox, cpu_seconds
         self._videos: dict[str, _Opened] = {}
 
     def run(self) -> None:
@@ -251,7 +251,7 @@ class _Server:
 
     def _reply(self, request: Request) -> Reply:
         try:
-            with _limited_cpu():
+            with _limited_cpu(self._cpu_seconds):
                 return Reply(request.number, self._answer(request.content))
         except SegmentConceptError as error:
             return Reply(request.number, error=str(error), kind="input")
@@ -318,7 +318,7 @@ class _Server:
             for n in range(1, AHEAD + 1):
                 index = video.newest + n * video.step
                 if 0 <= index < (video.cache.source.info.frames or 0) and index not in video.cache:
-                    with suppress(SegmentConceptError), _limited_cpu():
+                    with suppress(SegmentConceptError), _limited_cpu(self._cpu_seconds):
                         video.cache.frame(index)
                         return index in video.cache
                     video.newest = -1
@@ -343,13 +343,18 @@ def _newest(messages: list[Any]) -> int | None:
 class _limited_cpu:  # noqa: N801  (used like a function)
     """End the process if one still needs too much time; a hostile file can ask for any."""
 
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+
     def __enter__(self) -> None:
-        self._set(CPU_SECONDS)
+        self._set(self._seconds)
 
     def __exit__(self, *_: object) -> None:
         self._set(None)
 
     def _set(self, more: int | None) -> None:
+        if not self._seconds:
+            return
         with suppress(ImportError, ValueError, OSError):
             import resource
 
@@ -360,7 +365,9 @@ class _limited_cpu:  # noqa: N801  (used like a function)
 
 
 def limit_memory(most: int) -> None:
-    """Limit the address space of this process, where the system can."""
+    """Limit the address space of this process, where the system can; 0 for no limit."""
+    if not most:
+        return
     with suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -369,7 +376,12 @@ def limit_memory(most: int) -> None:
 
 
 def serve_frames(link: Link, limits: Mapping[str, int]) -> None:
-    """Main function of the process."""
+    """Main function of the process.
+
+    Args:
+        link: to the server.
+        limits: `memory` in bytes of address space, `cpu_seconds` of a still; 0 for none.
+    """
     cv2.setNumThreads(1)
     limit_memory(limits.get("memory", MEMORY))
-    _Server(Inbox(link)).run()
+    _Server(Inbox(link), limits.get("cpu_seconds", CPU_SECONDS)).run()

@@ -195,6 +195,8 @@ class OpenProject:
 
     def edit(self, op: str, rev: int, values: Mapping[str, Any]) -> dict[str, Any]:
         """Make an edit and tell the page. Raises as `Project.edit`."""
+        if values.get("type") == "mask":
+            raise InputError("a drawn mask is sent to masks/FRAME, as its runs")
         for key in ("frame", "to"):
             if type(values.get(key)) is int:
                 self.check_frame(values[key])
@@ -204,7 +206,7 @@ class OpenProject:
         """Replace a mask by a drawn one. Raises as `Project.draw`, and InputError."""
         self.check_frame(edit.frame)
         mask = decode_runs(runs, self.project.size)
-        tag = self.project.next_tag + (edit.object_id not in self.project.objects)
+        tag = self.project.next_tag
         area = int(mask.sum())
         found = Result(edit.object_id, edit.frame, tag, 1.0, 1.0, area, box_of(mask), 0, runs)
         reply = self._told("edit", self.project.draw(op, rev, edit, found))

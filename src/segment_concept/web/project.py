@@ -22,6 +22,7 @@ from segment_concept.web.edits import (
     DrawMask,
     Edit,
     PromptObject,
+    color_of,
     edit_as_json,
     edit_from_json,
     prompt_as_json,
@@ -243,9 +244,6 @@ class Project:
             raise InputError(f"object {i} has no prompt on frame {edit.frame}: nothing to clear")
 
     def _append(self, op: str, edit: Edit) -> dict[str, Any]:
-        if isinstance(edit, PromptObject | DrawMask) and edit.object_id not in self.objects:
-            added = edit_from_json({"type": "object_add", "object": edit.object_id})
-            self._append("", added)
         number = self.next_tag
         self._write({"edit": edit_as_json(edit), "number": number, "after": self.head, "op": op})
         self._edits[number] = (self.head, edit)
@@ -308,16 +306,21 @@ class Project:
         whole = 0
         with self._path.open("rb") as file:
             for line in file:
-                try:
-                    self._read_line(json.loads(line))
-                except (ValueError, KeyError, TypeError, IndexError):
+                if not self._is_read(line):
                     log.warning("the last change in %s was not written fully", self._path)
-                    break
-                if not line.endswith(b"\n"):
                     break
                 whole += len(line)
         if self.folder.read_only is None and whole < self._path.stat().st_size:
             _cut(self._path, whole)
+
+    def _is_read(self, line: bytes) -> bool:
+        try:
+            if line.endswith(b"\n"):
+                self._read_line(json.loads(line))
+                return True
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            log.debug("%s", error)
+        return False
 
     def _read_line(self, values: Mapping[str, Any]) -> None:
         if "edit" in values:
@@ -368,6 +371,8 @@ class Project:
 
     def _apply(self, edit: Edit, tag: int) -> None:
         i = edit.object_id
+        if isinstance(edit, PromptObject | DrawMask) and i not in self.objects:
+            self.objects[i] = TrackedObject(f"Object {i}", color_of(i))
         if isinstance(edit, AddObject):
             self.objects[i] = TrackedObject(edit.name, edit.color)
         elif isinstance(edit, DeleteObject):

@@ -1,9 +1,10 @@
 """Errors as one sentence, static files, and numbers in addresses."""
 
 import errno
+import gzip
 import logging
 import mimetypes
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -127,15 +128,23 @@ def text(value: str | None, name: str) -> str:
     return value
 
 
-def static_file(name: str) -> Response:
-    """A file of the page. Raises MissingError."""
+def static_file(name: str, request: Request) -> Response:
+    """A file of the page, compressed if the browser takes that. Raises MissingError."""
     found = _static_files().get(name or "index.html")
     if found is None:
         raise MissingError("there is no such file")
     suffix = "." + found.name.rpartition(".")[2]
     kind = _TYPES.get(suffix) or mimetypes.guess_type(found.name)[0] or BINARY
-    headers = {"cache-control": "no-cache"}
-    return Response(found.read_bytes(), media_type=kind, headers=headers)
+    headers = {"cache-control": "no-cache", "vary": "accept-encoding"}
+    content = found.read_bytes()
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["content-encoding"] = _compressed(content), "gzip"
+    return Response(content, media_type=kind, headers=headers)
+
+
+@lru_cache(maxsize=64)
+def _compressed(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
 
 
 @cache

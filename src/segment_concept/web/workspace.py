@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,12 @@ class Settings:
 class Workspace:
     """Opens projects and keeps the processes running."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, new_child: Callable[..., Child] = Child) -> None:
         self.settings = settings
         self.uploads = Uploads(settings.root, settings.limits)
         self.opened: dict[str, OpenProject] = {}
-        self.tracking = Dispatcher(settings.recipe, settings.device)
+        self._new_child = new_child
+        self.tracking = Dispatcher(settings.recipe, settings.device, new_child=new_child)
         self.last_page_left = time.monotonic()
         self._media: Child | None = None
         self._sources: dict[str, VideoSource] = {}  # by project
@@ -208,7 +209,8 @@ class Workspace:
 
     def _new_media(self) -> Child:
         args = (self.settings.frame_limits,)
-        return Child(serve_frames, args, "segment-concept-frames", self._hear, self._media_died)
+        name = "segment-concept-frames"
+        return self._new_child(serve_frames, args, name, self._hear, self._media_died)
 
     async def _ready_media(self) -> Child:
         if self._media is None or not self._media.is_alive:
