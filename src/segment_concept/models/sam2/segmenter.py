@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from segment_concept.models.sam2.memory_tokens import concept_tokens, equally_long
 from segment_concept.models.sam2.network import Decoded, SamNetwork
@@ -44,6 +46,8 @@ class Sam2Options:
             grid of the mask decoder, become foreground; 8 in SAM 2's demos, 0 for none.
         memory_dtype: of stored memory maps; bfloat16 as published.
         compiled: compile the image encoder and the memory attention on first use.
+        recompute: in training, compute the memory attention again in the backward pass and keep
+            only its inputs.
     """
 
     stability_fallback: bool = True
@@ -51,6 +55,7 @@ class Sam2Options:
     fill_hole_area: int = 0
     memory_dtype: torch.dtype = torch.bfloat16
     compiled: bool = False
+    recompute: bool = False
 
     @classmethod
     def benchmark(cls) -> "Sam2Options":
@@ -72,6 +77,8 @@ class Sam2Segmenter:
         if self.options.compiled:
             self._encode_image = torch.compile(network.encode_image)
             self._attend = torch.compile(network.memory_attention, dynamic=True)
+        if self.options.recompute:
+            self._attend = partial(checkpoint, self._attend, use_reentrant=False)
 
     def with_options(self, options: Sam2Options) -> "Sam2Segmenter":
         """The same network with other options."""
@@ -234,20 +241,40 @@ class Sam2Segmenter:
         As in the release, the pointer is that of the single-mask token, on features without
         `no_memory_embedding`.
         """
+        decoded = self._decode_masks(features, masks_OSS, images)
+        masks = masks_OSS[:, None].to(self.network.device)
+        logits = _resize(masks * MASK_SCALE + MASK_BIAS, masks.shape[-1] // 4, antialias=True)
+        given = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
+        proposals = self._with_pointers(given, decoded.presence > 0)
+        certain = torch.full_like(decoded.presence, MASK_SCALE + MASK_BIAS)
+        return replace(proposals, presence=certain)
+
+    def mask_pointers(
+        self,
+        features: Features[Sam2Features],
+        masks_OSS: Tensor,
+        visible: Tensor,
+        images: Sequence[int],
+    ) -> Tensor:
+        """(O, C) pointers of given masks; that of no object where `visible` (O,) is False.
+
+        So it is where the decoder judges an object to be absent. Training uses this.
+        """
+        decoded = self._decode_masks(features, masks_OSS, images)
+        return self.network.point(decoded.tokens, (decoded.presence > 0) & visible)[:, 0]
+
+    def _decode_masks(
+        self, features: Features[Sam2Features], masks_OSS: Tensor, images: Sequence[int]
+    ) -> Decoded:
+        """The decoder's output for masks as prompts, on features without `no_memory_embedding`."""
         network = self.network
         masks = masks_OSS[:, None].to(network.device)
-        logits = _resize(masks * MASK_SCALE + MASK_BIAS, masks.shape[-1] // 4, antialias=True)
         sparse, _ = network.no_prompt()
         _, dense = network.embed_no_points(
             len(masks), network.mask_downsample(masks.to(network.dtype))
         )
         coarse = features.maps.coarse[indices(tuple(images), network.device)]
-        fine = self._fine(features, images)
-        decoded = network.decode(coarse, fine, (sparse, dense), several=False)
-        given = replace(decoded, logits=logits, iou=torch.ones_like(decoded.iou))
-        proposals = self._with_pointers(given, decoded.presence > 0)
-        certain = torch.full_like(decoded.presence, MASK_SCALE + MASK_BIAS)
-        return replace(proposals, presence=certain)
+        return network.decode(coarse, self._fine(features, images), (sparse, dense), several=False)
 
     def _decode_clicks(
         self,
