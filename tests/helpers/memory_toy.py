@@ -14,7 +14,7 @@ from segment_concept.train.memory_data import ClipConfig
 from segment_concept.train.memory_task import MemoryRecipe, MemoryTask
 from segment_concept.train.task import Schedule
 
-WIRING = HieraWiring(1, (8, 4, 4, 2), (1,))
+WIRING = HieraWiring(1, (8, 4, 8, 4), (3,))  # of the tiny weights of parity
 SHORT = ClipConfig(frames=6, stride=1, predicted=3, augmentation=None)
 
 
