@@ -7,7 +7,7 @@ Of a folder only names are read until a video is needed.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,6 +205,11 @@ class SavReader:
         if lost:
             raise InputError(f"frame {lost[0]} of {video.movie} is missing or damaged")
         return [found[index] for index in indices]
+
+    def each(self, video: SavVideo, indices: Sequence[int]) -> Iterator[Image]:
+        """The same frames in ascending order, one after the other; none is kept."""
+        read = self._extracted if video.frames is not None else self._decoded
+        return (rgb for _, rgb in read(video, sorted(indices)))
 
     def _extracted(self, video: SavVideo, indices: Sequence[int]) -> Iterable[tuple[int, Image]]:
         assert video.frames is not None
