@@ -8,7 +8,7 @@ import torch
 from segment_concept.checkpoints.sam2.load import load_sam2
 from segment_concept.checkpoints.sam2.stretch import stretch_slots
 from segment_concept.datasets.sav import SavVideo, find_videos
-from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.network import SamNetwork
 from segment_concept.models.sam2.sizes import HieraWiring
 from segment_concept.train.memory_data import ClipConfig
 from segment_concept.train.memory_task import MemoryRecipe, MemoryTask
@@ -27,7 +27,7 @@ def quick(steps: int, rate: float = 1e-3) -> Schedule:
     return Schedule(steps=steps, rate=rate, warm_up=0, weight_decay=0.1, clip=0.1, average=None)
 
 
-def without_dropout(network: Sam2Network) -> Sam2Network:
+def without_dropout(network: SamNetwork) -> SamNetwork:
     for module in network.memory_attention.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -36,13 +36,13 @@ def without_dropout(network: Sam2Network) -> Sam2Network:
     return network
 
 
-def tiny_network(weights: Path, wiring: HieraWiring = WIRING, side: int = 128) -> Sam2Network:
+def tiny_network(weights: Path, wiring: HieraWiring = WIRING, side: int = 128) -> SamNetwork:
     """22 slots, in float32, without dropout."""
     network = load_sam2(weights, image_side=side, wiring=wiring).network
     stretch_slots(network, 22)
     return without_dropout(network)
 
 
-def memory_task(network: Sam2Network, videos: tuple[SavVideo, ...], **changes) -> MemoryTask:
+def memory_task(network: SamNetwork, videos: tuple[SavVideo, ...], **changes) -> MemoryTask:
     recipe = {"name": "toy", "clip": SHORT, "batch": 2, "schedule": quick(4), **changes}
     return MemoryTask(MemoryRecipe(**recipe), network, videos, None, "toy")

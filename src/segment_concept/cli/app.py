@@ -23,7 +23,7 @@ COMMANDS = {
     "report": ("report", "Print the report of a run, or compare several runs."),
     "dataset": ("dataset", "Check a dataset, print statistics, make multi-shot clips."),
     "convert": ("convert", "Convert SeC weights to one folder with tokenizer and hashes."),
-    "train": ("train", "Train the compact model."),
+    "train": ("train", "Train the compact model, or SeC on SA-V."),
 }
 
 

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from segment_concept.cli import train_memory
 from segment_concept.cli.console import plain_errors, say
 
-app = typer.Typer(help="Train the compact model.", no_args_is_help=True)
+app = typer.Typer(help="Train the compact model, or SeC on SA-V.", no_args_is_help=True)
+train_memory.register(app)
 
 
 def register(parent: typer.Typer) -> None:

@@ -189,11 +189,6 @@ class MemoryClipLoader:
 _NOTHING = AugmentationConfig.none()
 
 
-def worker_bytes(clip: ClipConfig, side: int) -> int:
-    """Bytes of one clip's frames and masks while it waits to be trained on."""
-    return clip.frames * side * side * (3 + clip.objects)
-
-
 def normalized_pixels(pixels: Tensor, device: torch.device) -> Tensor:
     """(N, 3, S, S) float32 of bytes, with ImageNet's mean and deviation."""
     return normalized(pixels.to(device).float().div(255))

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segment_concept.datasets.sav import HELD_OUT, SavVideo
-from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.network import SamNetwork
 from segment_concept.models.sam2.segmenter import Sam2Features
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.segmenter import Features, Proposals
 from segment_concept.tracking.step import track_objects
 from segment_concept.train.losses import MASK_TERMS, Losses, LossWeights, mask_losses
+from segment_concept.train.memory_budget import Budget, budget_of
 from segment_concept.train.memory_data import (
     ClipConfig,
     ClipOrder,
@@ -96,7 +97,7 @@ class MemoryTask:
     def __init__(
         self,
         recipe: MemoryRecipe,
-        network: Sam2Network,
+        network: SamNetwork,
         videos: Sequence[SavVideo],
         held_out: "HeldOutClips | None",
         source: str,
@@ -106,6 +107,7 @@ class MemoryTask:
         self._recipe, self.network, self._videos = recipe, network, tuple(videos)
         self._held_out, self._source = held_out, source
         self.schedule, self.seed = recipe.schedule, recipe.seed
+        self._recompute = recompute
         self._segmenter = training_segmenter(network, recompute=recompute)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith(_TRAINED))
@@ -212,6 +214,10 @@ class MemoryTask:
     def report(self, rows: Sequence[MemoryRow]) -> dict[str, float]:
         """See `memory_validation.report_of`."""
         return report_of(rows)
+
+    def budget(self) -> Budget:
+        """An estimate of what the training needs."""
+        return budget_of(self.network, self._recipe.clip, recompute=self._recompute)
 
     def describe(self, request: ClipOrder) -> str:
         """The video that was meant first."""

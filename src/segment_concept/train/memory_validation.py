@@ -9,7 +9,7 @@ import numpy as np
 
 from segment_concept.datasets.masklets import NULL, ROW_STEP
 from segment_concept.datasets.sav import SavReader, SavVideo
-from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.network import SamNetwork
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.ops.overlap import mask_iou
 from segment_concept.tracking.policies.sec import ReliableMemory
@@ -76,7 +76,7 @@ class HeldOutClips:
 
     def rows(
         self,
-        network: Sam2Network,
+        network: SamNetwork,
         losses: Callable[[Sequence[MemoryClip]], Losses],
         rank: int,
         ranks: int,

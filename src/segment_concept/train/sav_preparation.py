@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
@@ -19,6 +21,7 @@ from segment_concept.shots.transnet import learned_cuts
 from segment_concept.tracking.triggers.base import Trigger, TriggerContext
 from segment_concept.types import Frame, Image, InputError
 
+Result = TypeVar("Result")
 Tell = Callable[[int, int | None], None]  # done, of how many
 
 QUALITY = 95  # of JPEG files, as OpenCV's default, with which SeC's frames were extracted
@@ -44,22 +47,22 @@ def extract_frames(video: SavVideo, out: Path) -> Failure | None:
     final = out / video.name
     if final.is_dir():
         return None
-    partial = out / unfinished_name(video.name)
+    unfinished = out / unfinished_name(video.name)
     reader = SavReader(kept=0)
     with disk_errors(out):
-        partial.mkdir(parents=True)
+        unfinished.mkdir(parents=True)
         try:
             indices = [row * ROW_STEP for row in range(len(reader.masklets(video).rows))]
             number = 0
             for number, rgb in enumerate(reader.each(video, indices), start=1):
-                _write_picture(partial / f"{indices[number - 1]:05d}{PICTURE}", rgb)
+                _write_picture(unfinished / f"{indices[number - 1]:05d}{PICTURE}", rgb)
             if number < len(indices):
                 raise InputError(f"{video.movie}: only {number} of {len(indices)} frames are whole")
-            partial.replace(final)
+            unfinished.replace(final)
         except InputError as error:
             return Failure(video.name, str(error))
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
     return None
 
 
@@ -78,7 +81,7 @@ def extract_all(videos: Sequence[SavVideo], out: Path, workers: int, tell: Tell)
         OutputError: frames cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    jobs = {video.name: (extract_frames, video, out) for video in videos}
+    jobs = {video.name: partial(extract_frames, video, out) for video in videos}
     return [failure for _, failure in _done(jobs, workers, tell) if failure is not None]
 
 
@@ -133,7 +136,7 @@ def list_scenes(
         raise InputError(f"there is no detector {detector!r}: expected {', '.join(DETECTORS)}")
     path = out.with_name(f"{out.name}.counts")
     counts = _read_counts(path, detector)
-    left = {v.name: (count_cuts, v, detector) for v in videos if v.name not in counts}
+    left = {v.name: partial(count_cuts, v, detector) for v in videos if v.name not in counts}
     failures = []
     with disk_errors(path), path.open("a", encoding="utf-8") as file:
         if not counts and path.stat().st_size == 0:
@@ -166,16 +169,16 @@ def _read_counts(path: Path, detector: str) -> dict[str, int]:
 
 
 def _done(
-    jobs: Mapping[str, tuple[Callable[..., object], SavVideo, object]], workers: int, tell: Tell
-) -> Iterator[tuple[str, object]]:
+    jobs: Mapping[str, Callable[[], Result]], workers: int, tell: Tell
+) -> Iterator[tuple[str, Result]]:
     """Results of jobs by name, as they are done."""
     if workers <= 1:
-        for number, (name, (work, *arguments)) in enumerate(jobs.items(), start=1):
-            yield name, work(*arguments)
+        for number, (name, job) in enumerate(jobs.items(), start=1):
+            yield name, job()
             tell(number, len(jobs))
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _single_threaded) as pool:
-        futures = {pool.submit(work, *arguments): n for n, (work, *arguments) in jobs.items()}
+        futures = {pool.submit(job): name for name, job in jobs.items()}
         for number, future in enumerate(as_completed(futures), start=1):
             yield futures[future], future.result()
             tell(number, len(jobs))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.network import SamNetwork
 from segment_concept.models.sam2.segmenter import (
     MASK_BIAS,
     MASK_SCALE,
@@ -30,7 +30,7 @@ class TrainingModel:
     policy: MemoryPolicy
 
 
-def training_segmenter(network: Sam2Network, *, recompute: bool = False) -> Sam2Segmenter:
+def training_segmenter(network: SamNetwork, *, recompute: bool = False) -> Sam2Segmenter:
     """With memories as SAM 2's trainer makes them: in float32, of masks as they are."""
     options = Sam2Options(memory_dtype=torch.float32, binary_prompts=False, recompute=recompute)
     return Sam2Segmenter(network, options)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import nn
 
-from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.network import SamNetwork
 
 
-def stretch_slots(network: Sam2Network, slots: int) -> None:
+def stretch_slots(network: SamNetwork, slots: int) -> None:
     """Interpolate temporal embeddings linearly along time, in place; the first and last are kept.
 
     SeC makes the 22 of its stage 1 from the 7 of SAM 2.1 in this way.
