@@ -3,6 +3,7 @@
 import { showCurves, showExports, showKeys } from './dialogs.js';
 import { byId, clamp, duration, setIcon, timecode } from './dom.js';
 import { Keys, keyOf, written } from './keys.js';
+import { KeyboardPointer } from './pointer.js';
 
 const STEP = 1.25; // factor between two sizes of the brush
 const VIEWS = /** @type {const} */ ({ overlay: 'outline', outline: 'matte', matte: 'overlay' });
@@ -22,6 +23,7 @@ export class Controls {
     this.page = page;
     this.store = page.store;
     this.keys = new Keys();
+    this.pointer = new KeyboardPointer(page.stage.canvas, page.store);
     this.commands = this.makeCommands();
     this.listen();
     this.describe();
@@ -40,6 +42,7 @@ export class Controls {
       'previous-cut': () => page.toCut(-1), 'next-cut': () => page.toCut(1),
       first: () => page.goTo(0), last: () => page.goTo(store.length - 1),
       click: () => page.use('click'), box: () => page.use('box'), brush: () => page.use('brush'), eraser: () => page.use('eraser'),
+      pointer: () => { stage.crosshair = !this.pointer.on; this.pointer.toggle(); },
       negative: toggled(() => { store.negative = !store.negative; if (store.negative) store.tool = 'click'; }),
       smaller: brush(1 / STEP), larger: brush(STEP), add: () => page.select(0), clear: () => edits.clear(),
       undo: () => edits.journal('undo'), redo: () => edits.journal('redo'),
@@ -84,6 +87,10 @@ export class Controls {
     const target = /** @type {HTMLElement} */ (event.target), { store } = this;
     if (!store.open || byId('dialog').open || byId('app').hidden || target instanceof HTMLInputElement) return;
     const key = keyOf(event), card = /** @type {HTMLElement | null} */ (target.closest('[data-card]'));
+    if (target === this.page.stage.canvas && this.pointer.takes(event)) {
+      this.page.stage.crosshair = this.pointer.on;
+      return event.preventDefault();
+    }
     if (target.closest('button, a') && (key === 'Space' || (key === 'Enter' && !card))) return;
     const digit = /^[1-9]$/.test(key) ? Number(key) : 0, command = this.keys.find(key);
     if (!digit && !command) return;

@@ -46,7 +46,7 @@ export function showKeys(keys, changed) {
       });
     };
     return h('div', { class: 'key-row' }, h('span', {}, command.label),
-      h('button', { class: 'shortcut', 'aria-label': `${command.label}: ${command.keys.join(' or ')}. Change it.`, onclick: wait }, ...(command.keys.length ? command.keys.map(key => h('kbd', {}, written(key))) : ['none'])));
+      h('button', { class: 'shortcut', 'aria-label': `${command.label}: ${command.keys.map(written).join('')}. Change it.`, onclick: wait }, ...(command.keys.length ? command.keys.map(key => h('kbd', { 'aria-hidden': true }, written(key))) : ['none'])));
   };
   open('Keys', h('p', { class: 'empty' }, 'Choose a key to change it. 1 to 9 choose an object, the wheel zooms, the middle button moves the frame, the right button sets a negative click.'),
     h('div', { class: 'key-groups' }, ...[...groups].map(([name, commands]) => h('section', {}, h('h3', {}, name), ...commands.map(row)))),

@@ -18,6 +18,7 @@ const COMMANDS = [
   ['Mark', 'box', 'Box tool', 'B'],
   ['Mark', 'brush', 'Brush', 'M'],
   ['Mark', 'eraser', 'Eraser', 'E'],
+  ['Mark', 'pointer', 'Pointer moved by the arrow keys; Enter presses', 'P'],
   ['Mark', 'smaller', 'Smaller brush', '-'],
   ['Mark', 'larger', 'Larger brush', '+', '='],
   ['Mark', 'add', 'New object with the next prompt', '0'],

@@ -6,6 +6,7 @@ import { byId, h, icon, timecode } from './dom.js';
 export function badge({ id, color }) {
   const element = h('span', { class: 'badge' }, id ? String(id) : icon('plus'));
   element.style.setProperty('--color', color);
+  element.setAttribute('aria-hidden', 'true');
   return element;
 }
 
@@ -63,7 +64,7 @@ function row(object, store, actions) {
     actions.redraw();
   };
   return h('li', { class: `object${chosen ? ' chosen' : ''}` },
-    h('button', { class: 'object-choose', 'aria-pressed': chosen, 'aria-label': `Choose ${object.name}`, 'data-focus': `choose ${id}`, onclick: () => actions.select(id) }, badge(object)),
+    h('button', { class: 'object-choose', 'aria-pressed': chosen, 'aria-label': `${id}: choose ${object.name}`, 'data-focus': `choose ${id}`, onclick: () => actions.select(id) }, badge(object)),
     h('div', { class: 'object-text' },
       h('input', { class: 'object-name', value: object.name, 'aria-label': `Name of object ${id}`, maxLength: 60, 'data-focus': `name ${id}`, onchange: rename,
         onfocus: () => chosen || actions.select(id), onkeydown: (/** @type {any} */ event) => event.key === 'Enter' && event.target.blur() }),

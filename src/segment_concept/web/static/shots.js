@@ -73,12 +73,12 @@ export class ShotStrip {
     const why = card?.concept ?? (doubtful ? card?.reasons[0] : null);
     const score = card && card.present ? percent(card.score) : null;
     const about = `Shot from frame ${shot.first} to ${shot.last}: ${name} ${WORDS[state]}${doubtful ? ', doubtful' : ''}`;
-    return h('article', { class: `card ${state}${doubtful ? ' doubtful' : ''}`, role: 'listitem', 'data-first': shot.first,
+    return h('div', { class: `card ${state}${doubtful ? ' doubtful' : ''}`, role: 'listitem', 'data-first': shot.first,
       onpointerenter: () => actions.mark(shot), onpointerleave: () => actions.mark(null) },
-    h('button', { class: 'card-picture', 'aria-label': `${about}. Enter confirms, X denies.`, 'data-card': shot.first,
+    h('div', { class: 'card-top' }, h('button', { class: 'card-picture', 'aria-label': `${about}. Enter confirms, X denies.`, 'data-card': shot.first,
       onclick: () => actions.seek(frame), onfocus: (/** @type {any} */ event) => event.target.matches(':focus-visible') && actions.seek(frame) },
-    actions.thumbnail(frame, card?.object ?? 0),
-    h('span', { class: 'card-time' }, timecode(store.table.times[shot.first] ?? 0).slice(0, -3)),
+    actions.thumbnail(frame, card?.object ?? 0)),
+    h('span', { class: 'card-time', 'aria-hidden': true }, timecode(store.table.times[shot.first] ?? 0).slice(0, -3)),
     object ? badge(object) : null),
     h('div', { class: 'card-line' },
       h('span', { class: 'card-state' }, icon(doubtful ? 'warning' : ICONS[state]), h('b', {}, doubtful ? `${WORDS[state]}?` : WORDS[state])),

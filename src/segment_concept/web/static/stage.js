@@ -25,6 +25,7 @@ export class Stage {
     /** The pointer in video pixels. @type {{x: number, y: number} | null} */
     this.pointer = null;
     this.view = { scale: 1, x: 0, y: 0, fitted: true };
+    this.crosshair = false; // whether the keyboard moves the pointer
     this.waits = false;
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
@@ -182,6 +183,11 @@ export class Stage {
       context.setLineDash([6 / this.view.scale, 4 / this.view.scale]);
       this.stroke(path, '#fff', 1.5);
       context.setLineDash([]);
+    }
+    if (pointer && this.crosshair) {
+      const arm = 14 / this.view.scale, path = new Path2D(`M${pointer.x - arm} ${pointer.y}h${2 * arm}M${pointer.x} ${pointer.y - arm}v${2 * arm}`);
+      this.stroke(path, 'rgba(0, 0, 0, .8)', 4);
+      this.stroke(path, '#fff', 1.75);
     }
     if (pointer && (store.tool === 'brush' || store.tool === 'eraser')) {
       const path = circle(pointer.x, pointer.y, store.brush / 2);

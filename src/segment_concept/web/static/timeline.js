@@ -1,6 +1,7 @@
 // The timeline: frames on a shared horizontal axis, with cuts, concept queries and a lane per object.
 
 import { clamp, h, timecode } from './dom.js';
+import { badge } from './panels.js';
 
 const RULER = 22, CUTS = 20, LANE = 28, GAP = 4; // heights in pixels
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600]; // seconds between labels
@@ -114,12 +115,10 @@ export class Timeline {
       h('div', { class: 'head head-ruler' }),
       h('div', { class: 'head head-cuts' }, 'Cuts and queries'),
       ...store.objectList().map(object => {
-        const badge = h('span', { class: 'badge' }, String(object.id));
-        badge.style.setProperty('--color', object.color);
         return h('button', {
           class: 'head head-lane', 'aria-pressed': object.id === store.selected, title: object.name,
           onclick: () => this.actions.select(object.id),
-        }, badge, h('span', { class: 'cut-short' }, object.name));
+        }, badge(object), h('span', { class: 'cut-short' }, object.name));
       }),
     );
     this.draw();
@@ -136,7 +135,7 @@ export class Timeline {
 
   paint() {
     const { canvas, context, store } = this, ratio = devicePixelRatio || 1;
-    const objects = store.objectList(), height = RULER + CUTS + Math.max(1, objects.length) * LANE + GAP;
+    const objects = store.objectList(), height = RULER + CUTS + Math.max(2, objects.length) * LANE + GAP;
     canvas.style.setProperty('height', `${height}px`);
     const width = this.width;
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
