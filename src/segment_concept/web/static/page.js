@@ -45,6 +45,8 @@ export class Page {
     this.direction = 1; // of travel, 1 or -1
     this.lost = ''; // a sentence while the server cannot be reached
     this.version = -1; // of the table of times
+    /** The frame of the playing video that is shown. @type {OffscreenCanvas | undefined} */
+    this.copy = undefined;
     /** Draws the list of exports again while it is open. @type {(() => void) | undefined} */
     this.refreshExports = undefined;
     /** @type {number | undefined} */
@@ -200,8 +202,7 @@ export class Page {
     try {
       const [still, masks] = await Promise.all([small ? this.project.still(index, 480) : media.get(index), media.masksOf(index).catch(() => [])]);
       if (token !== this.wanted || store.playing) return;
-      Object.assign(stage, { picture: still, masks });
-      stage.canvas.dataset.frame = String(index);
+      Object.assign(stage, { picture: still, masks, frame: index });
       stage.redraw();
       this.chip('');
     } catch (error) {
@@ -237,16 +238,20 @@ export class Page {
 
   /** Show a frame while playing. @param {number} index @param {CanvasImageSource} picture */
   async present(index, picture) {
-    const { store, stage, media } = this;
+    const { store, stage, media } = this, { width, height } = store.size;
     store.frame = index;
-    Object.assign(stage, { picture, masks: [] });
-    stage.canvas.dataset.frame = String(index);
+    if (picture === this.video) { // it shows another frame by the time that the stage is drawn
+      if (this.copy?.width !== width || this.copy.height !== height) this.copy = new OffscreenCanvas(width, height);
+      this.copy.getContext('2d')?.drawImage(picture, 0, 0, width, height);
+      Object.assign(stage, { picture: this.copy, masks: [], frame: index });
+    } else Object.assign(stage, { picture, masks: [], frame: index });
+    stage.redraw();
     store.changed('frame');
     for (let next = index; next < Math.min(index + AHEAD, store.length); next++) media?.masksOf(next).catch(() => {});
     const masks = await media?.masksOf(index).catch(() => null);
-    if (store.frame !== index) return;
-    if (masks) stage.masks = masks;
-    stage.draw();
+    if (!masks || stage.frame !== index) return;
+    stage.masks = masks;
+    stage.redraw();
   }
 
   play() {

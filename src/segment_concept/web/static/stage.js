@@ -14,6 +14,7 @@ export class Stage {
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d', { alpha: false }));
     /** What is shown: a still or the playing video. @type {CanvasImageSource | null} */
     this.picture = null;
+    this.frame = -1; // index of the picture
     /** Masks of the shown frame. @type {import('./masks.js').Mask[]} */
     this.masks = [];
     /** Dashed outline under the pointer. @type {import('./masks.js').Mask | null} */
@@ -79,6 +80,8 @@ export class Stage {
 
   draw() {
     const { context, store, view } = this, ratio = devicePixelRatio || 1;
+    this.canvas.dataset.preview = String(!!this.preview);
+    this.canvas.dataset.frame = String(this.frame);
     const { width, height } = store.size;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = '#08090b';
