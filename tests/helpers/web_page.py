@@ -24,6 +24,13 @@ def red_at(index: int) -> tuple[int, int] | None:
     return (40 + 2 * (index % 20), 30) if index < CUTS[0] else (200 - 2 * (index % 20), 90)
 
 
+def middle(index: int) -> tuple[float, float]:
+    """Middle of the red square."""
+    place = red_at(index)
+    assert place is not None, "there is no red square in this shot"
+    return place[0] + SIDE / 2, place[1] + SIDE / 2
+
+
 def truth(index: int) -> Bitmap:
     """(H, W) where the red square is."""
     mask = np.zeros((HEIGHT, WIDTH), np.bool_)

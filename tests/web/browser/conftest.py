@@ -1,17 +1,13 @@
 """A browser for the tests of the page: Debian's Chromium, driven by Playwright."""
 
-import contextlib
 import shutil
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
-from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
-STATIC = Path(str(files("segment_concept"))) / "web" / "static"
+from helpers.web_files import serve
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -46,25 +42,8 @@ def window(browser: Any) -> Iterator[Any]:
     assert not errors
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder; yields the address."""
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *request: _Quiet(*request, directory=str(folder))
-    )
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture(scope="session")
 def modules() -> Iterator[str]:
     """Address of the page's files, without a server behind them."""
-    with serve(STATIC) as address:
+    with serve() as address:
         yield address

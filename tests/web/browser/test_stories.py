@@ -5,17 +5,10 @@ from typing import Any
 
 import pytest
 
-from helpers.web_page import CUTS, FRAMES, SIDE, Person, overlap, red_at, truth, write_story
+from helpers.web_page import CUTS, FRAMES, Person, middle, overlap, truth, write_story
 
 GREEN = (44.0, 144.0)  # middle of the green square, in every shot
 SHOTS = len(CUTS) + 1
-
-
-def middle(index: int) -> tuple[float, float]:
-    """Middle of the red square."""
-    place = red_at(index)
-    assert place is not None
-    return place[0] + SIDE / 2, place[1] + SIDE / 2
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ export class Media {
    * @param {number} index @param {number} object
    */
   thumbnail(index, object) {
-    const canvas = h('canvas', { class: 'thumbnail', width: 320, height: Math.round((320 * this.store.size.height) / this.store.size.width) });
+    const canvas = h('canvas', { class: 'thumbnail', width: 320, height: Math.round((320 * this.store.size.height) / (this.store.size.width * this.store.aspect)) });
     new IntersectionObserver((entries, observer) => {
       if (!entries.some(entry => entry.isIntersecting)) return;
       observer.disconnect();
@@ -105,8 +105,8 @@ export class Media {
     context.drawImage(still, 0, 0, canvas.width, canvas.height);
     const mask = object ? (await this.masksOf(index).catch(() => [])).find(each => each.id === object) : null;
     if (!mask) return;
-    const scale = canvas.width / store.size.width;
-    context.setTransform(scale, 0, 0, scale, 0, 0);
+    const scale = canvas.height / store.size.height;
+    context.setTransform(scale * store.aspect, 0, 0, scale, 0, 0);
     context.fillStyle = context.strokeStyle = store.colorOf(object);
     context.lineWidth = 2.5 / scale;
     context.globalAlpha = 0.35;

@@ -42,9 +42,10 @@ export class Stage {
   /** Show the whole frame. */
   fit() {
     const { width, height } = this.store.size, { clientWidth: w, clientHeight: h } = this.canvas;
+    const across = width * this.store.aspect;
     const margin = w < 500 ? 0 : MARGIN;
-    const scale = Math.max(0.01, Math.min((w - 2 * margin) / width, (h - 2 * margin) / height));
-    this.view = { scale, x: (w - width * scale) / 2, y: (h - height * scale) / 2, fitted: true };
+    const scale = Math.max(0.01, Math.min((w - 2 * margin) / across, (h - 2 * margin) / height));
+    this.view = { scale, x: (w - across * scale) / 2, y: (h - height * scale) / 2, fitted: true };
     this.redraw();
   }
 
@@ -65,7 +66,7 @@ export class Stage {
   /** Video pixels under a pointer event. @param {{clientX: number, clientY: number}} event */
   pixelAt(event) {
     const box = this.canvas.getBoundingClientRect(), { scale, x, y } = this.view;
-    return { x: (event.clientX - box.left - x) / scale, y: (event.clientY - box.top - y) / scale };
+    return { x: (event.clientX - box.left - x) / (scale * this.store.aspect), y: (event.clientY - box.top - y) / scale };
   }
 
   /** Draw in the next animation frame. */
@@ -87,7 +88,7 @@ export class Stage {
     context.fillStyle = '#08090b';
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     if (!store.open) return;
-    context.setTransform(ratio * view.scale, 0, 0, ratio * view.scale, ratio * view.x, ratio * view.y);
+    context.setTransform(ratio * view.scale * store.aspect, 0, 0, ratio * view.scale, ratio * view.x, ratio * view.y);
     context.imageSmoothingEnabled = view.scale < 4;
     context.save();
     context.beginPath();

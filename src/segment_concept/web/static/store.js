@@ -61,6 +61,7 @@ export class Store {
     this.project = /** @type {any} */ (null);
     this.rev = 0;
     this.size = { width: 16, height: 9 };
+    this.aspect = 1; // width of a pixel by its height
     this.table = new FrameTable();
     /** @type {Map<number, ObjectInfo>} */
     this.objects = new Map();
@@ -118,6 +119,7 @@ export class Store {
     this.project = project;
     this.open = true;
     this.size = { width: project.video.width, height: project.video.height };
+    this.aspect = project.video.pixel_aspect || 1;
     this.cuts = project.cuts;
     this.jobs = project.jobs;
     this.edited(project);
