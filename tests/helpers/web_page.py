@@ -1,14 +1,14 @@
 """The page as a person uses it: a browser tab, and where things are on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.video_toys import Film, write_film
-from segment_concept.types import Bitmap
+from helpers.video_toys import ColorSession, ColorTracker, Film, write_film
+from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
 
 HEIGHT, WIDTH, SIDE = 180, 320, 48
 FRAMES, CUTS = 60, (20, 40)
@@ -55,6 +55,25 @@ def write_story(path: Path) -> Path:
     return write_film(path, Film(frames=FRAMES, gop=12), picture)
 
 
+@dataclass(slots=True, eq=False)
+class StorySession(ColorSession):
+    """Follows colors, and finds the cuts of the story by the color of its corner."""
+
+    corner: NDArray[np.int64] | None = None
+
+    def _see(self, frame: Frame, ids: tuple[ObjectId, ...]) -> FrameResult:
+        before, self.corner = self.corner, frame.rgb[0, 0].astype(np.int64)
+        cut = before is not None and bool(np.abs(before - self.corner).max() > 50)
+        return replace(ColorSession._see(self, frame, ids), cut=cut)
+
+
+class StoryTracker(ColorTracker):
+    """The tracker of the tests of the page."""
+
+    def session(self) -> StorySession:
+        return StorySession(self)
+
+
 BITS = 8  # squares of a frame of `pattern`, each a bit of its index
 
 
@@ -75,10 +94,11 @@ class Person:
     size: tuple[int, int] = (HEIGHT, WIDTH)
 
     def open(self, address: str, film: str) -> None:
-        """Open the page and choose a film of the folder."""
+        """Open the page, choose a film of the folder, and wait until the tracker is ready."""
         self.page.goto(address)
         self.page.get_by_role("button", name=film).last.click()
         self.wait_for_frame(0)
+        self.page.locator('#status:text-is("Saved")').wait_for()
 
     @property
     def frame(self) -> int:
@@ -124,6 +144,16 @@ class Person:
         """Press keys one after another."""
         for name in names:
             self.page.keyboard.press(name)
+
+    def tab_to(self, selector: str, text: str = "") -> None:
+        """Press Tab until a control has the focus."""
+        script = "([selector, text]) => document.activeElement.matches(selector)"
+        script += " && (document.activeElement.innerText ?? '').includes(text)"
+        for _ in range(200):
+            if self.page.evaluate(script, [selector, text]):
+                return
+            self.keys("Tab")
+        raise AssertionError(f"Tab does not reach {selector} {text}")
 
     def api(self, path: str) -> Any:
         """The reply of the server to a GET of the project."""

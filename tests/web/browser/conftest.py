@@ -1,12 +1,15 @@
-"""A browser for the tests of the page: Debian's Chromium, driven by Playwright."""
+"""A browser for the tests of the page: an installed Chromium, driven by Playwright."""
 
 import shutil
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.web_files import serve
+from helpers.web_page import Person, StoryTracker, write_story
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -47,3 +50,38 @@ def modules() -> Iterator[str]:
     """Address of the page's files, without a server behind them."""
     with serve() as address:
         yield address
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running server with an empty folder, and a tracker that follows colors and sees cuts."""
+    web_server = pytest.importorskip("helpers.web_server", reason="needs the extras web, web-test")
+    recipe = f"{StoryTracker.__module__}:{StoryTracker.__name__}"
+    running = web_server.LiveServer(tmp_path_factory.mktemp("films"), recipe=recipe).start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 frames with two cuts."""
+    return write_story(tmp_path_factory.mktemp("story") / "film.mp4")
+
+
+@pytest.fixture
+def film(server: Any, story: Path) -> Path:
+    """A copy of the story in the folder of the server, which no other test opens."""
+    path: Path = server.root / f"story{next(_numbers)}.mp4"
+    path.write_bytes(story.read_bytes())
+    return path
+
+
+@pytest.fixture
+def person(window: Any, server: Any, film: Path) -> Person:
+    """Somebody who has opened the film."""
+    found = Person(window)
+    found.open(server.url, film.name)
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from helpers.web_page import Person, middle, write_story
+from helpers.web_page import Person, middle
 
 ROOT = Path(__file__).parents[3]
 VIEWS = {"page": (), "brush": ("m",), "keys": ("?",), "export": ("s",)}
@@ -30,15 +30,14 @@ def problems(page: Any, axe: str) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_no_view_of_the_page_breaks_a_rule(
-    window: Any, live_server: Any, axe: str, scheme: str
+    window: Any, server: Any, film: Path, axe: str, scheme: str
 ) -> None:
     window.emulate_media(color_scheme=scheme)
-    write_story(live_server.root / "film.mp4")
-    window.goto(live_server.url)
-    window.get_by_role("button", name="film.mp4").last.wait_for()
+    window.goto(server.url)
+    window.get_by_role("button", name=film.name).last.wait_for()
     assert problems(window, axe) == []
     person = Person(window)
-    window.get_by_role("button", name="film.mp4").last.click()
+    window.get_by_role("button", name=film.name).last.click()
     person.wait_for_frame(0)
     assert problems(window, axe) == []
     person.click(*middle(0))

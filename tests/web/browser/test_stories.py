@@ -5,24 +5,10 @@ from typing import Any
 
 import pytest
 
-from helpers.web_page import CUTS, FRAMES, Person, middle, overlap, truth, write_story
+from helpers.web_page import CUTS, FRAMES, Person, middle, overlap, truth
 
 GREEN = (44.0, 144.0)  # middle of the green square, in every shot
 SHOTS = len(CUTS) + 1
-
-
-@pytest.fixture(scope="session")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_story(tmp_path_factory.mktemp("story") / "film.mp4")
-
-
-@pytest.fixture
-def person(window: Any, live_server: Any, story: Path) -> Person:
-    """Somebody who has opened the film."""
-    (live_server.root / "film.mp4").write_bytes(story.read_bytes())
-    found = Person(window)
-    found.open(live_server.url, "film.mp4")
-    return found
 
 
 def mark(person: Person) -> None:
@@ -99,10 +85,10 @@ def test_brush_and_eraser_change_the_mask_under_them(person: Person) -> None:
 def test_undo_takes_back_and_redo_brings_back(person: Person) -> None:
     mark(person)
     person.keys("Control+z")
-    person.page.locator(".object.new").wait_for()
-    assert person.api("")["objects"] == []
+    person.page.locator('[data-command="redo"]:enabled').wait_for()
+    assert not any(each["prompts"] for each in person.api("")["objects"])
     person.keys("Control+Shift+Z")
-    person.page.locator(".object.chosen").wait_for()
+    person.page.locator('[data-command="redo"]:disabled').wait_for()
     assert len(person.api("")["objects"][0]["prompts"]) == 1
 
 
@@ -188,13 +174,16 @@ def test_a_locked_frame_is_marked_and_can_be_unlocked(person: Person) -> None:
     person.page.locator('[data-command="lock"][aria-pressed="false"]').wait_for()
 
 
-def test_everything_is_there_after_the_tab_was_closed(person: Person, live_server: Any) -> None:
+def test_everything_is_there_after_the_tab_was_closed(person: Person) -> None:
     mark(person)
     track(person)
+    person.keys("End")
+    person.wait_for_frame(FRAMES - 1)
+    person.page.wait_for_url(f"**f={FRAMES - 1}")
     address = person.page.url
     person.page.goto("about:blank")
     person.page.goto(address)
-    person.wait_for_frame(0)
+    person.wait_for_frame(FRAMES - 1)
     person.page.locator(".object-state", has_text="present").wait_for()
     person.wait_for("() => document.querySelectorAll('.card:not(.empty)').length === 3")
 
@@ -228,13 +217,11 @@ def test_names_of_objects_are_shown_as_text(person: Person) -> None:
     assert person.page.locator("#app img").count() == 0
 
 
-def test_the_whole_story_by_the_keyboard_alone(window: Any, live_server: Any, story: Path) -> None:
-    (live_server.root / "film.mp4").write_bytes(story.read_bytes())
+def test_the_whole_story_by_the_keyboard_alone(window: Any, server: Any, film: Path) -> None:
     person = Person(window)
-    window.goto(live_server.url)
-    window.get_by_role("button", name="film.mp4").last.wait_for()
-    while "film.mp4" not in window.evaluate("document.activeElement.innerText ?? ''"):
-        person.keys("Tab")
+    window.goto(server.url)
+    window.get_by_role("button", name=film.name).last.wait_for()
+    person.tab_to(".entry", film.name)
     person.keys("Enter")
     person.wait_for_frame(0)
     person.keys("p")
@@ -244,15 +231,13 @@ def test_the_whole_story_by_the_keyboard_alone(window: Any, live_server: Any, st
     person.keys("Escape")
     window.locator(".object-state", has_text="present").wait_for()
     track(person)
-    while not window.evaluate("document.activeElement.matches('[data-card]')"):
-        person.keys("Tab")
+    person.tab_to("[data-card]")
     first = window.evaluate("document.activeElement.dataset.card")
     person.keys("Enter")
     window.locator(f'.card.confirmed[data-first="{first}"]').wait_for()
     person.keys("s")
     window.get_by_role("dialog").wait_for()
-    while "Save" not in window.evaluate("document.activeElement.innerText ?? ''"):
-        person.keys("Tab")
+    person.tab_to("button", "Save")
     person.keys("Enter")
     window.locator(".files a").first.wait_for()
     person.keys("Escape")
@@ -270,14 +255,13 @@ def steer(person: Person, target: tuple[float, float]) -> None:
     person.keys(*["ArrowDown" if down > 0 else "ArrowUp"] * round(abs(down) / 16))
 
 
-def test_a_finger_marks_and_two_fingers_zoom(browser: Any, live_server: Any, story: Path) -> None:
-    (live_server.root / "film.mp4").write_bytes(story.read_bytes())
+def test_a_finger_marks_and_two_fingers_zoom(browser: Any, server: Any, film: Path) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
     )
     page = context.new_page()
-    page.goto(live_server.url)
-    page.get_by_role("button", name="film.mp4").last.tap()
+    page.goto(server.url)
+    page.get_by_role("button", name=film.name).last.tap()
     person = Person(page)
     person.wait_for_frame(0)
     with page.expect_response(lambda r: r.url.endswith("/edits") and r.ok):

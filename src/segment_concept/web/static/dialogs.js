@@ -23,7 +23,9 @@ function open(title, ...content) {
     h('header', { class: 'dialog-head' }, h('h2', { id: 'dialog-title' }, title),
       h('button', { class: 'tool', 'aria-label': 'Close', onclick: () => dialog.close() }, icon('cross'))),
     h('div', { class: 'dialog-body' }, ...content));
-  dialog.onclick = event => event.target === dialog && dialog.close();
+  dialog.onclick = event => {
+    if (event.target === dialog) dialog.close(); // outside of the box
+  };
   if (!dialog.open) dialog.showModal();
   return dialog;
 }
@@ -69,6 +71,7 @@ export async function showExports(api, store) {
     choices.append(h('fieldset', {}, h('legend', {}, group), ...formats.map((/** @type {any} */ { name, label }) =>
       h('label', { class: 'choice' }, h('input', { type: 'checkbox', value: name, checked: name === 'overlay' }), h('span', {}, label)))));
   }
+  let shown = '';
   const last = Math.max(0, store.length - 1);
   const bound = (/** @type {string} */ label, /** @type {number} */ value) => h('input', { type: 'number', min: '0', max: String(last), value: String(value), 'aria-label': label });
   const from = bound('First frame', 0), to = bound('Last frame', last);
@@ -80,8 +83,11 @@ export async function showExports(api, store) {
   };
   const refresh = async () => {
     const { exports } = await api.get('/exports').catch(() => ({ exports: [] }));
+    const job = store.jobs.find(each => each.kind === 'export' && each.state === 'running'), now = JSON.stringify([exports, job]);
+    if (now === shown) return; // a link must not be replaced while it is pressed
+    shown = now;
     const labels = new Map(store.project.export_formats.map((/** @type {any} */ each) => [each.name, each.label]));
-    done.replaceChildren(...exports.reverse().map((/** @type {any} */ each) => exportRow(api, each, labels, store.jobs.find(job => job.kind === 'export' && job.state === 'running'))));
+    done.replaceChildren(...exports.reverse().map((/** @type {any} */ each) => exportRow(api, each, labels, job)));
   };
   open('Export', h('p', { class: 'empty' }, 'The files are written into the folder of the project, in the forms that the track command writes.'), choices,
     h('div', { class: 'range' }, 'Frames', from, 'to', to),

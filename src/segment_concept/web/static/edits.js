@@ -121,6 +121,7 @@ export class Edits {
     if (!store.objectList().some(object => object.prompts.length)) return toast('Mark an object first: rest the pointer on it and click.');
     await this.queue;
     try {
+      page.following = !store.playing;
       store.setJob(await page.project.post('/jobs', { kind: 'track', from: store.frame, to: null, direction, objects: null, again: false }));
     } catch (error) {
       page.fail(/** @type {Error} */ (error));

@@ -18,6 +18,7 @@ const REST = 60; // milliseconds on one frame after which the server prepares it
 const OFTEN = 1000; // milliseconds between two requests for the shots
 const SILENCE = 1500; // milliseconds without a connection after which the reader is told
 const WIDE = 640; // width from which scrubbing shows smaller stills
+const FOLLOW = 120; // milliseconds between two frames that are shown while the tracker makes them
 const AHEAD = 6; // masks that are requested before they are shown
 
 export class Page {
@@ -43,6 +44,9 @@ export class Page {
     store.on(['prompts', 'selection', 'objects', 'tool'], () => this.stage.redraw());
     this.lastShots = 0;
     this.direction = 1; // of travel, 1 or -1
+    this.following = false; // whether the stage shows what the tracker makes
+    this.followed = 0; // when it did last
+    this.stage.canvas.addEventListener('pointerdown', () => { this.following = false; });
     this.lost = ''; // a sentence while the server cannot be reached
     this.version = -1; // of the table of times
     /** The frame of the playing video that is shown. @type {OffscreenCanvas | undefined} */
@@ -144,6 +148,7 @@ export class Page {
         media?.touch(key, data.i);
         store.addRecord(data);
         if (data.i === store.frame) this.showMasks(true);
+        else this.follow(data.i);
         this.refreshShots();
       },
       states: () => data.objects.forEach((/** @type {any} */ each) => store.setStates(each)),
@@ -157,7 +162,10 @@ export class Page {
       error: () => toast(data.error),
       export: () => this.refreshExports?.(),
       video: () => (project.video = data),
-      tracker: () => (project.tracker = data),
+      tracker: () => {
+        project.tracker = data;
+        if (data.state === 'ready' && this.stage.pointer && store.tool === 'click') this.tools.hover(false);
+      },
       project: () => Object.assign(project, data),
     };
     kinds[name]();
@@ -185,8 +193,21 @@ export class Page {
 
   // Which frame is shown
 
-  /** Show a frame, paused. @param {number} frame @param {boolean} rough whether the next one follows at once */
-  async goTo(frame, rough = false) {
+  /** Show a frame that the tracker has made, until the reader goes elsewhere. @param {number} frame */
+  follow(frame) {
+    if (!this.following || this.store.playing || !this.store.job || Date.now() < this.followed + FOLLOW) return;
+    this.followed = Date.now();
+    this.show(frame, true);
+  }
+
+  /** Show a frame that the reader wants, paused. @param {number} frame @param {boolean} rough whether the next one comes at once */
+  goTo(frame, rough = false) {
+    this.following = false;
+    return this.show(frame, rough);
+  }
+
+  /** @param {number} frame @param {boolean} rough */
+  async show(frame, rough = false) {
     const { store, stage, media } = this;
     if (!store.open || !store.length || !media) return;
     if (store.playing) this.halt();
@@ -215,7 +236,7 @@ export class Page {
   /** @param {number} index @param {boolean} small */
   rest(index, small) {
     history.replaceState(null, '', `#p=${this.store.project.id}&f=${index}`);
-    if (small) return this.goTo(index);
+    if (small) return this.show(index);
     this.media?.prefetch(index, this.direction);
     this.project.post('/look', { frame: index }).catch(() => {});
   }

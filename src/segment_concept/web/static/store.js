@@ -77,6 +77,8 @@ export class Store {
     this.doubts = [];
     /** Running first, then waiting ones. @type {Job[]} */
     this.jobs = [];
+    /** @type {Set<string>} */
+    this.finished = new Set();
     this.frame = 0;
     this.selected = 0; // 0: the next prompt makes a new object
     this.tool = /** @type {'click' | 'box' | 'brush' | 'eraser'} */ ('click');
@@ -122,6 +124,7 @@ export class Store {
     this.aspect = project.video.pixel_aspect || 1;
     this.cuts = project.cuts;
     this.jobs = project.jobs;
+    this.finished.clear();
     this.edited(project);
     if (!this.objects.has(this.selected)) this.selected = project.objects[0]?.id ?? 0;
     this.changed('project', 'objects', 'prompts', 'shots', 'table', 'job', 'selection', 'records', 'frame');
@@ -205,7 +208,9 @@ export class Store {
 
   /** @param {Job} job */
   setJob(job) {
+    if (this.finished.has(job.id)) return; // the reply to a command can come after the event that it led to
     const over = ['done', 'stopped', 'failed'].includes(job.state);
+    if (over) this.finished.add(job.id);
     const others = this.jobs.filter(each => each.id !== job.id);
     this.jobs = over ? others : job.state === 'running' ? [job, ...others] : [...others, job];
     this.changed('job');
