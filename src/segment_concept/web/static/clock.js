@@ -52,8 +52,7 @@ const AHEAD = 8; // stills that are requested before they are shown
 const SLOW = 1.5; // seconds without a frame after which the reader is told that the film loads
 
 /**
- * Plays from a frame on. While it plays, `show(index, picture)` gets each frame with the video element
- * or the still; `ended` is called when it stops by itself.
+ * Plays from a frame on. While it plays, `show(index, picture)` gets each frame with its picture; `ended` is called when it stops by itself.
  */
 export class Player {
   /**
@@ -63,13 +62,14 @@ export class Player {
    * @param {{show(index: number, picture: CanvasImageSource): void, ended(): void, waiting(slow: boolean): void}} events
    */
   constructor(table, video, stills, events) {
-    Object.assign(this, { table, video, stills, events });
     this.table = table;
     this.video = video;
     this.stills = stills;
     this.events = events;
     this.playing = false;
     this.asVideo = false; // whether the browser can play the file
+    /** @type {OffscreenCanvas | undefined} */
+    this.copy = undefined;
     this.turn = 0; // counts the starts, so that callbacks of an earlier one do nothing
   }
 
@@ -92,8 +92,8 @@ export class Player {
     const { video, table } = this;
     const each = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ data) => {
       if (turn !== this.turn) return;
-      const shown = table.indexAt(data.mediaTime);
-      if (shown >= index) this.events.show(shown, video); // the first callbacks can be of an earlier place
+      const { seconds, picture } = this.grab(data.mediaTime), shown = table.indexAt(seconds);
+      if (shown >= index) this.events.show(shown, picture); // the first callbacks can be of an earlier place
       video.requestVideoFrameCallback(each);
     };
     video.requestVideoFrameCallback(each);
@@ -108,6 +108,21 @@ export class Player {
       this.asVideo = false; // the format is not supported after all
       this.playStills(index, this.turn);
     }
+  }
+
+  /**
+   * A copy of the frame that the video shows, with its time. A busy browser calls back for a frame when it shows the
+   * next one already; a `VideoFrame` knows its own time.
+   * @param {number} mediaTime of the callback, for browsers without `VideoFrame`
+   */
+  grab(mediaTime) {
+    const { video } = this, width = video.videoWidth, height = video.videoHeight;
+    if (this.copy?.width !== width || this.copy.height !== height) this.copy = new OffscreenCanvas(width, height);
+    const frame = 'VideoFrame' in window ? new VideoFrame(video) : null;
+    this.copy.getContext('2d')?.drawImage(frame ?? video, 0, 0, width, height);
+    const seconds = frame ? frame.timestamp / 1e6 : mediaTime;
+    frame?.close();
+    return { seconds, picture: this.copy };
   }
 
   /** @param {number} index @param {number} turn */

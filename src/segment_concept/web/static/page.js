@@ -49,8 +49,6 @@ export class Page {
     this.stage.canvas.addEventListener('pointerdown', () => { this.following = false; });
     this.lost = ''; // a sentence while the server cannot be reached
     this.version = -1; // of the table of times
-    /** The frame of the playing video that is shown. @type {OffscreenCanvas | undefined} */
-    this.copy = undefined;
     /** Draws the list of exports again while it is open. @type {(() => void) | undefined} */
     this.refreshExports = undefined;
     /** @type {number | undefined} */
@@ -259,13 +257,9 @@ export class Page {
 
   /** Show a frame while playing. @param {number} index @param {CanvasImageSource} picture */
   async present(index, picture) {
-    const { store, stage, media } = this, { width, height } = store.size;
+    const { store, stage, media } = this;
     store.frame = index;
-    if (picture === this.video) { // it shows another frame by the time that the stage is drawn
-      if (this.copy?.width !== width || this.copy.height !== height) this.copy = new OffscreenCanvas(width, height);
-      this.copy.getContext('2d')?.drawImage(picture, 0, 0, width, height);
-      Object.assign(stage, { picture: this.copy, masks: [], frame: index });
-    } else Object.assign(stage, { picture, masks: [], frame: index });
+    Object.assign(stage, { picture, masks: [], frame: index });
     stage.redraw();
     store.changed('frame');
     for (let next = index; next < Math.min(index + AHEAD, store.length); next++) media?.masksOf(next).catch(() => {});
