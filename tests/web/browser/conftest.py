@@ -36,7 +36,7 @@ def browser() -> Iterator[Any]:
 def window(browser: Any) -> Iterator[Any]:
     """An empty tab of 1280 x 800 pixels. The test fails if a script of the page fails."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)  # only a page that hangs needs it
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
