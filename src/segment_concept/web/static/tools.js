@@ -29,6 +29,8 @@ export class Tools {
     this.start = { x: 0, y: 0, clientX: 0, clientY: 0, negative: false };
     this.previews = new NewestOnly(actions.preview);
     this.timer = 0;
+    /** The prompt of the outline that is shown. @type {{clicks: Click[], box: number[] | null} | null} */
+    this.asked = null;
     const { canvas } = stage;
     canvas.addEventListener('pointerdown', event => this.press(event));
     canvas.addEventListener('pointermove', event => this.move(event));
@@ -89,12 +91,13 @@ export class Tools {
     const at = stage.pixelAt(event), { width, height } = store.size;
     const inside = start.x >= 0 && start.y >= 0 && start.x < width && start.y < height;
     if (gesture === 'click' && inside) {
-      this.forget(false);
+      const seen = this.asked?.clicks.at(-1); // the outline stays if it is of this click
+      this.forget(!seen || Math.hypot(seen.x - start.x, seen.y - start.y) * stage.view.scale > NEAR);
       actions.click({ x: start.x, y: start.y, positive: !start.negative });
     } else if (gesture === 'box') {
       const box = boxOf(start, at, width, height);
       stage.box = null;
-      this.forget(false);
+      this.forget(); // it is of a smaller box
       const short = Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < NEAR;
       if (!short && box[2] - box[0] >= 1 && box[3] - box[1] >= 1) actions.box(box);
     } else if (gesture === 'paint') this.endPainting();
@@ -158,6 +161,7 @@ export class Tools {
     const mask = await this.previews.ask(prompt);
     if (mask === undefined || frame !== store.frame) return;
     stage.preview = mask;
+    this.asked = prompt;
     stage.redraw();
   }
 
