@@ -13,8 +13,10 @@ from torch import Tensor
 from helpers.video_toys import ColorTracker, Forgetful, picture
 from segment_concept.pipeline.session_state import NotStorableError, dump_session, load_session
 from segment_concept.tracking.concept import ConceptRequest
+from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Concept, Features, Proposals
+from segment_concept.tracking.session import Session
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.scene_change import HistogramShift
 from segment_concept.types import Box, CheckpointError, Frame, Mask, ObjectId
@@ -117,6 +119,17 @@ def test_a_restored_session_continues_exactly(stop: int) -> None:
         )
         asked += found.concept_queried
     assert asked  # so keyframes were stored, too
+
+
+def test_cached_image_features_are_not_stored() -> None:
+    video, shared = frames(4), tracker()
+    session = shared.session(FeatureCache(shared.segmenter))
+    session.prompt(video[0], masks())
+    session.step(video[1])
+    restored = load_session(through_a_file(dump_session(session, shared)), shared)
+    assert isinstance(restored, Session)
+    assert restored.features is None
+    assert torch.equal(session.step(video[2]).logits, restored.step(video[2]).logits)
 
 
 def test_things_that_are_shared_stay_shared() -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.tracking.api import TrackingSession, VideoTracker
+from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.types import CheckpointError
 
 Packed = dict[str, Any]
@@ -27,7 +28,7 @@ class NotStorableError(TypeError):
 
 
 def dump_session(session: TrackingSession, tracker: VideoTracker) -> Packed:
-    """Everything the session knows, without the tracker.
+    """Everything the session knows, without the tracker and without cached image features.
 
     Raises:
         NotStorableError: it is no dataclass, or holds something that is not data.
@@ -39,6 +40,7 @@ def dump_session(session: TrackingSession, tracker: VideoTracker) -> Packed:
         f.name: packer.pack(value)
         for f in dataclasses.fields(session)
         if (value := getattr(session, f.name)) is not tracker
+        and not isinstance(value, FeatureCache)
     }
     return {"type": _name_of(type(session)), "fields": fields, "nodes": packer.nodes}
 
