@@ -160,7 +160,7 @@ class TestOverrides:
         assert built.half().eval().to("cpu").dtype == torch.float32
         with pytest.raises(InputError, match="fill_hole_area is for SAM"):
             built.fill_hole_area = 8
-        with pytest.raises(InputError, match="this recipe was loaded for cpu"):
+        with pytest.raises(InputError, match="use close\\(\\) to free them"):
             built.to("meta")
         state = built.init_state(frames())
         built.add_new_points_or_box(state, 2, 0, **CLICK)

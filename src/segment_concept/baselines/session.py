@@ -1,6 +1,6 @@
 """Streaming tracking with a mask-propagation network: `TrackingSession` for Cutie and XMem."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
@@ -27,8 +27,10 @@ from segment_concept.baselines.retention import (
     NewestFrames,
 )
 from segment_concept.baselines.xmem.network import XMemNetwork
+from segment_concept.ops.moving import moved
 from segment_concept.runtime.background import read_ahead
 from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
+from segment_concept.tracking.placement import MovableTracker
 from segment_concept.tracking.results import merge_results
 from segment_concept.types import (
     Frame,
@@ -44,12 +46,16 @@ SCORE_FLOOR = 1e-12  # keeps logarithms of scores finite
 
 
 @dataclass(frozen=True, slots=True)
-class PropagationTracker:
+class PropagationTracker(MovableTracker):
     """A network with its settings. Has no state of a video and can be shared by sessions."""
 
     name: str  # for messages
     network: PropagationNetwork
     settings: Settings
+
+    def networks(self) -> Sequence[object]:
+        """The network."""
+        return (self.network,)
 
     def session(self) -> "PropagationSession":
         """A session for a new video."""
@@ -97,6 +103,7 @@ class PropagationSession:
             InputError: no prompt, a prompt that is not a mask or does not fit the frame, an object
                 id below 1, or several objects with single-object weights.
         """
+        self._follow_tracker()
         masks = self._masks(frame, prompts)
         self._check_object_count(masks)
         fit = self._fit(frame)
@@ -124,6 +131,7 @@ class PropagationSession:
             InputError: there is no object yet and no prompt, the frame is of another size than
                 those before it, or as `prompt`.
         """
+        self._follow_tracker()
         if prompts:
             self._check_object_count(self._masks(frame, prompts))  # before anything changes
         if self.state is None:
@@ -163,6 +171,17 @@ class PropagationSession:
             probabilities=current.probabilities[rows],
         )
         self.state = self.state.without(object_id)
+
+    def _follow_tracker(self) -> None:
+        """Move the state to where the tracker's weights are now.
+
+        Raises:
+            InputError: the tracker was closed.
+        """
+        self.tracker.check_open()
+        current, device = self.current, self.tracker.device
+        if current is not None and current.probabilities.device != device:
+            self.state, self.current = moved((self.state, current), device)
 
     def _masks(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> dict[ObjectId, Mask]:
         check_prompts(frame, prompts)

@@ -21,7 +21,7 @@ from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.recipes.catalog import sec_compact
 from segment_concept.recipes.recipe import BUNDLED, LARGEST_SIDE, DType
 from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
-from segment_concept.runtime.gpu import allow_tf32, computes_bfloat16
+from segment_concept.runtime.gpu import allow_tf32, computes_bfloat16, find_device
 from segment_concept.runtime.versions import torchvision_misfit
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
@@ -123,30 +123,6 @@ def changed(recipe: str | Recipe, changes: Mapping[str, Any], size: int | None =
             raise InputError(f"a recipe has no field {name!r}: expected {', '.join(known)}")
     recipe = replace(recipe, **changes)
     return recipe if size is None else recipe.resized(size)
-
-
-def find_device(name: str = "auto") -> torch.device:
-    """The torch device of that name; `auto` prefers CUDA, then Apple's GPU, then the CPU.
-
-    Raises:
-        InputError: torch does not know the name, or this machine has no such device.
-    """
-    if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"there is no device {name!r} here ({str(error).splitlines()[0]}): try --device cpu"
-        ) from error
-    return device
 
 
 def _ready(name: str) -> torch.device:

@@ -102,8 +102,8 @@ def _license_notes() -> Iterator[str]:
 
 def _needs() -> Table:
     """Table of the memory that each recipe needs on the default device."""
-    from segment_concept.checkpoints.load import find_device
     from segment_concept.checkpoints.memory_estimate import free_bytes
+    from segment_concept.runtime.gpu import find_device
 
     device = find_device()
     return memory_table(
@@ -114,7 +114,7 @@ def _needs() -> Table:
 def _devices() -> Iterator[tuple[str, str]]:
     import torch
 
-    from segment_concept.checkpoints.load import find_device
+    from segment_concept.runtime.gpu import find_device
 
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)

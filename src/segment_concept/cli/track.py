@@ -174,9 +174,10 @@ def run(
     """
     from dataclasses import replace
 
-    from segment_concept.checkpoints.load import find_device, load
+    from segment_concept.checkpoints.load import load
     from segment_concept.pipeline.track import RunMonitor, check_job, run_track
     from segment_concept.pipeline.triggers import prepare_trigger
+    from segment_concept.runtime.gpu import find_device
 
     if trigger is not None and trigger.queries:
         recipe.check_queryable()

@@ -59,8 +59,8 @@ def compact(
 
         import torch
 
-        from segment_concept.checkpoints.load import find_device
         from segment_concept.evaluate.tracker_source import device_in_turn
+        from segment_concept.runtime.gpu import find_device
         from segment_concept.train.curriculum import Plan, run
         from segment_concept.train.processes import own_rank
 

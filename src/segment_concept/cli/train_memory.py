@@ -116,7 +116,7 @@ def memory(
 
 def _precision(name: str, device: str) -> str:
     """What accelerate calls it. Raises InputError."""
-    from segment_concept.checkpoints.load import find_device
+    from segment_concept.runtime.gpu import find_device
 
     if name not in ("auto", "bf16", "no"):
         raise InputError(f"there is no precision {name!r}: expected bf16, no or auto")

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from segment_concept.checkpoints.sam2.keys import FREQUENCIES
 from segment_concept.compat.overrides import with_options
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.tracking.results import suppress_overlap
@@ -20,8 +19,8 @@ _Self = TypeVar("_Self", bound="ModuleLike")
 class ModuleLike:
     """The methods of `nn.Module` and the settings of SAM 2's predictors that scripts use.
 
-    Weights are those of the segmenter, under this package's names. SeC's concept network keeps the
-    device and data type with which it was loaded.
+    Weights are those of the segmenter, under this package's names. SeC's concept network is moved
+    with them, and keeps the data type with which it was loaded.
     """
 
     tracker: Tracker
@@ -76,20 +75,16 @@ class ModuleLike:
         self.tracker = replace(self.tracker, non_overlapping=bool(wanted))
 
     def to(self: _Self, *args: Any, **kwargs: Any) -> _Self:
-        """Move the network to a device, or convert its weights, as in PyTorch.
+        """Move the networks to a device, or convert the segmenter's weights, as in PyTorch.
 
         Raises:
-            InputError: the recipe's network is another than SAM 2.1's, and the device another
-                than its own: it is prepared for the device on which it is loaded.
+            InputError: there is no such device, or it has too little memory.
         """
         device, dtype = _destination(*args, **kwargs)
+        if device is not None:
+            self.tracker.to(device)
         if isinstance(self.tracker.segmenter, Sam2Segmenter):
-            self._move(device, dtype)
-        elif device is not None and not _same(device, self.device):
-            raise InputError(
-                f"this recipe was loaded for {self.device}: give device={str(device)!r} when you "
-                "build the predictor"
-            )
+            self.tracker.segmenter.move(None, dtype)
         return self
 
     def cuda(self: _Self, device: int | str | torch.device | None = None) -> _Self:
@@ -143,13 +138,6 @@ class ModuleLike:
         """SAM 2's own: the highest of (O, 1, H, W) logits keeps a pixel, the others are -10."""
         return suppress_overlap(pred_masks[:, 0])[:, None]
 
-    def _move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
-        exact = self.network.state_dict()[FREQUENCIES].float()
-        self.network.to(device=device, dtype=dtype)
-        # sines are taken of these: they stay exact whatever the others' number type
-        owner, _, name = FREQUENCIES.rpartition(".")
-        setattr(self.network.get_submodule(owner), name, exact.to(self.device))
-
 
 def _destination(*args: Any, **kwargs: Any) -> tuple[torch.device | None, torch.dtype | None]:
     """Device and number type of a call of `to`."""
@@ -160,7 +148,3 @@ def _destination(*args: Any, **kwargs: Any) -> tuple[torch.device | None, torch.
         elif isinstance(value, str | int | torch.device):
             device = value
     return None if device is None else torch.device(device), dtype
-
-
-def _same(one: torch.device, other: torch.device) -> bool:
-    return one.type == other.type and (one.index or 0) == (other.index or 0)

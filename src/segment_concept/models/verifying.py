@@ -45,6 +45,21 @@ class SeparateConceptEncoder:
     def __init__(self, compact: CompactSegmenter, encoder: CompactConceptEncoder) -> None:
         self.compact, self._encoder = compact, encoder
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the compact model."""
+        return self.compact.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the compact model."""
+        return self.compact.dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `tracking.placement.Movable`. The compact model stays in float32."""
+        self.compact.move(device, None)
+        self._encoder.move(device, None)
+
     @torch.inference_mode()
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features[Any]
@@ -73,6 +88,10 @@ class VerifyingSegmenter(Sam2Segmenter):
     def __init__(self, network: SamNetwork, options: Sam2Options | None, path: ConceptPath) -> None:
         super().__init__(network, options)
         self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and deepcopy, see `Sam2Segmenter`."""
+        return type(self), (self.network, self.options, self._path)
 
     def with_options(self, options: Sam2Options) -> "VerifyingSegmenter":
         """The same network with other options."""

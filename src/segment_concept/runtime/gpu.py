@@ -2,8 +2,34 @@
 
 import torch
 
+from segment_concept.types import InputError
+
 _BFLOAT16_SINCE = (8, 0)  # compute capability of NVIDIA's Ampere, the first with bfloat16 units
 _MACOS_WITH_BFLOAT16 = (14, 0)
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """The torch device of that name; `auto` prefers CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        InputError: torch does not know the name, or this machine has no such device.
+    """
+    if name == "auto":
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"there is no device {name!r} here ({str(error).splitlines()[0]}): try --device cpu"
+        ) from error
+    return device
 
 
 def computes_bfloat16(device: torch.device) -> bool:

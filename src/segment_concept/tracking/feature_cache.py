@@ -29,6 +29,7 @@ class FeatureCache:
         if max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         self._segmenter, self._max_frames = segmenter, max_frames
+        self._place = self._present_place()
         self._known: OrderedDict[int, Features[Any]] = OrderedDict()  # by frame index
         self._lock = Lock()
 
@@ -49,6 +50,9 @@ class FeatureCache:
             InputError: a frame with this index but of another size was encoded before.
         """
         with self._lock:
+            if self._place != self._present_place():  # the network was moved or converted
+                self._known.clear()
+                self._place = self._present_place()
             found = self._known.get(frame.index)
             if found is not None:
                 self._known.move_to_end(frame.index)
@@ -63,6 +67,10 @@ class FeatureCache:
                 "use a feature cache for one video only"
             )
         return found
+
+    def _present_place(self) -> tuple[object, object]:
+        """Device and number type of the network."""
+        return getattr(self._segmenter, "device", None), getattr(self._segmenter, "dtype", None)
 
     def _keep(self, frame_index: int, features: Features[Any]) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from segment_concept.ops.moving import moved
 from segment_concept.runtime.parallel import core_pool, pool_in_use
 from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
 from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
@@ -51,6 +52,7 @@ class _Previous:
     features: Features[Any]
     descriptor: FrameDescriptor
     states: Mapping[ObjectId, ObjectState]  # the results on it
+    place: tuple[str, str] = ("", "")  # device and number type of the network that made them
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +130,7 @@ class Session:
         Raises:
             InputError: there is no prompt, one does not fit the frame, or an object id is below 1.
         """
+        self._follow_tracker()
         self._check_size(frame)
         check_prompts(frame, prompts)
         return self._prompt(frame, prompts, self._encode(frame, None))
@@ -150,6 +153,7 @@ class Session:
         Raises:
             InputError: as `prompt`.
         """
+        self._follow_tracker()
         self._check_size(frame)
         check_prompts(frame, prompts)
         step = self._segment(frame, prompts, self._encode(frame, None), refine=refine)
@@ -218,6 +222,7 @@ class Session:
         features: Features[Any] | None,
         backwards: bool | None,
     ) -> FrameResult:
+        self._follow_tracker()
         if not self.tracks and not prompts:
             raise InputError("nothing to track: prompt an object first")
         self._check_size(frame)
@@ -243,7 +248,7 @@ class Session:
             self._add_keyframe(object_id, Keyframe(frame, mask))
         if self.previous is not None and self._is_previous(frame):
             states = {**self.previous.states, **states}
-        self.previous = _Previous(frame, features, descriptor, states)
+        self.previous = _Previous(frame, features, descriptor, states, self._place())
         return self._with_keyframes(result)
 
     def _segment(
@@ -292,8 +297,28 @@ class Session:
         self.queried_before |= bool(queried)
         self.trigger_state = decision.state
         self.backwards = backwards
-        self.previous = _Previous(frame, features, descriptor, states)
+        self.previous = _Previous(frame, features, descriptor, states, self._place())
         return self._with_keyframes(result)
+
+    def _place(self) -> tuple[str, str]:
+        return str(self.tracker.device), str(self.tracker.dtype)
+
+    def _follow_tracker(self) -> None:
+        """Move the state to where the tracker's weights are now.
+
+        Raises:
+            InputError: the tracker was closed.
+        """
+        self.tracker.check_open()
+        previous, place = self.previous, self._place()
+        if previous is None or previous.place == place:
+            return
+        device = self.tracker.device
+        together = moved((self.tracks, previous.states, self.trigger_state), device)
+        self.tracks, states, self.trigger_state = together
+        # encoded anew: features of another number type do not fit the weights
+        features = self.tracker.segmenter.encode([previous.frame])
+        self.previous = replace(previous, features=features, states=states, place=place)
 
     def _encode(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
         """The frame's features: those of the last frame if it is the same, else as given."""

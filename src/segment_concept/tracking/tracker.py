@@ -1,10 +1,12 @@
 """A tracking method: a network with the policies that use it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.feature_cache import FeatureCache
+from segment_concept.tracking.placement import MovableTracker
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.refinement import PromptRefiner
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracker:
+class Tracker(MovableTracker):
     """A tracking method with its weights. It has no state: several sessions can share it.
+
+    `to`, `unload` and `close` move and free the weights, see `MovableTracker`.
 
     Attributes:
         segmenter: the network.
@@ -63,6 +67,10 @@ class Tracker:
             )
         if self.keyframes < 1:
             raise ValueError(f"a keyframe bank holds at least 1 keyframe, got {self.keyframes}")
+
+    def networks(self) -> Sequence[object]:
+        """The segmenter, and the concept encoder if there is one."""
+        return (self.segmenter,) if self.concept is None else (self.segmenter, self.concept)
 
     def session(self, features: FeatureCache | None = None) -> "Session":
         """Start a new video.

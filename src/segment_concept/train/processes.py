@@ -12,7 +12,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin, gather_object
 
-from segment_concept.checkpoints.load import find_device
+from segment_concept.runtime.gpu import find_device
 from segment_concept.train.task import LoopOptions
 from segment_concept.types import InputError, OutputError
 

@@ -26,6 +26,7 @@ from segment_concept.baselines.resnet import (
     Pyramid,
     TrunkSize,
 )
+from segment_concept.ops.moving import move_float32
 from segment_concept.ops.resize import normalized
 
 
@@ -143,6 +144,15 @@ class CutieNetwork(nn.Module):
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.pix_feat_proj.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
+        return self.pix_feat_proj.weight.dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `tracking.placement.Movable`. Raises InputError for another type than float32."""
+        move_float32(self, device, dtype, "Cutie")
 
     @property
     def sees_others(self) -> bool:

@@ -24,6 +24,7 @@ from segment_concept.baselines.resnet import (
     Pyramid,
     TrunkSize,
 )
+from segment_concept.ops.moving import move_float32
 from segment_concept.ops.resize import normalized
 
 
@@ -111,6 +112,15 @@ class XMemNetwork(nn.Module):
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.decoder.pred.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
+        return self.decoder.pred.weight.dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `tracking.placement.Movable`. Raises InputError for another type than float32."""
+        move_float32(self, device, dtype, "XMem")
 
     @property
     def sees_others(self) -> bool:

@@ -13,6 +13,7 @@ from segment_concept.checkpoints.strict_keys import refuse_not_finite
 from segment_concept.models.edgetam.network import EdgeTamNetwork
 from segment_concept.models.edgetam.repvit import fold
 from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
+from segment_concept.ops.moving import move_weights
 from segment_concept.types import CheckpointError
 
 PUBLISHED = "yonigozlan/EdgeTAM-hf"  # the name in transformers' documentation
@@ -41,7 +42,7 @@ def load_edgetam(
             names are listed).
     """
     network = load_network(open_weights(source), image_side)
-    network.move(torch.device(device), dtype)
+    move_weights(network, torch.device(device), dtype)
     return Sam2Segmenter(network, options)
 
 

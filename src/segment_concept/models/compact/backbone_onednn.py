@@ -31,6 +31,16 @@ def fused(backbone: Backbone) -> Backbone:
         return OneDnnBackbone(backbone) if onednn.usable(backbone.stem.weight) else backbone
 
 
+def plain(backbone: Backbone) -> Backbone:
+    """The backbone without oneDNN's kernels, with the same parameters; itself if it has none."""
+    if not isinstance(backbone, OneDnnBackbone):
+        return backbone
+    with torch.device("meta"):
+        made = Backbone()
+    made.load_state_dict(backbone.state_dict(), assign=True)
+    return made.train(backbone.training).requires_grad_(False)
+
+
 class OneDnnBackbone(Backbone):
     """A backbone on a CPU. It shares its parameters with `backbone`; do not change them later."""
 

@@ -48,6 +48,22 @@ class CompactConceptEncoder:
         self.__dict__.update(state)
         self._lock = Lock()
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the segmenter, whose concept path this is."""
+        return self._segmenter.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the segmenter."""
+        return self._segmenter.dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """Empty the caches; the weights are moved with the segmenter."""
+        with self._lock:
+            self._descriptors.clear()
+            self._last_query = None
+
     @torch.inference_mode()
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features[CompactFeatures]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.backbone import Backbone
+from segment_concept.models.compact.backbone_onednn import fused, plain
 from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.mask_decoder import CERTAIN, MASKS
 from segment_concept.models.compact.memory_batch import batch_memory, map_entries, same_frame
@@ -18,6 +19,7 @@ from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.prompts import mask_area, mask_maps, prompt_maps
 from segment_concept.models.compact.verifier import FEATURES
+from segment_concept.ops.moving import move_float32
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, Mask, Points, Prompt
@@ -77,6 +79,27 @@ class CompactSegmenter(nn.Module):
         self.concept = concept
         self.short_side = short_side
         self.mask_bias = mask_bias
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.trunk.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
+        return next(self.trunk.parameters()).dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `tracking.placement.Movable`.
+
+        Raises:
+            InputError: another number type than float32.
+        """
+        trunk = plain(self.trunk)
+        self.trunk = trunk
+        move_float32(self, device, dtype, "the compact model")
+        self.trunk = fused(trunk)
 
     @property
     def widths(self) -> Widths:

@@ -16,7 +16,9 @@ from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.packed_attention import PackedRows
 from segment_concept.models.internvl.prefix_cache import Prefix, PrefixStore
 from segment_concept.models.internvl.prompt_template import Conversation, Tokenizer
+from segment_concept.models.internvl.quantization import is_four_bit
 from segment_concept.ops.contours import label_keyframe
+from segment_concept.ops.moving import move_weights
 from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.types import Frame, Image, InputError
@@ -62,6 +64,32 @@ class InternVLConceptEncoder:
     def cached_bytes(self) -> int:
         """Size of the cached features, keys and values, on the language model's device."""
         return self._store.number_of_bytes()
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the language model."""
+        return self._network.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the language model's hidden states."""
+        return self._network.dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `tracking.placement.Movable`. Moves the vision network and the language model.
+
+        Raises:
+            InputError: the language model is in 4 bits.
+        """
+        changes = (device not in (None, self.device)) or (dtype not in (None, self.dtype))
+        closes = device is not None and device.type == "meta"
+        if changes and not closes and any(is_four_bit(m) for m in self._network.modules()):
+            raise InputError(
+                "layers in 4 bits stay where they were loaded: load the tracker again on the "
+                "other device"
+            )
+        move_weights(self._network, device, dtype)
+        self._store.clear()
 
     @torch.inference_mode()
     def encode(

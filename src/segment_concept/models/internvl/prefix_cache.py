@@ -82,6 +82,11 @@ class PrefixStore:
         with self._lock:
             self._prefixes.pop(keyframes[0], None)
 
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._prefixes.clear()
+
     def number_of_bytes(self) -> int:
         """Size of the cached tensors, on the language model's device."""
         tensors = [

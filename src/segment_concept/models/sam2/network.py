@@ -99,16 +99,6 @@ class SamNetwork(nn.Module, ABC):
         """Device of the weights."""
         return self.no_object_pointer.device
 
-    def move(self, device: torch.device | None, dtype: torch.dtype | None = None) -> None:
-        """Move the weights to a device, or convert them; None leaves them as they are.
-
-        The frequencies of point positions, of which sines are taken, stay in float32.
-        """
-        embedding = self.prompt_encoder.shared_embedding
-        exact = embedding.positional_embedding.detach().float()
-        self.to(device=device, dtype=dtype)
-        embedding.positional_embedding = nn.Buffer(exact.to(self.device))
-
     @property
     def slots(self) -> Tensor:
         """(slots, M) temporal embeddings of memory maps."""

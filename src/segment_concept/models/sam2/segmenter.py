@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from segment_concept.models.sam2.network import Decoded, SamNetwork
 from segment_concept.models.sam2.prompts import Clicks, clicks
 from segment_concept.ops.device_values import device_values, indices
 from segment_concept.ops.holes import fill_holes
+from segment_concept.ops.moving import move_weights
 from segment_concept.ops.resize import mask_square, normalized_squares
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
@@ -83,6 +85,24 @@ class Sam2Segmenter:
     def with_options(self, options: Sam2Options) -> "Sam2Segmenter":
         """The same network with other options."""
         return Sam2Segmenter(self.network, options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and deepcopy: compiled functions belong to one network, and are made again."""
+        return type(self), (self.network, self.options)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.network.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
+        return self.network.dtype
+
+    def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
+        """See `tracking.placement.Movable`."""
+        move_weights(self.network, device, dtype)
 
     @property
     def slots(self) -> int:
