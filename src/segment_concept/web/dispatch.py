@@ -92,7 +92,8 @@ class Dispatcher:
         self._jobs = JobList()
         self._running: _Running | None = None
         self._numbers = itertools.count(1)
-        self._preview: int = 0
+        self._preview = 0  # number of the newest
+        self._previewing = asyncio.Lock()
         self._exports: dict[str, list[Export]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -163,14 +164,14 @@ class Dispatcher:
         child = self._ready()
         self._preview += 1
         number = self._preview
-        await asyncio.sleep(0)  # so that of several that have arrived only the newest is computed
-        if number != self._preview or await is_gone():
-            raise BusyError("a newer preview was asked for")
-        before = None
-        if asked.object_id in project.project.objects:
-            before = self._corrected(project, asked)
-        message = Preview(project.id, asked.frame, asked.prompt, before)
-        score, runs = await child.ask(message)
+        async with self._previewing:  # one at a time; of those that wait only the newest
+            if number != self._preview or await is_gone():
+                raise BusyError("a newer preview was asked for")
+            before = None
+            if asked.object_id in project.project.objects:
+                before = self._corrected(project, asked)
+            message = Preview(project.id, asked.frame, asked.prompt, before)
+            score, runs = await child.ask(message)
         return pack_masks([(asked.object_id, score, runs)])
 
     def edited(self, project: OpenProject) -> None:
