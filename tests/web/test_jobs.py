@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from helpers.video_toys import HEIGHT, WIDTH, Film
 from helpers.web_app import Page, run_on_page
+from helpers.web_trackers import Counting, Failing
 from segment_concept.web.jobs import LEAST_AFTER_CUT, SAME_FRAMES, EarlyStop, masks_iou
 from segment_concept.web.runs import empty_runs
 from segment_concept.web.snapshots import prune_snapshots

@@ -71,9 +71,13 @@ def test_fifty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
             known = states(client, server.project)
             assert tracked(known) >= tracked(before), "a frame that was shown is lost"
             if chance.random() < 0.5:  # else the kill comes while the tracker still loads
-                wait_until(lambda c=client, s=server: states(c, s.project), lambda k: k != before)
+                advance(client, server.project, before)
         assert outcome(client, server.project) == expected
         server.kill()
+
+
+def advance(client: httpx.Client, project: str, before: list[Any]) -> None:
+    wait_until(lambda: states(client, project), lambda found: found != before)
 
 
 def tracked(found: list[Any]) -> int:
