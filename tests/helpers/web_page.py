@@ -97,7 +97,11 @@ class Person:
         """Open the page, choose a film of the folder, and wait until the tracker is ready."""
         self.page.goto(address)
         self.page.get_by_role("button", name=film).last.click()
-        self.wait_for_frame(0)
+        self.wait_until_ready(0)
+
+    def wait_until_ready(self, index: int) -> None:
+        """Wait until a frame is on the stage and the tracker can be used."""
+        self.wait_for_frame(index)
         self.page.locator('#status:text-is("Saved")').wait_for()
 
     @property
