@@ -35,9 +35,7 @@ def address() -> Iterator[str]:
         yield found
 
 
-def test_no_event_is_lost_or_doubled_when_the_connection_breaks(window: Any, address: str) -> None:
-    window.goto(f"{address}/favicon.svg")
-    script = """async last => {
+FOLLOW = """async last => {
         const { follow, ProjectApi } = await import('/api.js');
         const seen = [], connections = [];
         await new Promise(done => {
@@ -46,11 +44,33 @@ def test_no_event_is_lost_or_doubled_when_the_connection_breaks(window: Any, add
               seen.push([name, data.done, id]);
               if (data.done === last) { source.close(); done(); }
             },
-            connected: now => connections.push(now),
+            connected: (now, refused) => {
+              connections.push([now, refused]);
+              if (refused) done();
+            },
           });
         });
         return { seen, connections };
     }"""
-    found = window.evaluate(script, EVENTS)
+
+
+def test_no_event_is_lost_or_doubled_when_the_connection_breaks(window: Any, address: str) -> None:
+    window.goto(f"{address}/favicon.svg")
+    found = window.evaluate(FOLLOW, EVENTS)
     assert found["seen"] == [["progress", n, f"a-{n}"] for n in range(1, EVENTS + 1)]
-    assert found["connections"][:3] == [True, False, True]
+    assert found["connections"][:3] == [[True, False], [False, False], [True, False]]
+
+
+class _Refusing(Files):
+    """A server that does not know the page."""
+
+    def do_GET(self) -> None:  # noqa: N802 (named by http.server)
+        if self.path.startswith("/api/"):
+            return self.send_error(401)
+        return super().do_GET()
+
+
+def test_a_server_that_refuses_is_told_from_one_that_is_away(window: Any) -> None:
+    with serve(_Refusing) as address:
+        window.goto(f"{address}/favicon.svg")
+        assert window.evaluate(FOLLOW, 1)["connections"] == [[False, True]]

@@ -138,16 +138,16 @@ const EVENTS = ['edit', 'frame', 'states', 'job', 'progress', 'table', 'video', 
  * Follow the events of a project. The browser connects again by itself and says which event it had last.
  * @param {ProjectApi} api
  * @param {string} after id of the last event that is known
- * @param {{event(name: string, data: any, id: string): void, connected(now: boolean): void}} listener
+ * @param {{event(name: string, data: any, id: string): void, connected(now: boolean, refused: boolean): void}} listener
  * @returns {EventSource}
  */
 export function follow(api, after, listener) {
   const source = new EventSource(`${BASE}${api.path}/events?after=${encodeURIComponent(after)}`);
-  source.onopen = () => listener.connected(true);
+  source.onopen = () => listener.connected(true, false);
   for (const name of EVENTS) {
     source.addEventListener(name, event => {
       if (event instanceof MessageEvent) listener.event(name, JSON.parse(event.data), event.lastEventId);
-      else if (name === 'error') listener.connected(false);
+      else if (name === 'error') listener.connected(false, source.readyState === EventSource.CLOSED);
     });
   }
   return source;

@@ -47,7 +47,7 @@ export class Controls {
       smaller: brush(1 / STEP), larger: brush(STEP), add: () => page.select(0), clear: () => edits.clear(),
       undo: () => edits.journal('undo'), redo: () => edits.journal('redo'),
       track: () => edits.track('forward'), 'track-backward': () => edits.track('backward'), 'track-both': () => edits.track('both'),
-      stop: () => (page.tools.gesture || stage.preview ? page.tools.abandon() : edits.stop()), lock: () => edits.lock(store.selected),
+      stop: () => (store.job && !page.tools.gesture ? edits.stop() : page.tools.abandon()), lock: () => edits.lock(store.selected),
       'next-doubt': () => page.toDoubt(1), 'previous-doubt': () => page.toDoubt(-1),
       confirm: () => edits.decide(shown(), 'confirm'), deny: () => edits.decide(shown(), 'deny'),
       fit: () => stage.fit(), hide: toggled(() => (store.masksHidden = !store.masksHidden)),

@@ -19,6 +19,7 @@ const OFTEN = 1000; // milliseconds between two requests for the shots
 const SILENCE = 1500; // milliseconds without a connection after which the reader is told
 const WIDE = 640; // width from which scrubbing shows smaller stills
 const FOLLOW = 120; // milliseconds between two frames that are shown while the tracker makes them
+const RESTARTED = 'The server was started again. Open the address that it printed; your work is saved.';
 const AHEAD = 6; // masks that are requested before they are shown
 
 export class Page {
@@ -89,7 +90,7 @@ export class Page {
     await this.readShots();
     this.source = follow(api, project.event, {
       event: (name, data, key) => this.heard(name, data, key),
-      connected: now => this.connection(now),
+      connected: (now, refused) => this.connection(now, refused),
     });
   }
 
@@ -103,7 +104,7 @@ export class Page {
 
   /** Read the times of the frames that became known. @returns {Promise<void>} */
   async readTable() {
-    const { store } = this, { times, complete, version } = await this.project.table(store.length), from = store.length;
+    const { store } = this, from = store.length, { times, complete, version } = await this.project.table(from);
     if (this.version >= 0 && version !== this.version) {
       this.version = version;
       store.table.length = 0;
@@ -178,14 +179,15 @@ export class Page {
     else this.refreshShots();
   }
 
-  /** @param {boolean} now */
-  connection(now) {
+  /** @param {boolean} now @param {boolean} refused whether the browser does not try again */
+  connection(now, refused) {
     clearTimeout(this.lostTimer);
     const say = (/** @type {string} */ text) => {
       this.lost = text;
       this.store.changed('project');
     };
     if (now) say('');
+    else if (refused) say(RESTARTED);
     else this.lostTimer = setTimeout(() => say('The server does not answer. Your work is saved; the page connects again by itself.'), SILENCE);
   }
 
@@ -340,7 +342,7 @@ export class Page {
   /** @param {Error} error */
   fail(error) {
     if (!(error instanceof ApiError) || error.status !== 401) return toast(error.message);
-    this.lost = 'The server was started again. Open the address that it printed; your work is saved.';
+    this.lost = RESTARTED;
     this.store.changed('project');
     byId('banner').textContent = this.lost;
     byId('banner').hidden = false;
