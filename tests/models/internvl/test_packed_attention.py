@@ -60,6 +60,19 @@ def test_the_cache_has_the_past_and_the_part_worth_caching(states):
     assert torch.equal(rows.kept[2][0][0], torch.cat((past[2][0][0], keys[:, 5:7]), 1))
 
 
+@pytest.mark.parametrize(("past", "new"), [(0, 6), (1, 6), (5, 6), (6, 6), (6, 1), (9, 2)])
+def test_a_row_attends_causally_whatever_the_share_of_its_past(past, new):
+    generator = torch.Generator().manual_seed(past + 10 * new)
+    query, keys, values, *before = (
+        torch.randn(heads, tokens, 8, generator=generator)
+        for heads, tokens in ((4, new), (2, new), (2, new), (2, past), (2, past))
+    )
+    rows = PackedRows(lengths=[new], past=[[tuple(before)] if past else []], keep=[0])
+    found = rows.attend(0, query, (keys, values), 0.3)
+    joined = (torch.cat(pair, 1) for pair in zip(before, (keys, values), strict=True))
+    assert torch.allclose(found, by_hand(query, *joined, past, 0.3), atol=1e-5)
+
+
 def test_positions_count_on_from_every_rows_own_past(states):
     rows = PackedRows(lengths=[3, 2, 5], past=states[0], keep=[0, 0, 0])
     assert rows.positions(torch.device("cpu")).tolist() == [[0, 1, 2, 4, 5, 2, 3, 4, 5, 6]]

@@ -18,7 +18,11 @@ from transformers import (
     Qwen2Config,
 )
 
-from segment_concept.models.internvl.packed_attention import PackedRows, use_packed_attention
+from segment_concept.models.internvl.packed_attention import (
+    PackedRows,
+    use_fused_norms,
+    use_packed_attention,
+)
 from segment_concept.models.internvl.sizes import IMAGE_SIDE, PATCH_SIDE, ConceptSize, LanguageSize
 from segment_concept.ops.device_values import upload
 from segment_concept.ops.resize import normalized_squares
@@ -41,6 +45,7 @@ class ConceptNetwork(nn.Module):
         self.size = size
         self.backbone = InternVLModel(_config(size))
         use_packed_attention(self.backbone.language_model)
+        use_fused_norms(self.backbone.language_model)
         width = size.language.width
         self.head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, size.concept_width)
