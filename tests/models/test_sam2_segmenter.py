@@ -239,15 +239,18 @@ def test_training_reaches_the_memory_attention_through_a_step():
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_compiled_networks_give_the_same_masks():
+def test_compiled_networks_give_the_same_masks_and_memories():
     network = toy_network()
     outputs = []
-    for compiled in (False, True):
+    for compiled in ("no", "inductor"):
         segmenter = Sam2Segmenter(network, replace(EXACT_MEMORY, compiled=compiled))
         features = segmenter.encode([random_frame()])
         memories = [recall(2, 1, seed=1), recall(4, 3, seed=2)]
         first = segmenter.propose(features, memories, [None, None], [0, 0])
-        second = segmenter.propose(features, [recall(3, 4, seed=3)], [None], [0])
-        outputs.append((first.logits, second.logits))
+        concept = Concept(torch.randn(WIDTH, generator=torch.Generator().manual_seed(4)))
+        second = segmenter.propose(features, [recall(3, 4, seed=3)], [concept], [0])
+        best = SelectedMasks(first.logits[:, 0], first.presence, first.pointers[:, 0])
+        maps, _ = segmenter.encode_memory(features, best, [0, 0], prompted=False)
+        outputs.append((first.logits, second.logits, maps))
     for plain, fast in zip(*outputs, strict=True):
-        torch.testing.assert_close(fast, plain, atol=1e-3, rtol=0)
+        torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)

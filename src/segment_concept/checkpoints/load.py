@@ -249,7 +249,7 @@ def _verifying(
 def _options(recipe: Recipe) -> "Sam2Options":
     from segment_concept.models.sam2.segmenter import Sam2Options
 
-    return Sam2Options(compiled=recipe.compiled == "inductor")
+    return Sam2Options(compiled="no" if recipe.compiled == "auto" else recipe.compiled)
 
 
 def _sec(

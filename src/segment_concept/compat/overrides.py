@@ -112,9 +112,9 @@ def configure(
         stability_fallback=given.get(f"{_STABLE}via_stability", apply_postprocessing),
         binary_prompts=given.get("binarize_mask_from_pts_for_mem_enc", apply_postprocessing),
         fill_hole_area=given.get("fill_hole_area", HOLE_AREA if apply_postprocessing else 0),
-        compiled=given.get("compile_image_encoder", False)
-        or vos_optimized
-        or tracker.segmenter.options.compiled,
+        compiled="inductor"
+        if given.get("compile_image_encoder", False) or vos_optimized
+        else tracker.segmenter.options.compiled,
     )
     return with_options(tracker, options)
 

@@ -12,7 +12,7 @@ from segment_concept.types import InputError
 
 Network: TypeAlias = Literal["compact", "sam2", "edgetam", "sec", "cutie", "xmem"]
 DType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
-Compiled: TypeAlias = Literal["auto", "no", "inductor"]
+Compiled: TypeAlias = Literal["auto", "no", "graphs", "inductor"]
 Sam2Size: TypeAlias = Literal["tiny", "small", "base_plus", "large"]
 WITH_CONCEPT: frozenset[Network] = frozenset({"compact", "sec"})
 SQUARE: frozenset[Network] = frozenset({"sam2", "edgetam", "sec"})  # their input is a square
@@ -56,8 +56,9 @@ class Recipe:
         dtype: number type of SAM 2.1, EdgeTAM and SeC; `auto` is bfloat16 on a GPU that computes
             with it, and float32 elsewhere. The compact network, Cutie and XMem have float32 only.
         concept_dtype: that of SeC's language model, if it is another one; `auto` for the same.
-        compiled: `inductor` compiles the networks of SAM 2.1, EdgeTAM and SeC when they are first
-            used, by `torch.compile`; `no` runs them as they are, and so does `auto`.
+        compiled: how the networks of SAM 2.1, EdgeTAM and SeC's segmenter run. `inductor` compiles
+            them when they are first used, by `torch.compile`; `graphs` captures them as CUDA graphs
+            on an NVIDIA GPU; `no` runs them as they are, and so does `auto`.
         concept_weights: a compact model whose concept encoder SAM 2.1 or EdgeTAM uses, as
             `weights`; empty for none.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look

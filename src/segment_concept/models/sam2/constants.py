@@ -30,7 +30,7 @@ class ConstantCache:
         """
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return make()
-        key = tuple(_state(weight) for weight in weights)
+        key = tuple(state_of(weight) for weight in weights)
         kept = self._found.get(name)
         if kept is None or kept[0] != key:
             kept = key, make()
@@ -51,7 +51,7 @@ class ConstantCache:
         return ConstantCache, ()
 
 
-def _state(weight: Tensor) -> Hashable:
+def state_of(weight: Tensor) -> Hashable:
     """Changes when the weight is replaced, written to, moved or cast."""
     version = 0 if weight.is_inference() else weight._version
     return id(weight), version, weight.device, weight.dtype, tuple(weight.shape)

@@ -1,8 +1,7 @@
 """SAM 2.1 as the tracker's `Segmenter`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from segment_concept.models.sam2.memory_tokens import concept_tokens, equally_long
 from segment_concept.models.sam2.network import Decoded, SamNetwork
+from segment_concept.models.sam2.parts import Compiled, NetworkParts
 from segment_concept.models.sam2.prompts import Clicks, clicks
 from segment_concept.ops.device_values import device_values, indices
 from segment_concept.ops.holes import fill_holes
@@ -47,7 +47,7 @@ class Sam2Options:
         fill_hole_area: regions of at most so many background pixels of a prompted mask, on the
             grid of the mask decoder, become foreground; 8 in SAM 2's demos, 0 for none.
         memory_dtype: of stored memory maps; bfloat16 as published.
-        compiled: compile the image encoder and the memory attention on first use.
+        compiled: how the network runs, see `parts.Compiled`.
         recompute: in training, compute the memory attention again in the backward pass and keep
             only its inputs.
     """
@@ -56,7 +56,7 @@ class Sam2Options:
     binary_prompts: bool = True
     fill_hole_area: int = 0
     memory_dtype: torch.dtype = torch.bfloat16
-    compiled: bool = False
+    compiled: Compiled = "no"
     recompute: bool = False
 
     @classmethod
@@ -74,13 +74,7 @@ class Sam2Segmenter:
     def __init__(self, network: SamNetwork, options: Sam2Options | None = None) -> None:
         self.network = network
         self.options = options or Sam2Options()
-        self._encode_image = network.encode_image
-        self._attend: Callable[..., Tensor] = network.memory_attention
-        if self.options.compiled:
-            self._encode_image = torch.compile(network.encode_image)
-            self._attend = torch.compile(network.memory_attention, dynamic=True)
-        if self.options.recompute:
-            self._attend = partial(checkpoint, self._attend, use_reentrant=False)
+        self._parts = NetworkParts(network, self.options.compiled)
 
     def with_options(self, options: Sam2Options) -> "Sam2Segmenter":
         """The same network with other options."""
@@ -102,6 +96,7 @@ class Sam2Segmenter:
 
     def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
         """See `tracking.placement.Movable`."""
+        self._parts.clear()
         move_weights(self.network, device, dtype)
 
     @property
@@ -119,7 +114,7 @@ class Sam2Segmenter:
 
     def encode_pixels(self, pixels: Tensor, video_size: tuple[int, int]) -> Features[Sam2Features]:
         """Features of images (B, 3, S, S) that are already resized and normalized."""
-        return Features(Sam2Features(*self._encode_image(pixels)), video_size)
+        return Features(Sam2Features(*self._parts.encode_image(pixels)), video_size)
 
     def segment(
         self,
@@ -180,7 +175,7 @@ class Sam2Segmenter:
         """
         coarse = self.condition(features, recalls, concepts, images)
         fine = self._fine(features, images)
-        decoded = self.network.decode(coarse, fine, self.network.no_prompt(), several=True)
+        decoded = self._parts.decode(coarse, fine, self.network.no_prompt(), several=True)
         thresholds = tuple(r.presence_threshold for r in recalls)
         least = device_values(thresholds, decoded.presence.device, torch.float32)
         return self._with_pointers(decoded, decoded.presence > least)
@@ -199,7 +194,7 @@ class Sam2Segmenter:
         binary = prompted and self.options.binary_prompts
         scores = (logits > 0).float() if binary else logits.sigmoid()
         coarse = _select(features.maps.coarse, images)
-        maps = self.network.remember(coarse, scores, masks.presence > 0)
+        maps = self._parts.remember(coarse, scores, masks.presence > 0)
         return maps.to(self.options.memory_dtype), [None] * len(maps)
 
     def condition(
@@ -237,9 +232,13 @@ class Sam2Segmenter:
 
     def _attend_memory(self, coarse: Tensor, recalls: Sequence[Recall], at: Tensor) -> Tensor:
         """For rows whose memories are equally long."""
-        network = self.network
-        tokens = network.memory_tokens(recalls)
-        return self._attend(coarse, network.grid_positions(), tokens, at)
+        tokens = self.network.memory_tokens(recalls)
+        if self.options.recompute:
+            attended: Tensor = checkpoint(
+                self._parts.attend, coarse, tokens, at, use_reentrant=False
+            )
+            return attended
+        return self._parts.attend(coarse, tokens, at)
 
     def _attend_concepts(self, coarse: Tensor, concepts: Sequence[Tensor], at: Tensor) -> Tensor:
         network = self.network
@@ -250,8 +249,7 @@ class Sam2Segmenter:
             )
         stacked = torch.stack([c.to(coarse.device, network.dtype) for c in concepts])
         tokens = concept_tokens(stacked, network.sizes.memory_width)
-        recognized: Tensor = network.token_attn(coarse, network.grid_positions(), tokens, at)
-        return recognized
+        return self._parts.recognize(coarse, tokens, at)
 
     def _take_masks(
         self, features: Features[Sam2Features], masks_OSS: Tensor, images: Sequence[int]
