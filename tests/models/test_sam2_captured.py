@@ -9,7 +9,7 @@ from segment_concept.models.sam2.captured import CALLS_BEFORE, CapturedCalls
 
 
 class Recorder:
-    """Captures by remembering what to run; a replay overwrites the same results, as a graph does."""
+    """Captures by remembering what to run; a replay overwrites the results, as a graph does."""
 
     def __init__(self):
         self.captured = 0

@@ -71,9 +71,9 @@ Compile = Annotated[
     typer.Option(
         "--compile",
         metavar="MODE",
-        help="How SAM 2.1, EdgeTAM and SeC run: no, graphs (CUDA graphs on an NVIDIA GPU, the same as "
-        "no elsewhere), or inductor (torch.compile: the first frames take minutes, the others less "
-        "time). Default: auto, which is no.",
+        help="How SAM 2.1, EdgeTAM and SeC run: no, graphs (CUDA graphs on an NVIDIA GPU, the same "
+        "as no elsewhere), or inductor (torch.compile: the first frames take minutes, the others "
+        "less time). Default: auto, which is no.",
         rich_help_panel=ADVANCED,
     ),
 ]
