@@ -238,6 +238,7 @@ def test_training_reaches_the_memory_attention_through_a_step():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @torch.inference_mode()
 def test_compiled_networks_give_the_same_masks_and_memories():
     network = toy_network()
