@@ -55,6 +55,13 @@ def test_libraries_for_training_are_imported_by_training_alone(path: Path) -> No
         assert not {"accelerate", "peft"} & top_level(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("path", MODULES, ids=graph.module_name)
+def test_libraries_for_the_page_are_imported_by_the_page_alone(path: Path) -> None:
+    if graph.folder_of(graph.module_name(path)) != "web":
+        found = top_level(path.read_text(encoding="utf-8"))
+        assert not {"fastapi", "starlette", "uvicorn", "pydantic"} & found
+
+
 @pytest.mark.parametrize(
     ("module", "target", "breaks"),
     [

@@ -16,7 +16,7 @@ import segment_concept
 
 T = TypeVar("T")
 COLORS = "helpers.video_toys:ColorTracker"
-PATIENCE = 60.0  # seconds; only a server that hangs needs them
+PATIENCE = 240.0  # seconds; only a server that hangs needs them
 
 
 @dataclass
