@@ -43,6 +43,10 @@ class InputError(SegmentConceptError, ValueError):
     """The input cannot be used; the message says what is wrong and what to do."""
 
 
+class DeviceMemoryError(InputError):
+    """A device has too little memory; the message says what would need less."""
+
+
 class OutputError(SegmentConceptError):
     """Results cannot be written; the message says why and what to do."""
 

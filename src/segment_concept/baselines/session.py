@@ -30,6 +30,7 @@ from segment_concept.baselines.xmem.network import XMemNetwork
 from segment_concept.ops.moving import moved
 from segment_concept.runtime.background import read_ahead
 from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
+from segment_concept.tracking.out_of_memory import general_advice, unchanged_without_memory
 from segment_concept.tracking.placement import MovableTracker
 from segment_concept.tracking.results import merge_results
 from segment_concept.types import (
@@ -52,6 +53,10 @@ class PropagationTracker(MovableTracker):
     name: str  # for messages
     network: PropagationNetwork
     settings: Settings
+
+    def memory_advice(self) -> str:
+        """What to do when a device ran out of memory."""
+        return general_advice()
 
     def networks(self) -> Sequence[object]:
         """The network."""
@@ -103,6 +108,10 @@ class PropagationSession:
             InputError: no prompt, a prompt that is not a mask or does not fit the frame, an object
                 id below 1, or several objects with single-object weights.
         """
+        with unchanged_without_memory(self, frame.index):
+            return self._prompt(frame, prompts)
+
+    def _prompt(self, frame: Frame, prompts: Mapping[ObjectId, Prompt]) -> FrameResult:
         self._follow_tracker()
         masks = self._masks(frame, prompts)
         self._check_object_count(masks)
@@ -131,6 +140,10 @@ class PropagationSession:
             InputError: there is no object yet and no prompt, the frame is of another size than
                 those before it, or as `prompt`.
         """
+        with unchanged_without_memory(self, frame.index):
+            return self._step(frame, prompts)
+
+    def _step(self, frame: Frame, prompts: FramePrompts) -> FrameResult:
         self._follow_tracker()
         if prompts:
             self._check_object_count(self._masks(frame, prompts))  # before anything changes

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.files import find_files
+from segment_concept.checkpoints.memory_advice import memory_advice, memory_advised
 from segment_concept.checkpoints.propagation import NAMES, load_propagation, propagation_file
 from segment_concept.models.compact.backbone_onednn import fused
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
@@ -53,7 +54,8 @@ def load(
             `compiled="inductor"` or `policy=RecentMemory()`.
 
     Raises:
-        InputError: there is no such recipe, field or device, or the device is too small.
+        InputError: there is no such recipe, field or device.
+        DeviceMemoryError: an InputError; the device has too little memory.
         CheckpointError: the weights are missing, damaged or another network's.
     """
     recipe = changed(recipe, changes, size)
@@ -85,17 +87,9 @@ def load_tracker(
         )
     _check_language(recipe, language_device)
     main = _ready(device)
-    segmenter: Segmenter
-    concept: ConceptEncoder | None
-    if recipe.network == "sec":
-        language = main if language_device is None else find_device(language_device)
-        segmenter, concept = _sec(recipe, main, language)
-    elif recipe.network == "compact":
-        segmenter, concept = _compact(recipe.weights, recipe.short_side, main)
-    else:
-        segmenter, concept = _sam2(recipe, main), None
-        if recipe.concept_weights:
-            segmenter, concept = _verifying(segmenter, recipe.concept_weights, main)
+    language = main if language_device is None else find_device(language_device)
+    with memory_advised(recipe, str(main)):
+        segmenter, concept = _parts(recipe, main, language)
     return Tracker(
         segmenter,
         concept=concept,
@@ -107,7 +101,22 @@ def load_tracker(
         non_overlapping=recipe.non_overlapping,
         # The operators of larger networks are large enough to be divided among all threads.
         share_cores=recipe.network == "compact" and main.type == "cpu",
+        memory_advice=partial(memory_advice, recipe, str(main)),
     )
+
+
+def _parts(
+    recipe: Recipe, device: torch.device, language: torch.device
+) -> tuple[Segmenter, ConceptEncoder | None]:
+    """The segmenter of a recipe, and its concept encoder if it has one."""
+    if recipe.network == "sec":
+        return _sec(recipe, device, language)
+    if recipe.network == "compact":
+        return _compact(recipe.weights, recipe.short_side, device)
+    segmenter = _sam2(recipe, device)
+    if recipe.concept_weights:
+        return _verifying(segmenter, recipe.concept_weights, device)
+    return segmenter, None
 
 
 def changed(recipe: str | Recipe, changes: Mapping[str, Any], size: int | None = None) -> Recipe:

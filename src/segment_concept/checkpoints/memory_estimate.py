@@ -58,6 +58,7 @@ class SecSizes:
     language: int  # the rest of the language model, and the projection after it
     sizes: Sam2Sizes
     size: ConceptSize
+    keyframes: int = KEYFRAMES  # per object
 
     @classmethod
     def of(
@@ -96,9 +97,9 @@ class SecSizes:
     def _language_activations(self) -> float:
         """Number of activations in one language-model layer over a full bank, plus the cache."""
         language = self.size.language
-        tokens = (KEYFRAMES + 2) * TOKENS_PER_IMAGE
+        tokens = (self.keyframes + 2) * TOKENS_PER_IMAGE
         layer = tokens * (2 * language.mlp_width + 6 * language.width)
-        return SPARE * (layer + self.size.cache_bytes(KEYFRAMES, 1))
+        return SPARE * (layer + self.size.cache_bytes(self.keyframes, 1))
 
 
 def segmenting(sizes: HeadSizes, histories: int = 1) -> float:

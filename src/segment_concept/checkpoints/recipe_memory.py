@@ -4,6 +4,7 @@ The bytes of the weights are exact, the working memory is an estimate (see `memo
 """
 
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 import torch
 from torch import nn
@@ -26,8 +27,9 @@ from segment_concept.models.edgetam.sizes import EdgeTamSizes
 from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network, SamNetwork
-from segment_concept.models.sam2.sizes import SEC_4B, SIZES, HeadSizes
+from segment_concept.models.sam2.sizes import SEC_4B, SIZES, HeadSizes, Sam2Sizes
 from segment_concept.recipes import Recipe
+from segment_concept.recipes.recipe import LARGEST_SIDE, SIDE_STEPS, SQUARE
 from segment_concept.tracking.policies.sam2long import TreeMemory
 
 _FRAME = 30 * 54  # memory tokens of an 854x480 frame, the size to which Cutie and XMem resize
@@ -59,6 +61,35 @@ def estimated_needs(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     return ()
 
 
+def smaller_recipes(recipe: Recipe, device: torch.device) -> list[tuple[str, Recipe]]:
+    """Variants of a recipe that need less memory, the mildest first, by the changed arguments."""
+    if recipe.network not in SQUARE:
+        return []
+    found: list[tuple[str, Recipe]] = []
+    words = ""
+    if torch_dtype(recipe.dtype, device).itemsize > torch.bfloat16.itemsize:
+        recipe, words = replace(recipe, dtype="bfloat16"), "dtype='bfloat16'"
+        found.append((words, recipe))
+    if recipe.network == "sec":
+        if not recipe.four_bit:
+            found.append((_also(words, "four_bit=True"), replace(recipe, four_bit=True)))
+        found += [
+            (_also(words, f"keyframes={count}"), replace(recipe, keyframes=count))
+            for count in (3, 1)
+            if count < recipe.keyframes
+        ]
+    found += [
+        (_also(words, f"size={side}"), recipe.resized(side))
+        for side in (768, 512, 256)
+        if side < (recipe.image_side or LARGEST_SIDE) and side % SIDE_STEPS[recipe.network] == 0
+    ]
+    return found
+
+
+def _also(words: str, more: str) -> str:
+    return f"{words}, {more}" if words else more
+
+
 def _segmenter(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     """The need of SAM 2.1 or EdgeTAM."""
     made = _published(recipe)
@@ -72,36 +103,45 @@ def _segmenter(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
 
 def _published(recipe: Recipe) -> tuple[HeadSizes, int] | None:
     """Sizes and number of weights of a published network; None for weights of one's own."""
+    sizes: HeadSizes | None = None
+    if recipe.network == "edgetam" and recipe.weights == EDGETAM:
+        sizes = EdgeTamSizes()
+    elif recipe.network == "sam2":
+        size = next((s for s, name in HUB_NAMES.items() if name == recipe.weights), None)
+        sizes = None if size is None else SIZES[size]
+    if sizes is None:
+        return None
+    return replace(sizes, image_side=recipe.image_side or sizes.image_side), _parameters(sizes)
+
+
+@cache
+def _parameters(sizes: HeadSizes) -> int:
+    """Number of weights of SAM 2.1 or EdgeTAM."""
     with torch.device("meta"):
-        if recipe.network == "edgetam":
-            side = recipe.image_side or EdgeTamSizes().image_side
-            if recipe.weights != EDGETAM:
-                return None
-            network: SamNetwork = EdgeTamNetwork(EdgeTamSizes(image_side=side))
+        if isinstance(sizes, EdgeTamSizes):
+            network: SamNetwork = EdgeTamNetwork(sizes)
         else:
-            size = next((s for s, name in HUB_NAMES.items() if name == recipe.weights), None)
-            if size is None:
-                return None
-            side = recipe.image_side or SIZES[size].image_side
-            network = Sam2Network(replace(SIZES[size], image_side=side))
-    return network.sizes, sum(t.numel() for t in network.state_dict().values())
+            assert isinstance(sizes, Sam2Sizes)
+            network = Sam2Network(sizes)
+    return sum(t.numel() for t in network.state_dict().values())
 
 
 def _sec(recipe: Recipe, device: torch.device) -> tuple[Need, ...]:
     if recipe.weights != PUBLISHED:
         return ()
     placement = sec_placement(recipe, device, device)
-    bulk = _sec_4b(recipe.image_side)
+    sizes = replace(SEC_4B, image_side=recipe.image_side or SEC_4B.image_side)
+    bulk = replace(_sec_4b(), sizes=sizes, keyframes=recipe.keyframes)
     ways = (("", placement), *smaller_placements(placement))
     return tuple(Need(how, bulk.bytes_on(str(device), way)) for how, way in ways)
 
 
-def _sec_4b(image_side: int | None) -> SecSizes:
-    sizes = replace(SEC_4B, image_side=image_side or SEC_4B.image_side)
+@lru_cache(maxsize=1)
+def _sec_4b() -> SecSizes:
     size = with_vocabulary(INTERNVL2_5_4B, INTERNVL2_5_4B.language.vocabulary + 1)  # and [SEG]
     with torch.device("meta"):
         segmenter, concept = Sam2Network(SEC_4B), ConceptNetwork(size)
-    return SecSizes.of(_shapes(segmenter), _shapes(concept), sizes, size)
+    return SecSizes.of(_shapes(segmenter), _shapes(concept), SEC_4B, size)
 
 
 def _propagation(recipe: Recipe) -> tuple[Need, ...]:

@@ -18,7 +18,7 @@ from segment_concept.cli.trigger_options import (
 )
 from segment_concept.cli.video_options import VideoOptions, takes_video_options
 from segment_concept.pipeline.schedule import Direction
-from segment_concept.types import InputError
+from segment_concept.types import DeviceMemoryError, InputError
 
 if TYPE_CHECKING:
     from segment_concept.pipeline.outputs import OutputFormat
@@ -194,7 +194,13 @@ def run(
     tracker = load(recipe, device=device, language_device=language_device)
     traced = replace(job, provenance=provenance(recipe, found))
     with progress_bar(job.source.name, quiet=quiet) as on_frame, stop_signals() as should_stop:
-        return run_track(traced, tracker, RunMonitor(on_frame, should_stop), plan)
+        try:
+            return run_track(traced, tracker, RunMonitor(on_frame, should_stop), plan)
+        except DeviceMemoryError as error:
+            raise DeviceMemoryError(
+                f"{error}. With more memory continue by --resume; with other settings start again "
+                "by --overwrite"
+            ) from error
 
 
 def with_weights(recipe: "Recipe", weights: str | None, tokenizer: Path | None = None) -> "Recipe":

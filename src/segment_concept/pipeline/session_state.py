@@ -93,7 +93,7 @@ class _Packer:
 
     def _node(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return ("tensor", value.detach().clone())  # a row of a batch would drag the batch in
+            return ("tensor", value.detach().to("cpu", copy=True))  # a view would drag a batch in
         if isinstance(value, np.ndarray):
             return ("array", torch.from_numpy(np.array(value)))
         if isinstance(value, np.generic):

@@ -7,7 +7,7 @@ import torch
 
 from segment_concept.ops.moving import release_memory
 from segment_concept.runtime.gpu import find_device
-from segment_concept.types import InputError
+from segment_concept.types import DeviceMemoryError, InputError
 
 CPU = torch.device("cpu")
 NOWHERE = torch.device("meta")  # weights there have shapes, but no values
@@ -95,9 +95,9 @@ class MovableTracker:
             The tracker itself.
 
         Raises:
-            InputError: the tracker was closed, there is no such device or type, the network cannot
-                be moved or converted, or the device has too little memory. The weights are where
-                they were.
+            InputError: the tracker was closed, there is no such device or type, or the network
+                cannot be moved or converted. The weights are where they were.
+            DeviceMemoryError: the device has too little memory. The weights are where they were.
         """
         self.check_open()
         place = None if device is None else find_device(str(device))
@@ -116,7 +116,7 @@ class MovableTracker:
             for part, old_place, old_kind in before:
                 part.move(old_place, old_kind)
             release_memory()
-            raise InputError(
+            raise DeviceMemoryError(
                 f"{place} has too little free memory for these weights, which stay on "
                 f"{self.device}: close or unload other trackers, or convert them first with "
                 "dtype='bfloat16'"

@@ -18,6 +18,7 @@ from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FrameProm
 from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.memory import PlaybackPosition, Track
+from segment_concept.tracking.out_of_memory import unchanged_without_memory
 from segment_concept.tracking.prefetch import encode_ahead
 from segment_concept.tracking.results import merge_results, upsample_logits
 from segment_concept.tracking.segmenter import Concept, Features
@@ -130,10 +131,11 @@ class Session:
         Raises:
             InputError: there is no prompt, one does not fit the frame, or an object id is below 1.
         """
-        self._follow_tracker()
-        self._check_size(frame)
-        check_prompts(frame, prompts)
-        return self._prompt(frame, prompts, self._encode(frame, None))
+        with unchanged_without_memory(self, frame.index):
+            self._follow_tracker()
+            self._check_size(frame)
+            check_prompts(frame, prompts)
+            return self._prompt(frame, prompts, self._encode(frame, None))
 
     @torch.inference_mode()
     def preview(self, frame: Frame, prompts: FramePrompts, *, refine: bool = False) -> FrameResult:
@@ -153,11 +155,12 @@ class Session:
         Raises:
             InputError: as `prompt`.
         """
-        self._follow_tracker()
-        self._check_size(frame)
-        check_prompts(frame, prompts)
-        step = self._segment(frame, prompts, self._encode(frame, None), refine=refine)
-        return self._result(frame, tuple(prompts), step.states, TriggerDecision(False))
+        with unchanged_without_memory(self, frame.index):
+            self._follow_tracker()
+            self._check_size(frame)
+            check_prompts(frame, prompts)
+            step = self._segment(frame, prompts, self._encode(frame, None), refine=refine)
+            return self._result(frame, tuple(prompts), step.states, TriggerDecision(False))
 
     def track(
         self,
@@ -188,6 +191,8 @@ class Session:
         with ExitStack() as stack:
             pool = stack.enter_context(core_pool()) if self.tracker.share_cores else None
             encoded = encode_ahead(self._features, frames, prefetch)
+            # for the frames that are encoded ahead; `_step` answers for its own
+            stack.enter_context(unchanged_without_memory(self, None))
             for frame, features in stack.enter_context(closing(encoded)):
                 with pool_in_use(pool):
                     result = self._step(frame, prompts.get(frame.index, {}), features, backwards)
@@ -222,19 +227,20 @@ class Session:
         features: Features[Any] | None,
         backwards: bool | None,
     ) -> FrameResult:
-        self._follow_tracker()
-        if not self.tracks and not prompts:
-            raise InputError("nothing to track: prompt an object first")
-        self._check_size(frame)
-        if prompts:
-            check_prompts(frame, prompts)  # before anything changes
-        features = self._encode(frame, features)
-        if not self.tracks:
-            return self._prompt(frame, prompts, features)
-        result = self._advance(frame, features, backwards)
-        if not prompts:
-            return result
-        return merge_results(result, self._prompt(frame, prompts, features))
+        with unchanged_without_memory(self, frame.index):
+            self._follow_tracker()
+            if not self.tracks and not prompts:
+                raise InputError("nothing to track: prompt an object first")
+            self._check_size(frame)
+            if prompts:
+                check_prompts(frame, prompts)  # before anything changes
+            features = self._encode(frame, features)
+            if not self.tracks:
+                return self._prompt(frame, prompts, features)
+            result = self._advance(frame, features, backwards)
+            if not prompts:
+                return result
+            return merge_results(result, self._prompt(frame, prompts, features))
 
     def _prompt(self, frame: Frame, prompts: FramePrompts, features: Features[Any]) -> FrameResult:
         ids, descriptor = tuple(prompts), self._describe(frame)
@@ -310,10 +316,13 @@ class Session:
             InputError: the tracker was closed.
         """
         self.tracker.check_open()
-        previous, place = self.previous, self._place()
-        if previous is None or previous.place == place:
+        previous, place, device = self.previous, self._place(), self.tracker.device
+        if previous is None:
             return
-        device = self.tracker.device
+        # a session that was stored is on the CPU, wherever it was
+        here = all(s.logits.device == device for s in previous.states.values())
+        if previous.place == place and here:
+            return
         together = moved((self.tracks, previous.states, self.trigger_state), device)
         self.tracks, states, self.trigger_state = together
         # encoded anew: features of another number type do not fit the weights

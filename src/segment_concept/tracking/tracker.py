@@ -1,11 +1,12 @@
 """A tracking method: a network with the policies that use it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.feature_cache import FeatureCache
+from segment_concept.tracking.out_of_memory import general_advice
 from segment_concept.tracking.placement import MovableTracker
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
@@ -42,6 +43,7 @@ class Tracker(MovableTracker):
         share_cores: `Session.track` with prefetching gives each operator half of torch's threads,
             and runs independent parts of a step at the same time. Faster for small networks on a
             CPU.
+        memory_advice: what to do when a device ran out of memory, for the message.
 
     Raises:
         InputError: there is a trigger but no concept encoder.
@@ -58,6 +60,7 @@ class Tracker(MovableTracker):
     non_overlapping: bool = False
     track_before_prompt: bool = False
     share_cores: bool = False
+    memory_advice: Callable[[], str] = general_advice
 
     def __post_init__(self) -> None:
         if self.concept is None and not isinstance(self.trigger, Never):
