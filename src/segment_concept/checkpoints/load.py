@@ -224,14 +224,17 @@ def _sam2(recipe: Recipe, device: torch.device) -> "Sam2Segmenter":
         from segment_concept.checkpoints.edgetam.load import load_edgetam
         from segment_concept.checkpoints.sam2.load import load_sam2
 
-    load_network = load_edgetam if recipe.network == "edgetam" else load_sam2
-    return load_network(
-        recipe.weights,
-        device=device,
-        dtype=torch_dtype(recipe.dtype, device),
-        options=_options(recipe),
-        image_side=recipe.image_side or LARGEST_SIDE,
-    )
+    dtype, options = torch_dtype(recipe.dtype, device), _options(recipe)
+    side = recipe.image_side
+    if recipe.network == "edgetam":
+        return load_edgetam(
+            recipe.weights,
+            device=device,
+            dtype=dtype,
+            options=options,
+            image_side=side or LARGEST_SIDE,
+        )
+    return load_sam2(recipe.weights, device=device, dtype=dtype, options=options, image_side=side)
 
 
 def _verifying(

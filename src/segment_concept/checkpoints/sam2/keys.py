@@ -1,11 +1,13 @@
-"""Map parameter names of SAM 2.1's and SeC's published checkpoints to `Sam2Network`.
+"""Map parameter names of SAM 2.1's and SeC's published checkpoints to `Sam2Network`, and back.
 
 The network uses transformers' names, so `facebook/sam2.1-hiera-*/model.safetensors` needs no
 renaming. Strict: a name that is neither mapped nor listed as unused is an error.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+
+from torch import Tensor
 
 from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
 from segment_concept.types import CheckpointError
@@ -35,7 +37,11 @@ _PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
         "vision_encoder.backbone.",
         {"patch_embed.proj.": "patch_embed.projection.", ".norm": ".layer_norm", **_BLOCK_MLP},
     ),
-    ("image_encoder.neck.", "vision_encoder.neck.", {".conv.": "."}),
+    (
+        "image_encoder.neck.",
+        "vision_encoder.neck.",
+        {f".{i}.conv.": f".{i}." for i in range(4)},
+    ),
     (
         "sam_prompt_encoder.mask_downscaling.",
         "prompt_encoder.mask_embed.",
@@ -78,12 +84,13 @@ _PARTS: tuple[tuple[str, str, dict[str, str]], ...] = (
             ".dwconv.": ".depthwise_conv.",
             ".norm.": ".layer_norm.",
             ".pwconv": ".pointwise_conv",
-            ".gamma": ".scale",
             ".g_weight": ".scale",  # in SeC's checkpoint
+            ".gamma": ".scale",
         },
     ),
     ("obj_ptr_proj.", "object_pointer_proj.", _HEAD),
     ("obj_ptr_tpos_proj.", "temporal_positional_encoding_projection_layer.", {}),
+    ("mask_downsample.", "mask_downsample.", {}),
     ("maskmem_tpos_enc", "memory_temporal_positional_encoding", {}),
     ("no_mem_embed", "no_memory_embedding", {}),
     ("no_mem_pos_enc", "no_memory_positional_encoding", {}),
@@ -105,6 +112,31 @@ def our_name(name: str) -> str:
     return name
 
 
+def published_names(name: str, *, of_sec: bool = False) -> tuple[str, ...]:
+    """Return the official name of one of our parameters; four names, one per row, for the points.
+
+    Args:
+        name: our name.
+        of_sec: use the names of SeC's checkpoint, which differ in one place.
+
+    Raises:
+        KeyError: the name is none of `Sam2Network`'s.
+    """
+    if name == POINTS:
+        return tuple(f"sam_prompt_encoder.point_embeddings.{i}.weight" for i in range(4))
+    for official, ours, renames in _PARTS:
+        if not name.startswith(ours):
+            continue
+        published = name
+        for old, new in reversed(renames.items()):
+            published = published.replace(new, old)
+        published = published.replace(ours, official, 1)
+        if our_name(published) == name:
+            scale = of_sec and published.endswith(".gamma")
+            return (published.removesuffix("gamma") + "g_weight" if scale else published,)
+    raise KeyError(name)
+
+
 def plan(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Map each of our names to the published tensors to concatenate along dimension 0.
 
@@ -122,6 +154,15 @@ def plan(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     if copy:
         sources.setdefault(FREQUENCIES, copy)
     return {ours: found for ours, found in sources.items() if ours not in UNUSED}
+
+
+def published_weights(
+    state: Mapping[str, Tensor], *, of_sec: bool = False
+) -> Iterator[tuple[str, Tensor]]:
+    """Iterate over a network's weights under their official names."""
+    for name, tensor in state.items():
+        names = published_names(name, of_sec=of_sec)
+        yield from zip(names, tensor.split(1) if len(names) > 1 else (tensor,), strict=True)
 
 
 def check_keys(unknown: Iterable[str], missing: Iterable[str]) -> None:

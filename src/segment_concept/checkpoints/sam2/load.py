@@ -9,6 +9,7 @@ from torch import Tensor
 from segment_concept.checkpoints.edgetam.keys import is_edgetam
 from segment_concept.checkpoints.files import Prefixed, Weights, open_weights
 from segment_concept.checkpoints.sam2.keys import FREQUENCIES, SEC_PREFIX, check_keys, plan
+from segment_concept.checkpoints.sam2.save import read_header
 from segment_concept.checkpoints.sam2.sizes import infer_sizes
 from segment_concept.checkpoints.sec.internvl_keys import belongs_to_concept
 from segment_concept.checkpoints.strict_keys import refuse_not_finite
@@ -21,6 +22,8 @@ HUB_NAMES = {
     size: f"facebook/sam2.1-hiera-{size}" for size in ("tiny", "small", "base-plus", "large")
 }
 
+TRAINED_SIDE = 1024  # pixels; of all published networks
+
 
 def load_sam2(
     source: str | Path,
@@ -28,7 +31,7 @@ def load_sam2(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     options: Sam2Options | None = None,
-    image_side: int = 1024,
+    image_side: int | None = None,
     wiring: HieraWiring | None = None,
 ) -> Sam2Segmenter:
     """Load a segmenter with published weights.
@@ -39,19 +42,40 @@ def load_sam2(
         device: device of the network.
         dtype: data type of the network: float32, bfloat16 or float16.
         options: options of the segmenter.
-        image_side: side of the square input on which the network was trained, in pixels.
+        image_side: side of the square input, in pixels. Default: that on which the network was
+            trained, which is 1024 unless a file of `save_sam2` states another one.
         wiring: heads, windows and global blocks of the image encoder, if it is not one of the
-            official four.
+            official four. A file of `save_sam2` states it.
 
     Raises:
         CheckpointError: nothing found, damaged, or not weights of SAM 2.1 (unknown and missing
             names are listed).
     """
-    weights = segmenter_part(open_weights(source))
-    network = load_network(
-        weights, torch.device(device), dtype, image_side=image_side, wiring=wiring
+    network = load_sam2_network(
+        source, device=device, dtype=dtype, image_side=image_side, wiring=wiring
     )
     return Sam2Segmenter(network, options)
+
+
+def load_sam2_network(
+    source: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    image_side: int | None = None,
+    wiring: HieraWiring | None = None,
+) -> Sam2Network:
+    """Load the network of `load_sam2` alone; see there."""
+    weights = segmenter_part(open_weights(source))
+    header = read_header(Path(source))
+    stated = None if header is None else header.sizes
+    return load_network(
+        weights,
+        torch.device(device),
+        dtype,
+        image_side=image_side or (TRAINED_SIDE if stated is None else stated.image_side),
+        wiring=wiring or (None if stated is None else stated.trunk.wiring),
+    )
 
 
 def segmenter_part(weights: Weights) -> Weights:
@@ -76,7 +100,7 @@ def load_network(
     device: torch.device,
     dtype: torch.dtype,
     *,
-    image_side: int = 1024,
+    image_side: int = TRAINED_SIDE,
     wiring: HieraWiring | None = None,
 ) -> Sam2Network:
     """Create a network on the meta device and load its weights, so that they exist only once.

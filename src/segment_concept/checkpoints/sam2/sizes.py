@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from segment_concept.models.sam2.sizes import WIRINGS, HieraSizes, HieraWiring, Sam2Sizes
 from segment_concept.types import CheckpointError
@@ -51,6 +52,21 @@ def infer_sizes(shapes: Shapes, image_side: int, wiring: HieraWiring | None = No
             "the weights are not those of SAM 2.1: a weight that tells the network's sizes has "
             "fewer dimensions than it should. In the hub look for facebook/sam2.1-hiera-*"
         ) from error
+
+
+def stated_sizes(stated: Mapping[str, Any]) -> Sam2Sizes:
+    """The sizes of a network as `dataclasses.asdict` wrote them to JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: a size is missing, unknown or invalid.
+    """
+    trunk, wiring = stated["trunk"], stated["trunk"]["wiring"]
+    first, second, third, fourth = wiring["windows"]
+    hiera = HieraWiring(
+        wiring["heads"], (first, second, third, fourth), tuple(wiring["global_blocks"])
+    )
+    sizes = HieraSizes(**{**trunk, "blocks": tuple(trunk["blocks"]), "wiring": hiera})
+    return Sam2Sizes(**{**stated, "trunk": sizes})
 
 
 def _trunk(shapes: Shapes, wiring: HieraWiring | None) -> HieraSizes:

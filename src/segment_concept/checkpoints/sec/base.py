@@ -27,6 +27,7 @@ from segment_concept.models.internvl.sizes import ConceptSize, size_from_config,
 from segment_concept.types import CheckpointError
 
 ROW_DEVIATION = 0.02  # standard deviation of new rows: `initializer_range` of the language models
+_PROBE = "mlp1.0.bias"  # a small weight
 _SEC_PARTS = ("grounding_encoder.", "text_hidden_fcs.")
 
 
@@ -53,6 +54,10 @@ class BaseModel:
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(str(folder))
         return folder
+
+    def stored_dtype(self) -> torch.dtype:
+        """Data type in which the weights are stored."""
+        return self.weights.read(_PROBE).dtype
 
     def load(self, placement: Placement, *, words: bool, seed: int) -> ConceptNetwork:
         """Load the network with the new parts.

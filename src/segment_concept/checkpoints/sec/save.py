@@ -1,10 +1,14 @@
-"""Save SeC in this package's format: safetensors, `config.json` and the tokenizer's files."""
+"""Save SeC in this package's format or under its published names.
+
+Both are folders of safetensors files, `config.json` and the tokenizer's files.
+"""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -12,9 +16,11 @@ from torch import Tensor
 
 from segment_concept.checkpoints.files import INDEX, WHOLE
 from segment_concept.checkpoints.hashes import HashedFile, sha256_of
-from segment_concept.checkpoints.sam2.keys import FREQUENCIES
+from segment_concept.checkpoints.sam2.keys import FREQUENCIES, SEC_PREFIX
+from segment_concept.checkpoints.sam2.keys import published_weights as published_sam2
 from segment_concept.checkpoints.sec.config import CONCEPT, SEGMENTER, SecCard
 from segment_concept.checkpoints.sec.files import CONFIG, TOKENIZER_FILES
+from segment_concept.checkpoints.sec.internvl_keys import published_weights
 from segment_concept.checkpoints.sec.load import SecModel
 from segment_concept.models.internvl.quantization import is_four_bit
 from segment_concept.models.sam2.sizes import Sam2Sizes
@@ -29,6 +35,7 @@ def save_sec(
     *,
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
+    training: Mapping[str, Any] | None = None,
 ) -> tuple[HashedFile, ...]:
     """Write a model that `load_sec` can read; leave no partial folder behind on failure.
 
@@ -37,6 +44,7 @@ def save_sec(
         folder: output folder; must not exist or be empty.
         dtype: data type to save. Default: as loaded. Position frequencies stay float32.
         shard_bytes: maximum size of a weights file, in bytes.
+        training: how the weights were trained, for `config.json`.
 
     Returns:
         The weights files and their hashes, which are also written to `config.json`.
@@ -44,12 +52,85 @@ def save_sec(
     Raises:
         InputError: the folder is not empty, the disk is full, or the model is loaded in 4 bits.
     """
-    folder = Path(folder).expanduser()
+    weights = dict(_weights(model, dtype))
+
+    def config(hashes: Mapping[str, str]) -> dict[str, Any]:
+        sizes = model.segmenter.network.sizes
+        assert isinstance(sizes, Sam2Sizes), "SeC's segmenter is SAM 2.1's network"
+        return SecCard(sizes, model.network.size, hashes, training).as_config()
+
+    _refuse_four_bit(model)
+    return write_folder(weights, Path(folder).expanduser(), model.tokenizer, config, shard_bytes)
+
+
+def save_published(
+    model: SecModel,
+    folder: str | Path,
+    config: Mapping[str, Any],
+    *,
+    dtype: torch.dtype | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> tuple[HashedFile, ...]:
+    """Write a model under the names of SeC's published checkpoint, for its own code.
+
+    The language-model head, which only generates text, is not written.
+
+    Args:
+        model: the model; its weights may be on any devices.
+        folder: output folder; must not exist or be empty.
+        config: the base model's `config.json`; SeC's fields are added.
+        dtype: data type to save. Default: as loaded.
+        training: how the weights were trained, for `config.json`.
+
+    Raises:
+        InputError: see `save_sec`.
+    """
+    _refuse_four_bit(model)
+    network, segmenter = model.network, model.segmenter.network
+    named = [
+        *published_weights(network.state_dict(), network.size),
+        *(
+            (SEC_PREFIX + name, tensor)
+            for name, tensor in published_sam2(segmenter.state_dict(), of_sec=True)
+        ),
+    ]
+    weights = {name: (tensor, dtype or tensor.dtype) for name, tensor in named}
+    language = {**config["llm_config"], "vocab_size": network.size.language.vocabulary}
+    whole = {
+        **{key: value for key, value in config.items() if key != "auto_map"},
+        "llm_config": language,
+        "model_type": "sec",
+        "architectures": ["SeCModel"],
+        "grounding_maskmem_num": segmenter.sizes.slots,
+    }
+    if training is not None:
+        whole["training"] = dict(training)
+    return write_folder(
+        weights, Path(folder).expanduser(), model.tokenizer, lambda _: whole, SHARD_BYTES
+    )
+
+
+def write_folder(
+    weights: dict[str, tuple[Tensor, torch.dtype]],
+    folder: Path,
+    tokenizer: Path,
+    config: Callable[[Mapping[str, str]], Mapping[str, Any]],
+    shard_bytes: int,
+) -> tuple[HashedFile, ...]:
+    """Write weights, `config.json` and a tokenizer; leave no partial folder behind on failure.
+
+    Args:
+        weights: tensors by name, and the data type in which each is saved.
+        folder: output folder; must not exist or be empty.
+        tokenizer: folder of the tokenizer to copy.
+        config: content of `config.json` from the hashes of the weights files by name.
+        shard_bytes: maximum size of a weights file, in bytes.
+
+    Raises:
+        InputError: the folder is not empty, or the disk is full.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty: choose a new folder")
-    if any(is_four_bit(module) for module in model.network.modules()):
-        raise InputError("a model loaded in 4 bits cannot be saved: load it in 16 bits")
-    weights = dict(_weights(model, dtype))
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_disk(folder, sum(_bytes(t, d) for t, d in weights.values()))
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as made:
@@ -57,17 +138,19 @@ def save_sec(
         draft.mkdir()
         names = _write_shards(weights, draft, shard_bytes)
         hashes = {name: sha256_of(draft / name) for name in names}
-        sizes = model.segmenter.network.sizes
-        assert isinstance(sizes, Sam2Sizes), "SeC's segmenter is SAM 2.1's network"
-        card = SecCard(sizes, model.network.size, hashes)
-        (draft / CONFIG).write_text(json.dumps(card.as_config(), indent=2))
+        (draft / CONFIG).write_text(json.dumps(config(hashes), indent=2))
         for file in TOKENIZER_FILES:
-            if (model.tokenizer / file).is_file():
-                shutil.copyfile(model.tokenizer / file, draft / file)
+            if (tokenizer / file).is_file():
+                shutil.copyfile(tokenizer / file, draft / file)
         if folder.exists():
             folder.rmdir()
         draft.replace(folder)
     return tuple(HashedFile(folder / name, sha, sha) for name, sha in hashes.items())
+
+
+def _refuse_four_bit(model: SecModel) -> None:
+    if any(is_four_bit(module) for module in model.network.modules()):
+        raise InputError("a model loaded in 4 bits cannot be saved: load it in 16 bits")
 
 
 def _weights(
