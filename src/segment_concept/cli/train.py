@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from segment_concept.cli import train_memory
+from segment_concept.cli import train_concept, train_memory
 from segment_concept.cli.console import plain_errors, say
 
 app = typer.Typer(help="Train the compact model, or SeC on SA-V.", no_args_is_help=True)
 train_memory.register(app)
+train_concept.register(app)
 
 
 def register(parent: typer.Typer) -> None:
@@ -79,20 +80,6 @@ def compact(
         )
         made = run(plan)
     say(f"trained: {made}")
-
-
-@app.command("export")
-def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a calibrated run.")],
-    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    history: Annotated[str, typer.Option(help="How the model was trained, for its card.")] = "",
-) -> None:
-    """Write the float16 weight file with its card."""
-    with plain_errors():
-        from segment_concept.train.export import export_compact
-
-        card = export_compact(run, out, history)
-    say(f"wrote {out}: {card}")
 
 
 def _numbers(steps: str) -> tuple[tuple[str, int], ...]:

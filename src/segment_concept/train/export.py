@@ -1,10 +1,10 @@
 """Write the weight file that the package ships from a training run."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
+from segment_concept.train.commit import current_commit
 from segment_concept.train.curriculum import CALIBRATE, RESULT
 
 DATA = (
@@ -27,23 +27,8 @@ def export_compact(run: Path, out: Path, history: str = "") -> dict[str, Any]:
         **read_card(made),
         "license": "Apache-2.0",
         "data": DATA,
-        "commit": _commit(),
+        "commit": current_commit(),
         "history": history,
     }
     save_compact(model, out, card)
     return card
-
-
-def _commit() -> str:
-    """The commit of the checkout, or `unknown` outside of one."""
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return answer.stdout.strip()

@@ -24,7 +24,7 @@ from segment_concept.types import CheckpointError, InputError, OutputError
 
 TRAINED, AVERAGE, PROGRESS = "trained.safetensors", "average.safetensors", "progress.json"
 _KEPT = 2  # states
-_RECIPE, _LOG, _OLD_STATE = "recipe.json", "log.jsonl", "state.pt"
+RECIPE, _LOG, _OLD_STATE = "recipe.json", "log.jsonl", "state.pt"
 _STATE = "state-"
 
 
@@ -157,9 +157,9 @@ def read_recipe(out: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder has none, or it is damaged.
     """
-    path = out / _RECIPE
+    path = out / RECIPE
     if not path.is_file():
-        raise InputError(f"{out} is no folder of a training run: it has no {_RECIPE}")
+        raise InputError(f"{out} is no folder of a training run: it has no {RECIPE}")
     recipe = read_json(path)
     if not isinstance(recipe, dict):
         raise InputError(f"{path} is damaged: expected a JSON object")
@@ -185,7 +185,7 @@ def keep_recipe(out: Path, recipe: Mapping[str, Any]) -> None:
                 f"the run in {out} has another recipe: {'; '.join(different)}. Give the same "
                 "options to continue it, or choose another folder with --out"
             )
-    write_json(out / _RECIPE, recipe)
+    write_json(out / RECIPE, recipe)
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
