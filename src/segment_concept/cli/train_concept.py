@@ -117,8 +117,8 @@ def _concept(plan: "ConceptPlan", options: "LoopOptions", out: Path, dry_run: bo
     import logging
     from dataclasses import replace
 
-    from segment_concept.checkpoints.load import find_device
     from segment_concept.evaluate.tracker_source import device_in_turn
+    from segment_concept.runtime.gpu import find_device
     from segment_concept.train.concept_recipes import build_task, placement_of
     from segment_concept.train.loop import train
     from segment_concept.train.processes import own_rank

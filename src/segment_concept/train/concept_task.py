@@ -29,7 +29,7 @@ from segment_concept.train.losses import MASK_TERMS, Losses, LossWeights, mask_l
 from segment_concept.train.task import Schedule
 from segment_concept.train.weights import trained_parameters
 
-# Classes of the modules that are sharded one by one: layers of Qwen2, InternLM2 and InternViT.
+# Layers of Qwen2, InternLM2 and InternViT.
 BLOCKS = ("Qwen2DecoderLayer", "LlamaDecoderLayer", "InternVLVisionLayer")
 _VALIDATED_TOGETHER = 8  # questions per forward pass of validation
 
@@ -92,8 +92,9 @@ class ConceptTask:
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """Classes of the modules that are sharded one by one."""
-        return BLOCKS
+        """Classes of the modules that are sharded one by one: those that the networks have."""
+        present = {type(module).__name__ for module in self.network.modules()}
+        return tuple(name for name in BLOCKS if name in present)
 
     def recipe(self) -> dict[str, Any]:
         """What must not change when a run is continued, for JSON."""
