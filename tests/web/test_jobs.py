@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 from helpers.video_toys import HEIGHT, WIDTH, Film
 from helpers.web_app import Page, run_on_page
 from helpers.web_trackers import Counting, Failing
-from segment_concept.web.jobs import LEAST_AFTER_CUT, SAME_FRAMES, EarlyStop, masks_iou
+from segment_concept.web.jobs import LEAST_AFTER_CUT, SAME_FRAMES, EarlyStop, Plan, masks_iou
 from segment_concept.web.runs import empty_runs
 from segment_concept.web.snapshots import prune_snapshots
 from segment_concept.web.spans import FrameState, Span
 from segment_concept.web.store import Result
+from segment_concept.web.wire import JobBody
 from segment_concept.web.work import SpanOrder
 
 SIZE = (HEIGHT, WIDTH)
@@ -236,3 +239,39 @@ def test_tracking_again_does_not_end_before_a_cut() -> None:
 
 def test_two_empty_masks_are_the_same() -> None:
     assert masks_iou(empty_runs(SIZE), empty_runs(SIZE), SIZE) == 1.0
+
+
+def test_a_confirmed_shot_gives_its_best_frame_as_a_keyframe(tmp_path: Path) -> None:
+    async def work(page: Page) -> None:
+        await page.click()
+        await page.track(to=19)
+        await page.edit({"type": "confirm", "object": 1, "from": 5, "to": 9})
+        project = page.workspace.find(page.id)
+        (order,) = Plan(project, JobBody(), again=False).orders
+        assert order.span == Span(1, 20, 29)
+        (keyframe,) = order.keyframes
+        assert 5 <= keyframe.frame <= 9
+        assert [anchor.frame for anchor in order.anchors] == [0, 9]
+
+    run_on_page(tmp_path, work)
+
+
+def test_a_prompt_on_a_frame_that_the_tracker_does_not_know_yet_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    async def work(page: Page) -> None:
+        project = page.workspace.find(page.id)
+        whole = project.source
+        known = page.workspace.tracking._projects[page.id][1]
+        short = copy(whole)
+        short.info = replace(whole.info, frames=5)  # type: ignore[union-attr]
+        known.source = short
+        edit = {"type": "prompt", "object": 1, "frame": 9, "points": [[28, 20, 1]]}
+        assert (await page.edit(edit)).status_code == 200
+        early = await page.post("/preview", {"frame": 9, "points": [[28, 20, 1]]})
+        assert early.status_code == 503
+        assert len(project.project.unsolved()) == 1
+        page.workspace.tracking.knows_frames(project, whole)  # type: ignore[arg-type]
+        await page.until(lambda: page.get("/masks/9"), lambda r: bool(r.content))
+
+    run_on_page(tmp_path, work)

@@ -1,5 +1,6 @@
 """The routes of the page, and nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from segment_concept.web.edits import DrawMask, prompt_of
-from segment_concept.web.facts import explain_json, shots_json, strips_json, timeline_bytes
+from segment_concept.web.facts import (
+    all_shown,
+    explain_json,
+    shots_json,
+    strips_json,
+    timeline_bytes,
+    timeline_of,
+)
 from segment_concept.web.guard import Access, Guard
 from segment_concept.web.opened import MissingError, OpenProject
 from segment_concept.web.replies import BINARY, add_error_handlers, number, static_file, text
@@ -151,7 +159,9 @@ def _add_results(app: FastAPI, workspace: Workspace) -> None:
     @app.get(PROJECT + "/shots")
     async def shots(p: str) -> Any:
         found = workspace.find(p)
-        return shots_json(found.project, found.frames)
+        shown = all_shown(found.project)
+        timeline = timeline_of(found.project, shown)
+        return await asyncio.to_thread(shots_json, shown, timeline, found.frames)
 
     @app.get(PROJECT + "/strips")
     async def strips(p: str) -> Any:

@@ -162,6 +162,9 @@ class Dispatcher:
             RemoteError: the tracker refuses the prompt.
         """
         child = self._ready()
+        source = self._projects[project.id][1].source
+        if source is None or asked.frame >= (source.info.frames or 0):
+            raise NotReadyError("the video is still being looked at: try again in a moment")
         self._preview += 1
         number = self._preview
         async with self._previewing:  # one at a time; of those that wait only the newest
@@ -209,7 +212,8 @@ class Dispatcher:
         if project.folder.read_only is not None:
             return
         for unsolved in project.project.unsolved():
-            if unsolved.tag not in sent.solving | sent.refused:
+            is_known = unsolved.edit.frame < (sent.source.info.frames or 0)
+            if is_known and unsolved.tag not in sent.solving | sent.refused:
                 sent.solving.add(unsolved.tag)
                 self._do(self._solved(project, sent, unsolved, self._child))
 
@@ -349,17 +353,14 @@ class Dispatcher:
         found = next(e for e in self._exports[project.id] if e.job_id == job.id)
         number = next(self._numbers)
         self._running = _Running(job, number, 0, (), EarlyStop(()))
-        work = project.project.store.seal()
-        if work is not None:
-            try:
-                work()
-                project.project.store.sealed()
-            except OSError as error:
-                self._over(_disk(error))
-                return
-        self._tell(order_of(project, found, job.body, number))
         found.state = "running"
         project.events.publish("job", job.json())
+        self._do(self._send_export(job, found, number))
+
+    async def _send_export(self, job: Job, found: Export, number: int) -> None:
+        await job.project.settled()  # files that are moved would not be read
+        if self._running is not None and self._running.number == number:
+            self._tell(order_of(job.project, found, job.body, number))
 
     # --- what the process says ---------------------------------------------------------------
 

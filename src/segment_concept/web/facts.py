@@ -1,7 +1,7 @@
 """What a project knows of its frames, for the timeline, the shots and the explanations."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from segment_concept.pipeline.timeline.attention import DOUBTFUL, Doubt, frames_
 from segment_concept.pipeline.timeline.chart import axis_of, bank_strip, change_strip, curve_strip
 from segment_concept.pipeline.timeline.series import ObjectSeries, TimelineData
 from segment_concept.web.project import Project
-from segment_concept.web.spans import NEVER, Fixed, FrameState, ObjectStates
+from segment_concept.web.spans import NEVER, Fixed, FrameState
 from segment_concept.web.store import QUERIED, ROW
 
 FLAG_CUT, FLAG_QUERIED, FLAG_DOUBTFUL, FLAG_MASK = 1, 2, 4, 8
@@ -25,9 +25,10 @@ _BYTE = 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """The results of an object that the page shows, one row a frame (`ROW`)."""
+    """The results of an object that the page shows, copied: one row a frame (`ROW`)."""
 
-    states: ObjectStates
+    states: NDArray[np.uint8]  # `FrameState`
+    fixed: NDArray[np.uint8]  # `Fixed`
     rows: NDArray[Any]
     known: NDArray[np.bool_]  # frames with a result
 
@@ -45,7 +46,7 @@ class Shown:
             rows[found["frame"]] = found
             known[found["frame"]] = True
         known &= states.fixed != Fixed.DENIED
-        return cls(states, rows, known)
+        return cls(states.states(), states.fixed.copy(), rows, known)
 
     def score(self) -> NDArray[np.float32]:
         """The lower one of presence and predicted IoU, by which doubt is measured."""
@@ -60,7 +61,7 @@ def timeline_bytes(project: Project, object_id: int, first: int, last: int) -> b
     end = max(first, min(last + 1, len(shown.rows)))
     rows, known = shown.rows[first:end], shown.known[first:end]
     part = found[: len(rows)]
-    part[:, 0] = shown.states.states()[first:end]
+    part[:, 0] = shown.states[first:end]
     part[:, 1] = np.where(known, rows["presence"].clip(0, 1) * _BYTE + 0.5, 0)
     part[:, 2] = np.where(known, rows["score"].clip(0, 1) * _BYTE + 0.5, 0)
     part[:, 3] = FLAG_QUERIED * (known & (rows["flags"] & QUERIED > 0))
@@ -73,11 +74,18 @@ def timeline_bytes(project: Project, object_id: int, first: int, last: int) -> b
     return found.tobytes()
 
 
-def shots_json(project: Project, frames: int) -> dict[str, Any]:
-    """Shots between the known cuts with a card for every object, and frames to look at."""
-    shown = {i: Shown.of(project, i) for i in sorted(project.objects)}
-    doubts = frames_to_check(timeline_of(project, shown, None))
-    edges = [0, *sorted(c for c in project.cuts if 0 < c < frames), max(frames, 1)]
+def all_shown(project: Project) -> dict[int, Shown]:
+    """Every object by its id. A copy, so that another thread may read it."""
+    return {i: Shown.of(project, i) for i in sorted(project.objects)}
+
+
+def shots_json(shown: Mapping[int, Shown], timeline: TimelineData, frames: int) -> dict[str, Any]:
+    """Shots between the known cuts with a card for every object, and frames to look at.
+
+    Takes a second for a film of hours; reads nothing but its arguments.
+    """
+    doubts = frames_to_check(timeline)
+    edges = [0, *(c for c in timeline.cuts if 0 < c < frames), max(frames, 1)]
     shots = []
     for first, end in pairwise(edges):
         cards = [
@@ -96,8 +104,8 @@ def _card(
     object_id: int, shown: Shown, first: int, end: int, doubts: list[Doubt]
 ) -> dict[str, Any] | None:
     known = shown.known[first:end]
-    states = shown.states.states()[first:end]
-    verdict = _verdict(shown.states, first, end)
+    states = shown.states[first:end]
+    verdict = _verdict(shown.fixed[first:end])
     if not known.any() and verdict != "denied":
         return None
     rows = shown.rows[first:end]
@@ -128,8 +136,7 @@ def _concept(asked: int, present: NDArray[np.bool_]) -> str | None:
     return f"the concept was asked {times}: tracking {found}"
 
 
-def _verdict(states: ObjectStates, first: int, end: int) -> str | None:
-    fixed = states.fixed[first:end]
+def _verdict(fixed: NDArray[np.uint8]) -> str | None:
     for word, kind in (("denied", Fixed.DENIED), ("confirmed", Fixed.CONFIRMED)):
         if len(fixed) and (fixed == kind).mean() > 0.5:
             return word
@@ -137,7 +144,7 @@ def _verdict(states: ObjectStates, first: int, end: int) -> str | None:
 
 
 def timeline_of(
-    project: Project, shown: dict[int, Shown], seconds: NDArray[np.float64] | None
+    project: Project, shown: Mapping[int, Shown], seconds: NDArray[np.float64] | None = None
 ) -> TimelineData:
     """The frames with results as the explanation of `track` shows them."""
     length = max((len(each.rows) for each in shown.values()), default=0)
@@ -166,7 +173,7 @@ def timeline_of(
 
 def strips_json(project: Project, seconds: NDArray[np.float64]) -> dict[str, Any]:
     """The strips of the explanation as SVG text."""
-    shown = {i: Shown.of(project, i) for i in sorted(project.objects)}
+    shown = all_shown(project)
     timeline = timeline_of(project, shown, seconds)
     if not timeline.frames:
         return {"has_concept": False, "threshold": THRESHOLD, "change": None, "objects": []}

@@ -278,10 +278,14 @@ class OpenProject:
         finally:
             self._sealing = None
 
-    async def close(self) -> None:
-        """Write everything, and let others open it."""
+    async def settled(self) -> None:
+        """Wait until no file is moved."""
         if self._sealing is not None:
             await self._sealing
+
+    async def close(self) -> None:
+        """Write everything, and let others open it."""
+        await self.settled()
         if self.media.is_alive:
             self.media.tell(CloseVideo(self.id))
         self.events.close()
