@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from segment_concept.types import InputError
-from segment_concept.web import project as project_module
-from segment_concept.web.edits import edit_as_json, edit_from_json
+from segment_concept.web import edit_log
+from segment_concept.web.edits import DrawMask, edit_as_json, edit_from_json
 from segment_concept.web.folder import open_folder, project_folder
 from segment_concept.web.project import Project, ReadOnlyError, RevisionError
 from segment_concept.web.store import BACKWARDS, CUT, Result
@@ -91,12 +91,13 @@ def test_a_change_that_was_not_written_fully_is_dropped_at_every_byte(video: Pat
 def test_a_full_disk_changes_nothing(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = opened(video)
     made(project, EDITS[0])
-    real, project._path = project._path, Path("/dev/full")
-    monkeypatch.setattr(project_module, "_cut", lambda path, length: None)
+    edits = project._log
+    real, edits._path = edits._path, Path("/dev/full")
+    monkeypatch.setattr(edit_log, "_cut", lambda path, length: None)
     with pytest.raises(OSError, match=os.strerror(28)):
         made(project, EDITS[1])
     assert project.objects[1].name == "Dog"
-    project._path = real
+    edits._path = real
     made(project, EDITS[1])
     assert project.objects[1].name == "Cat"
 
@@ -223,3 +224,22 @@ def test_edits_without_sense_are_refused(video: Path, values: dict[str, Any], wo
     with pytest.raises(InputError, match=words):
         made(project, values)
     assert project.rev == 1
+
+
+def test_a_drawn_mask_whose_edit_could_not_be_written_is_shown_nowhere(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = opened(video)
+    made(project, PROMPT)
+    project.take([result(2, 1), result(3, 1)])
+
+    def full(*_: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(project._log, "append", full)
+    with pytest.raises(OSError, match=os.strerror(28)):
+        project.draw("draw", project.rev, DrawMask(1, 3), result(3, 0, area=9))
+    monkeypatch.undo()
+    made(project, {"type": "lock", "object": 1, "from": 2, "to": 2})
+    project.close()
+    assert opened(video).shown(1, 3) == result(3, 1)

@@ -14,8 +14,8 @@ from segment_concept.video.source import VideoInfo, VideoSource
 from segment_concept.web.children import Child
 from segment_concept.web.edits import DrawMask
 from segment_concept.web.folder import ProjectFolder
-from segment_concept.web.frames import CloseVideo, OpenVideo, Still, TableMessage
 from segment_concept.web.hub import EventLog
+from segment_concept.web.media import CloseVideo, OpenVideo, Still, TableMessage
 from segment_concept.web.project import Project, states_json
 from segment_concept.web.runs import decode_runs, pack_masks
 from segment_concept.web.spans import FrameState
@@ -206,9 +206,8 @@ class OpenProject:
         """Replace a mask by a drawn one. Raises as `Project.draw`, and InputError."""
         self.check_frame(edit.frame)
         mask = decode_runs(runs, self.project.size)
-        tag = self.project.next_tag
         area = int(mask.sum())
-        found = Result(edit.object_id, edit.frame, tag, 1.0, 1.0, area, box_of(mask), 0, runs)
+        found = Result(edit.object_id, edit.frame, 0, 1.0, 1.0, area, box_of(mask), 0, runs)
         reply = self._told("edit", self.project.draw(op, rev, edit, found))
         self.tell_frame(found)
         return reply

@@ -4,15 +4,12 @@ Edits are appended to a journal; the state follows from the edits up to the pres
 the results that belong to these. Taking an edit back moves the present one.
 """
 
-import json
-import logging
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from segment_concept.types import InputError, SegmentConceptError
+from segment_concept.web.edit_log import EditLog
 from segment_concept.web.edits import (
     MOST_OBJECTS,
     AddObject,
@@ -23,7 +20,6 @@ from segment_concept.web.edits import (
     Edit,
     PromptObject,
     color_of,
-    edit_as_json,
     edit_from_json,
     prompt_as_json,
 )
@@ -31,8 +27,6 @@ from segment_concept.web.folder import ProjectFolder
 from segment_concept.web.runs import empty_runs
 from segment_concept.web.spans import NEVER, Fixed, FrameState, ObjectStates
 from segment_concept.web.store import BACKWARDS, CUT, Result, ResultStore
-
-log = logging.getLogger(__name__)
 
 EDITS = "edits.jsonl"
 _REMEMBERED = 512  # answers to operations, in case they come again
@@ -74,10 +68,9 @@ class Project:
     """What is known of a video.
 
     Attributes:
-        rev: number of changes so far.
-        head: the present edit, 0 before the first.
         objects: by id.
         cuts: first frames of shots, as far as known.
+        store: the results.
     """
 
     def __init__(self, folder: ProjectFolder, size: tuple[int, int]) -> None:
@@ -87,18 +80,34 @@ class Project:
             OSError: the folder cannot be read.
         """
         self.folder, self.size = folder, size
-        self.rev = self.head = 0
         self.objects: dict[int, TrackedObject] = {}
         self.cuts: set[int] = set()
-        self.store = ResultStore(folder.path, read_only=folder.read_only is not None)
-        self._edits: dict[int, tuple[int, Edit]] = {}  # number -> edit before it, edit
-        self._redo: list[int] = []
-        self._fresh: dict[int, list[tuple[int, int, int]]] = {}  # tag -> object, first, last
+        read_only = folder.read_only is not None
+        self.store = ResultStore(folder.path, read_only=read_only)
+        newest = max((tag for _, tag in self.store.tags()), default=0)
+        self._log = EditLog(folder.path / EDITS, newest, read_only=read_only)
         self._answers: dict[str, dict[str, Any]] = {}
-        self._path = folder.path / EDITS
-        self._read()
-        self._newest = max([0, *self._edits, *(tag for _, tag in self.store.tags())])
         self._replay()
+
+    @property
+    def rev(self) -> int:
+        """Number of changes so far."""
+        return self._log.rev
+
+    @property
+    def head(self) -> int:
+        """The present edit; results that are found now bear this tag."""
+        return self._log.head
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to take back."""
+        return self._log.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an edit was taken back."""
+        return self._log.can_redo
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -113,41 +122,27 @@ class Project:
         if op in self._answers:
             return self._answers[op]
         self._check(rev)
-        edit = edit_from_json(values, self.free_id())
+        edit = edit_from_json(values, self._log.free_id())
         self._check_edit(edit)
-        return self._append(op, edit)
+        return self._append(op, edit, self._log.reserve())
 
     def draw(self, op: str, rev: int, edit: DrawMask, found: Result) -> dict[str, Any]:
-        """Replace the mask of a frame by a drawn one. Raises as `edit`."""
+        """Replace the mask of a frame by a drawn one, whatever its tag. Raises as `edit`."""
         if op in self._answers:
             return self._answers[op]
         self._check(rev)
         self._check_edit(edit)
-        self.store.add([found])  # before the edit that refers to it
-        return self._append(op, edit)
-
-    @property
-    def next_tag(self) -> int:
-        """The number of the next edit."""
-        return self._newest + 1
+        number = self._log.reserve()
+        self.store.add([replace(found, tag=number)])  # before the edit that refers to it
+        return self._append(op, edit, number)
 
     def undo(self, op: str, rev: int) -> dict[str, Any]:
         """Take the present edit back. Raises as `edit`."""
-        return self._move(op, rev, "undo")
+        return self._move(op, rev, self._log.undo)
 
     def redo(self, op: str, rev: int) -> dict[str, Any]:
         """Make the edit again that was taken back last. Raises as `edit`."""
-        return self._move(op, rev, "redo")
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is an edit to take back."""
-        return self.head > 0
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether an edit was taken back."""
-        return bool(self._redo)
+        return self._move(op, rev, self._log.redo)
 
     def take(self, results: Iterable[Result]) -> None:
         """Keep results of tracking or of prompts, and show those that belong to the present state.
@@ -172,12 +167,17 @@ class Project:
         Raises:
             OSError: the disk is full.
         """
-        self._write({"fresh": [object_id, first, last], "tag": tag})
-        self._fresh.setdefault(tag, []).append((object_id, first, last))
+        self._log.keep(object_id, first, last, tag)
         if tag == self.head and object_id in self.objects:
             self.objects[object_id].states.refresh(first, last)
         else:
             self._replay()
+
+    def check_writable(self) -> None:
+        """Raises ReadOnlyError if nothing may be changed."""
+        reason = self.folder.read_only or self.folder.trouble
+        if reason is not None:
+            raise ReadOnlyError(reason)
 
     # --- what is known -----------------------------------------------------------------------
 
@@ -202,11 +202,6 @@ class Project:
         ]
         return sorted(found, key=lambda unsolved: unsolved.tag)
 
-    def free_id(self) -> int:
-        """The lowest number that no object has had."""
-        used = {e.object_id for _, e in self._edits.values()}
-        return next((i for i in range(1, MOST_OBJECTS + 1) if i not in used), MOST_OBJECTS + 1)
-
     def objects_json(self) -> list[dict[str, Any]]:
         """All objects for the page."""
         return [_object_json(i, each) for i, each in sorted(self.objects.items())]
@@ -217,18 +212,12 @@ class Project:
             self.store.close()
         self.folder.release()
 
-    # --- the journal -------------------------------------------------------------------------
+    # --- the edits ---------------------------------------------------------------------------
 
     def _check(self, rev: int) -> None:
         self.check_writable()
         if rev != self.rev:
             raise RevisionError(self.rev)
-
-    def check_writable(self) -> None:
-        """Raises ReadOnlyError if nothing may be changed."""
-        reason = self.folder.read_only or self.folder.trouble
-        if reason is not None:
-            raise ReadOnlyError(reason)
 
     def _check_edit(self, edit: Edit) -> None:
         i = edit.object_id
@@ -243,36 +232,18 @@ class Project:
         elif isinstance(edit, ClearPrompt) and edit.frame not in self.objects[i].prompts:
             raise InputError(f"object {i} has no prompt on frame {edit.frame}: nothing to clear")
 
-    def _append(self, op: str, edit: Edit) -> dict[str, Any]:
-        number = self.next_tag
-        self._write({"edit": edit_as_json(edit), "number": number, "after": self.head, "op": op})
-        self._edits[number] = (self.head, edit)
-        self._newest = self.head = number
-        self._redo.clear()
-        self.rev += 1
+    def _append(self, op: str, edit: Edit, number: int) -> dict[str, Any]:
+        self._log.append(op, edit, number)
         self._apply(edit, number)
         return self._answer(op)
 
-    def _move(self, op: str, rev: int, kind: str) -> dict[str, Any]:
+    def _move(self, op: str, rev: int, move: Callable[[str], None]) -> dict[str, Any]:
         if op in self._answers:
             return self._answers[op]
         self._check(rev)
-        if kind == "undo" and not self.can_undo:
-            raise InputError("there is nothing to take back")
-        if kind == "redo" and not self.can_redo:
-            raise InputError("there is nothing to make again")
-        self._write({kind: True, "op": op})
-        self._moved(kind)
+        move(op)
         self._replay()
         return self._answer(op)
-
-    def _moved(self, kind: str) -> None:
-        if kind == "undo":
-            self._redo.append(self.head)
-            self.head = self._edits[self.head][0]
-        else:
-            self.head = self._redo.pop()
-        self.rev += 1
 
     def _answer(self, op: str) -> dict[str, Any]:
         reply = {
@@ -282,77 +253,25 @@ class Project:
             "undo": self.can_undo,
             "redo": self.can_redo,
         }
-        if op:
-            self._answers[op] = reply
-            while len(self._answers) > _REMEMBERED:
-                del self._answers[next(iter(self._answers))]
+        self._answers[op] = reply
+        while len(self._answers) > _REMEMBERED:
+            del self._answers[next(iter(self._answers))]
         return reply
-
-    def _write(self, values: Mapping[str, Any]) -> None:
-        """Append a line that is on the disk on return, or nothing."""
-        with self._path.open("ab") as file:
-            before = file.tell()
-            try:
-                file.write(json.dumps(values).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                _cut(self._path, before)
-                raise
-
-    def _read(self) -> None:
-        if not self._path.exists():
-            return
-        whole = 0
-        with self._path.open("rb") as file:
-            for line in file:
-                if not self._is_read(line):
-                    log.warning("the last change in %s was not written fully", self._path)
-                    break
-                whole += len(line)
-        if self.folder.read_only is None and whole < self._path.stat().st_size:
-            _cut(self._path, whole)
-
-    def _is_read(self, line: bytes) -> bool:
-        try:
-            if line.endswith(b"\n"):
-                self._read_line(json.loads(line))
-                return True
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            log.debug("%s", error)
-        return False
-
-    def _read_line(self, values: Mapping[str, Any]) -> None:
-        if "edit" in values:
-            edit = edit_from_json(values["edit"])
-            self._edits[int(values["number"])] = (int(values["after"]), edit)
-            self.head = int(values["number"])
-            self._redo.clear()
-            self.rev += 1
-        elif "fresh" in values:
-            i, first, last = values["fresh"]
-            self._fresh.setdefault(int(values["tag"]), []).append((i, first, last))
-        else:
-            self._moved("undo" if "undo" in values else "redo")
 
     # --- the state ---------------------------------------------------------------------------
 
     def _replay(self) -> None:
         """The state from all edits up to the present one and their results."""
         self.objects = {}
-        path, number = [], self.head
-        while number:
-            path.append(number)
-            number = self._edits[number][0]
         tags: dict[int, list[int]] = {}
         for i, tag in self.store.tags():
             tags.setdefault(tag, []).append(i)
-        for number in reversed(path):
-            self._apply(self._edits[number][1], number)
+        for number, edit in self._log.path():
+            self._apply(edit, number)
             for i in tags.get(number, ()):
                 if i in self.objects:
                     self._add_rows(i, number)
-            for i, first, last in self._fresh.get(number, ()):
+            for i, first, last in self._log.fresh(number):
                 if i in self.objects:
                     self.objects[i].states.refresh(first, last)
 
@@ -404,11 +323,6 @@ class Project:
         tag = self.objects[object_id].corrected.get(frame, NEVER)
         found = None if tag == NEVER else self.store.get(object_id, frame, tag)
         return found if found is not None and found.area else None
-
-
-def _cut(path: Path, length: int) -> None:
-    with path.open("r+b") as file:
-        file.truncate(length)
 
 
 def _object_json(object_id: int, found: TrackedObject) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from segment_concept.web.children import Child
 from segment_concept.web.dispatch import Dispatcher
 from segment_concept.web.exports import formats_json
 from segment_concept.web.folder import SUFFIX, open_folder, project_id
-from segment_concept.web.frames import (
+from segment_concept.web.guard import ForbiddenError, Limits, path_inside
+from segment_concept.web.media import (
     OpenVideo,
     Probe,
     SourceMessage,
     TableMessage,
     serve_frames,
 )
-from segment_concept.web.guard import ForbiddenError, Limits, path_inside
 from segment_concept.web.opened import MissingError, OpenProject
 from segment_concept.web.uploads import Uploads
 from segment_concept.web.wire import NewProject
@@ -50,7 +50,7 @@ class Settings:
         recipe: of new projects; or `package.module:function`, which returns a tracker.
         device: for the tracker.
         limits: of requests.
-        frame_limits: of the process that decodes, see `frames.serve_frames`.
+        frame_limits: of the process that decodes, see `media.serve_frames`.
     """
 
     root: Path
