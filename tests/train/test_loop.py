@@ -78,6 +78,11 @@ def test_a_run_trains_what_it_should_and_leaves_its_log_states_and_recipe(tmp_pa
     same(trained_weights(tmp_path), {n: v for n, v in weights(toy).items() if n[0] in "34"})
 
 
+def test_steps_that_are_left_at_the_end_are_logged(tmp_path):
+    train(Toy(steps=5), tmp_path, options(log_every=3))
+    assert [r["step"] for r in log_rows(tmp_path) if r["kind"] == "train"] == [3, 5]
+
+
 @pytest.mark.parametrize("log_every", [1, 2])
 def test_a_killed_run_goes_on_to_the_same_end_bit_by_bit(tmp_path, log_every):
     whole, again = Toy(), Toy()

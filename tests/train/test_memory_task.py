@@ -90,6 +90,18 @@ def test_a_run_in_the_loop_can_be_interrupted_and_gives_what_an_undisturbed_one_
     assert recipe["videos"] == {"count": 2, "sha256": sha256_of([v.name for v in taught])}
 
 
+def test_a_step_in_bfloat16_costs_about_the_same(taught, tmp_path):
+    rows = []
+    for precision in ("no", "bf16"):
+        task = memory_task(tiny_network(tiny_weights_file("sam2")), taught, schedule=quick(1))
+        train(task, tmp_path / precision, options(precision=precision))
+        rows.append(json.loads((tmp_path / precision / "log.jsonl").read_text().splitlines()[0]))
+    assert all(v.dtype == torch.float32 for v in trained_weights(tmp_path / "bf16").values())
+    whole, half = (row["focal"] + row["dice"] + row["presence"] for row in rows)
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.05)
+
+
 def _stopping(losses, at):
     calls = []
 

@@ -143,6 +143,8 @@ class _Run:
             if progress.step % options.save_every == 0 and progress.step < last:
                 self._save()
             waiting = time.monotonic()
+        if progress.pending:
+            self._log_steps()
         self._validate()
         self._save()
         return self._finish()
