@@ -1,7 +1,7 @@
 """`segment-concept train memory`, `train frames` and `train scenes`, as a user types them."""
 
 import json
-from functools import partial
+from itertools import islice
 
 import pytest
 from typer.testing import CliRunner
@@ -9,9 +9,15 @@ from typer.testing import CliRunner
 from helpers.memory_toy import WIRING
 from helpers.sav_toy import write_video
 from helpers.tiny_weights import tiny_weights_file
+from segment_concept import Tracker
 from segment_concept.checkpoints.sam2.load import load_sam2
+from segment_concept.checkpoints.sam2.save import save_sam2
 from segment_concept.cli.app import make_app
-from segment_concept.train import memory_recipes
+from segment_concept.datasets.masklets import read_masklets
+from segment_concept.datasets.sav import find_videos
+from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.types import Mask
+from segment_concept.video.video_file import VideoFile
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +29,31 @@ def data(tmp_path_factory):
     return root
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    load = partial(load_sam2, image_side=128, wiring=WIRING)
-    monkeypatch.setattr(memory_recipes, "load_sam2", load)
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Of a network with 7 slots, in a file that states its sizes."""
+    path = tmp_path_factory.mktemp("weights") / "start.safetensors"
+    save_sam2(load_sam2(tiny_weights_file("sam2"), image_side=128, wiring=WIRING).network, path)
+    return path
 
 
 def run(*arguments):
     return CliRunner().invoke(make_app(), ["train", *map(str, arguments)])
 
 
-def memory(data, out, *more):
-    weights = tiny_weights_file("sam2")
-    return run(
-        *("memory", "--data", data, "--weights", weights, "--out", out, "--device", "cpu"),
-        *("--workers", 0, "--batch", 1, *more),
-    )
+@pytest.fixture
+def memory(data, weights):
+    def start(out, *more):
+        return run(
+            *("memory", "--data", data, "--weights", weights, "--out", out, "--device", "cpu"),
+            *("--workers", 0, "--batch", 1, *more),
+        )
+
+    return start
 
 
-def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(data, tmp_path):
-    found = memory(data, tmp_path / "run", "--dry-run", "--recipe", "memory_paper")
+def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(memory, tmp_path):
+    found = memory(tmp_path / "run", "--dry-run", "--recipe", "memory_paper")
     assert found.exit_code == 0, found.output
     for words in (
         '"recipe": "memory_paper"',
@@ -57,17 +68,27 @@ def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(data, tmp_path)
 
 
 @pytest.mark.slow
-def test_stage_one_is_trained_from_the_data_to_weights_by_one_command(data, tmp_path):
+def test_stage_one_is_trained_exported_and_tracked_with(memory, data, tmp_path):
     out = tmp_path / "run"
-    found = memory(data, out, "--steps", 2, "--save-every", 1, "--log-every", 1)
+    found = memory(out, "--steps", 2, "--save-every", 1, "--log-every", 1)
     assert found.exit_code == 0, found.output
     assert (out / "state-2/trained.safetensors").is_file()
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["kind"] for row in rows] == ["train", "train", "held_out"]
     assert rows[-1]["videos"] == 1
-    again = memory(data, out, "--steps", 3)
+    again = memory(out, "--steps", 3)
     assert again.exit_code == 2
     assert "schedule.steps was 2 and is 3" in again.output
+    exported = tmp_path / "sam2-22.safetensors"
+    found = run("export", out, exported)
+    assert found.exit_code == 0, found.output
+    tracker = Tracker(load_sam2(exported), ReliableMemory(22))
+    video = find_videos(data)["sav_000219"]
+    truth = read_masklets(video.masklets).mask(0, 0)
+    session = tracker.session()
+    frames = islice(VideoFile(video.movie).frames(), 6)
+    session.prompt(next(frames), {1: Mask(truth)})
+    assert [result.logits.isfinite().all() for result in session.track(frames)] == [True] * 5
 
 
 @pytest.mark.parametrize(
@@ -82,26 +103,26 @@ def test_stage_one_is_trained_from_the_data_to_weights_by_one_command(data, tmp_
         (("--videos", "nowhere.txt"), "nowhere.txt"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_a_sentence(data, tmp_path, more, message):
-    found = memory(data, tmp_path / "run", *more)
+def test_what_cannot_be_used_is_refused_with_a_sentence(memory, tmp_path, more, message):
+    found = memory(tmp_path / "run", *more)
     assert found.exit_code == 2
     assert message in found.output
     assert "Traceback" not in found.output
 
 
-def test_a_list_with_unknown_names_is_refused_by_name(data, tmp_path):
+def test_a_list_with_unknown_names_is_refused_by_name(memory, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("sav_000001\nsav_999999\n")
-    found = memory(data, tmp_path / "run", "--videos", path)
+    found = memory(tmp_path / "run", "--videos", path)
     assert found.exit_code == 2
     assert "sav_999999" in found.output
     path.write_text("sav_000219\n")
-    found = memory(data, tmp_path / "run", "--videos", path)
+    found = memory(tmp_path / "run", "--videos", path)
     assert "all 1 videos are held out" in found.output
 
 
-def test_weights_of_another_size_than_sam_2_are_refused(data, tmp_path):
-    found = memory(data, tmp_path / "run", "--weights", tiny_weights_file("sec").parent)
+def test_weights_of_another_size_than_sam_2_are_refused(memory, tmp_path):
+    found = memory(tmp_path / "run", "--weights", tiny_weights_file("sec").parent)
     assert found.exit_code == 2
     assert "Traceback" not in found.output
 
