@@ -394,6 +394,32 @@ def test_an_object_may_come_after_tracking_has_begun(predictor, state):
         close(after[:1], before)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_frames_encoded_ahead_change_nothing_even_if_the_loop_prompts(predictor, video, autocast):
+    def played(step: Any) -> list[Tensor]:
+        state = predictor.init_state(video)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            predictor.add_new_points_or_box(state, 0, 1, BLOB, [1])
+            masks = []
+            for index, _, logits in step(state):
+                masks.append(logits)
+                if index == 2:  # a correction of the frame just tracked, and another object
+                    masks.append(
+                        predictor.add_new_points_or_box(state, 2, 1, [[90.0, 20.0]], [0])[2]
+                    )
+                    masks.append(predictor.add_new_points_or_box(state, 2, 2, [[20, 20]], [1])[2])
+        return masks
+
+    def one_by_one(state: InferenceState) -> Any:
+        predictor.propagate_in_video_preflight(state)
+        return (predictor.follow(state, frame) for frame in state.source.frames(0))
+
+    ahead, alone = played(predictor.propagate_in_video), played(one_by_one)
+    assert len(ahead) == len(alone) == 8
+    for one, other in zip(ahead, alone, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_prompt_that_is_taken_back_is_as_one_that_was_never_made(predictor, video):
     once, twice = predictor.init_state(video), predictor.init_state(video)
     for state in (once, twice):
@@ -521,5 +547,5 @@ class TestNames:
             apply_postprocessing=False,
         )
         assert not built.tracker.segmenter.options.stability_fallback
-        assert not built.tracker.segmenter.options.compiled
+        assert built.tracker.segmenter.options.compiled == "no"
         assert built.tracker.concept is not None

@@ -4,9 +4,10 @@ It follows SAM 2's documented and observed behavior; docstrings state intended d
 are read on demand, never all at once.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import islice
 from operator import index
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,13 +21,18 @@ from segment_concept.compat.prompts import Numbers, clicks_of, joined, mask_of
 from segment_concept.compat.state import InferenceState, KeepAllMemories
 from segment_concept.models.sam2.segmenter import Sam2Segmenter
 from segment_concept.recipes import Recipe
+from segment_concept.runtime.parallel import core_pool, pool_in_use
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
+from segment_concept.tracking.prefetch import EncodedFrame, encode_ahead
+from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Box, Frame, InputError, Points, Prompt
 from segment_concept.video import open_video
 from segment_concept.video.memory_frames import MemoryVideo
 from segment_concept.video.source import VideoSource
+
+_PREFETCH = 2  # encoded frames that may wait
 
 Answer: TypeAlias = tuple[int, list[int], Tensor]  # frame, objects, logits (O, 1, H, W)
 
@@ -205,18 +211,42 @@ class VideoPredictor(ModuleLike):
         )
         if reverse and start == 0:
             return
-        for frame in state.source.backwards(start) if reverse else state.source.frames(start):
-            if max_frame_num_to_track is not None and (
-                abs(frame.index - start) > max_frame_num_to_track
-            ):
-                return
-            yield self.follow(state, frame, backwards=reverse)
+        frames = state.source.backwards(start) if reverse else state.source.frames(start)
+        if max_frame_num_to_track is not None:
+            frames = islice(frames, max_frame_num_to_track + 1)
+        with ExitStack() as stack:
+            pool = stack.enter_context(core_pool()) if self.tracker.share_cores else None
+            ahead = stack.enter_context(closing(self._encode_ahead(frames)))
+            for frame, features in ahead:
+                with pool_in_use(pool):
+                    answer = self.follow(state, frame, features, backwards=reverse)
+                yield answer
 
-    def follow(self, state: InferenceState, frame: Frame, *, backwards: bool = False) -> Answer:
+    def _encode_ahead(self, frames: Iterable[Frame]) -> Generator[EncodedFrame, None, None]:
+        """Frames with their features, encoded in another thread under the caller's autocast."""
+        kind = self.device.type
+        # autocast belongs to a thread
+        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        enabled = enabled and isinstance(self.tracker.segmenter, Sam2Segmenter)
+
+        def encode(frame: Frame) -> Features[Any]:
+            with torch.autocast(kind, dtype=dtype, enabled=enabled):
+                return self.tracker.segmenter.encode([frame])
+
+        return encode_ahead(encode, frames, _PREFETCH)
+
+    def follow(
+        self,
+        state: InferenceState,
+        frame: Frame,
+        features: Features[Any] | None = None,
+        *,
+        backwards: bool = False,
+    ) -> Answer:
         """All objects on one more frame, which comes after the one before (or before it)."""
         with self._numbers():
             if state.session.tracks:
-                state.session.step(state.seen(frame), backwards=backwards)
+                state.session.step(state.seen(frame), features=features, backwards=backwards)
             masks = state.masks(frame.index, propagated=True)
         return frame.index, list(state.obj_ids), masks
 

@@ -97,6 +97,7 @@ class Session:
         frame: Frame,
         prompts: FramePrompts = NO_FRAME_PROMPTS,
         *,
+        features: Features[Any] | None = None,
         backwards: bool | None = None,
     ) -> FrameResult:
         """Segment the tracked objects in the next frame.
@@ -108,6 +109,7 @@ class Session:
             frame: the next frame.
             prompts: new objects on this frame, or corrections of tracked ones. Tracked objects
                 are segmented first, then the prompts are applied.
+            features: of the frame, if they are known (see `encode_ahead`).
             backwards: the playing direction. By default it follows from the last frame.
 
         Returns:
@@ -117,7 +119,7 @@ class Session:
             InputError: there is no object yet and no prompt, the frame is of another size than
                 those before it, or a prompt does not fit the frame.
         """
-        return self._step(frame, prompts, None, backwards)
+        return self._step(frame, prompts, features, backwards)
 
     @torch.inference_mode()
     def prompt(self, frame: Frame, prompts: FramePrompts) -> FrameResult:
