@@ -44,6 +44,8 @@ from segment_concept.types import (
     check_prompts,
 )
 
+PREFETCH_ON_GPU = 2  # frames
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Previous:
@@ -169,7 +171,7 @@ class Session:
         frames: Iterable[Frame],
         prompts: Prompts = NO_PROMPTS,
         *,
-        prefetch: int = 0,
+        prefetch: int | None = None,
         backwards: bool | None = None,
     ) -> Iterator[FrameResult]:
         """`step` for every frame, in order.
@@ -180,19 +182,25 @@ class Session:
             prefetch: how many frames may be read and encoded in another thread before they are
                 tracked. Results do not change; two frames give the full speed. Do not use it for
                 live sources, and do not read `frames` elsewhere meanwhile. Until the iterator
-                ends, torch may use half of its threads (`Tracker.share_cores`).
+                ends, torch may use half of its threads (`Tracker.share_cores`). By default two
+                frames on an NVIDIA GPU, which would else wait for the reader, and none elsewhere.
             backwards: as for `step`.
 
         Raises:
             InputError: as `step`.
         """
+        on_gpu = self.tracker.device.type == "cuda"
+        if prefetch is None:
+            prefetch = PREFETCH_ON_GPU if on_gpu else 0
         if prefetch == 0:
             for frame in frames:
                 yield self.step(frame, prompts.get(frame.index, {}), backwards=backwards)
             return
         with ExitStack() as stack:
             pool = stack.enter_context(core_pool()) if self.tracker.share_cores else None
-            encoded = encode_ahead(self._features, frames, prefetch)
+            # cached features may be of another stream
+            device = self.tracker.device if on_gpu and self.features is None else None
+            encoded = encode_ahead(self._features, frames, prefetch, device)
             # for the frames that are encoded ahead; `_step` answers for its own
             stack.enter_context(unchanged_without_memory(self, None))
             for frame, features in stack.enter_context(closing(encoded)):
