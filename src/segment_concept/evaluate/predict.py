@@ -2,8 +2,10 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from segment_concept.evaluate.first_masks import FirstMask, first_masks
 from segment_concept.evaluate.pairing import prediction_layers
 from segment_concept.ops.png import mask_png, palette_png
 from segment_concept.pipeline.playback import play
+from segment_concept.runtime.background import BackgroundWorker
 from segment_concept.shots.adaptive import find_cuts
 from segment_concept.tracking.api import Prompts, TrackingSession, VideoTracker
 from segment_concept.tracking.offline import check_offline, second_pass
@@ -24,7 +27,8 @@ from segment_concept.video.open import open_video
 
 _LARGEST_PALETTE_ID = 255
 
-Results = Sequence[FrameResult]
+Results: TypeAlias = Sequence[FrameResult]
+_Tracked: TypeAlias = tuple[str, Frame, Results]  # the name of a frame, it, and its results
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Predict
         layer.folder.mkdir(parents=True, exist_ok=True)
     names: list[str] = []
     calls = 0
+    writer: BackgroundWorker[_Tracked] = BackgroundWorker(partial(_write_masks, layers, job))
 
     def pixels() -> Iterator[Image]:
         nonlocal calls
@@ -114,10 +119,14 @@ def predict_video(tracker: VideoTracker, job: VideoJob, folder: Path) -> Predict
             names.append(name)
             calls += sum(result.concept_queried for result in results)
             if job.scored_frames is None or name in job.scored_frames:
-                _write_masks(layers, job, (name, frame), results)
+                writer.put((name, frame, results))
             yield frame.rgb
 
-    cuts = find_cuts(pixels())  # consumes the frames one by one
+    try:
+        cuts = find_cuts(pixels())  # consumes the frames one by one
+        writer.drain()
+    finally:
+        writer.stop()
     return Prediction(len(names), len(job.first_masks), calls, tuple(names[i] for i in cuts))
 
 
@@ -203,10 +212,9 @@ def label_map(results: Results, size: tuple[int, int]) -> NDArray[np.int32]:
     return labels
 
 
-def _write_masks(
-    layers: Sequence[PngLayer], job: VideoJob, frame: tuple[str, Frame], results: Results
-) -> None:
-    name, size = frame[0] + SUFFIX, frame[1].size
+def _write_masks(layers: Sequence[PngLayer], job: VideoJob, tracked_frame: _Tracked) -> None:
+    name, frame, results = tracked_frame
+    name, size = name + SUFFIX, frame.size
     if not layers[0].object_name:
         max_id = max(mask.object_id for mask in job.first_masks)
         (layers[0].folder / name).write_bytes(_label_png(label_map(results, size), max_id))
