@@ -1,25 +1,31 @@
-"""SeC-4B at full size with random weights: does it start, how fast is it, what does it need?
+"""Full-size networks with random weights: do they start, how fast are they, what do they need?
 
-    python benchmarks/bench_full_size.py                                   # a GPU
+    python benchmarks/bench_full_size.py                                   # a GPU, SeC-4B
+    python benchmarks/bench_full_size.py --objects 5 --compile graphs
+    python benchmarks/bench_full_size.py --recipe sam2_large
     python benchmarks/bench_full_size.py --device cpu --frames 3 --warm-up 0    # minutes a frame
 
 SAM 2.1-large with SeC's 22 memories and InternVL2.5-4B, loaded by the same code as a checkpoint
-(time does not depend on what the weights are, so no file is needed), follow one object through
-noise of 854x480. The concept is asked on 7.4 % of the frames, as the paper counts them on SeCVOS,
-and at least once. Every frame is seen by the published trigger. The object is made to be visible
-all the time, so that the memory and the keyframe bank are as full as they can be.
+(time does not depend on what the weights are, so no file is needed), or SAM 2.1-large alone, track
+objects through noise of 854x480 that is made beforehand. The concept encoder is queried on 7.4 % of
+the frames, as the paper counts them on SeCVOS, and at least once; one more query comes before the
+clock starts. The published trigger sees every frame. The objects are made to be visible all the
+time, so that the memory and the keyframe bank are as full as they can be. Frames are read and
+encoded ahead as in `segment-concept track`, unless `--no-look-ahead` is given.
 
 The paper has 14.8 frames/s on one A800. A stage's time is what the device spent between its start
-and its end; what is left of a frame (resizing, trigger, recall) is "the rest".
+and its end, which with look-ahead includes other work on it.
 """
 
 import argparse
 import resource
+import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -36,7 +42,10 @@ from segment_concept.checkpoints.sec.load import SecCheckpoint, SecModel, load_s
 from segment_concept.models.internvl.network import ConceptNetwork
 from segment_concept.models.internvl.sizes import INTERNVL2_5_4B, with_vocabulary
 from segment_concept.models.sam2.network import Sam2Network
-from segment_concept.models.sam2.sizes import SEC_4B
+from segment_concept.models.sam2.parts import Compiled
+from segment_concept.models.sam2.segmenter import Sam2Options, Sam2Segmenter
+from segment_concept.models.sam2.sizes import SEC_4B, SIZES
+from segment_concept.pipeline.playback import PREFETCH
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptEncoder, ConceptRequest
 from segment_concept.tracking.segmenter import Concept, Features
@@ -50,8 +59,9 @@ TOKENIZER = Path(__file__).parents[1] / "tests" / "fixtures" / "parity" / "sec_t
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 VIDEO = (480, 854)  # height, width
 TRIGGER_RATE = 0.074  # of the frames, SeC's paper on SeCVOS
-NEVER_BY_COLOUR = HistogramShift(above=1.0)  # looks as published; a distance is at most 1
+NEVER_BY_COLOR = HistogramShift(above=1.0)  # looks as published; a distance is at most 1
 VISIBLE = 5.0  # presence logit
+IMAGES = 8  # of noise
 GIB = 1 << 30
 CONCEPT, FUSION = "concept", "concept fusion"
 STAGES = {  # of the segmenter, by the part of its network that does it
@@ -131,55 +141,125 @@ def random_sec(placement: SecPlacement) -> SecModel:
     for device in sorted({placement.segmenter, placement.concept.language}):
         print(f"estimated for {device}: {bulk.bytes_on(device, placement) / GIB:.1f} GiB")
     model = load_sec(checkpoint, placement)
-    head: Any = model.segmenter.network.mask_decoder.pred_obj_score_head
-    head.proj_out.bias.fill_(VISIBLE)
+    make_visible(model.segmenter.network)
     return model
 
 
-def noise(count: int) -> Iterator[Frame]:
+def random_sam2(device: torch.device, dtype: torch.dtype, options: Sam2Options) -> Sam2Segmenter:
+    """SAM 2.1-large's shapes."""
+    with torch.device("meta"):
+        network = Sam2Network(SIZES["large"])
+    weights = RandomWeights.of(network, dtype, str(device))
+    network.load_state_dict({name: weights.read(name) for name in weights.shapes}, assign=True)
+    return Sam2Segmenter(make_visible(network.eval().requires_grad_(False)), options)
+
+
+def make_visible(network: Any) -> Any:
+    """The network, which now says of every object that it is visible."""
+    network.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(VISIBLE)
+    return network
+
+
+def noise(count: int) -> list[Frame]:
+    """Frames that share a few images, so that many of them take little memory."""
     generator = np.random.default_rng(0)
-    for index in range(count):
-        yield Frame(index, generator.integers(0, 256, (*VIDEO, 3), dtype=np.uint8))
+    images = [generator.integers(0, 256, (*VIDEO, 3), dtype=np.uint8) for _ in range(IMAGES)]
+    return [Frame(index, images[index % IMAGES]) for index in range(count)]
 
 
-def asked_on(first: int, frames: int) -> frozenset[int]:
+def queried_on(first: int, frames: int) -> frozenset[int]:
     """Frames, evenly spread over those that are measured."""
     calls = max(1, round(TRIGGER_RATE * frames))
     return frozenset(first + int((i + 0.5) * frames / calls) for i in range(calls))
 
 
-def run(tracker: Tracker, stopwatch: Stopwatch, warm_up: int, frames: int) -> tuple[Session, float]:
-    """The session at its end, and the wall seconds of the frames after the warm-up."""
+@dataclass(frozen=True)
+class Run:
+    """What a run measured: the session at its end, and the wall seconds of every frame."""
+
+    session: Session
+    seconds: list[float]
+    queried: list[bool]
+
+    def plain(self) -> float:
+        """Median seconds of a frame without a query."""
+        return statistics.median(
+            s for s, queried in zip(self.seconds, self.queried, strict=True) if not queried
+        )
+
+    def with_query(self) -> list[float]:
+        """Seconds of every frame with a query."""
+        return [s for s, queried in zip(self.seconds, self.queried, strict=True) if queried]
+
+
+def run(tracker: Tracker, stopwatch: Stopwatch, options: argparse.Namespace) -> Run:
+    """Track, and take the time of every frame after the warm-up."""
     session = tracker.session()
-    video = noise(1 + warm_up + frames)
-    session.prompt(next(video), {1: Box(200, 100, 500, 400)})
-    for _ in range(warm_up):
-        session.step(next(video))
-    stopwatch.seconds()  # waits for the device
-    stopwatch.clear()
+    video = noise(1 + options.warm_up + options.frames)
+    boxes = {n + 1: Box(100 + 120 * n, 100, 260 + 120 * n, 400) for n in range(options.objects)}
+    session.prompt(video[0], boxes)
+    seconds, queried = [], []
+    ahead = 0 if options.no_look_ahead else PREFETCH
     began = time.perf_counter()
-    for result in session.track(video):
-        result.mask(1)  # a user waits for it
-    return session, time.perf_counter() - began
+    for result in session.track(video[1:], prefetch=ahead):
+        for object_id in result.object_ids:
+            result.mask(object_id)  # a user waits for it
+        now = time.perf_counter()
+        if result.frame_index > options.warm_up:
+            seconds.append(now - began)
+            queried.append(result.concept_queried)
+        elif result.frame_index == options.warm_up:
+            stopwatch.clear()
+        began = now
+    return Run(session, seconds, queried)
 
 
-def report(seconds: dict[str, list[float]], wall: float, frames: int) -> None:
-    spent = {stage: sum(calls) for stage, calls in seconds.items()}
-    print("\n| stage | calls | seconds a call | seconds a frame |\n| --- | --- | --- | --- |")
-    for stage, calls in seconds.items():
-        print(f"| {stage} | {len(calls)} | {spent[stage] / len(calls):.4f} | "
-              f"{spent[stage] / frames:.4f} |")  # fmt: skip
-    rest = wall - sum(spent.values())
-    print(f"| the rest | | | {rest / frames:.4f} |\n")
-    queries = len(seconds[CONCEPT])
-    asking = spent[CONCEPT] + spent[FUSION]
-    plain = (wall - asking) / frames
-    at_rate = plain + TRIGGER_RATE * asking / queries
-    print(
-        f"as run, the concept asked on {queries} of {frames} frames: {frames / wall:.3g} frames/s"
-    )
-    print(f"at a trigger rate of {TRIGGER_RATE:.1%}: {1 / at_rate:.3g} frames/s, "
-          f"never asked: {1 / plain:.3g} frames/s")  # fmt: skip
+def report(stages: dict[str, list[float]], found: Run) -> None:
+    frames = len(found.seconds)
+    print("\n| stage | calls | median ms a call | ms a frame |\n| --- | --- | --- | --- |")
+    for stage, calls in stages.items():
+        print(f"| {stage} | {len(calls)} | {1e3 * statistics.median(calls):.1f} | "
+              f"{1e3 * sum(calls) / frames:.1f} |")  # fmt: skip
+    wall, queries = sum(found.seconds), found.with_query()
+    print(f"\nas run, {len(queries)} of {frames} frames with a query: {frames / wall:.3g} frames/s")
+    usual = found.plain()
+    print(f"never queried: {1 / usual:.3g} frames/s (median {1e3 * usual:.1f} ms a frame)")
+    if queries:
+        extra = statistics.median(queries) - usual
+        each = ", ".join(f"{1e3 * (s - usual):.0f}" for s in queries)
+        print(f"at a trigger rate of {TRIGGER_RATE:.1%}: "
+              f"{1 / (usual + TRIGGER_RATE * extra):.3g} frames/s; "
+              f"ms that each query added: {each}")  # fmt: skip
+
+
+def make_tracker(
+    options: argparse.Namespace, device: torch.device, stopwatch: Stopwatch
+) -> Tracker:
+    dtype = DTYPES[options.dtype]
+    settings = Sam2Options(compiled=options.compile)
+    recipe = find_recipe(options.recipe)
+    if recipe.network == "sam2":
+        segmenter = random_sam2(device, dtype, settings)
+        tracker = Tracker(segmenter, policy=recipe.policy)
+    else:
+        language = options.language_device or str(device)
+        placement = SecPlacement(str(device), dtype, Placement(str(device), language, dtype))
+        model = random_sec(placement)
+        segmenter = model.segmenter.with_options(settings)
+        before = frozenset({max(1, options.warm_up)})
+        asked = AtFrames(before | queried_on(1 + options.warm_up, options.frames))
+        tracker = Tracker(
+            segmenter,
+            policy=recipe.policy,
+            trigger=AnyOf((asked, NEVER_BY_COLOR)),
+            concept=Watched(model.concept_encoder(), stopwatch),
+            keyframes=recipe.keyframes,
+        )
+    for stage, name in STAGES.items():
+        part = getattr(segmenter.network, name)
+        if part is not None and options.compile == "no":  # compiled parts do not call it
+            stopwatch.watch(part, stage)
+    return tracker
 
 
 def main() -> None:
@@ -189,32 +269,25 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
     parser.add_argument("--frames", type=int, default=300, help="to measure")
     parser.add_argument("--warm-up", type=int, default=30, help="frames tracked before")
+    parser.add_argument("--recipe", default="sec_4b", choices=("sec_4b", "sam2_large"))
+    parser.add_argument("--objects", type=int, default=1, choices=range(1, 6))
+    parser.add_argument("--compile", default="no", choices=get_args(Compiled))
+    parser.add_argument("--no-look-ahead", action="store_true")
     options = parser.parse_args()
     device = find_device(options.device)
-    language, dtype = options.language_device or str(device), DTYPES[options.dtype]
-    print(f"{device}, {options.dtype}, torch {torch.__version__}, "
-          f"{torch.get_num_threads()} threads", flush=True)  # fmt: skip
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    print(f"{options.recipe} on {name}, {options.dtype}, objects {options.objects}, compile "
+          f"{options.compile}, torch {torch.__version__}, {torch.get_num_threads()} threads",
+          flush=True)  # fmt: skip
     began = time.perf_counter()
-    placement = SecPlacement(str(device), dtype, Placement(str(device), language, dtype))
-    model = random_sec(placement)
-    print(f"loaded in {time.perf_counter() - began:.0f} s", flush=True)
     stopwatch = Stopwatch(device)
-    for stage, name in STAGES.items():
-        stopwatch.watch(model.segmenter.network.get_submodule(name), stage)
-    recipe = find_recipe("sec_4b")
-    asked = AtFrames(asked_on(1 + options.warm_up, options.frames))
-    tracker = Tracker(
-        model.segmenter,
-        policy=recipe.policy,
-        trigger=AnyOf((asked, NEVER_BY_COLOUR)),
-        concept=Watched(model.concept_encoder(), stopwatch),
-        keyframes=recipe.keyframes,
-    )
-    session, wall = run(tracker, stopwatch, options.warm_up, options.frames)
-    report(stopwatch.seconds(), wall, options.frames)
-    bank = session.tracks[1][0].bank
+    tracker = make_tracker(options, device, stopwatch)
+    print(f"loaded in {time.perf_counter() - began:.0f} s", flush=True)
+    found = run(tracker, stopwatch, options)
+    report(stopwatch.seconds(), found)
+    bank = found.session.tracks[1][0].bank
     print(f"at the end: {len(bank.prompted) + len(bank.tracked)} memories, "
-          f"{len(session.banks[1].keyframes)} keyframes")  # fmt: skip
+          f"{len(found.session.banks[1].keyframes)} keyframes")  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(f"peak memory of the process: {peak:.1f} GiB")
     if device.type == "cuda":
