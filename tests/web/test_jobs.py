@@ -262,10 +262,9 @@ def test_a_prompt_on_a_frame_that_the_tracker_does_not_know_yet_waits_for_it(
     async def work(page: Page) -> None:
         project = page.workspace.find(page.id)
         whole = project.source
-        known = page.workspace.tracking._projects[page.id][1]
         short = copy(whole)
         short.info = replace(whole.info, frames=5)  # type: ignore[union-attr]
-        known.source = short
+        page.workspace.tracking.tracker._sources[page.id] = short  # type: ignore[assignment]
         edit = {"type": "prompt", "object": 1, "frame": 9, "points": [[28, 20, 1]]}
         assert (await page.edit(edit)).status_code == 200
         early = await page.post("/preview", {"frame": 9, "points": [[28, 20, 1]]})

@@ -218,7 +218,7 @@ def _add_changing(app: FastAPI, workspace: Workspace) -> None:
 def _add_work(app: FastAPI, workspace: Workspace) -> None:
     @app.post(PROJECT + "/look", status_code=202)
     async def look(p: str, body: LookBody) -> Any:
-        workspace.tracking.look(workspace.find(p), body.frame)
+        workspace.tracking.prompts.look(workspace.find(p), body.frame)
         return {}
 
     @app.post(PROJECT + "/preview")
@@ -227,7 +227,7 @@ def _add_work(app: FastAPI, workspace: Workspace) -> None:
         found.check_frame(body.frame)
         prompt = prompt_of(body.object or 0, body.frame, body.points, body.box)
         gone: Callable[[], Awaitable[bool]] = request.is_disconnected
-        content = await workspace.tracking.preview(found, prompt, gone)
+        content = await workspace.tracking.prompts.preview(found, prompt, gone)
         return Response(content, media_type=BINARY)
 
     @app.post(PROJECT + "/jobs")

@@ -4,15 +4,14 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from segment_concept.types import InputError
 from segment_concept.video.source import VideoSource
-from segment_concept.web.children import Child, ChildError, RemoteError
-from segment_concept.web.edits import PromptObject
+from segment_concept.web.children import Child
 from segment_concept.web.exports import Export, order_of
 from segment_concept.web.jobs import (
     EarlyStop,
@@ -24,30 +23,17 @@ from segment_concept.web.jobs import (
     stored_jobs,
 )
 from segment_concept.web.opened import MissingError, OpenProject
-from segment_concept.web.project import Unsolved
-from segment_concept.web.replies import BusyError, NotReadyError
-from segment_concept.web.runs import pack_masks
+from segment_concept.web.prompts import Prompts
+from segment_concept.web.replies import disk_sentence
 from segment_concept.web.store import Result
+from segment_concept.web.tracker_process import Listeners, TrackerProcess
 from segment_concept.web.wire import JobBody
-from segment_concept.web.work import (
-    Footing,
-    Forget,
-    Found,
-    Look,
-    Preview,
-    Progress,
-    Run,
-    RunEnded,
-    Solve,
-    StopRun,
-    TrackerState,
-    serve_work,
-)
+from segment_concept.web.work import Found, Progress, Run, RunEnded, StopRun
 
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.25  # between two events of progress
-_STARTING = "the tracker is loading: try again in a moment"
+CLOSING_TURNS = 100  # of 50 ms in which the present frame of a project that is closed ends
 
 
 @dataclass(slots=True, eq=False)
@@ -64,15 +50,6 @@ class _Running:
     before: int = 0  # frames that the job had done
 
 
-@dataclass(slots=True)
-class _Sent:
-    """What the process knows of a project."""
-
-    source: VideoSource | None = None
-    solving: set[int] = field(default_factory=set)  # tags
-    refused: set[int] = field(default_factory=set)  # tags of prompts that the tracker refuses
-
-
 class Dispatcher:
     """Runs one job at a time, the masks of prompts as they come, and the newest preview."""
 
@@ -84,16 +61,14 @@ class Dispatcher:
         early_stop: bool = True,
         new_child: Callable[..., Child] = Child,
     ) -> None:
-        self.state = TrackerState("starting")
-        self._recipe, self._device, self._early_stop = recipe, device, early_stop
-        self._new_child = new_child
-        self._child: Child | None = None
-        self._projects: dict[str, tuple[OpenProject, _Sent]] = {}
+        listeners = Listeners(self._hear, self._state_changed, self._crashed)
+        self.tracker = TrackerProcess(recipe, device, listeners, new_child)
+        self.prompts = Prompts(self.tracker, self._solved)
+        self._early_stop = early_stop
+        self._projects: dict[str, OpenProject] = {}
         self._jobs = JobList()
         self._running: _Running | None = None
         self._numbers = itertools.count(1)
-        self._preview = 0  # number of the newest
-        self._previewing = asyncio.Lock()
         self._exports: dict[str, list[Export]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -106,76 +81,39 @@ class Dispatcher:
 
     def opened(self, project: OpenProject) -> None:
         """A project was opened: go on where an earlier server has stopped."""
-        self._projects[project.id] = (project, _Sent())
-        self._start()
+        self._projects[project.id] = project
+        self.tracker.start()
         if project.folder.read_only is None and project.folder.trouble is None:
             for body in stored_jobs(project.folder.path):
                 self._jobs.add(project, body)
-        self._give_source(project)
+        if project.source is not None:
+            self.tracker.show(project.id, project.source)
         self.edited(project)
 
     def knows_frames(self, project: OpenProject, source: VideoSource) -> None:
         """More frames of a video are known."""
         project.source = source
         if project.id in self._projects:
-            self._give_source(project)
+            self.tracker.show(project.id, source)
             self.edited(project)
 
     async def closed(self, project: OpenProject) -> None:
         """Stop what is done for a project; its jobs go on when it is opened again."""
         self._projects.pop(project.id, None)
-        if self._running is not None and self._running.job.project is project:
-            if self._child is not None and self._child.is_alive:
-                self._child.tell(StopRun(self._running.number))
-            for _ in range(100):
-                if self._running is None or self._running.job.project is not project:
+        running = self._running
+        if running is not None and running.job.project is project:
+            self.tracker.tell(StopRun(running.number))
+            for _ in range(CLOSING_TURNS):
+                if self._running is not running:
                     break
                 await asyncio.sleep(0.05)
         self._jobs.jobs = [job for job in self._jobs.jobs if job.project is not project]
-        if self._child is not None and self._child.is_alive:
-            self._child.tell(Forget(project.id))
+        self.prompts.forget(project)
+        self.tracker.forget(project.id)
 
     async def stop(self) -> None:
         """End the process."""
-        if self._child is not None:
-            self._child.kill() if self._running else await self._child.close()
-
-    def jobs_json(self, project: OpenProject) -> list[dict[str, Any]]:
-        """Jobs of a project that are not over."""
-        return [job.json() for job in self._jobs.of(project)]
-
-    # --- prompts -----------------------------------------------------------------------------
-
-    def look(self, project: OpenProject, frame: int) -> None:
-        """Compute the features of a frame in idle time."""
-        if self._child is not None and self._child.is_alive:
-            self._child.tell(Look(project.id, frame))
-
-    async def preview(
-        self, project: OpenProject, asked: PromptObject, is_gone: Callable[[], Awaitable[bool]]
-    ) -> bytes:
-        """The mask of a prompt that is not an edit yet, for the page.
-
-        Raises:
-            BusyError: a newer one was asked for meanwhile, or nobody waits for it any more.
-            NotReadyError: the tracker is not there.
-            RemoteError: the tracker refuses the prompt.
-        """
-        child = self._ready()
-        source = self._projects[project.id][1].source
-        if source is None or asked.frame >= (source.info.frames or 0):
-            raise NotReadyError("the video is still being looked at: try again in a moment")
-        self._preview += 1
-        number = self._preview
-        async with self._previewing:  # one at a time; of those that wait only the newest
-            if number != self._preview or await is_gone():
-                raise BusyError("a newer preview was asked for")
-            before = None
-            if asked.object_id in project.project.objects:
-                before = self._corrected(project, asked)
-            message = Preview(project.id, asked.frame, asked.prompt, before)
-            score, runs = await child.ask(message)
-        return pack_masks([(asked.object_id, score, runs)])
+        await self.tracker.stop(at_once=self._running is not None)
 
     def edited(self, project: OpenProject) -> None:
         """The state of a project has changed: solve its prompts, and plan its jobs anew."""
@@ -184,8 +122,12 @@ class Dispatcher:
         running = self._running
         if running is not None and running.job.project is project:
             self._outdate(running)
-        self._solve(project)
+        self.prompts.solve(project)
         self._pump()
+
+    def _solved(self, project: OpenProject) -> None:
+        if project.id in self._projects:
+            self._pump()
 
     def _outdate(self, running: _Running) -> None:
         """End a run whose plan was made before an edit; its job is planned anew."""
@@ -193,53 +135,11 @@ class Dispatcher:
         if is_new or running.is_outdated or running.job.kind != "track":
             return
         running.is_outdated = True
-        self._tell(StopRun(running.number))
+        self.tracker.tell(StopRun(running.number))
 
-    def _corrected(self, project: OpenProject, asked: PromptObject) -> bytes | None:
-        """Runs of the mask that clicks correct."""
-        found = project.project.objects[asked.object_id]
-        before = found.prompts.get(asked.frame, (None, 0))[0]
-        if isinstance(before, PromptObject):
-            result = project.project.corrected(asked.object_id, asked.frame)
-        else:
-            result = project.project.shown(asked.object_id, asked.frame)
-        return result.runs if result is not None and result.area else None
-
-    def _solve(self, project: OpenProject) -> None:
-        sent = self._projects[project.id][1]
-        if sent.source is None or self.state.state != "ready" or self._child is None:
-            return
-        if project.folder.read_only is not None:
-            return
-        for unsolved in project.project.unsolved():
-            is_known = unsolved.edit.frame < (sent.source.info.frames or 0)
-            if is_known and unsolved.tag not in sent.solving | sent.refused:
-                sent.solving.add(unsolved.tag)
-                self._do(self._solved(project, sent, unsolved, self._child))
-
-    async def _solved(
-        self, project: OpenProject, sent: _Sent, unsolved: Unsolved, child: Child
-    ) -> None:
-        edit, before = unsolved.edit, unsolved.before
-        i, frame = edit.object_id, edit.frame
-        message = Solve(
-            project.id, i, frame, unsolved.tag, edit.prompt, before.runs if before else None
-        )
-        try:
-            result = await child.ask(message)
-            project.take([result])
-        except RemoteError as error:
-            sent.refused.add(unsolved.tag)
-            project.tell_error(str(error), i, frame)
-        except ChildError as error:
-            log.warning("%s", error)
-        except OSError as error:
-            sent.refused.add(unsolved.tag)
-            project.tell_error(_disk(error), i, frame)
-        finally:
-            sent.solving.discard(unsolved.tag)
-        if project.id in self._projects:
-            self._pump()
+    def jobs_json(self, project: OpenProject) -> list[dict[str, Any]]:
+        """Jobs of a project that are not over."""
+        return [job.json() for job in self._jobs.of(project)]
 
     # --- jobs --------------------------------------------------------------------------------
 
@@ -256,7 +156,7 @@ class Dispatcher:
         job = self._jobs.add(project, body)
         self._keep(project)
         project.events.publish("job", job.json())
-        self._start()
+        self.tracker.start()
         self._pump()
         return job.json()
 
@@ -269,8 +169,8 @@ class Dispatcher:
             self._end(job, "stopped")
         elif job.state == "running":
             job.is_stopping = True
-            if self._child is not None and self._running is not None:
-                self._child.tell(StopRun(self._running.number))
+            if self._running is not None:
+                self.tracker.tell(StopRun(self._running.number))
         return job.json()
 
     def export(self, project: OpenProject, formats: list[str], body: JobBody) -> dict[str, Any]:
@@ -283,7 +183,7 @@ class Dispatcher:
         self._exports.setdefault(project.id, []).append(found)
         job.total = max(1, project.frames)
         project.events.publish("job", job.json())
-        self._start()
+        self.tracker.start()
         self._pump()
         return {"id": found.id, "job": job.json()}
 
@@ -301,7 +201,7 @@ class Dispatcher:
 
     def _pump(self) -> None:
         """Begin the next run, if the process is idle."""
-        if self._running is not None or self._child is None or self.state.state != "ready":
+        if self._running is not None or not self.tracker.is_ready:
             return
         job = self._jobs.next(self._can_run)
         if job is None or not self._can_run(job):
@@ -318,13 +218,10 @@ class Dispatcher:
             self._begin(job)
 
     def _can_run(self, job: Job) -> bool:
-        if job.project.id not in self._projects or not job.project.is_whole:
+        project = job.project
+        if project.id not in self._projects or not project.is_whole or project.source is None:
             return False
-        sent = self._projects[job.project.id][1]
-        if sent.source is None:
-            return False
-        waiting = {u.tag for u in job.project.project.unsolved()} - sent.refused
-        return job.kind == "export" or not waiting
+        return job.kind == "export" or self.prompts.are_solved(project)
 
     def _begin(self, job: Job) -> None:
         project = job.project
@@ -345,7 +242,7 @@ class Dispatcher:
             job, number, plan.tag, plan.orders, EarlyStop(plan.orders), before=job.done
         )
         folder = str(project.folder.path / "snapshots")
-        self._tell(Run(project.id, number, plan.tag, plan.orders, folder))
+        self.tracker.tell(Run(project.id, number, plan.tag, plan.orders, folder))
         project.events.publish("job", job.json())
 
     def _begin_export(self, job: Job) -> None:
@@ -360,14 +257,12 @@ class Dispatcher:
     async def _send_export(self, job: Job, found: Export, number: int) -> None:
         await job.project.settled()  # files that are moved would not be read
         if self._running is not None and self._running.number == number:
-            self._tell(order_of(job.project, found, job.body, number))
+            self.tracker.tell(order_of(job.project, found, job.body, number))
 
     # --- what the process says ---------------------------------------------------------------
 
     def _hear(self, message: Any) -> None:
-        if isinstance(message, TrackerState):
-            self._set_state(message)
-        elif isinstance(message, Found):
+        if isinstance(message, Found):
             self._found(message)
         elif isinstance(message, Progress):
             self._progressed(message)
@@ -387,9 +282,9 @@ class Dispatcher:
         try:
             project.take([result for _, result in message.results])
         except OSError as error:
-            running.job.error = _disk(error)
+            running.job.error = disk_sentence(error)
             running.job.is_stopping = True
-            self._tell(StopRun(running.number))
+            self.tracker.tell(StopRun(running.number))
             return
         running.job.done += len(message.results)
         for number, new, old in olds:
@@ -409,7 +304,7 @@ class Dispatcher:
         ):
             return
         span = running.orders[number].span
-        self._tell(StopRun(running.number, number))
+        self.tracker.tell(StopRun(running.number, number))
         with suppress(OSError):
             project = running.job.project.project
             project.keep_rest(span.object_id, new.frame + 1, span.last, running.tag)
@@ -468,73 +363,28 @@ class Dispatcher:
 
     # --- the process -------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        if self._child is not None and self._child.is_alive:
-            return
-        self.state = TrackerState("starting")
-        args = (self._recipe, self._device)
-        name = "segment-concept-tracker"
-        self._child = self._new_child(serve_work, args, name, self._hear, self._died)
-        for project, sent in self._projects.values():
-            sent.source, sent.solving = None, set()
-            self._give_source(project)
-
-    def _ready(self) -> Child:
-        self._start_if_crashed()
-        if self._child is None or self.state.state in ("starting", "loading"):
-            raise NotReadyError(_STARTING)
-        if self.state.state == "failed":
-            raise NotReadyError(self.state.message or "the tracker cannot be loaded")
-        return self._child
-
-    def _start_if_crashed(self) -> None:
-        if self.state.state == "crashed":
-            self._start()
-
-    def _give_source(self, project: OpenProject) -> None:
-        sent = self._projects[project.id][1]
-        if project.source is not None and sent.source is not project.source:
-            sent.source = project.source
-            self._tell(Footing(project.id, project.source))
-
-    def _tell(self, message: Any) -> None:
-        if self._child is not None and self._child.is_alive:
-            self._child.tell(message)
-
-    def _set_state(self, state: TrackerState) -> None:
-        self.state = state
-        for project, _ in self._projects.values():
+    def _state_changed(self) -> None:
+        state = self.tracker.state
+        for project in list(self._projects.values()):
             project.events.publish("tracker", {"state": state.state, "message": state.message})
         if state.state == "failed":
             for job in [j for j in self._jobs.jobs if not j.is_over]:
                 self._end(job, "failed", state.message)
-        for project, _ in list(self._projects.values()):
-            self._solve(project)
+        for project in list(self._projects.values()):
+            self.prompts.solve(project)
         self._pump()
 
-    def _died(self, reason: str) -> None:
-        if self.state.state == "failed":
-            return  # it has said why, and ended
-        text = f"the tracker has stopped ({reason}): what was tracked is kept; begin again"
-        self.state = TrackerState("crashed", text)
+    def _crashed(self, text: str) -> None:
         running, self._running = self._running, None
-        if running is not None:
-            if running.job.kind == "export":
-                self._export_over(running.job, text)
-            else:
-                self._end(running.job, "failed", text)
-        for project, sent in self._projects.values():
-            sent.refused |= sent.solving  # it may be the prompt that it dies of
+        self.prompts.give_up()
+        if running is not None and running.job.kind == "export":
+            self._export_over(running.job, text)
+        elif running is not None:
+            self._end(running.job, "failed", text)
+        for project in self._projects.values():
             project.events.publish("tracker", {"state": "failed", "message": text})
 
     def _do(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _disk(error: OSError) -> str:
-    return (
-        f"nothing can be written ({error.strerror or error}): what was tracked is kept; free some "
-        "space and begin again"
-    )

@@ -112,6 +112,14 @@ def _first_problem(error: RequestValidationError) -> str:
     return f"{where or 'the request'}: {words}"[:300]
 
 
+def disk_sentence(error: OSError) -> str:
+    """What to say when a result cannot be kept."""
+    return (
+        f"nothing can be written ({error.strerror or error}): what was tracked is kept; free some "
+        "space and begin again"
+    )
+
+
 def number(
     value: str | None, name: str = "a frame", *, least: int = 0, most: int = _LARGEST
 ) -> int:

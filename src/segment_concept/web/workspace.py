@@ -150,7 +150,7 @@ class Workspace:
 
     def json(self, project: OpenProject) -> dict[str, Any]:
         """A project for the page."""
-        state = self.tracking.state
+        state = self.tracking.tracker.state
         return project.json() | {
             "tracker": {
                 "state": "failed" if state.state == "crashed" else state.state,
