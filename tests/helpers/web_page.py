@@ -1,5 +1,6 @@
 """The page as a person uses it: a browser tab, and where things are on it."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helpers.video_toys import ColorSession, ColorTracker, Film, write_film
+from segment_concept.tracking.api import NO_FRAME_PROMPTS, FramePrompts
 from segment_concept.types import Bitmap, Frame, FrameResult, ObjectId
 
 HEIGHT, WIDTH, SIDE = 180, 320, 48
@@ -72,6 +74,22 @@ class StoryTracker(ColorTracker):
 
     def session(self) -> StorySession:
         return StorySession(self)
+
+
+@dataclass(slots=True, eq=False)
+class SlowStorySession(StorySession):
+    """Of `SlowStoryTracker`."""
+
+    def step(self, frame: Frame, prompts: FramePrompts = NO_FRAME_PROMPTS) -> FrameResult:
+        time.sleep(0.1)
+        return StorySession.step(self, frame, prompts)
+
+
+class SlowStoryTracker(ColorTracker):
+    """Needs six seconds for the story, in which a person can do something."""
+
+    def session(self) -> SlowStorySession:
+        return SlowStorySession(self)
 
 
 BITS = 8  # squares of a frame of `pattern`, each a bit of its index

@@ -56,10 +56,12 @@ export class Media {
     });
   }
 
-  /** Request the stills next to a frame in the direction of travel. @param {number} index @param {number} direction */
+  /** Request the stills and masks next to a frame in the direction of travel. @param {number} index @param {number} direction */
   prefetch(index, direction) {
     for (const next of [index + direction, index + 2 * direction]) {
-      if (next >= 0 && next < this.store.length) this.get(next).catch(() => {});
+      if (next < 0 || next >= this.store.length) continue;
+      this.get(next).catch(() => {});
+      this.masksOf(next).catch(() => {});
     }
   }
 

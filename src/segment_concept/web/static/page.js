@@ -158,7 +158,10 @@ export class Page {
       },
       table: () => this.readTable().catch(() => {}),
       reset: () => this.open(project.id, store.frame).catch(error => this.fail(error)),
-      error: () => toast(data.error),
+      error: () => {
+        toast(data.error);
+        this.tools.forget();
+      },
       export: () => this.refreshExports?.(),
       video: () => (project.video = data),
       tracker: () => {
