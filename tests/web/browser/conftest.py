@@ -32,16 +32,23 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Iterator[Any]:
+    """Tabs of 1280 x 800 pixels with one cache, so that each page is compiled once."""
+    found = browser.new_context(viewport={"width": 1280, "height": 800})
+    found.set_default_timeout(60_000)  # only a page that hangs needs it
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def window(browser: Any) -> Iterator[Any]:
-    """An empty tab of 1280 x 800 pixels. The test fails if a script of the page fails."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(60_000)  # only a page that hangs needs it
+def window(context: Any) -> Iterator[Any]:
+    """An empty tab. The test fails if a script of the page fails."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    context.close()
+    page.close()
     assert not errors
 
 

@@ -28,7 +28,7 @@ def problems(page: Any, axe: str) -> list[str]:
     return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.slow)])
 def test_no_view_of_the_page_breaks_a_rule(
     window: Any, server: Any, film: Path, axe: str, scheme: str
 ) -> None:

@@ -57,7 +57,9 @@ def _open(window: Any, server: Any, source: Path) -> Person:
     return person
 
 
-@pytest.mark.parametrize("name", [slow("constant.mp4"), "variable.mp4", slow("constant.webm")])
+@pytest.mark.parametrize(
+    "name", [slow("constant.mp4"), slow("variable.mp4"), slow("constant.webm")]
+)
 def test_every_frame_reached_by_key_bears_its_number(
     window: Any, server: Any, films: Path, name: str
 ) -> None:
@@ -102,7 +104,7 @@ SAMPLES = """async ({ places, last }) => {
 
 
 @pytest.mark.parametrize(
-    "name", [slow("constant.mp4"), "variable.mp4", slow("constant.webm"), "images"]
+    "name", [slow("constant.mp4"), "variable.mp4", slow("constant.webm"), slow("images")]
 )
 def test_every_frame_shown_while_playing_bears_its_number(
     window: Any, server: Any, films: Path, name: str

@@ -70,6 +70,7 @@ def test_two_tabs_show_the_same_project(window: Any, start: Any) -> None:
     second.wait_until_ready(0)
     first.click(*middle(0))
     other.locator(".object-state", has_text="present").wait_for()
+    second.keys("1")
     second.click(*middle(0), button="right")
     window.wait_for_function(
         "async () => (await (await fetch(`/api/v1/projects/${new URLSearchParams(location.hash"
@@ -79,6 +80,7 @@ def test_two_tabs_show_the_same_project(window: Any, start: Any) -> None:
     assert len(first.api("")["objects"][0]["prompts"][0]["points"]) == 3
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_the_server_is_killed_and_tracking_goes_on(
     window: Any, start: Any
 ) -> None:

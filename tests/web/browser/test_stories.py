@@ -1,5 +1,6 @@
 """What a person does with the page, with mouse, keyboard and fingers, on a film with two cuts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,18 @@ def track(person: Person) -> None:
     person.keys("t")
     person.wait_for("() => document.querySelectorAll('.card:not(.empty)').length === 3")
     person.page.locator('#status:text-is("Saved")').wait_for()
+
+
+@pytest.fixture(scope="module")
+def tracked(context: Any, server: Any, story: Path) -> Iterator[Person]:
+    """Somebody who has tracked the red square; tests share the tab, and change no mask."""
+    (server.root / "tracked.mp4").write_bytes(story.read_bytes())
+    found = Person(context.new_page())
+    found.open(server.url, "tracked.mp4")
+    mark(found)
+    track(found)
+    yield found
+    found.page.close()
 
 
 def test_resting_on_an_object_outlines_it_and_a_click_makes_it_object_1(person: Person) -> None:
@@ -92,9 +105,8 @@ def test_undo_takes_back_and_redo_brings_back(person: Person) -> None:
     assert len(person.api("")["objects"][0]["prompts"]) == 1
 
 
-def test_tracking_fills_the_frames_and_playing_shows_them(person: Person) -> None:
-    mark(person)
-    track(person)
+def test_tracking_fills_the_frames_and_playing_shows_them(tracked: Person) -> None:
+    person = tracked
     states = person.api("")["objects"][0]["states"]
     assert states[-1][1] == FRAMES - 1
     assert overlap(person.masks(50)[1], truth(50)) > 0.8
@@ -104,9 +116,8 @@ def test_tracking_fills_the_frames_and_playing_shows_them(person: Person) -> Non
     assert person.frame > 3
 
 
-def test_the_shot_strip_says_where_the_object_is_absent(person: Person) -> None:
-    mark(person)
-    track(person)
+def test_the_shot_strip_says_where_the_object_is_absent(tracked: Person) -> None:
+    person = tracked
     person.page.locator("#shots-order").click()  # in the order of the film
     texts = person.cards()
     assert len(texts) == SHOTS
@@ -147,9 +158,8 @@ def test_a_correction_tracks_again_only_what_comes_after_it(person: Person) -> N
     assert all(a > frame for a, _ in again)
 
 
-def test_the_arrow_keys_go_to_frames_and_cuts(person: Person) -> None:
-    mark(person)
-    track(person)
+def test_the_arrow_keys_go_to_frames_and_cuts(tracked: Person) -> None:
+    person = tracked
     for key, frame in [
         ("End", FRAMES - 1),
         ("Home", 0),
@@ -174,9 +184,8 @@ def test_a_locked_frame_is_marked_and_can_be_unlocked(person: Person) -> None:
     person.page.locator('[data-command="lock"][aria-pressed="false"]').wait_for()
 
 
-def test_everything_is_there_after_the_tab_was_closed(person: Person) -> None:
-    mark(person)
-    track(person)
+def test_everything_is_there_after_the_tab_was_closed(tracked: Person) -> None:
+    person = tracked
     person.keys("End")
     person.wait_for_frame(FRAMES - 1)
     person.page.wait_for_url(f"**f={FRAMES - 1}")
@@ -188,9 +197,8 @@ def test_everything_is_there_after_the_tab_was_closed(person: Person) -> None:
     person.wait_for("() => document.querySelectorAll('.card:not(.empty)').length === 3")
 
 
-def test_an_export_is_written_and_can_be_downloaded(person: Person) -> None:
-    mark(person)
-    track(person)
+def test_an_export_is_written_and_can_be_downloaded(tracked: Person) -> None:
+    person = tracked
     person.keys("s")
     person.page.get_by_role("button", name="Save").click()
     link = person.page.locator(".files a").first
@@ -198,6 +206,7 @@ def test_an_export_is_written_and_can_be_downloaded(person: Person) -> None:
     with person.page.expect_download() as download:
         link.click()
     assert Path(download.value.path()).stat().st_size > 0
+    person.keys("Escape")
 
 
 def test_a_new_object_needs_a_positive_click_first(person: Person) -> None:
