@@ -27,8 +27,8 @@ class RandomWeights:
         return cls(shapes, dtype, device)
 
     def read(self, name: str) -> Tensor:
-        """Ones for a norm's weight, normally distributed numbers for all else."""
+        """Ones for a norm's weight and variance, normally distributed numbers for all else."""
         shape = self.shapes[name]
         made = torch.empty(shape, dtype=self.dtype, device=self.device)
-        is_norm = len(shape) == 1 and name.endswith("weight")
+        is_norm = len(shape) == 1 and name.endswith(("weight", "running_var"))
         return made.fill_(1.0) if is_norm else made.normal_(std=SPREAD)

@@ -79,6 +79,9 @@ def load_network(weights: Weights, image_side: int = 1024) -> EdgeTamNetwork:
     network.load_state_dict(state, assign=True)
     network.eval().requires_grad_(False)
     fold(network.vision_encoder.backbone)
+    for parameter in network.vision_encoder.backbone.parameters():
+        if parameter.ndim == 4:  # convolutions take a fifth less time in this layout on a CPU
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
 
 
