@@ -1,10 +1,18 @@
-"""Stage 2 of SeC's training on tiny networks and three tiny videos."""
+"""Stage 2 of SeC's training on tiny networks and three tiny videos, also as a program.
 
+python -m helpers.sec_training OUT [--die-at STEP] [--micro-batch N]
+"""
+
+import argparse
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
+import torch
 
 from helpers.fixtures import fixture, temporary_folder
 from helpers.internvl_base import write_base
@@ -12,10 +20,13 @@ from helpers.sam2_reference import TINY
 from segment_concept.checkpoints.sam2.load import load_sam2
 from segment_concept.checkpoints.sam2.save import save_sam2
 from segment_concept.checkpoints.sec.internvl import Placement
+from segment_concept.models.sam2.memory_attention import Attention
 from segment_concept.models.sam2.network import Sam2Network
 from segment_concept.train.concept_network import Adapters
 from segment_concept.train.concept_recipes import ConceptPlan, build_task
 from segment_concept.train.concept_task import ConceptTask
+from segment_concept.train.loop import train
+from segment_concept.train.task import LoopOptions
 
 CPU = Placement.on("cpu")
 
@@ -76,3 +87,39 @@ def log_rows(out: Path, kind: str) -> list[dict]:
     """The lines of a run's log of one kind."""
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [row for row in rows if row["kind"] == kind]
+
+
+class _Dying(ConceptTask):
+    """Ends like a killed process when it is asked for the losses of a step."""
+
+    died_at = -1
+
+    def losses(self, examples):
+        _Dying.died_at -= 1
+        if _Dying.died_at == -1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().losses(examples)
+
+
+def main() -> None:
+    """Train three steps without dropout, which depends on the process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--die-at", type=int, default=-1)
+    parser.add_argument("--micro-batch", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    found = task(steps=3, recipe="concept")
+    for module in found.network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, Attention):
+            module.dropout = 0.0
+    fields = [getattr(found, name) for name in found.__dataclass_fields__]
+    _Dying.died_at = given.die_at
+    options = LoopOptions(given.micro_batch, workers=0, device="cpu", save_every=1, log_every=1)
+    train(_Dying(*fields) if given.die_at >= 0 else found, given.out, options)
+
+
+if __name__ == "__main__":
+    main()

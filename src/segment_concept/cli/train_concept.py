@@ -122,11 +122,14 @@ def _concept(plan: "ConceptPlan", options: "LoopOptions", out: Path, dry_run: bo
     from segment_concept.train.concept_recipes import build_task, placement_of
     from segment_concept.train.loop import train
     from segment_concept.train.processes import own_rank
+    from segment_concept.types import InputError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     plan.check()
     rank, ranks = own_rank()
     own = find_device(device_in_turn(options.device, rank))
+    if options.shard and own.type == "cpu":  # before anything is loaded
+        raise InputError("sharding needs GPUs: leave --shard out, or train with --device cuda")
     precision = "no" if own.type == "cpu" else "bf16"
     task = build_task(plan, placement_of(own, plan.four_bit), empty=dry_run)
     if dry_run:

@@ -102,6 +102,10 @@ class ConceptPlan:
         for name in ("steps", "batch", "questions"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} {getattr(self, name)}: must be at least 1")
+        if self.adapters.rank < 1:
+            raise InputError(f"--rank {self.adapters.rank}: must be at least 1")
+        if self.limit < 0 or self.seed < 0:
+            raise InputError("--limit and --seed must be at least 0")
         if not 0 <= self.rules.asked_as_tracked <= 1:
             raise InputError("--asked-as-tracked must be a share from 0 to 1")
 
