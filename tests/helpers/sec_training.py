@@ -26,6 +26,7 @@ from segment_concept.train.concept_network import Adapters
 from segment_concept.train.concept_recipes import ConceptPlan, build_task
 from segment_concept.train.concept_task import ConceptTask
 from segment_concept.train.loop import train
+from segment_concept.train.processes import own_rank
 from segment_concept.train.task import LoopOptions
 
 CPU = Placement.on("cpu")
@@ -109,7 +110,13 @@ def main() -> None:
     parser.add_argument("--micro-batch", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    found = task(steps=3, recipe="concept")
+    # the same place for a run that is continued, another one for another process
+    weights = given.out.parent / f"start-{own_rank()[0]}"
+    if not weights.exists():
+        shutil.copytree(base(), weights / "base")
+        shutil.copyfile(segmenter(), weights / "segmenter.safetensors")
+    start = {"base": str(weights / "base"), "segmenter": str(weights / "segmenter.safetensors")}
+    found = task(steps=3, recipe="concept", **start)
     for module in found.network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
