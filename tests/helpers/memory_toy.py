@@ -1,5 +1,6 @@
 """Stage 1 on tiny networks and tiny data."""
 
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -46,3 +47,20 @@ def tiny_network(weights: Path, wiring: HieraWiring = WIRING, side: int = 128) -
 def memory_task(network: SamNetwork, videos: tuple[SavVideo, ...], **changes) -> MemoryTask:
     recipe = {"name": "toy", "clip": SHORT, "batch": 2, "schedule": quick(4), **changes}
     return MemoryTask(MemoryRecipe(**recipe), network, videos, None, "toy")
+
+
+def main() -> None:
+    """Train a task on the videos of a folder: python -m helpers.memory_toy DATA OUT MICRO_BATCH."""
+    from helpers.tiny_weights import tiny_weights_file
+    from segment_concept.train.loop import train
+    from segment_concept.train.task import LoopOptions
+
+    data, out, micro_batch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    network = tiny_network(tiny_weights_file("sam2"))
+    task = memory_task(network, videos(data), batch=4, schedule=quick(3))
+    train(task, out, LoopOptions(micro_batch, workers=0, device="cpu", log_every=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,15 +3,13 @@
 import json
 import logging
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from helpers.processes import start
 from helpers.training_toy import Toy, options
 from segment_concept.runtime.files import locked
 from segment_concept.train import loop, run_state
@@ -21,7 +19,7 @@ from segment_concept.train.run_state import Progress, newest_state, trained_weig
 from segment_concept.train.task import Schedule
 from segment_concept.types import CheckpointError, InputError, OutputError
 
-TESTS = Path(__file__).parents[1]
+TOY = "helpers.training_toy"
 
 
 def weights(toy: Toy) -> dict[str, torch.Tensor]:
@@ -38,28 +36,6 @@ def same(first, second) -> None:
     assert first.keys() == second.keys()
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, rtol=0, atol=0)
-
-
-def start(out: Path, *arguments: str, rank: int = 0, ranks: int = 1) -> subprocess.Popen:
-    """The toy as a program, as torchrun would start it."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
-        "OMP_NUM_THREADS": "1",
-    }
-    if ranks > 1:
-        environment |= {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(ranks),
-            "LOCAL_WORLD_SIZE": str(ranks),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": os.environ.get("TEST_PORT", "29641"),
-        }
-    command = [sys.executable, "-m", "helpers.training_toy", str(out), *arguments]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
 
 
 def test_a_run_trains_what_it_should_and_leaves_its_log_states_and_recipe(tmp_path):
@@ -118,7 +94,7 @@ def _interrupted(toy, out, chosen, at):
 @pytest.mark.slow
 def test_a_run_that_is_killed_by_the_system_goes_on_to_the_same_end(tmp_path):
     train(Toy(dropout=0.0), tmp_path / "whole", options())
-    killed = start(tmp_path / "parts", "--die-at", "7")
+    killed = start(TOY, tmp_path / "parts", "--die-at", "7")
     killed.communicate(timeout=120)
     assert killed.returncode == -9
     train(Toy(dropout=0.0), tmp_path / "parts", options())
@@ -172,7 +148,7 @@ def test_two_processes_train_the_same_as_one(tmp_path):
     one = Toy(slots=2, steps=3, dropout=0.0)
     train(one, tmp_path / "one", options())
     arguments = ("--steps", "3", "--micro-batch", "1")
-    both = [start(tmp_path / "two", *arguments, rank=rank, ranks=2) for rank in range(2)]
+    both = [start(TOY, tmp_path / "two", *arguments, rank=rank, ranks=2) for rank in range(2)]
     for process in both:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
@@ -190,7 +166,7 @@ def test_two_processes_train_the_same_as_one(tmp_path):
 @pytest.mark.slow
 def test_when_a_process_is_killed_the_others_say_so_and_the_last_state_stays(tmp_path):
     both = [
-        start(tmp_path, *(("--die-at", "7") if rank else ()), rank=rank, ranks=2)
+        start(TOY, tmp_path, *(("--die-at", "7") if rank else ()), rank=rank, ranks=2)
         for rank in range(2)
     ]
     output, _ = both[0].communicate(timeout=120)

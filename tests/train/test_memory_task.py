@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.memory_toy import SHORT, memory_task, quick, tiny_network, videos
+from helpers.processes import start
 from helpers.sav_toy import write_video
 from helpers.tiny_weights import tiny_weights_file
 from segment_concept.checkpoints.sam2.stretch import stretch_slots
@@ -131,6 +132,34 @@ def test_clips_with_unequal_numbers_of_objects_are_a_step_however_it_is_cut(taug
     )
     for name in ("focal", "dice", "iou_error", "presence", "gradient"):
         assert second[name] == pytest.approx(first[name], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_memory_as_one_does(data, tmp_path):
+    programs = {
+        "whole": [start("helpers.memory_toy", data, tmp_path / "whole", 0)],
+        "parts": [start("helpers.memory_toy", data, tmp_path / "parts", 2)],
+    }
+    programs["two"] = [
+        start("helpers.memory_toy", data, tmp_path / "two", 1, rank=rank, ranks=2)
+        for rank in range(2)
+    ]
+    for processes in programs.values():
+        for process in processes:
+            output, _ = process.communicate(timeout=280)
+            assert process.returncode == 0, output
+    weights = {name: trained_weights(tmp_path / name) for name in programs}
+    for name in ("parts", "two"):
+        for key, value in weights["whole"].items():
+            torch.testing.assert_close(weights[name][key], value, rtol=0, atol=3e-5)
+    rows = {
+        name: [json.loads(r) for r in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in programs
+    }
+    for name in ("parts", "two"):
+        for row, other in zip(rows["whole"][:3], rows[name][:3], strict=True):
+            for term in ("focal", "dice", "iou_error", "presence", "gradient"):
+                assert other[term] == pytest.approx(row[term], rel=1e-4)
 
 
 def test_held_out_videos_are_predicted_and_tracked(data, network, taught):
