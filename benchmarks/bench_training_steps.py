@@ -34,10 +34,10 @@ from segment_concept.train.concept_network import Adapters, SecNetworks, Trained
 from segment_concept.train.concept_questions import Question, Reference
 from segment_concept.train.concept_recipes import schedule_of
 from segment_concept.train.concept_task import ConceptRecipe, ConceptTask
-from segment_concept.train.loop import TrainingModule
 from segment_concept.train.memory_data import MemoryClip
 from segment_concept.train.memory_recipes import RECIPES
 from segment_concept.train.memory_task import MemoryTask
+from segment_concept.train.micro_batches import TrainingModule
 from segment_concept.train.processes import processes
 from segment_concept.train.task import LoopOptions
 

@@ -12,6 +12,7 @@ from helpers.tiny_weights import tiny_weights_file
 from segment_concept import Tracker
 from segment_concept.checkpoints.sam2.load import load_sam2
 from segment_concept.checkpoints.sam2.save import save_sam2
+from segment_concept.cli import console
 from segment_concept.cli.app import make_app
 from segment_concept.datasets.masklets import read_masklets
 from segment_concept.datasets.sav import find_videos
@@ -108,6 +109,13 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(memory, tmp_path, more, 
     assert found.exit_code == 2
     assert message in found.output
     assert "Traceback" not in found.output
+
+
+def test_a_missing_package_is_named_with_the_extra_that_has_it(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "find_spec", lambda name: None)
+    found = memory(tmp_path / "run")
+    assert found.exit_code == 2
+    assert "this needs accelerate: pip install 'segment-concept[train-full]'" in found.output
 
 
 def test_a_list_with_unknown_names_is_refused_by_name(memory, tmp_path):

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from helpers.training_toy import Toy
-from segment_concept.train.loop import TrainingModule
+from segment_concept.train.micro_batches import TrainingModule
 
 PORT = "29647"
 

@@ -4,6 +4,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import FrameType
 
 import typer
@@ -22,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from segment_concept.runtime.names import printable
-from segment_concept.types import SegmentConceptError
+from segment_concept.types import InputError, SegmentConceptError
 
 BAD_INPUT = 2  # exit codes
 STOPPED = 130  # shell convention: 128 + the number of SIGINT
@@ -48,6 +49,15 @@ def plain_errors() -> Iterator[None]:
     except KeyboardInterrupt as error:
         say("stopped", err=True)
         raise typer.Exit(STOPPED) from error
+
+
+def require_packages(extra: str, *packages: str) -> None:
+    """Raise InputError if packages of an extra, under their names for `import`, are missing."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise InputError(
+            f"this needs {' and '.join(missing)}: pip install 'segment-concept[{extra}]'"
+        )
 
 
 class _Rate(ProgressColumn):

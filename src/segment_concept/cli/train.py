@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from segment_concept.cli import train_concept, train_memory
-from segment_concept.cli.console import plain_errors, say
+from segment_concept.cli.console import plain_errors, require_packages, say
 
 app = typer.Typer(help="Train the compact model, or SeC on SA-V.", no_args_is_help=True)
 train_memory.register(app)
@@ -56,6 +56,7 @@ def compact(
 ) -> None:
     """Train the compact model, stage by stage. Processes of torchrun share every step."""
     with plain_errors():
+        require_packages("train", "accelerate")
         import logging
 
         import torch

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segment_concept.cli.console import plain_errors, say
+from segment_concept.cli.console import plain_errors, require_packages, say
 
 if TYPE_CHECKING:
     from segment_concept.train.concept_recipes import ConceptPlan
@@ -77,6 +77,7 @@ def concept(
     The same command again continues the run. Exit codes: 0 done, 2 invalid input.
     """
     with plain_errors():
+        require_packages("train-full", "accelerate", "peft")
         from segment_concept.train.concept_network import Adapters
         from segment_concept.train.concept_questions import QuestionRules
         from segment_concept.train.concept_recipes import ConceptPlan

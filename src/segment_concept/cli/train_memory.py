@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segment_concept.cli.console import plain_errors, progress_bar, say
+from segment_concept.cli.console import plain_errors, progress_bar, require_packages, say
 from segment_concept.types import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def memory(
     Processes of torchrun share every step. The same command continues an interrupted run.
     """
     with plain_errors():
+        require_packages("train-full", "accelerate")
         import logging
 
         from segment_concept.train.memory_recipes import MemoryPlan, build_memory_task

@@ -8,15 +8,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from segment_concept.runtime.files import locked
 from segment_concept.train.loading import Refusals, loaded_steps
 from segment_concept.train.losses import merge_figures
+from segment_concept.train.micro_batches import TrainingModule, added, cut, mixed_seed
 from segment_concept.train.processes import gathered, own_rank, processes
 from segment_concept.train.run_state import (
     AVERAGE,
@@ -66,22 +65,6 @@ def train(
         finally:
             for tracker in run.trackers:
                 tracker.finish()
-
-
-class TrainingModule(nn.Module):
-    """A task's losses as a forward pass, so that hooks of DDP and FSDP2 fire."""
-
-    def __init__(self, task: TrainingTask[Any, Any]) -> None:
-        super().__init__()
-        self.network = task.network
-        self._losses = task.losses
-
-    def forward(
-        self, examples: Sequence[Any], counts: Mapping[str, float]
-    ) -> tuple[Tensor, dict[str, tuple[float, float]]]:
-        """The loss of a micro-batch as its part of the step's, and figures as (sum, count)."""
-        losses = self._losses(examples)
-        return losses.total(counts), losses.figures()
 
 
 class _Run:
@@ -159,7 +142,7 @@ class _Run:
         """One step of the optimizer, from this process's examples."""
         began = time.monotonic()
         # Dropout then depends on nothing but the step and the process.
-        torch.manual_seed(_mixed(self.task.seed, step, self.accelerator.process_index))
+        torch.manual_seed(mixed_seed(self.task.seed, step, self.accelerator.process_index))
         self.module.train()
         shares = gathered(
             (
@@ -169,12 +152,12 @@ class _Run:
             )
         )
         self._note_refused(shares)
-        counts = _added([counts for counts, _, _ in shares])
+        counts = added([counts for counts, _, _ in shares])
         factor = self.task.schedule.factor_at(step)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         figures: dict[str, tuple[float, float]] = {}
-        parts = _cut(examples, self.options.micro_batch)
+        parts = cut(examples, self.options.micro_batch)
         for part in parts:
             last = part is parts[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.module):
@@ -317,19 +300,3 @@ class _Run:
         unknown = self.task.network.load_state_dict(state, strict=False).unexpected_keys
         if unknown:
             raise CheckpointError(f"{folder} is of another network: it has {', '.join(unknown)}")
-
-
-def _cut(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """Micro-batches of at most `size` examples; 0 for one of all."""
-    size = size or len(examples)
-    return [examples[i : i + size] for i in range(0, len(examples), size)]
-
-
-def _added(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    names = {name for each in counts for name in each}
-    return {name: sum(each.get(name, 0.0) for each in counts) for name in names}
-
-
-def _mixed(*numbers: int) -> int:
-    """One seed of several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
