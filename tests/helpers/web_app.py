@@ -69,7 +69,12 @@ class Page:
         edit = {"type": "prompt", "object": object_id, "frame": frame, "points": [[x, 20, 1]]}
         reply = await self.edit(edit)
         assert reply.status_code == 200, reply.text
-        await self.until(lambda: self.get(f"/masks/{frame}"), lambda r: bool(r.content))
+        await self.until(self.is_solved, bool)
+
+    async def is_solved(self) -> bool:
+        """Whether all prompts have their masks."""
+        prompts = self.workspace.tracking.prompts
+        return prompts.are_solved(self.workspace.find(self.id))
 
     async def track(self, **body: Any) -> list[Any]:
         """Track, wait for the end, and return the states of the first object."""

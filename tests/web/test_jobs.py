@@ -15,12 +15,13 @@ from helpers.video_toys import HEIGHT, WIDTH, Film
 from helpers.web_app import Page, run_on_page
 from helpers.web_trackers import Counting, Failing
 from segment_concept.web.jobs import LEAST_AFTER_CUT, SAME_FRAMES, EarlyStop, Plan, masks_iou
+from segment_concept.web.runner import Footage
 from segment_concept.web.runs import empty_runs
 from segment_concept.web.snapshots import prune_snapshots
 from segment_concept.web.spans import FrameState, Span
 from segment_concept.web.store import Result
 from segment_concept.web.wire import JobBody
-from segment_concept.web.work import SpanOrder
+from segment_concept.web.work import Solve, SpanOrder
 
 SIZE = (HEIGHT, WIDTH)
 
@@ -272,5 +273,29 @@ def test_a_prompt_on_a_frame_that_the_tracker_does_not_know_yet_waits_for_it(
         assert len(project.project.unsolved()) == 1
         page.workspace.tracking.knows_frames(project, whole)  # type: ignore[arg-type]
         await page.until(lambda: page.get("/masks/9"), lambda r: bool(r.content))
+
+    run_on_page(tmp_path, work)
+
+
+def test_a_mask_is_shown_before_it_is_refined_and_tracking_waits_for_the_latter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    solve = Footage.solve
+
+    def watched(footage: Footage, request: Solve) -> Result:
+        asked.append(request.refine)
+        found = solve(footage, request)
+        return found if request.refine else replace(found, score=0.25)
+
+    monkeypatch.setattr(Footage, "solve", watched)
+
+    async def work(page: Page) -> None:
+        await page.click()
+        frames = [d for _, n, d in page.workspace.find(page.id).events._kept if n == "frame"]
+        assert asked == [False, True]
+        assert len(frames) == 2
+        assert '"score":0.25' in frames[0]
+        assert '"score":0.25' not in frames[1]
 
     run_on_page(tmp_path, work)

@@ -194,7 +194,7 @@ def strips_json(project: Project, seconds: NDArray[np.float64]) -> dict[str, Any
     }
 
 
-_MOST_READ = 4000  # frames whose results are read for the strips; of longer videos every n-th
+_MOST_READ = 1000  # frames whose results are read for the strips; of longer videos every n-th
 
 
 def _changes(project: Project, shown: dict[int, Shown], frames: "array[int]") -> Iterator[float]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from segment_concept.web.children import Child, ChildError, RemoteError
@@ -81,9 +81,10 @@ class Prompts:
                 task.add_done_callback(self._tasks.discard)
 
     def are_solved(self, project: OpenProject) -> bool:
-        """Whether every prompt has its mask, or was refused."""
+        """Whether every prompt has its refined mask, or was refused."""
+        known = self._known[project.id]
         waiting = {unsolved.tag for unsolved in project.project.unsolved()}
-        return waiting <= self._known[project.id].refused
+        return waiting | known.solving <= known.refused
 
     def give_up(self) -> None:
         """The tracker has crashed, perhaps of a prompt: do not ask for those again."""
@@ -99,9 +100,10 @@ class Prompts:
         edit, before, known = unsolved.edit, unsolved.before, self._known[project.id]
         i, frame = edit.object_id, edit.frame
         runs = None if before is None else before.runs
+        quick = Solve(project.id, i, frame, unsolved.tag, edit.prompt, runs, refine=False)
         try:
-            result = await child.ask(Solve(project.id, i, frame, unsolved.tag, edit.prompt, runs))
-            project.take([result])
+            project.take([await child.ask(quick)])  # to be seen at once
+            project.take([await child.ask(replace(quick, refine=True))])
         except RemoteError as error:
             known.refused.add(unsolved.tag)
             project.tell_error(str(error), i, frame)

@@ -95,7 +95,7 @@ class Footage:
 
     def solve(self, asked: Solve) -> Result:
         """The mask of a prompt. Raises InputError."""
-        result = self._segment(asked.frame, asked.prompt, asked.before, refine=True)
+        result = self._segment(asked.frame, asked.prompt, asked.before, refine=asked.refine)
         return _result(asked.object_id, asked.frame, asked.tag, result, _ONLY, backwards=False)
 
     def _segment(

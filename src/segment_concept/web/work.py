@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # they load torch
 
 log = logging.getLogger(__name__)
 
+_WORK = 4  # the rank of what takes long, see `_rank`
 IDLE = 0.25  # seconds between two looks for messages, if there is nothing to do
 
 
@@ -63,7 +64,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Solve:
-    """Request: the mask of a prompt that is an edit, refined, as `Result`."""
+    """Request: the mask of a prompt that is an edit, as `Result`; refined if wanted."""
 
     key: str
     object_id: int
@@ -71,6 +72,7 @@ class Solve:
     tag: int
     prompt: Points | Box
     before: bytes | None
+    refine: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +284,9 @@ def _rank(message: Any) -> int:
     if isinstance(message, Footing | Forget):
         return 0
     if isinstance(message, Request):
-        return 1 if isinstance(message.content, Solve) else 2
-    return 3 if isinstance(message, Look) else 4
+        is_refining = isinstance(message.content, Solve) and message.content.refine
+        return 2 if is_refining else 1
+    return 3 if isinstance(message, Look) else _WORK
 
 
 def _most_urgent(messages: list[Any]) -> int | None:
@@ -294,7 +297,7 @@ def _most_urgent(messages: list[Any]) -> int | None:
 
 def _urgent(messages: list[Any]) -> int | None:
     place = _most_urgent(messages)
-    return None if place is None or _rank(messages[place]) == 4 else place
+    return None if place is None or _rank(messages[place]) == _WORK else place
 
 
 def _sentence(error: Exception) -> str:
