@@ -1,6 +1,7 @@
 """What another website, a stranger on the network or a hostile file could try, and fails to do."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,20 @@ def test_uploads_are_limited_in_size_and_to_what_was_announced(tmp_path: Path) -
     assert path.name.startswith("x-")
 
 
+def test_uploads_that_were_left_unfinished_are_removed_after_a_day(tmp_path: Path) -> None:
+    id_, upload = Uploads(tmp_path, Limits()).begin("film.mp4", 10)
+    kept = tmp_path / "uploads" / "user.part"
+    kept.touch()
+    for path in (upload.path, kept):
+        os.utime(path, (1, 1))
+    later_id, later = Uploads(tmp_path, Limits()).begin("film.mp4", 10)
+    Uploads(tmp_path, Limits())
+    assert not upload.path.exists()
+    assert kept.exists()
+    assert later.path.exists()
+    assert id_ != later_id
+
+
 def test_uploads_leave_a_part_of_the_disk_free(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path, Limits(free_share=1.0))
     with pytest.raises(TooLargeError, match="not enough space"):
@@ -323,7 +338,6 @@ def test_uploads_leave_a_part_of_the_disk_free(tmp_path: Path) -> None:
 
 
 def test_a_child_that_was_taken_over_cannot_make_the_server_run_code() -> None:
-    import os
     import pickle
 
     class Attack:

@@ -6,8 +6,7 @@ import logging
 import mimetypes
 from functools import cache, lru_cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +20,9 @@ from segment_concept.web.guard import ForbiddenError
 from segment_concept.web.opened import MissingError
 from segment_concept.web.project import ReadOnlyError, RevisionError
 from segment_concept.web.uploads import OffsetError, TooLargeError
+
+if TYPE_CHECKING:  # it has another place in Python 3.10
+    from importlib.resources.abc import Traversable
 
 log = logging.getLogger(__name__)
 
@@ -156,12 +158,12 @@ def _compressed(content: bytes) -> bytes:
 
 
 @cache
-def _static_files() -> dict[str, Traversable]:
+def _static_files() -> "dict[str, Traversable]":
     """All files of the page, by their address. Nothing else can be asked for."""
     package = files("segment_concept")
     found: dict[str, Traversable] = {}
 
-    def add(folder: Traversable, prefix: str) -> None:
+    def add(folder: "Traversable", prefix: str) -> None:
         for entry in folder.iterdir():
             if entry.is_dir():
                 add(entry, f"{prefix}{entry.name}/")

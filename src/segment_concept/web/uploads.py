@@ -3,6 +3,8 @@
 import re
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from segment_concept.types import InputError, SegmentConceptError
 from segment_concept.web.guard import Limits
 
 FOLDER = "uploads"
+ABANDONED = 86_400.0  # seconds after which an unfinished upload of an earlier server is removed
+_UNFINISHED = re.compile(r"u[0-9a-f]{16}\.part")
 _SAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -41,6 +45,7 @@ class Uploads:
     def __init__(self, root: Path, limits: Limits) -> None:
         self._folder, self._limits = root / FOLDER, limits
         self._known: dict[str, Upload] = {}
+        self._remove_old()
 
     def begin(self, name: str, size: int) -> tuple[str, Upload]:
         """A new upload.
@@ -104,6 +109,14 @@ class Uploads:
         upload.path.replace(target)
         del self._known[id_]
         return target
+
+    def _remove_old(self) -> None:
+        """Remove what earlier servers have left unfinished a day ago or before."""
+        with suppress(OSError):
+            for path in self._folder.glob("u*.part"):
+                old = time.time() - path.stat().st_mtime > ABANDONED
+                if old and _UNFINISHED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def path(self, id_: str) -> Path:
         """Where an upload is. Raises InputError."""
