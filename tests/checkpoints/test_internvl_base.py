@@ -1,6 +1,7 @@
 """The base model from which SeC's training starts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from helpers.internvl_base import SEG_ROW, write_base
 from segment_concept.checkpoints.sec.base import open_internvl
-from segment_concept.checkpoints.sec.internvl import Placement, load_tokenizer
+from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
+from segment_concept.checkpoints.sec.internvl_keys import published_weights
+from segment_concept.models.internvl.network import ConceptNetwork
+from segment_concept.models.internvl.packed_attention import PackedRows
 from segment_concept.models.internvl.prompt_template import Conversation
+from segment_concept.models.internvl.sizes import TINY
 from segment_concept.types import CheckpointError
 
 
@@ -93,3 +98,44 @@ def test_a_folder_without_config_or_tokenizer_is_refused(copy):
     (copy / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"no config\.json of an InternVL2\.5 model"):
         open_internvl(copy)
+
+
+def internlm2(network, config, folder):
+    """A base model on InternLM2 with the weights of a network, on disk."""
+    stored = dict(published_weights(network.state_dict(), network.size))
+    kept = {n: t.contiguous() for n, t in stored.items() if not n.startswith("text_hidden")}
+    save_file(kept, folder / "model.safetensors")
+    config["llm_config"] |= {"model_type": "internlm2", "architectures": ["InternLM2ForCausalLM"]}
+    config["llm_config"]["rope_parameters"] = None
+    config["llm_config"]["rope_theta"] = 1e6
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@torch.no_grad()
+def test_a_base_on_internlm2_reads_packed_rows_as_alone(copy):
+    torch.manual_seed(0)
+    language = replace(TINY.language, vocabulary=SEG_ROW, family="internlm2")
+    made = ConceptNetwork(replace(TINY, language=language), words=True)
+    internlm2(made, json.loads((copy / "config.json").read_text()), copy)
+    assert "language_model.model.layers.0.attention.wqkv.weight" in load_file(
+        copy / "model.safetensors"
+    )
+    network = open_internvl(copy, concept_width=128).load(Placement(), words=True, seed=0)
+    state, first = network.state_dict(), made.state_dict()
+    same = [n for n in first if torch.equal(state[n], first[n])]
+    assert len(same) == len([n for n in first if "head." not in n]) - 2  # embeddings, words
+    tokens = torch.randn(9, 64)
+    together = network.read(tokens, PackedRows([4, 5], [[], []], None))
+    for part in (slice(0, 4), slice(4, 9)):
+        alone = network.read(tokens[part], PackedRows([len(tokens[part])], [[]], None))
+        assert torch.allclose(together[part], alone, atol=1e-5)
+
+
+def test_a_network_without_its_language_model_head_is_not_loaded_with_one():
+    with torch.device("meta"):
+        laid_out = ConceptNetwork(TINY)
+    weights = {n: torch.zeros(p.shape) for n, p in laid_out.named_parameters()}
+    with pytest.raises(CheckpointError, match=r"1 missing: words\.weight"):
+        load_concept_network(
+            TINY, weights.items(), Placement(), lambda n, tensor: {n: tensor}, words=True
+        )

@@ -14,6 +14,7 @@ from helpers.sam2_reference import stored
 from segment_concept.checkpoints.sam2.load import load_sam2
 from segment_concept.checkpoints.sec.internvl import Placement, load_concept_network, load_tokenizer
 from segment_concept.checkpoints.sec.internvl_keys import belongs_to_concept
+from segment_concept.datasets.sav import find_videos
 from segment_concept.models.internvl.network import pixel_values
 from segment_concept.models.internvl.prompt_template import (
     TRAINING_ANSWERS,
@@ -23,7 +24,10 @@ from segment_concept.models.internvl.prompt_template import (
 from segment_concept.models.internvl.sizes import TINY
 from segment_concept.ops.contours import label_keyframe
 from segment_concept.ops.resize import normalized, resize_bicubic
+from segment_concept.train import concept_data
+from segment_concept.train.concept_data import QuestionLoader, QuestionRequest
 from segment_concept.train.concept_network import Adapters, SecNetworks, Trained, merged_weights
+from segment_concept.train.concept_questions import Question, Reference
 from segment_concept.train.concept_task import decoded_losses
 from segment_concept.train.losses import LossWeights
 
@@ -114,6 +118,34 @@ def test_outlined_pictures_and_their_resized_bytes_are_those_of_the_release(gold
             assert hashlib.sha256(chw.tobytes()).hexdigest() == sha
         square = resize_bicubic(frames[-1].numpy(), 128).transpose(2, 0, 1)
         assert np.array_equal(square, tensors[f"sample{i}_query_square_uint8_CHW"].numpy())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_loader_reads_the_samples_of_the_release_from_the_video(golden, monkeypatch, number):
+    """But for the place of a distractor, whose row is not recorded."""
+    tensors, told = golden
+    sample = told["samples"][number]
+    video, column = (("sav_000001", 0), ("sav_000002", 0))[sample["item"]]
+    question = Question(
+        column,
+        tuple(Reference(row, column) for row in sample["references"]),
+        sample["query"],
+        (),
+        text=0,
+        answer=0,
+        as_tracked=False,
+    )
+    monkeypatch.setattr(concept_data, "draw_question", lambda *_: question)
+    videos = find_videos(fixture("training/sav_tiny"))
+    example = QuestionLoader(videos, (), 128)(QuestionRequest(video, column, 1))
+    for place, sha in enumerate(sample["pixel_values_sha256_of_uint8"]):
+        if place not in sample["replaced_positions"]:
+            chw = example.pictures[place].permute(2, 0, 1).contiguous()
+            assert hashlib.sha256(chw.numpy().tobytes()).hexdigest() == sha
+    query = example.query.permute(2, 0, 1)
+    assert torch.equal(query, tensors[f"sample{number}_query_square_uint8_CHW"])
+    target = tensors[f"sample{number}_target_mask"][None].float()
+    assert torch.equal(example.truth.float(), F.interpolate(target, (128, 128))[0, 0])
 
 
 def test_hidden_states_and_concepts_are_those_of_the_release(golden, step, rows):
