@@ -113,7 +113,7 @@ class SecNetworks(nn.Module):
             image_token: id of the token that stands for a patch of an image.
         """
         concept = self.concept
-        ids = torch.tensor([i for row in rows for i in row.ids], device=self.device)
+        ids = torch.tensor([i for row in rows for i in row.ids])
         embeddings = concept.embed(ids)
         if self.seg_row is not None:
             places = seg_places(rows, self.device)
@@ -122,7 +122,7 @@ class SecNetworks(nn.Module):
         with torch.no_grad():
             patches = concept.encode_patches(pixels)
         images = concept.project_patches(patches).flatten(0, 1)
-        places = (ids == image_token).nonzero()[:, 0]
+        places = (ids == image_token).nonzero()[:, 0].to(self.device)
         embeddings = embeddings.index_copy(0, places, images.to(embeddings.dtype))
         packed = PackedRows([len(row.ids) for row in rows], [[]] * len(rows), keep=None)
         return concept.read(embeddings, packed)
