@@ -1,16 +1,34 @@
 """Start programs of the tests as torchrun would."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-PORT = "29641"  # at which the processes of a run meet
+
+
+def free_port() -> str:
+    """A port of this machine that nothing listens to, at which processes can meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def start_ranks(
+    module: str, *arguments: str | Path, last: tuple[str, ...] = ()
+) -> "list[subprocess.Popen[str]]":
+    """A run of two processes; the second one has the arguments `last` too."""
+    port = free_port()
+    return [
+        start(module, *arguments, *(last if rank else ()), rank=rank, ranks=2, port=port)
+        for rank in range(2)
+    ]
 
 
 def start(
-    module: str, *arguments: str | Path, rank: int = 0, ranks: int = 1
+    module: str, *arguments: str | Path, rank: int = 0, ranks: int = 1, port: str = ""
 ) -> "subprocess.Popen[str]":
     """One process of a run of `ranks` processes."""
     environment = {
@@ -25,7 +43,7 @@ def start(
             "WORLD_SIZE": str(ranks),
             "LOCAL_WORLD_SIZE": str(ranks),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": PORT,
+            "MASTER_PORT": port,
         }
     command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.Popen(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.processes import start
+from helpers.processes import start, start_ranks
 from helpers.training_toy import Toy, options
 from segment_concept.runtime.files import locked
 from segment_concept.train import loop, run_state
@@ -148,8 +148,7 @@ def test_two_processes_train_the_same_as_one(tmp_path):
     one = Toy(slots=2, steps=3, dropout=0.0)
     train(one, tmp_path / "one", options())
     arguments = ("--steps", "3", "--micro-batch", "1")
-    both = [start(TOY, tmp_path / "two", *arguments, rank=rank, ranks=2) for rank in range(2)]
-    for process in both:
+    for process in start_ranks(TOY, tmp_path / "two", *arguments):
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
     found = trained_weights(tmp_path / "two")
@@ -165,10 +164,7 @@ def test_two_processes_train_the_same_as_one(tmp_path):
 
 @pytest.mark.slow
 def test_when_a_process_is_killed_the_others_say_so_and_the_last_state_stays(tmp_path):
-    both = [
-        start(TOY, tmp_path, *(("--die-at", "7") if rank else ()), rank=rank, ranks=2)
-        for rank in range(2)
-    ]
+    both = start_ranks(TOY, tmp_path, last=("--die-at", "7"))
     output, _ = both[0].communicate(timeout=120)
     both[1].communicate(timeout=120)
     assert both[0].returncode != 0

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from helpers.memory_toy import SHORT, memory_task, quick, tiny_network, videos
-from helpers.processes import start
+from helpers.processes import start, start_ranks
 from helpers.sav_toy import write_video
 from helpers.tiny_weights import tiny_weights_file
 from segment_concept.checkpoints.sam2.stretch import stretch_slots
 from segment_concept.datasets.sav import is_held_out
+from segment_concept.models.sam2.network import Sam2Network
+from segment_concept.models.sam2.sizes import SIZES
 from segment_concept.train.loop import train
 from segment_concept.train.memory_budget import budget_of
 from segment_concept.train.memory_data import ClipConfig
@@ -140,10 +142,7 @@ def test_two_processes_train_the_memory_as_one_does(data, tmp_path):
         "whole": [start("helpers.memory_toy", data, tmp_path / "whole", 0)],
         "parts": [start("helpers.memory_toy", data, tmp_path / "parts", 2)],
     }
-    programs["two"] = [
-        start("helpers.memory_toy", data, tmp_path / "two", 1, rank=rank, ranks=2)
-        for rank in range(2)
-    ]
+    programs["two"] = start_ranks("helpers.memory_toy", data, tmp_path / "two", 1)
     for processes in programs.values():
         for process in processes:
             output, _ = process.communicate(timeout=280)
@@ -215,6 +214,18 @@ def test_temporal_embeddings_are_stretched_with_their_ends_kept(network):
     assert network.sizes.slots == len(stretched) == 43
     torch.testing.assert_close(stretched[::2].detach(), seven)
     torch.testing.assert_close(stretched[1], (seven[0] + seven[1]) / 2)
+
+
+def test_of_the_large_network_is_trained_what_was_published():
+    with torch.device("meta"):
+        network = Sam2Network(replace(SIZES["large"], slots=22))
+    memory_task(network, ())
+    trained = [p for p in network.parameters() if p.requires_grad]
+    assert len(trained) == 107
+    budget = budget_of(network, ClipConfig(), recompute=False)
+    assert budget.trained - 22 * 64 == pytest.approx(5.92e6, rel=1e-3)
+    assert budget.gpu_bytes(4) == pytest.approx(58e9, rel=0.1)
+    assert budget.flop == pytest.approx(110e12, rel=0.1)
 
 
 def test_the_estimate_counts_parameters_and_grows_with_the_batch(network):

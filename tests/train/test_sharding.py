@@ -12,10 +12,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from helpers.processes import free_port
 from helpers.training_toy import Toy
 from segment_concept.train.micro_batches import TrainingModule
-
-PORT = "29647"
 
 
 class Block(nn.Sequential):
@@ -32,9 +31,9 @@ def toy() -> Toy:
     return task
 
 
-def trained_by(rank: int, folder: str, shard: bool) -> None:
+def trained_by(rank: int, folder: str, shard: bool, port: str) -> None:
     """Two steps on this process's half of the examples; rank 0 writes the weights."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": PORT}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     dist.init_process_group("gloo", rank=rank, world_size=2)
     torch.set_num_threads(1)
     task = toy()
@@ -68,7 +67,7 @@ def trained_by(rank: int, folder: str, shard: bool) -> None:
 @pytest.mark.slow
 def test_sharded_weights_are_trained_as_copied_ones(tmp_path):
     for shard in (False, True):
-        mp.spawn(trained_by, (str(tmp_path), shard), nprocs=2)
+        mp.spawn(trained_by, (str(tmp_path), shard, free_port()), nprocs=2)
     copied, sharded = (torch.load(tmp_path / f"{shard}.pt") for shard in (False, True))
     before = toy().network.state_dict()
     for name, value in copied.items():
