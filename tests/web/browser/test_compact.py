@@ -29,8 +29,9 @@ def test_a_click_is_tracked_through_cuts_reviewed_and_exported(window: Any, serv
     window.locator(".object-state", has_text="present").wait_for()
     assert overlap(person.masks(0)[1], truth(0)) > 0.7
     person.keys("t")
-    person.wait_for("() => document.querySelectorAll('.card:not(.empty)').length === 3")
+    window.locator('[data-command="stop"]:visible').wait_for()
     window.locator('#status:text-is("Saved")').wait_for(timeout=600_000)
+    person.wait_for("() => document.querySelectorAll('.card:not(.empty)').length === 3")
     assert person.api("")["cuts"] == list(CUTS)
     assert overlap(person.masks(15)[1], truth(15)) > 0.7
     person.keys("Home", "Enter")

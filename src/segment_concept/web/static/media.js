@@ -45,6 +45,15 @@ export class Media {
     this.masks = new Recent(MASKS);
     /** @type {Recent<number, Promise<ImageBitmap | null>>} */
     this.small = new Recent(SMALL);
+    /** How to paint the thumbnails that were not on the screen yet. @type {WeakMap<Element, () => void>} */
+    this.unpainted = new WeakMap();
+    this.observer = new IntersectionObserver(entries => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        this.observer.unobserve(target);
+        this.unpainted.get(target)?.();
+      }
+    });
   }
 
   /** The still of a frame in full size. @param {number} index */
@@ -91,11 +100,8 @@ export class Media {
    */
   thumbnail(index, object) {
     const canvas = h('canvas', { class: 'thumbnail', width: 320, height: Math.round((320 * this.store.size.height) / (this.store.size.width * this.store.aspect)) });
-    new IntersectionObserver((entries, observer) => {
-      if (!entries.some(entry => entry.isIntersecting)) return;
-      observer.disconnect();
-      this.paint(canvas, index, object);
-    }).observe(canvas);
+    this.unpainted.set(canvas, () => this.paint(canvas, index, object));
+    this.observer.observe(canvas);
     return canvas;
   }
 

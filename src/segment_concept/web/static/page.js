@@ -86,12 +86,12 @@ export class Page {
     this.stage.fit();
     await this.readTable();
     this.goTo(Math.min(frame, Math.max(0, store.length - 1)));
-    await Promise.all(project.objects.map(async (/** @type {any} */ each) => store.setLane(each.id, await api.lane(each.id))));
-    await this.readShots();
     this.source = follow(api, project.event, {
       event: (name, data, key) => this.heard(name, data, key),
       connected: (now, refused) => this.connection(now, refused),
     });
+    await this.readShots();
+    await Promise.all(project.objects.map(async (/** @type {any} */ each) => store.setLane(each.id, await api.lane(each.id))));
   }
 
   close() {

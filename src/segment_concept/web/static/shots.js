@@ -91,6 +91,8 @@ export class ShotStrip {
   /** Mark the card of the shot that is shown. */
   point() {
     const shot = this.store.shotAt(this.store.frame);
-    for (const [first, { element }] of this.drawn) element.classList.toggle('current', first === shot?.first);
+    this.pointed?.classList.remove('current');
+    this.pointed = this.drawn.get(shot?.first ?? -1)?.element;
+    this.pointed?.classList.add('current');
   }
 }

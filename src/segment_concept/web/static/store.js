@@ -10,6 +10,7 @@ import { FrameTable } from './clock.js';
  * @typedef {{object: number, verdict: 'confirmed' | 'denied' | null, tracked: number, present: number, score: number,
  *   best: number, doubt: number, reasons: string[], concept: string | null}} Card
  * @typedef {{first: number, last: number, cards: Card[]}} Shot
+ * @typedef {{state: 'empty' | 'present' | 'absent' | 'confirmed' | 'denied', doubtful: boolean, card: Card | null}} ShotState
  * @typedef {{id: string, kind: string, state: string, done: number, total: number, fps: number | null,
  *   eta: number | null, error: string | null, frame: number}} Job
  * @typedef {'frame' | 'records' | 'objects' | 'prompts' | 'shots' | 'table' | 'job' | 'selection' | 'tool' | 'project' | 'playing'} Topic
@@ -73,6 +74,8 @@ export class Store {
     this.queries = new Set();
     /** @type {Shot[]} */
     this.shots = [];
+    /** What was found out of shots for the chosen object. @type {WeakMap<Shot, {chosen: number, found: ShotState}>} */
+    this.found = new WeakMap();
     /** @type {{frame: number, object: number, reason: string}[]} */
     this.doubts = [];
     /** Running first, then waiting ones. @type {Job[]} */
@@ -277,10 +280,18 @@ export class Store {
 
   /**
    * What is known of the chosen object in a shot, or of all objects if none is chosen.
-   * @param {Shot} shot
-   * @returns {{state: 'empty' | 'present' | 'absent' | 'confirmed' | 'denied', doubtful: boolean, card: Card | null}}
+   * @param {Shot} shot @returns {ShotState}
    */
   stateOfShot(shot) {
+    const known = this.found.get(shot);
+    if (known?.chosen === this.selected) return known.found;
+    const found = this.findState(shot);
+    this.found.set(shot, { chosen: this.selected, found });
+    return found;
+  }
+
+  /** @param {Shot} shot @returns {ShotState} */
+  findState(shot) {
     const cards = shot.cards.filter(card => !this.selected || card.object === this.selected);
     const card = cards.sort((a, b) => Number(!!a.verdict) - Number(!!b.verdict) || b.doubt - a.doubt)[0] ?? null;
     if (!card) return { state: 'empty', doubtful: false, card };

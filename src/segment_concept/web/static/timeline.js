@@ -5,6 +5,7 @@ import { badge } from './panels.js';
 
 const RULER = 22, CUTS = 20, LANE = 28, GAP = 4; // heights in pixels
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600]; // seconds between labels
+const CLOSE = 4; // pixels between two cuts that are drawn
 const LABEL = 84; // pixels that a label of the ruler needs
 
 export class Timeline {
@@ -18,7 +19,10 @@ export class Timeline {
     this.heads = heads;
     this.store = store;
     this.actions = actions;
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    /** What does not change when another frame is shown; the canvas has a copy and the cursors. */
+    this.layer = new OffscreenCanvas(1, 1);
+    this.context = /** @type {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} */ (this.layer.getContext('2d'));
+    this.stale = true;
     /** The visible range of frames. */
     this.range = { from: 0, to: 1, whole: true };
     /** Frame under the pointer. @type {number | null} */
@@ -31,7 +35,8 @@ export class Timeline {
     canvas.addEventListener('pointerup', event => this.release(event));
     canvas.addEventListener('pointerleave', () => this.hover(null));
     canvas.addEventListener('wheel', event => this.wheel(event), { passive: false });
-    store.on(['frame', 'records', 'objects', 'prompts', 'shots', 'table', 'job', 'selection'], () => this.draw());
+    store.on(['records', 'objects', 'prompts', 'shots', 'table', 'selection'], () => this.draw());
+    store.on(['frame', 'job'], () => this.draw(false));
     store.on(['objects', 'selection'], () => this.drawHeads());
     matchMedia('(prefers-color-scheme: light)').addEventListener('change', () => this.draw());
   }
@@ -79,7 +84,7 @@ export class Timeline {
   /** @param {number | null} frame */
   hover(frame) {
     this.hovered = frame;
-    this.draw();
+    this.draw(false);
   }
 
   /** @param {WheelEvent} event */
@@ -124,7 +129,9 @@ export class Timeline {
     this.draw();
   }
 
-  draw() {
+  /** Draw in the next animation frame. @param {boolean} all whether more than the cursors changed */
+  draw(all = true) {
+    this.stale ||= all;
     if (this.waits) return;
     this.waits = true;
     requestAnimationFrame(() => {
@@ -134,23 +141,37 @@ export class Timeline {
   }
 
   paint() {
-    const { canvas, context, store } = this, ratio = devicePixelRatio || 1;
+    const { canvas, layer, store } = this, ratio = devicePixelRatio || 1;
     const objects = store.objectList(), height = RULER + CUTS + Math.max(2, objects.length) * LANE + GAP;
     canvas.style.setProperty('height', `${height}px`);
-    const width = this.width;
-    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
-    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+    const width = this.width, size = [Math.max(1, Math.round(width * ratio)), Math.round(height * ratio)];
+    if (canvas.width !== size[0] || canvas.height !== size[1]) {
+      [canvas.width, canvas.height] = [layer.width, layer.height] = size;
+      this.stale = true;
+    }
+    const shown = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    shown.setTransform(1, 0, 0, 1, 0, 0);
+    shown.clearRect(0, 0, canvas.width, canvas.height);
+    if (!store.open || !store.table.length) return;
+    if (this.stale) this.paintLayer(width, height, ratio);
+    this.stale = false;
+    shown.drawImage(layer, 0, 0);
+    shown.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.paintCursors(shown, height);
+    this.describe();
+  }
+
+  /** @param {number} width @param {number} height @param {number} ratio */
+  paintLayer(width, height, ratio) {
+    const { canvas, context, store } = this;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    if (!store.open || !store.table.length) return;
     if (this.range.whole) this.range = { from: 0, to: Math.max(1, store.table.length), whole: true };
     const style = getComputedStyle(canvas), ink = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     this.colors = { ink: ink('--ink'), soft: ink('--ink-3'), line: ink('--line'), accent: ink('--accent'), warn: ink('--warn'), raised: ink('--bg-2'), bg: ink('--bg-1') };
     this.paintRuler(width);
     this.paintShots(height);
-    objects.forEach((object, i) => this.paintLane(object, RULER + CUTS + i * LANE, width));
-    this.paintCursors(height);
-    this.describe();
+    store.objectList().forEach((object, i) => this.paintLane(object, RULER + CUTS + i * LANE, width));
   }
 
   /** @param {number} width */
@@ -175,10 +196,11 @@ export class Timeline {
     if (!colors) return;
     context.fillStyle = colors.line;
     context.fillRect(0, RULER - 0.5, this.width, 1);
+    let drawn = -CLOSE;
     store.shots.forEach((shot, i) => {
       const x = this.x(shot.first), end = this.x(shot.last + 1);
       if (end < 0 || x > this.width) return;
-      if (i % 2) {
+      if (i % 2 && end - x > CLOSE) {
         context.fillStyle = colors.raised;
         context.fillRect(x, RULER, end - x, height - RULER);
       }
@@ -187,9 +209,12 @@ export class Timeline {
         context.fillStyle = colors.warn;
         context.fillRect(x + 1, RULER + 1, Math.max(2, end - x - 2), 3);
       }
-      if (i) {
+      if (i && x - drawn >= CLOSE) { // of cuts that lie closer, only the first is drawn, and all of them paler
+        drawn = x;
+        context.globalAlpha = end - x > CLOSE ? 1 : 0.3;
         context.fillStyle = colors.ink;
         context.fillRect(Math.round(x), RULER, 1, height - RULER);
+        context.globalAlpha = 1;
       }
     });
     if (this.marked) {
@@ -199,9 +224,11 @@ export class Timeline {
       context.globalAlpha = 1;
     }
     context.fillStyle = colors.soft;
+    const places = new Set(); // of those that lie closer than a mark is wide, one is drawn
     for (const frame of store.queries) {
-      const x = this.x(frame + 0.5), y = RULER + CUTS / 2 + 2;
-      if (x < 0 || x > this.width) continue;
+      const x = this.x(frame + 0.5), y = RULER + CUTS / 2 + 2, place = Math.round(x / 8);
+      if (x < 0 || x > this.width || places.has(place)) continue;
+      places.add(place);
       context.beginPath();
       context.moveTo(x, y - 5);
       context.lineTo(x + 3.5, y);
@@ -251,9 +278,9 @@ export class Timeline {
     }
   }
 
-  /** @param {number} height */
-  paintCursors(height) {
-    const { context, store, colors } = this;
+  /** @param {CanvasRenderingContext2D} context @param {number} height */
+  paintCursors(context, height) {
+    const { store, colors } = this;
     if (!colors) return;
     if (store.job && store.job.frame >= 0) {
       const x = this.x(store.job.frame + 0.5);
