@@ -134,6 +134,16 @@ def test_weights_are_exported_in_16_bits_on_request(run, tmp_path):
     assert torch.equal(head, exact.bfloat16().float())
 
 
+def test_a_run_on_a_base_in_4_bits_is_merged_into_the_whole_weights(run, exported, tmp_path):
+    recipe = json.loads((run[1] / "recipe.json").read_text())
+    recipe["base"]["four_bit"] = True
+    folder = write_run(tmp_path / "run", recipe, saved_state(run[0].network))
+    export_run(folder, tmp_path / "sec")
+    ours, whole = load_sec(tmp_path / "sec").network, load_sec(exported[1]).network
+    state = whole.state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in ours.state_dict().items())
+
+
 def test_another_base_model_than_that_of_the_run_is_refused(run, tmp_path):
     folder = write_run(
         tmp_path / "run",

@@ -30,6 +30,7 @@ from segment_concept.train.concept_questions import (
 from segment_concept.types import InputError
 
 POOL = 64  # videos whose objects are shuffled together
+_KEPT = 64 << 20  # bytes of pixels that a reader of single frames keeps
 _MOST_TRIES = 100  # replacements of an example that cannot be read
 
 SavObject = tuple[str, int]  # a video's name and an object's column
@@ -181,7 +182,7 @@ class QuestionLoader:
 def _reader(whole: bool) -> SavReader:
     readers: dict[bool, SavReader] = _local.__dict__.setdefault("readers", {})
     if whole not in readers:
-        readers[whole] = SavReader(whole=whole)
+        readers[whole] = SavReader(whole=True) if whole else SavReader(_KEPT)
     return readers[whole]
 
 

@@ -1,6 +1,7 @@
 """Held-out questions: how well [SEG] finds the object, with and without distractors."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from segment_concept.models.sam2.network import Decoded
 from segment_concept.train.concept_data import ConceptExample, QuestionLoader, QuestionRequest
 
+_AHEAD = 2  # batches
 _READERS = 4  # threads that read examples; decoding releases the interpreter's lock
 
 
@@ -35,14 +37,15 @@ def answers_of(
     answer: Callable[[Sequence[ConceptExample]], Decoded],
     together: int,
 ) -> list[Answer]:
-    """Ask all questions, `together` at a time."""
+    """Ask all questions, `together` at a time; the next two batches are read meanwhile."""
+    batches = [requests[i : i + together] for i in range(0, len(requests), together)]
     answers: list[Answer] = []
     with ThreadPoolExecutor(_READERS) as pool:
-        ahead = [pool.submit(load, request) for request in requests]
-        for start in range(0, len(ahead), together):
-            part = ahead[start : start + together]
-            examples = [future.result() for future in part]
-            ahead[start : start + together] = [None] * len(part)  # type: ignore[list-item]
+        reading = deque([pool.submit(load, r) for r in batch] for batch in batches[:_AHEAD])
+        for number in range(len(batches)):
+            examples = [future.result() for future in reading.popleft()]
+            for batch in batches[number + _AHEAD : number + _AHEAD + 1]:
+                reading.append([pool.submit(load, request) for request in batch])
             answers += _judged(examples, answer(examples))
     return answers
 
