@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Frame = Annotated[int, Field(ge=0, le=2**31 - 2)]
+_LAST = 2**31 - 2
+Frame = Annotated[int, Field(ge=0, le=_LAST)]
 ObjectNumber = Annotated[int, Field(ge=1, le=255)]
 Operation = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -61,8 +62,8 @@ class JobBody(_Body):
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
     kind: Literal["track"] = "track"
-    first: Frame = Field(default=0, alias="from")
-    last: Frame | None = Field(default=None, alias="to")
+    first: Annotated[int, Field(ge=0, le=_LAST, alias="from")] = 0
+    last: Annotated[int | None, Field(ge=0, le=_LAST, alias="to")] = None
     direction: Literal["forward", "backward", "both"] = "forward"
     objects: Annotated[list[ObjectNumber], Field(max_length=255)] | None = None
     again: bool = False
@@ -73,8 +74,8 @@ class ExportOptions(_Body):
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
-    first: Frame = Field(default=0, alias="from")
-    last: Frame | None = Field(default=None, alias="to")
+    first: Annotated[int, Field(ge=0, le=_LAST, alias="from")] = 0
+    last: Annotated[int | None, Field(ge=0, le=_LAST, alias="to")] = None
     objects: Annotated[list[ObjectNumber], Field(max_length=255)] | None = None
 
 
