@@ -158,7 +158,7 @@ def test_a_copy_has_weights_of_its_own(make, copied):
 
 @pytest.mark.slow
 def test_a_compiled_copy_uses_its_own_network():
-    compiled = sam2(compiled="inductor" if isinstance(Sam2Options().compiled, str) else True)
+    compiled = sam2(compiled="inductor")
     other = copy.deepcopy(compiled)
     bound = other.segmenter.network
     assert bound is not compiled.segmenter.network
