@@ -219,7 +219,7 @@ class Person:
 
     def cards(self) -> list[str]:
         """Texts of the cards of the shot strip, in their order."""
-        texts: list[str] = self.page.locator(".card .card-state").all_inner_texts()
+        texts: list[str] = self.page.locator(".card .card-state").all_text_contents()
         return texts
 
 
