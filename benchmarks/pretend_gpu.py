@@ -35,7 +35,7 @@ NO_KERNEL = {
     *("_unsafe_view", "lift_fresh", "_reshape_alias", "set_", "resize_"),
 }
 ATTENTION = "scaled_dot_product_attention"
-ONE_KERNEL = ("upsample", "softmax")  # operators that torch writes in others only elsewhere
+ONE_KERNEL = ("upsample", "softmax", "rms_norm")  # on a GPU; rms_norm since torch 2.9
 
 
 @dataclass(slots=True)
