@@ -82,7 +82,7 @@ class PromptRefiner:
         rows = {i: proposals[[i]] for i in range(len(proposals))}
         clicks = [i for i in first if _is_click(query.prompts[i])]
         for _ in range(self.click_passes - 1 if clicks else 0):
-            again = replace(query[clicks], previous=[_best_mask(rows[i]) for i in clicks])
+            again = replace(query[clicks], previous=[best_mask(rows[i]) for i in clicks])
             found = again.segment(segmenter)
             rows |= {i: found[[n]] for n, i in enumerate(clicks)}
         for i in first:
@@ -107,8 +107,8 @@ class PromptRefiner:
         near = PromptQuery(segmenter.encode([crop]), [inner], [None], [None], [0]).segment(
             segmenter
         )
-        mean = _resize(_best_mask(proposal), frame.size)
-        mean[y0:y1, x0:x1] = (mean[y0:y1, x0:x1] + _resize(_best_mask(near), crop.size)) / 2
+        mean = _resize(best_mask(proposal), frame.size)
+        mean[y0:y1, x0:x1] = (mean[y0:y1, x0:x1] + _resize(best_mask(near), crop.size)) / 2
         h, w = proposal.logits.shape[-2:]
         covered = F.adaptive_avg_pool2d((mean > 0).to(mean.dtype)[None], (h, w))
         logits = proposal.logits.clone()
@@ -130,7 +130,7 @@ def _is_click(prompt: Prompt) -> bool:
     return isinstance(prompt, Points) and prompt.box is None
 
 
-def _best_mask(proposal: Proposals) -> Tensor:
+def best_mask(proposal: Proposals) -> Tensor:
     """Logits (h, w) of the mask with the highest predicted IoU, of one row."""
     return proposal.logits[0, proposal.iou[0].argmax()]
 

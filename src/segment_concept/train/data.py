@@ -18,6 +18,7 @@ from segment_concept.models.compact.backbone import Backbone
 from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
 from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
 from segment_concept.synthetic.photos import Part, Photos, load_photos
+from segment_concept.synthetic.variation import vary_frames
 
 _BITS = 32  # of a clip's seed for its number; the seed of the stage is above them
 _NUMBER = (1 << _BITS) - 1
@@ -38,6 +39,7 @@ class SamplerConfig:
     targets: int = 2  # objects of a clip that are followed, at most
     photos: PhotoClipSpec | None = None  # same number and size of frames as `clip`
     photo_share: float = 0.0  # share of clips made of photographs
+    varied: float = 0.0  # share of clips whose frames differ more, see `synthetic/variation.py`
     streams: int = 1
 
     def __post_init__(self) -> None:
@@ -53,13 +55,15 @@ class World:
     photos: Photos | None = None
 
     def clip(self, sampler: SamplerConfig, seed: int) -> Clip:
-        """The clip of a seed: rendered or made of photographs."""
-        if sampler.photos is None or self.photos is None:
-            return render_clip(self.assets, sampler.clip, seed)
+        """The clip of a seed: rendered or made of photographs, its frames varied or not."""
         # Independent of the renderers, whose streams start with [seed, 0].
-        if np.random.default_rng([seed, 1, 0]).random() >= sampler.photo_share:
-            return render_clip(self.assets, sampler.clip, seed)
-        return render_photo_clip(self.photos, sampler.photos, seed)
+        rng = np.random.default_rng([seed, 1, 0])
+        photos, spec = self.photos, sampler.photos
+        if photos is not None and spec is not None and rng.random() < sampler.photo_share:
+            clip = render_photo_clip(photos, spec, seed)
+        else:
+            clip = render_clip(self.assets, sampler.clip, seed)
+        return vary_frames(clip, rng) if rng.random() < sampler.varied else clip
 
 
 def load_world(data: Path, sampler: SamplerConfig, part: Part) -> World:

@@ -6,11 +6,11 @@ from numpy.random import Generator
 
 from segment_concept.types import Bitmap, Box, Mask, Points, Prompt
 
-MASK_SHARE, BOX_SHARE = 0.5, 0.25  # the rest are points
+MASK_SHARE, BOX_SHARE = 0.4, 0.25  # the rest are points
 
 
 def draw_prompt(truth: Bitmap, rng: Generator) -> Prompt:
-    """A mask (50 %), a loose box (25 %) or one to three clicks (25 %) for (H, W) `truth`."""
+    """A mask (40 %), a loose box (25 %) or one to three clicks (35 %) for (H, W) `truth`."""
     kind = rng.random()
     if kind < MASK_SHARE:
         return Mask(truth)

@@ -22,10 +22,10 @@ from segment_concept.train.unroll import TrackingTask
 from segment_concept.types import InputError
 
 _MEASURED = 24  # clips whose backbone features set the input statistics of an untrained network
-_FEW = 200  # clips whose features are kept for replay: 1.7 GB per process at 320 lines
-_STREAMS = 2  # as when the recipes were settled, with one process for each
-_FRAMES, _HEIGHT, _WIDTH = 7, 320, 576
-_LEAST_AREA = 200  # pixels
+_FEW = 150  # clips whose features are kept for replay: 2 GB per process
+_STREAMS = 2  # of the concept stage, as when its recipe was settled
+_FRAMES, _HEIGHT, _WIDTH = 6, 448, 768  # the resolution that is tracked at
+_LEAST_AREA = 400  # pixels
 
 # Rendered clips with cuts back to a place and away to another one; objects grow, turn, consist of
 # two parts and are hidden.
@@ -34,8 +34,8 @@ _RENDERED = ClipSpec(
     height=_HEIGHT,
     width=_WIDTH,
     least_area=_LEAST_AREA,
-    cut=0.3,
-    absent=0.35,
+    cut=0.4,
+    absent=0.45,
     absent_by_cut=0.7,
     interlude=0.6,
     same_place=0.6,
@@ -46,14 +46,16 @@ _RENDERED = ClipSpec(
     pair=0.12,
 )
 
-_PHOTOS = PhotoClipSpec(frames=_FRAMES, height=_HEIGHT, width=_WIDTH, least_area=_LEAST_AREA)
+_PHOTOS = PhotoClipSpec(
+    frames=_FRAMES, height=_HEIGHT, width=_WIDTH, least_area=_LEAST_AREA, cut=0.4, leaves=0.12
+)
 
 
-def clips(steps: int = 200) -> Stage:
+def clips(steps: int = 900) -> Stage:
     """Clips, made of photographs or rendered, in which objects grow, turn, vanish and return.
 
-    Some memories are wrong, and the target is the whole object (`corruption.py`). A step has six
-    clips, three of each stream.
+    Some memories are wrong, and the target is the whole object (`corruption.py`). Half of
+    the clips have frames that differ more (`synthetic/variation.py`). A step has three clips.
     """
     return Stage(
         name="clips",
@@ -64,16 +66,18 @@ def clips(steps: int = 200) -> Stage:
             stock=_FEW,
             photos=_PHOTOS,
             photo_share=0.6,
-            streams=_STREAMS,
+            varied=0.5,
         ),
-        schedule=Schedule(steps=steps, rate=4e-4, warm_up=20, average=0.98),
+        schedule=Schedule(steps=steps, rate=2e-4, warm_up=40, average=0.993),
         # The published alpha of 0.25 gives background three times the weight of the object.
-        task=TrackingTask(weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4)),
+        task=TrackingTask(
+            weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4), click_passes=4
+        ),
         validation_clips=12,
         validate_every=steps,
         save_every=20,
         seed=21,
-        short_side=320,
+        short_side=448,
         kept=0.65,
     )
 
@@ -83,8 +87,10 @@ def concept(steps: int = 3000) -> Stage:
 
     It reads only features of the frozen backbone, so it does not depend on the other stages.
     """
+    size = {"height": 320, "width": 576, "least_area": 200}
     clip = replace(
         _RENDERED,
+        **size,
         frames=8,
         cut=1.0,
         absent=0.6,
@@ -92,7 +98,7 @@ def concept(steps: int = 3000) -> Stage:
         lookalike=0.8,
         growth=0.0,
     )
-    photos = replace(_PHOTOS, frames=8, cut=1.0)
+    photos = replace(_PHOTOS, **size, frames=8, cut=1.0)
     return Stage(
         name="concept",
         sampler=SamplerConfig(

@@ -15,6 +15,7 @@ from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.tracking.memory import PlaybackPosition, Recall, Track
 from segment_concept.tracking.policies.base import MemoryPolicy
+from segment_concept.tracking.refinement import PromptQuery, best_mask
 from segment_concept.tracking.segmenter import (
     Concept,
     DelegatingSegmenter,
@@ -27,7 +28,7 @@ from segment_concept.train.corruption import Corruption, Defect, defective, draw
 from segment_concept.train.data import Sample
 from segment_concept.train.losses import LossWeights, MeanLoss, proposal_losses
 from segment_concept.train.prompts import correction, draw_prompt
-from segment_concept.types import Bitmap, Mask, Prompt
+from segment_concept.types import Bitmap, Mask, Points, Prompt
 
 VISIBLE = 20  # pixels of an object below which it counts as absent
 
@@ -45,6 +46,7 @@ class TrackingTask:
     )
     visible_pixels: int = VISIBLE  # below, an object counts as absent
     corruption: Corruption = field(default_factory=Corruption)  # of memories
+    click_passes: int = 1  # decoder passes of first clicks, at most; the number is drawn
 
     part: ClassVar[str] = "network"  # what is trained
     taught: ClassVar[str] = ""  # of it, what has a name that begins so
@@ -112,6 +114,30 @@ class _Model:
     policy: MemoryPolicy
 
 
+class _RepeatedClicks:
+    """Decodes first clicks again with the mask of the pass before, as `PromptRefiner` does.
+
+    Attributes:
+        passes: the rows of every pass and what was decoded for them.
+    """
+
+    def __init__(self, segmenter: CompactSegmenter, further: int) -> None:
+        self._segmenter, self._further = segmenter, further
+        self.passes: list[tuple[list[int], Proposals]] = []
+
+    def __call__(self, query: PromptQuery, proposals: Proposals) -> Proposals:
+        """The proposals of the last pass of every row."""
+        self.passes.append((list(range(len(proposals))), proposals))
+        clicks = [o for o, prompt in enumerate(query.prompts) if isinstance(prompt, Points)]
+        rows = {o: proposals[[o]] for o in range(len(proposals))}
+        for _ in range(self._further if clicks else 0):
+            again = replace(query[clicks], previous=[best_mask(rows[o]) for o in clicks])
+            found = again.segment(self._segmenter)
+            self.passes.append((clicks, found))
+            rows |= {o: found[[n]] for n, o in enumerate(clicks)}
+        return Proposals.cat([rows[o] for o in range(len(proposals))])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Clips side by side. O objects over B clips of T frames."""
@@ -144,11 +170,12 @@ def unroll(
     prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
     engine = _Model(segmenter, policy)
     objects: list[tuple[Track, ...]] = [() for _ in prompts]
+    repeat = _RepeatedClicks(segmenter, int(rng.integers(0, task.click_passes)))
     first = prompt_objects(
-        engine, batch.features[0], PlaybackPosition(0), prompts, objects, batch.images
+        engine, batch.features[0], PlaybackPosition(0), prompts, objects, batch.images, repeat
     )
     objects = [seen.tracks for seen in first.states]
-    losses = _prompt_losses(batch, 0, first, prompts, task)
+    losses = _prompt_losses(batch, repeat, prompts, task)
     frames = len(batch.features)
     corrected = int(rng.integers(1, frames)) if rng.random() < task.corrections else 0
     defects = _draw_defects(len(prompts), task, rng)
@@ -229,16 +256,21 @@ def _gather(
 
 
 def _prompt_losses(
-    batch: Batch, t: int, step: FrameStep, prompts: Sequence[Prompt], task: TrackingTask
+    batch: Batch, repeated: _RepeatedClicks, prompts: Sequence[Prompt], task: TrackingTask
 ) -> list[MeanLoss]:
-    """What boxes and clicks were made into; a given mask has nothing to learn."""
-    rows = [o for o, prompt in enumerate(prompts) if not isinstance(prompt, Mask)]
-    if not rows:
-        return []
-    proposals = step.proposals
-    truth = batch.shares(t, proposals.logits.shape[-2:])[torch.tensor(rows)]
-    found = proposal_losses(proposals[rows], truth, task.weights, judge_presence=False)
-    return [MeanLoss.of(found, "prompt_")]
+    """What boxes and clicks of the first frame were made into: the mean over decoder passes.
+
+    A given mask has nothing to learn.
+    """
+    losses = []
+    for rows, proposals in repeated.passes:
+        hinted = [n for n, o in enumerate(rows) if not isinstance(prompts[o], Mask)]
+        if not hinted:
+            continue
+        truth = batch.shares(0, proposals.logits.shape[-2:])[[rows[n] for n in hinted]]
+        found = proposal_losses(proposals[hinted], truth, task.weights, judge_presence=False)
+        losses.append(MeanLoss.of(found, "prompt_"))
+    return [_mean(losses)] if losses else []
 
 
 def _tracked_losses(
