@@ -64,7 +64,12 @@ def test_stages_run_in_order_each_from_the_result_of_the_one_before(start, train
     made = load_compact(run(plan))
     names = [name for name, *_ in trained]
     assert names == ["clips", "concept"]
-    assert trained[0] == ("clips", 3, 320, 0.0)  # the bias of the start is not trained with
+    assert trained[0] == (
+        "clips",
+        3,
+        stages.clips().short_side,
+        0.0,
+    )  # the bias of the start is not trained with
     total = (1 - stages.clips().kept) * 3 + 5  # a share of the initial weights is kept
     weight = load_compact(start).network.decoder.prior_weight + total
     torch.testing.assert_close(made.network.decoder.prior_weight, weight, rtol=1e-3, atol=0)

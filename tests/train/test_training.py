@@ -370,3 +370,50 @@ def test_parameters_that_a_task_freezes_do_not_change(stage, knowing, tmp_path):
     assert changed
     assert {name.split(".")[0] for name in changed} == {"concept"}
     assert not [k for k in changed if k.startswith("concept.verification.")]
+
+
+def test_varied_clips_keep_their_size_and_their_objects_move_little(world):
+    plain = SamplerConfig(SPEC)
+    varied = replace(plain, varied=1.0)
+    for seed in range(4):
+        before, after = world.clip(plain, seed), world.clip(varied, seed)
+        assert after.rgb.shape == before.rgb.shape
+        assert after.targets == before.targets
+        assert not np.array_equal(after.rgb, before.rgb)
+        same = after.labels == before.labels
+        assert same.mean() > 0.9
+        again = world.clip(varied, seed)
+        assert np.array_equal(after.rgb, again.rgb)
+        assert np.array_equal(after.labels, again.labels)
+
+
+def test_first_clicks_are_decoded_again_in_training_and_every_pass_is_taught(
+    world, sampler, model, monkeypatch
+):
+    from segment_concept.train import unroll as module
+
+    clicked = Points.on((48.0, 32.0))
+    monkeypatch.setattr(module, "draw_prompt", lambda truth, rng: clicked)
+    stock = ReplayBuffer(world, sampler, model.trunk)
+    passes = []
+    segment = model.segment
+
+    def counted(features, prompts, previous, recalls, images):
+        passes.append([p is not None for p in previous])
+        return segment(features, prompts, previous, recalls, images)
+
+    monkeypatch.setattr(model, "segment", counted)
+    for clip_passes in (1, 4):
+        passes.clear()
+        task = TrackingTask(click_passes=clip_passes, corrections=0.0)
+        seen = set()
+        for step in range(6):
+            before = len(passes)
+            clips = [stock.take(request) for request in clip_requests(sampler, 1, step, 0)]
+            unroll(model, RecentMemory(), clips, 1, task)
+            made = passes[before:]
+            assert not any(made[0])
+            assert all(all(again) for again in made[1:])
+            seen.add(len(made))
+        assert max(seen) <= clip_passes
+        assert clip_passes == 1 or len(seen) > 1

@@ -87,18 +87,19 @@ def concept(steps: int = 3000) -> Stage:
 
     It reads only features of the frozen backbone, so it does not depend on the other stages.
     """
-    size = {"height": 320, "width": 576, "least_area": 200}
     clip = replace(
         _RENDERED,
-        **size,
         frames=8,
+        height=320,
+        width=576,
+        least_area=200,
         cut=1.0,
         absent=0.6,
         absent_by_cut=0.9,
         lookalike=0.8,
         growth=0.0,
     )
-    photos = replace(_PHOTOS, **size, frames=8, cut=1.0)
+    photos = replace(_PHOTOS, frames=8, height=320, width=576, least_area=200, cut=1.0)
     return Stage(
         name="concept",
         sampler=SamplerConfig(
