@@ -31,7 +31,7 @@ from segment_concept.models.compact.memory_attention import (
 )
 from segment_concept.models.compact.memory_encoder import MemoryEncoder
 from segment_concept.models.compact.neck import CompactFeatures, Neck, Widths
-from segment_concept.models.compact.roi import Roi, Rois, group_rois, propose_rois
+from segment_concept.models.compact.roi import Roi, Rois, group_rois, propose_rois, whole_frame
 from segment_concept.runtime.parallel import side_by_side
 from segment_concept.tracking.segmenter import Proposals
 
@@ -54,7 +54,11 @@ class CompactNetwork(nn.Module):
         self.memory_attention.query.load_state_dict(self.neck.query.state_dict())
 
     def propose(
-        self, features: CompactFeatures, memory: MemoryBatch, condition: Condition | None = None
+        self,
+        features: CompactFeatures,
+        memory: MemoryBatch,
+        condition: Condition | None = None,
+        anywhere: Sequence[int] = (),
     ) -> Proposals:
         """Segment O objects.
 
@@ -62,6 +66,8 @@ class CompactNetwork(nn.Module):
             features: one row per object.
             memory: what the objects remember.
             condition: conditions tokens on concepts; None if there is no concept.
+            anywhere: objects whose region of interest is the whole frame, because their memory
+                says little about their extent.
         """
         attention = self.memory_attention
         attended = attention.attend_frames(features, memory)
@@ -83,7 +89,10 @@ class CompactNetwork(nn.Module):
             proposals: Proposals = self.decoder((whole, part), rois, conditioned, pointers)
             return proposals
 
-        groups = self._groups(propose_rois(readout.prior, features.grid))
+        rois = propose_rois(readout.prior, features.grid)
+        for o in anywhere:
+            rois[o] = whole_frame(features.grid)
+        groups = self._groups(rois)
         order = [o for objects, _ in groups for o in objects]
         decoded = Proposals.cat(side_by_side(decode, groups))
         return decoded[sorted(range(len(order)), key=order.__getitem__)]

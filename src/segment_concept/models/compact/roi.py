@@ -109,6 +109,12 @@ class Rois:
         return (y[:, :, None] * (n * self.grid[1]) + x[:, None]).flatten(1)
 
 
+def whole_frame(grid: tuple[int, int]) -> Roi:
+    """The region that covers all tokens of a grid (h, w)."""
+    h, w = grid
+    return Roi(0, h, 0, w, grid)
+
+
 def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
     """Propose a region per object from its prior (O, h * w, CELLS) in [-1, 1]."""
     h, w = grid
@@ -120,7 +126,7 @@ def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
         y0, y1 = _span(rows, h)
         x0, x1 = _span(columns, w)
         large = (y1 - y0) * (x1 - x0) > _MAX_SHARE * h * w
-        rois.append(Roi(0, h, 0, w, grid) if large else Roi(y0, y1, x0, x1, grid))
+        rois.append(whole_frame(grid) if large else Roi(y0, y1, x0, x1, grid))
     return rois
 
 

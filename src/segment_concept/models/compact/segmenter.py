@@ -146,9 +146,10 @@ class CompactSegmenter(nn.Module):
             known = [recalls[i] or Recall() for i in hints]
             where = [images[i] for i in hints]
             of_hinted = _select(of_objects, [*hints])
-            parts.append(
-                self._decode_hints(of_hinted, torch.stack([*hints.values()]), known, where)
-            )
+            # A click says nothing about how far the object extends.
+            clicks = [n for n, i in enumerate(hints) if _has_no_box(prompts[i])]
+            maps = torch.stack([*hints.values()])
+            parts.append(self._decode_hints(of_hinted, maps, known, where, clicks))
         return Proposals.cat(parts)[sorted(range(len(order)), key=order.__getitem__)]
 
     def propose(
@@ -235,6 +236,7 @@ class CompactSegmenter(nn.Module):
         hints: Tensor,
         recalls: Sequence[Recall],
         images: Sequence[int],
+        clicks: Sequence[int],
     ) -> Proposals:
         """Segment boxes and clicks: each is a memory of this same frame, with a rough mask.
 
@@ -243,6 +245,7 @@ class CompactSegmenter(nn.Module):
             hints: (O, PROMPT_CHANNELS, h4, w4).
             recalls: further memories of each object.
             images: row of the features of each object.
+            clicks: the prompts whose object may be anywhere in the frame.
         """
         certain = hints.new_ones(len(hints))
         values = self.network.memory_encoder(features, hints, certain)
@@ -251,7 +254,12 @@ class CompactSegmenter(nn.Module):
             for recall, value, keys in zip(recalls, values, features.keys, strict=True)
         ]
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
-        return replace(self.network.propose(features, memory), presence=certain * CERTAIN)
+        proposals = self.network.propose(features, memory, anywhere=clicks)
+        return replace(proposals, presence=certain * CERTAIN)
+
+
+def _has_no_box(prompt: Prompt) -> bool:
+    return isinstance(prompt, Points) and prompt.box is None
 
 
 def _select(features: CompactFeatures, rows: Sequence[int]) -> CompactFeatures:
