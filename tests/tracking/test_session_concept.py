@@ -354,3 +354,40 @@ def test_a_trigger_without_a_concept_encoder_is_refused(trigger):
 def test_a_tracker_needs_room_for_a_keyframe():
     with pytest.raises(ValueError, match="at least 1 keyframe, got 0"):
         Tracker(ColorSegmenter(), keyframes=0)
+
+
+def test_an_object_that_a_cut_left_without_returns_only_if_its_concept_is_found():
+    """The concept is blue. Red, which memory follows, returns first; blue two frames later."""
+    gone, late = frozenset({CUT, CUT + 1}), frozenset(range(CUT + 4))
+    red = Blob(RED, top=0, left=1, hidden=gone)
+    blue = Blob(tuple(np.roll(RED, -1).tolist()), top=8, left=9, hidden=late)
+    frames = video(red, blue)
+    seen = {}
+    for margin in (0.0, 0.5):
+        concept = RotatingConcept()
+        following = session(at(CUT), concept, concept_margin=margin)
+        following.prompt(frames[0], {ONE: red.mask(0)})
+        results = play(following, frames[1 : CUT + 5])
+        asked = [index for index, _ in concept.queried]
+        assert asked == [index for index, r in results.items() if r.concept_queried]
+        seen[margin] = asked, results
+    asked, results = seen[0.0]
+    assert asked == [CUT]
+    assert np.array_equal(results[CUT + 2].mask(ONE), red.on(CUT + 2))
+    asked, results = seen[0.5]
+    assert asked == [CUT, CUT + 2, CUT + 3, CUT + 4]
+    assert not any(results[index].mask(ONE).any() for index in range(CUT, CUT + 4))
+    assert np.array_equal(results[CUT + 4].mask(ONE), blue.on(CUT + 4))
+
+
+def test_a_prompt_ends_the_wait_for_a_concept():
+    red = Blob(RED, top=0, left=1, hidden=frozenset({CUT}))
+    frames = video(red)
+    concept = RotatingConcept()
+    following = session(at(CUT), concept, concept_margin=0.5)
+    following.prompt(frames[0], {ONE: red.mask(0)})
+    play(following, frames[1 : CUT + 2])
+    following.prompt(frames[CUT + 1], {ONE: red.mask(CUT + 1)})
+    results = play(following, frames[CUT + 2 :])
+    assert [index for index, _ in concept.queried] == [CUT, CUT + 1]
+    assert all(result.mask(ONE).any() for result in results.values())

@@ -75,6 +75,8 @@ class Session:
         trigger_state: the state that the trigger returned with its last decision.
         backwards: the direction of the last step.
         finalized: objects whose keyframe banks do not change.
+        missing: objects that were absent on the first frame of a shot, by the concept encoder, and
+            that it has not found since (see `Tracker.concept_margin`).
         features: a cache of image features, or None to keep those of the last frame only.
     """
 
@@ -87,6 +89,7 @@ class Session:
     trigger_state: TriggerState = ()
     backwards: bool = False
     finalized: frozenset[ObjectId] = frozenset()
+    missing: frozenset[ObjectId] = frozenset()
     features: FeatureCache | None = None
 
     @property
@@ -225,6 +228,7 @@ class Session:
         if object_id not in self.tracks:
             raise KeyError(f"object {object_id} is not tracked; there are {self.object_ids}")
         del self.tracks[object_id], self.banks[object_id]
+        self.missing -= {object_id}
         if self.previous is not None:
             others = {i: s for i, s in self.previous.states.items() if i != object_id}
             self.previous = replace(self.previous, states=others)
@@ -257,6 +261,7 @@ class Session:
         step = self._segment(frame, prompts, features, refine=True)
         states = dict(zip(ids, step.states, strict=True))
         self.tracks |= {i: s.tracks for i, s in states.items()}
+        self.missing -= frozenset(ids)
         result = self._result(frame, ids, step.states, TriggerDecision(False))
         for object_id, prompt in prompts.items():
             # As published: a given mask is kept as it is, not as the network returns it.
@@ -292,18 +297,8 @@ class Session:
             i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None
         }
         active = [i for i in self.tracks if i not in prompted and self._is_active(i, position)]
-        queried = [i for i in active if decision.queries(i)]
-        found = self._concepts(queried, frame, features) if queried else {}
-        concepts = [found.get(i) for i in active]
-        states = dict(prompted)
-        if active:
-            tracks = [self.tracks[i] for i in active]
-            margin = self.tracker.concept_margin if decision.cut else 0.0
-            step = track_objects(
-                self.tracker, features, position, tracks, concepts, [0] * len(active), margin
-            )
-            states |= dict(zip(active, step.states, strict=True))
-            self.tracks |= {i: s.tracks for i, s in zip(active, step.states, strict=True)}
+        states, queried = self._track(frame, features, position, active, decision)
+        states |= prompted
         ids = tuple(i for i in self.tracks if i in states)
         result = self._result(
             frame, ids, [states[i] for i in ids], replace(decision, query=bool(queried))
@@ -338,6 +333,58 @@ class Session:
         # encoded anew: features of another number type do not fit the weights
         features = self.tracker.segmenter.encode([previous.frame])
         self.previous = replace(previous, features=features, states=states, place=place)
+
+    def _track(
+        self,
+        frame: Frame,
+        features: Features[Any],
+        position: PlaybackPosition,
+        active: Sequence[ObjectId],
+        decision: TriggerDecision,
+    ) -> tuple[dict[ObjectId, ObjectState], list[ObjectId]]:
+        """The states of tracked objects, and for which of them the concept encoder was queried.
+
+        If memory finds an object that is missing, the concept encoder is queried too.
+        """
+        queried = [i for i in active if decision.queries(i)]
+        strict = self.missing | (frozenset(queried) if decision.cut else frozenset())
+        propose = partial(self._propose, frame, features, position, strict)
+        states = propose(active, queried)
+        returned = [
+            i for i in active if i in self.missing and i not in queried and states[i].presence > 0
+        ]
+        states |= propose(returned, returned)
+        queried += returned
+        self.tracks |= {i: state.tracks for i, state in states.items()}
+        if self.tracker.concept_margin > 0:
+            absent = {i for i in queried if i in strict and states[i].presence <= 0}
+            self.missing = (self.missing - frozenset(queried)) | absent
+        return states, queried
+
+    def _propose(
+        self,
+        frame: Frame,
+        features: Features[Any],
+        position: PlaybackPosition,
+        strict: frozenset[ObjectId],
+        active: Sequence[ObjectId],
+        queried: Sequence[ObjectId],
+    ) -> dict[ObjectId, ObjectState]:
+        """Segment objects; those in `queried` have a concept, and those in `strict` a margin."""
+        if not active:
+            return {}
+        found = self._concepts(queried, frame, features) if queried else {}
+        margin = self.tracker.concept_margin
+        step = track_objects(
+            self.tracker,
+            features,
+            position,
+            [self.tracks[i] for i in active],
+            [found.get(i) for i in active],
+            [0] * len(active),
+            [margin if i in strict else 0.0 for i in active],
+        )
+        return dict(zip(active, step.states, strict=True))
 
     def _encode(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
         """The frame's features: those of the last frame if it is the same, else as given."""

@@ -63,7 +63,7 @@ def track_objects(
     objects: Sequence[tuple[Track, ...]],
     concepts: Sequence[Concept | None],
     images: Sequence[int],
-    concept_margin: float = 0.0,
+    margins: Sequence[float] = (),
 ) -> FrameStep:
     """Segment every object on the frame at `position` and remember the selected masks.
 
@@ -74,21 +74,22 @@ def track_objects(
         objects: the hypotheses about each object, best first.
         concepts: for each object its concept or None.
         images: for each object a row of `features`.
-        concept_margin: presence logits of objects with a concept are reduced by this.
+        margins: for each object, by which its presence logits are reduced if it has a concept;
+            empty for none.
     """
     objects = [_continue(tracks, position) for tracks in objects]
     rows = _rows(objects)
     recalls = [model.policy.recall(bank, position) for bank in rows.banks]
     row_concepts = [concepts[i] for i in rows.owners]
-    margins = [0.0 if concept is None else concept_margin for concept in row_concepts]
+    row_margins = [margins[i] if margins and concepts[i] is not None else 0.0 for i in rows.owners]
     strict_recalls = [
         replace(recall, presence_threshold=recall.presence_threshold + margin) if margin else recall
-        for recall, margin in zip(recalls, margins, strict=True)
+        for recall, margin in zip(recalls, row_margins, strict=True)
     ]
     proposals = model.segmenter.propose(
         features, strict_recalls, row_concepts, [images[i] for i in rows.owners]
     )
-    proposals = proposals.lower_presence(margins)
+    proposals = proposals.lower_presence(row_margins)
     visible = proposals.suppress_absent([r.presence_threshold for r in recalls])
     proposed = _candidates(rows, visible)
     picks = [
