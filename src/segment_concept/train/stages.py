@@ -51,7 +51,7 @@ _PHOTOS = PhotoClipSpec(
 )
 
 
-def clips(steps: int = 900) -> Stage:
+def clips(steps: int = 240) -> Stage:
     """Clips, made of photographs or rendered, in which objects grow, turn, vanish and return.
 
     Some memories are wrong, and the target is the whole object (`corruption.py`). Half of
@@ -68,7 +68,7 @@ def clips(steps: int = 900) -> Stage:
             photo_share=0.6,
             varied=0.5,
         ),
-        schedule=Schedule(steps=steps, rate=2e-4, warm_up=40, average=0.993),
+        schedule=Schedule(steps=steps, rate=2e-4, last_rate=0.8, warm_up=40, average=0.993),
         # The published alpha of 0.25 gives background three times the weight of the object.
         task=TrackingTask(
             weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4), click_passes=4
@@ -78,7 +78,7 @@ def clips(steps: int = 900) -> Stage:
         save_every=20,
         seed=21,
         short_side=448,
-        kept=0.65,
+        kept=0.5,
     )
 
 
