@@ -98,6 +98,7 @@ def load_tracker(
         refiner=recipe.refiner,
         keyframes=recipe.keyframes,
         concept_margin=recipe.concept_margin,
+        return_margin=recipe.return_margin,
         non_overlapping=recipe.non_overlapping,
         # The operators of larger networks are large enough to be divided among all threads.
         share_cores=recipe.network == "compact" and main.type == "cpu",

@@ -26,14 +26,14 @@ def sec_compact() -> Recipe:
     A concept query costs about as much as a frame, so it is made at cuts to other places, at cuts
     to other views of the same place, and occasionally while an object is uncertain. It has 7
     memories instead of SeC's 22, because on held-out synthetic clips a larger input is worth more
-    for the same CPU time. `concept_margin` was chosen on real video without annotations that is
-    not used for reporting (`benchmarks/held_out_video.py`). See docs/LOG.md for both.
+    for the same CPU time. Both margins were chosen on validation clips (docs/LOG.md).
     """
     return replace(
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
-        concept_margin=1.5,
+        concept_margin=2.5,
+        return_margin=1.0,
         about="the default; runs on a CPU; recognizes the object after cuts",
     )
 
@@ -129,7 +129,8 @@ def sec_edgetam() -> Recipe:
 
     On frames where it is queried, the concept encoder decides from the keyframes whether the masks
     that EdgeTAM proposes show the object at all (`VerifyingSegmenter`). Slots and pointers are
-    EdgeTAM's; triggers and `concept_margin` are those of `sec_compact`, not chosen for EdgeTAM.
+    EdgeTAM's; the triggers are those of `sec_compact`, and so was the margin once. Neither was
+    chosen for EdgeTAM.
     """
     like = sec_compact()
     return replace(
@@ -137,7 +138,7 @@ def sec_edgetam() -> Recipe:
         name="sec_edgetam",
         policy=ReliableMemory(slots=7, pointers=16),
         trigger=like.trigger,
-        concept_margin=like.concept_margin,
+        concept_margin=1.5,
         concept_weights=BUNDLED,
         about="EdgeTAM with SeC's memory; the bundled model detects absence after cuts",
     )

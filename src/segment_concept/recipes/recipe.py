@@ -47,7 +47,9 @@ class Recipe:
         refiner: further decoder passes for clicks and boxes; None for one pass.
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         concept_margin: extra presence logit that a mask needs on the first frame of a shot, if the
-            concept encoder was queried. Within a shot there is no margin.
+            concept encoder was queried. Within a shot there is no margin for objects that were
+            found on its first frame.
+        return_margin: the same within a shot, for an object that was not found on its first frame.
         non_overlapping: no two objects claim the same pixel.
         short_side: the shorter side of the compact network's input, in pixels.
         image_side: side of the square input of SAM 2.1, EdgeTAM and SeC's segmenter, in pixels, a
@@ -81,6 +83,7 @@ class Recipe:
     refiner: PromptRefiner | None = None
     keyframes: int = 7
     concept_margin: float = 0.0
+    return_margin: float = 0.0
     non_overlapping: bool = False
     short_side: int = 448
     image_side: int | None = None

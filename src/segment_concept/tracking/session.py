@@ -347,8 +347,10 @@ class Session:
         If memory finds an object that is missing, the concept encoder is queried too.
         """
         queried = [i for i in active if decision.queries(i)]
-        strict = self.missing | (frozenset(queried) if decision.cut else frozenset())
-        propose = partial(self._propose, frame, features, position, strict)
+        margins = dict.fromkeys(self.missing, self.tracker.return_margin)
+        if decision.cut:
+            margins |= dict.fromkeys(queried, self.tracker.concept_margin)
+        propose = partial(self._propose, frame, features, position, margins)
         states = propose(active, queried)
         returned = [
             i for i in active if i in self.missing and i not in queried and states[i].presence > 0
@@ -357,7 +359,7 @@ class Session:
         queried += returned
         self.tracks |= {i: state.tracks for i, state in states.items()}
         if self.tracker.concept_margin > 0:
-            absent = {i for i in queried if i in strict and states[i].presence <= 0}
+            absent = {i for i in queried if i in margins and states[i].presence <= 0}
             self.missing = (self.missing - frozenset(queried)) | absent
         return states, queried
 
@@ -366,15 +368,14 @@ class Session:
         frame: Frame,
         features: Features[Any],
         position: PlaybackPosition,
-        strict: frozenset[ObjectId],
+        margins: Mapping[ObjectId, float],
         active: Sequence[ObjectId],
         queried: Sequence[ObjectId],
     ) -> dict[ObjectId, ObjectState]:
-        """Segment objects; those in `queried` have a concept, and those in `strict` a margin."""
+        """Segment objects; those in `queried` have a concept, and some of them a margin."""
         if not active:
             return {}
         found = self._concepts(queried, frame, features) if queried else {}
-        margin = self.tracker.concept_margin
         step = track_objects(
             self.tracker,
             features,
@@ -382,7 +383,7 @@ class Session:
             [self.tracks[i] for i in active],
             [found.get(i) for i in active],
             [0] * len(active),
-            [margin if i in strict else 0.0 for i in active],
+            [margins.get(i, 0.0) for i in active],
         )
         return dict(zip(active, step.states, strict=True))
 

@@ -37,8 +37,9 @@ class Tracker(MovableTracker):
         concept_margin: on a frame that the trigger reports as the first of a shot, presence logits
             of objects with a concept are reduced by this: after a cut the object is often absent,
             and a false positive would be reinforced on the following frames. An object that is
-            absent by this rule returns only if the concept encoder, queried when memory finds it
-            again, confirms it with the same margin. 0: no margin and no such queries, as published.
+            absent by this rule returns within the shot only if the concept encoder, queried when
+            memory finds it, confirms it. 0: no margin and no such queries, as published.
+        return_margin: the margin of that confirmation.
         non_overlapping: no two objects claim the same pixel in the output.
         track_before_prompt: an object is also looked for on frames that are played before the first
             one on which it was prompted, as SAM 2 does; else it has no mask there.
@@ -59,6 +60,7 @@ class Tracker(MovableTracker):
     keyframes: int = 7
     keyframe_presence: float = 1.0
     concept_margin: float = 0.0
+    return_margin: float = 0.0
     non_overlapping: bool = False
     track_before_prompt: bool = False
     share_cores: bool = False
