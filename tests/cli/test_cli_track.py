@@ -433,7 +433,8 @@ def test_every_command_of_the_list_exists(name: str) -> None:
 def test_every_module_that_registers_commands_is_listed() -> None:
     folder = SOURCE / "segment_concept" / "cli"
     registering = {p.stem for p in folder.glob("*.py") if "\ndef register(" in p.read_text()}
-    assert registering == {module for module, _ in COMMANDS.values()}
+    of_train = {"train_memory", "train_concept"}  # subcommands, which `train` registers
+    assert registering - of_train == {module for module, _ in COMMANDS.values()}
 
 
 def test_an_unknown_command_is_refused() -> None:
