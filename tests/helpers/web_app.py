@@ -3,10 +3,11 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -16,6 +17,8 @@ from segment_concept.web.app import make_app
 from segment_concept.web.children import Child
 from segment_concept.web.guard import Access, Limits
 from segment_concept.web.workspace import Settings, Workspace
+
+T = TypeVar("T")
 
 HOST = "127.0.0.1:8000"
 ORIGIN = f"http://{HOST}"
@@ -128,6 +131,12 @@ async def open_page(
             await workspace.stop()
 
 
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread of its own: a browser that is open keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 def run_on_page(root: Path, work: Callable[[Page], Coroutine[Any, Any, None]], **more: Any) -> None:
     """Run a test on an open page."""
 
@@ -135,4 +144,4 @@ def run_on_page(root: Path, work: Callable[[Page], Coroutine[Any, Any, None]], *
         async with open_page(root, **more) as page:
             await work(page)
 
-    asyncio.run(do())
+    run_apart(do())

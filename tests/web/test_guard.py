@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from helpers.video_toys import Film, write_film
-from helpers.web_app import HOST, ORIGIN, Page, run_on_page
+from helpers.web_app import HOST, ORIGIN, Page, run_apart, run_on_page
 from segment_concept.types import InputError
 from segment_concept.web.children import _loads
 from segment_concept.web.frames import open_media
@@ -57,7 +57,7 @@ def ask(
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
             return await client.request(method, path, headers=headers or {}, **more)
 
-    return asyncio.run(do())
+    return run_apart(do())
 
 
 def change(headers: dict[str, str], **more: Any) -> httpx.Response:
@@ -152,7 +152,7 @@ def test_paths_that_lead_elsewhere_are_refused(path: str) -> None:
 
         await transport(scope, receive, send)
 
-    asyncio.run(do())
+    run_apart(do())
     assert sent[0]["status"] == 403
 
 
@@ -172,7 +172,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
             headers = {"origin": ORIGIN, **JSON, **BEARER, "content-length": str(1 << 30)}
             return await client.post("/api/v1/x", headers=headers, content="{")
 
-    found = asyncio.run(do())
+    found = run_apart(do())
     assert found.status_code == 413
     assert not reads
 
@@ -226,7 +226,7 @@ def test_of_many_requests_at_once_only_some_are_answered() -> None:
             sent = [client.get("/api/v1/preview", headers=BEARER) for _ in range(100)]
             return [reply.status_code for reply in await asyncio.gather(*sent)]
 
-    found = asyncio.run(do())
+    found = run_apart(do())
     assert most <= 10
     assert set(found) == {200, 429}
     assert ask(headers=BEARER).status_code == 200, "later ones are answered again"
@@ -244,7 +244,7 @@ def test_a_websocket_is_not_opened() -> None:
     async def never(*_: Any) -> Any:
         raise AssertionError("nothing is sent")
 
-    asyncio.run(Guard(never, ACCESS, SMALL)({"type": "websocket"}, never, never))
+    run_apart(Guard(never, ACCESS, SMALL)({"type": "websocket"}, never, never))
 
 
 @pytest.mark.parametrize("name", ["../secret.txt", "/etc/passwd", "a/../../secret.txt", "a\\b"])

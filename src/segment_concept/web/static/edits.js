@@ -26,7 +26,13 @@ export class Edits {
     const { store, page } = this, before = store.promptsOn(store.frame).get(store.selected);
     const known = page.stage.masks.some(mask => mask.id === store.selected && mask.runs.length > 1);
     if (!click.positive && !before && !known) return toast('Mark the object with a positive click first.');
-    this.prompt({ points: pointsOf([...(before?.clicks ?? []), click]), box: before?.box ?? null });
+    const object = store.selected || store.nextId(), frame = store.frame, op = newOp();
+    this.change(() => {
+      // Read when the edit is sent: an edit before it, or another tab, may have added clicks.
+      const now = store.promptsOn(frame).get(object);
+      const points = pointsOf([...(now?.clicks ?? []), click]);
+      return page.project.edit(store.rev, { type: 'prompt', object, frame, points, box: now?.box ?? null }, op);
+    }, object);
   }
 
   /** @param {{points: number[][], box: number[] | null}} prompt */
