@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segment_concept.pipeline.timeline.attention import DOUBTFUL, Doubt, frames_to_check
 from segment_concept.pipeline.timeline.chart import axis_of, bank_strip, change_strip, curve_strip
 from segment_concept.pipeline.timeline.series import ObjectSeries, TimelineData
-from segment_concept.web.project import Project
+from segment_concept.web.project import Project, result_json
 from segment_concept.web.spans import NEVER, Fixed, FrameState
 from segment_concept.web.store import QUERIED, ROW
 
@@ -227,20 +227,14 @@ def explain_json(project: Project, frame: int, seconds: float | None) -> dict[st
     objects = []
     for i in sorted(project.objects):
         result = project.shown(i, frame)
-        states = project.objects[i].states
-        state = FrameState(int(states.states()[frame]) if frame < len(states) else 0)
         if result is None:
             continue
+        state, shown = result_json(project, result)
         change = result.scene_change if result.scene_change is not None else change
         queried = bool(result.flags & QUERIED)
         objects.append(
             {
-                "id": i,
-                "state": state.name.lower(),
-                "presence": round(result.presence, 4),
-                "score": round(result.score, 4),
-                "area": result.area,
-                "box": list(result.box) if result.area else None,
+                **shown,
                 "queried": queried,
                 "keyframes": list(result.keyframes),
                 "sentences": list(_sentences(state, result.area, result.presence, queried)),

@@ -16,9 +16,8 @@ from segment_concept.web.edits import DrawMask
 from segment_concept.web.folder import ProjectFolder
 from segment_concept.web.hub import EventLog
 from segment_concept.web.media import CloseVideo, OpenVideo, Still, TableMessage
-from segment_concept.web.project import Project, states_json
+from segment_concept.web.project import Project, result_json, states_json
 from segment_concept.web.runs import decode_runs, pack_masks
-from segment_concept.web.spans import FrameState
 from segment_concept.web.store import QUERIED, Result
 
 log = logging.getLogger(__name__)
@@ -235,21 +234,11 @@ class OpenProject:
 
     def tell_frame(self, result: Result, cut: int | None = None) -> None:
         """Tell the page that a frame has a new mask."""
-        i, frame = result.object_id, result.frame
-        if i not in self.project.objects:
+        if result.object_id not in self.project.objects:
             return
-        states = self.project.objects[i].states
-        state = FrameState(int(states.states()[frame : frame + 1].sum()))
-        row = {
-            "id": i,
-            "state": state.name.lower(),
-            "presence": round(result.presence, 4),
-            "score": round(result.score, 4),
-            "area": result.area,
-            "box": list(result.box) if result.area else None,
-        }
+        _, row = result_json(self.project, result)
         queried = bool(result.flags & QUERIED)
-        data = {"i": frame, "objects": [row], "cut": cut, "trigger": queried}
+        data = {"i": result.frame, "objects": [row], "cut": cut, "trigger": queried}
         self.events.publish("frame", data)
 
     def tell_states(self) -> None:

@@ -343,6 +343,20 @@ def _object_json(object_id: int, found: TrackedObject) -> dict[str, Any]:
     }
 
 
+def result_json(project: Project, result: Result) -> tuple[FrameState, dict[str, Any]]:
+    """The state of an object on the frame of a result, and what the page shows of both."""
+    states = project.objects[result.object_id].states
+    state = FrameState(int(states.states()[result.frame : result.frame + 1].sum()))
+    return state, {
+        "id": result.object_id,
+        "state": state.name.lower(),
+        "presence": round(result.presence, 4),
+        "score": round(result.score, 4),
+        "area": result.area,
+        "box": list(result.box) if result.area else None,
+    }
+
+
 def states_json(states: ObjectStates) -> list[list[Any]]:
     """[[first, last, name], ...] of stretches that are not empty."""
     return [[a, b, FrameState(state).name.lower()] for a, b, state in states.runs()]
