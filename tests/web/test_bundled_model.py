@@ -9,7 +9,7 @@ import pytest
 from helpers.video_toys import Film, overlap, truth, write_film
 from segment_concept.types import Box, Points
 from segment_concept.web.frames import open_media
-from segment_concept.web.runner import Footage, Runner, load_tracker
+from segment_concept.web.runner import Runner, TrackedVideo, load_tracker
 from segment_concept.web.runs import decode_runs, encode_runs
 from segment_concept.web.spans import Span
 from segment_concept.web.work import Anchor, Preview, Run, Solve, SpanOrder
@@ -19,55 +19,55 @@ FRAMES = 8
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
+def video(tmp_path_factory: pytest.TempPathFactory) -> TrackedVideo:
     path = write_film(tmp_path_factory.mktemp("film") / "film.mp4", Film(frames=FRAMES))
-    return Footage(open_media(path), load_tracker("sec_compact", "cpu"))
+    return TrackedVideo(open_media(path), load_tracker("sec_compact", "cpu"))
 
 
-def solved(footage: Footage, prompt: Points | Box, before: bytes | None = None) -> np.ndarray:
-    found = footage.solve(Solve("", 1, 0, 1, prompt, before))
+def solved(video: TrackedVideo, prompt: Points | Box, before: bytes | None = None) -> np.ndarray:
+    found = video.solve(Solve("", 1, 0, 1, prompt, before))
     return decode_runs(found.runs, SIZE)
 
 
-def tracked(footage: Footage, folder: Path, spans: list[Span], **more: Any) -> dict[int, bytes]:
+def tracked(video: TrackedVideo, folder: Path, spans: list[Span], **more: Any) -> dict[int, bytes]:
     anchors = (Anchor(0, encode_runs(truth(0))),)
     found: dict[int, bytes] = {}
     for span in spans:
         orders = (SpanOrder(span, anchors, **more),)
-        for results in Runner(footage, Run("", 1, 1, orders, str(folder))).play():
+        for results in Runner(video, Run("", 1, 1, orders, str(folder))).play():
             found |= {result.frame: result.runs for _, result in results}
     return found
 
 
-def test_a_box_finds_the_square_and_a_preview_of_it_changes_nothing(footage: Footage) -> None:
+def test_a_box_finds_the_square_and_a_preview_of_it_changes_nothing(video: TrackedVideo) -> None:
     box = Box(3, 11, 21, 29)
     for _ in range(2):
-        score, runs = footage.preview(Preview("", 0, box, None))
+        score, runs = video.preview(Preview("", 0, box, None))
         assert 0 <= score <= 1
     first = decode_runs(runs, SIZE)
     assert overlap(first, truth(0)) > 0.6
-    assert overlap(solved(footage, box), truth(0)) > 0.6
-    assert (decode_runs(footage.preview(Preview("", 0, box, None))[1], SIZE) == first).all()
+    assert overlap(solved(video, box), truth(0)) > 0.6
+    assert (decode_runs(video.preview(Preview("", 0, box, None))[1], SIZE) == first).all()
 
 
 def test_a_click_on_a_good_mask_corrects_that_mask_and_does_not_begin_anew(
-    footage: Footage,
+    video: TrackedVideo,
 ) -> None:
     corner = Points.on((18.0, 26.0))
-    corrected = solved(footage, corner, encode_runs(truth(0)))
-    assert overlap(corrected, truth(0)) >= overlap(solved(footage, corner), truth(0)) - 0.05
+    corrected = solved(video, corner, encode_runs(truth(0)))
+    assert overlap(corrected, truth(0)) >= overlap(solved(video, corner), truth(0)) - 0.05
     assert overlap(corrected, truth(0)) > 0.6
 
 
 def test_a_run_that_goes_on_from_a_snapshot_is_that_of_an_undisturbed_one(
-    footage: Footage, tmp_path: Path
+    video: TrackedVideo, tmp_path: Path
 ) -> None:
-    whole = tracked(footage, tmp_path / "whole", [Span(1, 1, FRAMES - 1)])
+    whole = tracked(video, tmp_path / "whole", [Span(1, 1, FRAMES - 1)])
     assert overlap(decode_runs(whole[4], SIZE), truth(4)) > 0.5
-    first = tracked(footage, tmp_path / "parts", [Span(1, 1, 3)])
+    first = tracked(video, tmp_path / "parts", [Span(1, 1, 3)])
     (snapshot,) = (tmp_path / "parts").iterdir()
     rest = tracked(
-        footage,
+        video,
         tmp_path / "parts",
         [Span(1, 4, FRAMES - 1)],
         snapshot=str(snapshot),
@@ -79,13 +79,13 @@ def test_a_run_that_goes_on_from_a_snapshot_is_that_of_an_undisturbed_one(
 
 
 def test_features_of_a_frame_that_was_looked_at_are_not_computed_again(
-    footage: Footage, monkeypatch: pytest.MonkeyPatch
+    video: TrackedVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    footage.look(5)
-    tracker: Any = footage.tracker
+    video.look(5)
+    tracker: Any = video.tracker
 
     def refuse(_: Any) -> Any:
         raise AssertionError("the frame is encoded again")
 
     monkeypatch.setattr(type(tracker.segmenter), "encode", lambda self, frames: refuse(frames))
-    footage.preview(Preview("", 5, Points.on((20.0, 20.0)), None))
+    video.preview(Preview("", 5, Points.on((20.0, 20.0)), None))

@@ -21,7 +21,7 @@ from segment_concept.web.guard import (
     Limits,
     path_inside,
 )
-from segment_concept.web.server import Door, read_token
+from segment_concept.web.server import ServerOptions, read_token
 from segment_concept.web.uploads import TooLargeError, Uploads
 
 ACCESS = Access(frozenset({HOST}), token="t" * 43)
@@ -370,7 +370,7 @@ def test_a_weak_token_is_refused(tmp_path: Path, content: str) -> None:
     ],
 )
 def test_only_this_machine_is_local(host: str, is_local: bool) -> None:
-    assert Door(host=host).is_local == is_local
+    assert ServerOptions(host=host).is_local == is_local
 
 
 def test_names_with_html_stay_text(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from helpers.video_toys import HEIGHT, WIDTH, Film
 from helpers.web_app import Page, run_on_page
 from helpers.web_trackers import Counting, Failing
 from segment_concept.web.jobs import LEAST_AFTER_CUT, SAME_FRAMES, EarlyStop, Plan, masks_iou
-from segment_concept.web.runner import Footage
+from segment_concept.web.runner import TrackedVideo
 from segment_concept.web.runs import empty_runs
 from segment_concept.web.snapshots import prune_snapshots
 from segment_concept.web.spans import FrameState, Span
@@ -281,14 +281,14 @@ def test_a_mask_is_shown_before_it_is_refined_and_tracking_waits_for_the_latter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    solve = Footage.solve
+    solve = TrackedVideo.solve
 
-    def watched(footage: Footage, request: Solve) -> Result:
+    def watched(video: TrackedVideo, request: Solve) -> Result:
         asked.append(request.refine)
-        found = solve(footage, request)
+        found = solve(video, request)
         return found if request.refine else replace(found, score=0.25)
 
-    monkeypatch.setattr(Footage, "solve", watched)
+    monkeypatch.setattr(TrackedVideo, "solve", watched)
 
     async def work(page: Page) -> None:
         await page.click()

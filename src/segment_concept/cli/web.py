@@ -78,7 +78,7 @@ def web(
     """
     with plain_errors():
         try:
-            from segment_concept.web.server import Door, read_token, run_server
+            from segment_concept.web.server import ServerOptions, read_token, run_server
             from segment_concept.web.workspace import Settings
         except ImportError as error:
             raise InputError(
@@ -86,7 +86,7 @@ def web(
                 "segment-concept[web]"
             ) from error
 
-        door = Door(
+        server = ServerOptions(
             host=host,
             port=port,
             token=read_token(token),
@@ -94,12 +94,12 @@ def web(
             opens_browser=browser,
             ends_after=60 * end_after if end_after > 0 else None,
         )
-        if not door.is_local and token is None:
+        if not server.is_local and token is None:
             raise InputError(
                 f"--host {host} lets others on the network reach the page: add --token auto, and "
                 "put a proxy with TLS in front"
             )
-        if not door.is_local:
+        if not server.is_local:
             say(f"warning: everyone who reaches {host} and has the token can read and write below")
             say(f"{(root or media or Path()).resolve()}; the connection is not encrypted")
         found = (media or Path()).resolve()
@@ -112,7 +112,7 @@ def web(
             recipe=recipe,
             device=device,
         )
-        run_server(settings, door, opens, say)
+        run_server(settings, server, opens, say)
 
 
 def is_video(path: Path) -> bool:

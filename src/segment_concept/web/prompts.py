@@ -14,7 +14,7 @@ from segment_concept.web.project import Unsolved
 from segment_concept.web.replies import BusyError, NotReadyError, disk_sentence
 from segment_concept.web.runs import pack_masks
 from segment_concept.web.tracker_process import TrackerProcess
-from segment_concept.web.work import Look, Preview, Solve
+from segment_concept.web.work import ComputeFeatures, Preview, Solve
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Prompts:
 
     def look(self, project: OpenProject, frame: int) -> None:
         """Compute the features of a frame in idle time."""
-        self._tracker.tell(Look(project.id, frame))
+        self._tracker.tell(ComputeFeatures(project.id, frame))
 
     async def preview(
         self, project: OpenProject, asked: PromptObject, is_gone: Callable[[], Awaitable[bool]]

@@ -59,11 +59,11 @@ def load_tracker(name: str, device: str) -> VideoTracker:
     return load(name, device=device)
 
 
-class Footage:
+class TrackedVideo:
     """A video in this process: its frames, their features, and sessions for prompts."""
 
     def __init__(
-        self, source: VideoSource, tracker: VideoTracker, before: "Footage | None" = None
+        self, source: VideoSource, tracker: VideoTracker, before: "TrackedVideo | None" = None
     ) -> None:
         """`before` is what was known of the video when fewer of its frames were."""
         self.source, self.tracker = source, tracker
@@ -135,7 +135,7 @@ class _Active:
 class Runner:
     """Tracks the spans of a run. Spans of several objects are played together."""
 
-    def __init__(self, video: Footage, run: Run) -> None:
+    def __init__(self, video: TrackedVideo, run: Run) -> None:
         self._video, self._run = video, run
         self._dropped: set[int] = set()
         self._active: list[_Active] = []

@@ -26,7 +26,7 @@ POLL = 1.0  # seconds between two looks at whether a page is open
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ServerOptions:
     """How the server is reached.
 
     Attributes:
@@ -67,13 +67,13 @@ def read_token(option: str | None) -> str | None:
 
 
 def run_server(
-    settings: Settings, door: Door, media: Path | None, say: Callable[[str], None]
+    settings: Settings, options: ServerOptions, media: Path | None, say: Callable[[str], None]
 ) -> None:
     """Serve until Ctrl-C, or until no page has been open for a while.
 
     Args:
         settings: what to serve.
-        door: where.
+        options: how it is reached.
         media: a video to open at once.
         say: prints a line for the person.
 
@@ -81,20 +81,20 @@ def run_server(
         InputError: the address cannot be used, or the video cannot be opened.
     """
     with suppress(KeyboardInterrupt):  # by then everything is saved
-        asyncio.run(_serve(settings, door, media, say))
+        asyncio.run(_serve(settings, options, media, say))
 
 
 async def _serve(
-    settings: Settings, door: Door, media: Path | None, say: Callable[[str], None]
+    settings: Settings, options: ServerOptions, media: Path | None, say: Callable[[str], None]
 ) -> None:
-    listener = _listener(door)
+    listener = _listener(options)
     port = listener.getsockname()[1]
-    names = {door.host, "127.0.0.1", "localhost"} if door.is_local else {door.host}
-    shown = f"[{door.host}]" if ":" in door.host else door.host
-    hosts = frozenset({f"{n}:{port}" for n in names} | {f"{shown}:{port}"} | set(door.allowed))
+    names = {options.host, "127.0.0.1", "localhost"} if options.is_local else {options.host}
+    shown = f"[{options.host}]" if ":" in options.host else options.host
+    hosts = frozenset({f"{n}:{port}" for n in names} | {f"{shown}:{port}"} | set(options.allowed))
     access = Access(hosts, cookie_name=f"segment-concept-{port}")
-    if door.token is not None:
-        access.token = door.token
+    if options.token is not None:
+        access.token = options.token
     workspace = Workspace(settings)
     config = uvicorn.Config(
         make_app(workspace, access),
@@ -121,10 +121,10 @@ async def _serve(
             fragment += f"&p={project.id}"
         address = f"http://{shown}:{port}/#{fragment}"
         say(f"the page: {address}")
-        if door.opens_browser:
+        if options.opens_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        if door.ends_after is not None:
-            await _until_alone(workspace, door.ends_after, main)
+        if options.ends_after is not None:
+            await _until_alone(workspace, options.ends_after, main)
             server.should_exit = True
     except SegmentConceptError:
         server.should_exit = True
@@ -144,16 +144,16 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _listener(door: Door) -> socket.socket:
-    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
+def _listener(options: ServerOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((door.host, door.port))
+        found.bind((options.host, options.port))
     except OSError as error:
         found.close()
         raise InputError(
-            f"{door.host}:{door.port} cannot be used ({error.strerror}): give another --port or "
+            f"{options.host}:{options.port} cannot be used ({error.strerror}): give another --port or "
             "--host"
         ) from error
     return found

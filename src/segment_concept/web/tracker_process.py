@@ -7,7 +7,7 @@ from typing import Any
 from segment_concept.video.source import VideoSource
 from segment_concept.web.children import Child
 from segment_concept.web.replies import NotReadyError
-from segment_concept.web.work import Footing, Forget, TrackerState, serve_work
+from segment_concept.web.work import Forget, ProjectVideo, TrackerState, serve_work
 
 _STARTING = "the tracker is loading: try again in a moment"
 
@@ -58,7 +58,7 @@ class TrackerProcess:
         name = "segment-concept-tracker"
         self._child = self._new_child(serve_work, args, name, self._hear, self._died)
         for id_, source in self._sources.items():
-            self.tell(Footing(id_, source))
+            self.tell(ProjectVideo(id_, source))
 
     def ready(self) -> Child:
         """The process, to ask it something. One that has crashed is started.
@@ -83,7 +83,7 @@ class TrackerProcess:
         """Show it a video, or more frames of one."""
         if self._sources.get(id_) is not source:
             self._sources[id_] = source
-            self.tell(Footing(id_, source))
+            self.tell(ProjectVideo(id_, source))
 
     def forget(self, id_: str) -> None:
         """A project was closed."""

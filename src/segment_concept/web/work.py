@@ -17,7 +17,7 @@ from segment_concept.web.store import Result
 
 if TYPE_CHECKING:  # they load torch
     from segment_concept.tracking.api import VideoTracker
-    from segment_concept.web.runner import Footage
+    from segment_concept.web.runner import TrackedVideo
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ IDLE = 0.25  # seconds between two looks for messages, if there is nothing to do
 
 
 @dataclass(frozen=True, slots=True)
-class Footing:
+class ProjectVideo:
     """Message: a video, or more of it."""
 
     key: str
@@ -41,7 +41,7 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ComputeFeatures:
     """Message: a person rests on this frame, and will probably prompt there."""
 
     key: str
@@ -191,7 +191,7 @@ def serve_work(link: Link, recipe: str, device: str) -> None:
 class _Worker:
     def __init__(self, inbox: Inbox, tracker: "VideoTracker") -> None:
         self._inbox, self._tracker = inbox, tracker
-        self._videos: dict[str, Footage] = {}
+        self._videos: dict[str, TrackedVideo] = {}
 
     def serve(self) -> None:
         while not self._inbox.is_closed:
@@ -205,16 +205,16 @@ class _Worker:
 
     def _handle(self, message: Any) -> None:
         """Everything but runs."""
-        from segment_concept.web.runner import Footage
+        from segment_concept.web.runner import TrackedVideo
 
         if isinstance(message, Request):
             self._inbox.send(self._reply(message))
-        elif isinstance(message, Footing):
+        elif isinstance(message, ProjectVideo):
             old = self._videos.get(message.key)
-            self._videos[message.key] = Footage(message.source, self._tracker, old)
+            self._videos[message.key] = TrackedVideo(message.source, self._tracker, old)
         elif isinstance(message, Forget):
             self._videos.pop(message.key, None)
-        elif isinstance(message, Look) and message.key in self._videos:
+        elif isinstance(message, ComputeFeatures) and message.key in self._videos:
             try:
                 self._videos[message.key].look(message.frame)
             except SegmentConceptError as error:
@@ -281,12 +281,12 @@ def _stops(message: Any, number: int) -> bool:
 
 def _rank(message: Any) -> int:
     """The order in which messages are served."""
-    if isinstance(message, Footing | Forget):
+    if isinstance(message, ProjectVideo | Forget):
         return 0
     if isinstance(message, Request):
         is_refining = isinstance(message.content, Solve) and message.content.refine
         return 2 if is_refining else 1
-    return 3 if isinstance(message, Look) else _WORK
+    return 3 if isinstance(message, ComputeFeatures) else _WORK
 
 
 def _most_urgent(messages: list[Any]) -> int | None:
