@@ -153,8 +153,8 @@ def _listener(options: ServerOptions) -> socket.socket:
     except OSError as error:
         found.close()
         raise InputError(
-            f"{options.host}:{options.port} cannot be used ({error.strerror}): give another --port or "
-            "--host"
+            f"{options.host}:{options.port} cannot be used ({error.strerror}): give another "
+            "--port or --host"
         ) from error
     return found
 
