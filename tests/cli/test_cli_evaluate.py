@@ -75,7 +75,7 @@ def test_a_second_start_predicts_nothing_again(data: Path, tmp_path: Path) -> No
     assert (tmp_path / "run/videos/cats.json").stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     workers: int, data: Path, tmp_path: Path
 ) -> None:
@@ -100,8 +100,17 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     assert toys.files_of(out) == toys.files_of(tmp_path / "calm")
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("workers", "name"),
+    [
+        (1, "SIGINT"),
+        (1, "SIGTERM"),
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        pytest.param(2, "SIGTERM", marks=pytest.mark.slow),
+        pytest.param(2, "SIGHUP", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_keeps_finished_videos_and_leaves_no_partial_files(
     workers: int, name: str, data: Path, tmp_path: Path
 ) -> None:
