@@ -150,9 +150,12 @@ class Person:
         self.page.mouse.move(*self.place(x, y))
 
     def click(self, x: float, y: float, button: str = "left") -> None:
-        """Click a pixel of the video, and wait until the server has the edit."""
-        with self.page.expect_response(lambda r: r.url.endswith("/edits") and r.ok):
+        """Click a pixel of the video, and wait until the page shows the edit."""
+        with self.page.expect_response(lambda r: r.url.endswith("/edits") and r.ok) as reply:
             self.page.mouse.click(*self.place(x, y), button=button)
+        self.page.wait_for_function(
+            "rev => Number(document.body.dataset.rev) >= rev", arg=reply.value.json()["rev"]
+        )
 
     def drag(self, *corners: tuple[float, float]) -> None:
         """Press on the first pixel of the video, and lift on the last."""

@@ -23,13 +23,12 @@ export class Edits {
 
   /** @param {Click} click */
   addClick(click) {
-    const { store, page } = this, before = store.promptsOn(store.frame).get(store.selected);
-    const known = page.stage.masks.some(mask => mask.id === store.selected && mask.runs.length > 1);
-    if (!click.positive && !before && !known) return toast('Mark the object with a positive click first.');
-    const object = store.selected || store.nextId(), frame = store.frame, op = newOp();
-    this.change(() => {
+    const { store, page } = this, object = store.selected || store.nextId(), frame = store.frame, op = newOp();
+    this.change(async () => {
       // Read when the edit is sent: an edit before it, or another tab, may have added clicks.
       const now = store.promptsOn(frame).get(object);
+      const known = page.stage.masks.some(mask => mask.id === object && mask.runs.length > 1);
+      if (!click.positive && !now && !known) throw new Error('Mark the object with a positive click first.');
       const points = pointsOf([...(now?.clicks ?? []), click]);
       return page.project.edit(store.rev, { type: 'prompt', object, frame, points, box: now?.box ?? null }, op);
     }, object);
@@ -97,6 +96,7 @@ export class Edits {
       try {
         store.edited(await this.answered(call));
         if (object) page.select(object);
+        document.body.dataset.rev = String(store.rev); // for tests: the page shows this revision
         page.refreshShots();
       } catch (error) {
         page.stage.preview = page.stage.painting = null;
