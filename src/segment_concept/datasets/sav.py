@@ -60,7 +60,7 @@ def find_videos(root: Path, frames: Path | None = None) -> dict[str, SavVideo]:
     }
     if not videos:
         raise InputError(
-            f"{root} has {len(movies)} files *{MOVIE} and {len(annotations)} files *{ANNOTATION}, "
+            f"{root} has *{MOVIE}: {len(movies)}, *{ANNOTATION}: {len(annotations)}, "
             "but no video with both: expected SA-V's training videos with their annotations"
         )
     return videos

@@ -65,10 +65,7 @@ def find_sec(source: str | Path, tokenizer: str | Path | None = None) -> SecFile
     Raises:
         CheckpointError: a file is missing; the message says what to do.
     """
-    weights = find_files(source)
-    _refuse_lone_shard(weights)
-    local = Path(source).expanduser().exists()
-    repository = None if local else "/".join(str(source).split("/")[:2])
+    weights, repository = _located(source)
     return SecFiles(
         weights,
         _config(weights[0].parent, repository),
@@ -82,10 +79,7 @@ def find_internvl(source: str | Path, tokenizer: str | Path | None = None) -> Se
     Raises:
         CheckpointError: a file is missing; the message says what to do.
     """
-    weights = find_files(source)
-    _refuse_lone_shard(weights)
-    local = Path(source).expanduser().exists()
-    repository = None if local else "/".join(str(source).split("/")[:2])
+    weights, repository = _located(source)
     config = _config(weights[0].parent, repository)
     if config is None or "llm_config" not in config:
         raise CheckpointError(
@@ -104,6 +98,14 @@ def find_internvl(source: str | Path, tokenizer: str | Path | None = None) -> Se
             f"({TOKENIZER_CONFIG} and tokenizer.json, or vocab.json with merges.txt)"
         )
     return SecFiles(weights, config, found)
+
+
+def _located(source: str | Path) -> tuple[tuple[Path, ...], str | None]:
+    """The weights, and the repository of the hub that they come from, if they do."""
+    weights = find_files(source)
+    _refuse_lone_shard(weights)
+    local = Path(source).expanduser().exists()
+    return weights, None if local else "/".join(str(source).split("/")[:2])
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -24,10 +24,10 @@ export class Edits {
   /** @param {Click} click */
   addClick(click) {
     const { store, page } = this, object = store.selected || store.nextId(), frame = store.frame, op = newOp();
+    const known = page.stage.masks.some(mask => mask.id === object && mask.runs.length > 1);
     this.change(async () => {
       // Read when the edit is sent: an edit before it, or another tab, may have added clicks.
       const now = store.promptsOn(frame).get(object);
-      const known = page.stage.masks.some(mask => mask.id === object && mask.runs.length > 1);
       if (!click.positive && !now && !known) throw new Error('Mark the object with a positive click first.');
       const points = pointsOf([...(now?.clicks ?? []), click]);
       return page.project.edit(store.rev, { type: 'prompt', object, frame, points, box: now?.box ?? null }, op);
