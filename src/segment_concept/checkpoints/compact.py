@@ -21,6 +21,16 @@ from segment_concept.runtime.json_files import parse_json
 from segment_concept.types import CheckpointError, InputError
 
 FORMAT = "segment-concept/compact-1"
+# Layers by which a concept changed masks: older files have them, and they are not read.
+_FORMER = (
+    "concept.norm_",
+    "concept.attention.",
+    "concept.parts.",
+    "concept.cross.",
+    "concept.mlp.",
+    "concept.out.",
+    "concept.place.",
+)
 
 
 def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any]) -> None:
@@ -50,7 +60,8 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if not name.startswith(_FORMER)]  # noqa: SIM118
+            weights = {name: file.get_tensor(name).float() for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): fetch it again") from error
     if metadata.get("format") != FORMAT:
@@ -89,7 +100,9 @@ def _laid_out(path: Path, metadata: Mapping[str, str], short_side: int) -> Compa
             widths = Widths(**_counts(metadata["widths"], path))
             concept = None
             if "concept" in metadata:
-                concept = ConceptPath(widths, ConceptWidths(**_counts(metadata["concept"], path)))
+                counts = _counts(metadata["concept"], path)
+                counts.pop("parts", None)  # of the former layers
+                concept = ConceptPath(widths, ConceptWidths(**counts))
             network = CompactNetwork(widths)
             return CompactSegmenter(
                 Backbone(),

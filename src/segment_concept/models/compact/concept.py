@@ -1,18 +1,17 @@
 """The compact model's concept path: encode an object from keyframes, and use the result.
 
 The design follows SeC: keyframes with a marked object and an unmarked query frame go through a
-transformer, a learned `[SEG]` token yields one vector, the query's image features attend to that
-vector (as 4 tokens), and the result is averaged with the memory-conditioned features.
+transformer, and a learned `[SEG]` token yields one vector.
 
 Differences from SeC, with the reasons (measurements in docs/LOG.md):
+- The concept decides whether the object is in the query, and changes no mask: masks decoded from
+  image features that attended to the concept, as in SeC, were not better.
 - The images are the two coarsest levels of the frozen backbone, already computed for tracking.
 - The transformer sees only how similar each cell of the query is to the object and to its
   surroundings: with half a million parameters it cannot learn to compare features, and overfits
   to the training objects if it sees them.
-- The concept's half of the average is the memory tokens plus a learned difference that starts at
-  zero: an untrained concept path changes nothing.
-- The concept also predicts presence (is the object in the query at all?) and location (a map of
-  tokens). Both can be trained without the tracker.
+- The concept predicts presence (is the object in the query at all?), which can be trained without
+  the tracker. In training it also predicts location (a map of tokens).
 - The mask that the tracker then proposes is compared with the keyframes once more (`verifier`).
 """
 
@@ -23,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.models.compact.layers import Attention, FeedForward, Linear, grid_rotation
+from segment_concept.models.compact.layers import Attention, FeedForward, Linear
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.verifier import KeyframeDescriptor, Verifier, VerifierInput
 from segment_concept.tracking.segmenter import Concept, Proposals
@@ -41,7 +40,6 @@ class ConceptWidths:
     heads: int = 4
     likeness: int = 48  # channels of the learned comparison
     concept: int = 256  # of the vector, as in SeC
-    parts: int = 4  # tokens that the vector is split into
 
 
 class ConceptNetwork(nn.Module):
@@ -112,30 +110,18 @@ class ConceptNetwork(nn.Module):
 
 
 class ConceptPath(nn.Module):
-    """Concept network, and the layers by which tracking uses a concept."""
+    """Concept network, and what is predicted from a concept."""
 
     def __init__(self, widths: Widths, concept: ConceptWidths | None = None) -> None:
         super().__init__()
         self.widths = concept or ConceptWidths()
-        d, part = widths.tokens, self.widths.concept // self.widths.parts
         self.network = ConceptNetwork(widths, self.widths)
-        self.pairs = widths.pairs
-        self.norm_self = nn.LayerNorm(d)
-        self.attention = Attention(d, d)
-        self.norm_cross = nn.LayerNorm(d)
-        self.parts = Linear(part, d)
-        self.cross = Attention(d, widths.inner)
-        self.mlp = FeedForward(d, 2 * d)
-        self.norm_out = nn.LayerNorm(d)
-        self.out = Linear(d, d)
         self.describe = Linear(widths.descriptor, self.widths.likeness)
         self.wanted = Linear(self.widths.concept, self.widths.likeness + 1)
-        self.place = Linear(1, d)
         self.presence = Linear(self.widths.concept, 1)
         self.verification = Verifier(widths.descriptor)
-        for layer in (self.out, self.presence):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.presence.weight)
+        nn.init.zeros_(self.presence.bias)
 
     def encode(
         self,
@@ -178,26 +164,6 @@ class ConceptPath(nn.Module):
         similarity = self.describe(descriptor) @ wanted[:, :-1, None] / self.widths.likeness**0.5
         logits: Tensor = similarity[..., 0] + wanted[:, -1:]
         return logits
-
-    def inject(self, features: CompactFeatures, remembered: Tensor, embeddings: Tensor) -> Tensor:
-        """Memory-conditioned tokens averaged with concept-conditioned ones: (O, L, tokens).
-
-        Args:
-            features: one row per object.
-            remembered: (O, L, tokens) memory-conditioned tokens.
-            embeddings: (O, concept).
-        """
-        h, w = features.grid
-        location = self.localize(features.descriptor, embeddings)
-        x = features.tokens + self.place(location.tanh()[..., None])
-        normed = self.norm_self(x)
-        rotation = grid_rotation(h, w, self.pairs // 2, x)
-        x = x + self.attention(normed, normed, normed, rotation)
-        parts = self.parts(embeddings.unflatten(-1, (self.widths.parts, -1)))
-        x = x + self.cross(self.norm_cross(x), parts, parts)
-        x = x + self.mlp(x)
-        by_concept: Tensor = remembered + self.out(self.norm_out(x))
-        return (remembered + by_concept) / 2
 
 
 def _prototype(concept: Concept) -> Tensor:

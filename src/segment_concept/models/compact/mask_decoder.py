@@ -58,10 +58,6 @@ class MaskDecoder(nn.Module):
     ) -> Proposals:
         """Decode one row per object. Outside the region of interest all logits are -CERTAIN.
 
-        If there are tokens with concept, masks are decoded from those. Presence is always
-        predicted from the tokens with memory alone, and from the masks: the concept has a
-        presence logit of its own.
-
         Args:
             features: of the whole images, one row per object, and of the regions of interest.
             rois: the region of interest of each object.
@@ -70,9 +66,6 @@ class MaskDecoder(nn.Module):
         """
         whole, part = features
         tokens, x = self._decode_tokens(rois, conditioned.tokens)
-        presence_token = tokens[:, MASKS + 1]
-        if conditioned.with_concept is not None:
-            tokens, x = self._decode_tokens(rois, conditioned.with_concept)
         similarity = rois.tokens(conditioned.similarity)
         logits = self._masks(part, tokens, x, conditioned.prior, similarity)
         logits = rois.scatter(logits, 4, -CERTAIN)
@@ -83,7 +76,7 @@ class MaskDecoder(nn.Module):
         evidence = self._evidence(
             proposed[rows, best], logits[rows, best].detach(), conditioned.similarity, pointers
         )
-        presence = self.presence(torch.cat([presence_token, evidence], dim=-1))[:, 0]
+        presence = self.presence(torch.cat([tokens[:, MASKS + 1], evidence], dim=-1))[:, 0]
         return Proposals(logits, iou, proposed, presence)
 
     def describe(self, features: CompactFeatures, masks: Tensor) -> Tensor:

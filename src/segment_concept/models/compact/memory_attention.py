@@ -107,7 +107,6 @@ class ConditionedTokens:
     tokens: Tensor  # (O, l, tokens)
     prior: Tensor  # (O, l, CELLS) in [-1, 1]
     similarity: Tensor  # (O, L, 2) of the whole image, see `MemoryReadout`
-    with_concept: Tensor | None = None  # (O, l, tokens), if an object has a concept
 
 
 class MemoryAttention(nn.Module):

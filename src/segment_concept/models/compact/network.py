@@ -15,16 +15,13 @@ Differences from SAM 2.1, with the reasons (measurements in docs/LOG.md):
 - A box or a click is a memory of the same frame with a rough mask: one path for all prompts.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from segment_concept.models.compact.mask_decoder import MaskDecoder
 from segment_concept.models.compact.memory_attention import (
-    ConditionedTokens,
     MemoryAttention,
     MemoryBatch,
     MemoryReadout,
@@ -34,10 +31,6 @@ from segment_concept.models.compact.neck import CompactFeatures, Neck, Widths
 from segment_concept.models.compact.roi import Roi, Rois, group_rois, propose_rois, whole_frame
 from segment_concept.runtime.parallel import side_by_side
 from segment_concept.tracking.segmenter import Proposals
-
-Condition: TypeAlias = Callable[[int, CompactFeatures, Tensor], Tensor | None]
-"""(object index, features of its region of interest, its tokens (1, l, tokens)) -> tokens that
-are conditioned on its concept, or None if it has none."""
 
 
 class CompactNetwork(nn.Module):
@@ -57,7 +50,6 @@ class CompactNetwork(nn.Module):
         self,
         features: CompactFeatures,
         memory: MemoryBatch,
-        condition: Condition | None = None,
         anywhere: Sequence[int] = (),
     ) -> Proposals:
         """Segment O objects.
@@ -65,7 +57,6 @@ class CompactNetwork(nn.Module):
         Args:
             features: one row per object.
             memory: what the objects remember.
-            condition: conditions tokens on concepts; None if there is no concept.
             anywhere: objects whose region of interest is the whole frame, because their memory
                 says little about their extent.
         """
@@ -84,8 +75,6 @@ class CompactNetwork(nn.Module):
             part = whole.crop(rois)
             known = [attended[o] for o in objects]
             conditioned = attention(part, rois, readout[rows], known, pointers)
-            if condition is not None:
-                conditioned = _with_concepts(conditioned, objects, part, condition)
             proposals: Proposals = self.decoder((whole, part), rois, conditioned, pointers)
             return proposals
 
@@ -114,18 +103,3 @@ def _as_rows(objects: Sequence[int], device: torch.device) -> slice | Tensor:
     if len(objects) == 1:
         return slice(objects[0], objects[0] + 1)
     return torch.tensor(objects, device=device)
-
-
-def _with_concepts(
-    conditioned: ConditionedTokens,
-    objects: Sequence[int],
-    features: CompactFeatures,
-    condition: Condition,
-) -> ConditionedTokens:
-    """Add the tokens with concept; objects without one keep those of memory."""
-    tokens = conditioned.tokens
-    each = [condition(o, features[n : n + 1], tokens[n : n + 1]) for n, o in enumerate(objects)]
-    if all(one is None for one in each):
-        return conditioned
-    mixed = [tokens[n : n + 1] if one is None else one for n, one in enumerate(each)]
-    return replace(conditioned, with_concept=torch.cat(mixed))

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -173,10 +172,7 @@ class CompactSegmenter(nn.Module):
         of_objects = features.maps.of_objects(images)
         entries = [map_entries(recall) for recall in recalls]
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
-        condition = None
-        if any(concept is not None for concept in concepts):
-            condition = partial(self._condition, concepts)
-        proposals = self.network.propose(of_objects, memory, condition)
+        proposals = self.network.propose(of_objects, memory)
         presence = proposals.presence
         rows = [i for i, concept in enumerate(concepts) if concept is not None]
         masks, verified = presence.new_zeros(0, 1, 1), presence.new_zeros(0, FEATURES)
@@ -206,16 +202,6 @@ class CompactSegmenter(nn.Module):
         hints = mask_maps(own.sigmoid())
         values = self.network.memory_encoder(features.maps.of_objects(images), hints, visible)
         return values, [features.maps.keys[i] for i in images]
-
-    def _condition(
-        self, concepts: Sequence[Concept | None], o: int, features: CompactFeatures, tokens: Tensor
-    ) -> Tensor | None:
-        """Concept-conditioned tokens of object `o`; None if it has no concept."""
-        concept = concepts[o]
-        if concept is None:
-            return None
-        assert self.concept is not None, "concepts come from the model's own encoder"
-        return self.concept.inject(features, tokens, concept.embedding[None])
 
     def _take_masks(self, features: CompactFeatures, prompts: Sequence[Mask]) -> Proposals:
         """Given masks as proposals: the score of a cell is the share of it that a mask covers."""
