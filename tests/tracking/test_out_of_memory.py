@@ -64,7 +64,7 @@ def test_an_upsampling_that_does_not_fit_leaves_no_half_tracked_frame(monkeypatc
     def full(*_: Any, **__: Any) -> None:
         raise FULL
 
-    monkeypatch.setattr("segment_concept.tracking.session.upsample_logits", full)
+    monkeypatch.setattr("segment_concept.tracking.tracker.upsample_logits", full)
     with pytest.raises(InputError, match="Nothing of it was tracked and the earlier frames are"):
         session.step(frames[1])
     assert session.tracks == kept

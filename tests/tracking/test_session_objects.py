@@ -250,6 +250,19 @@ def test_exclusive_objects_share_no_pixel(claims):
         assert non_overlapping.logits[row][~won].equal(free.logits[row][~won].clamp(max=-10))
 
 
+def test_guided_contours_are_for_the_output_and_not_for_memory():
+    frames = video(DARK, LIGHT)
+    shown, kept = [], []
+    for guided in (False, True):
+        following = session(guided_contours=guided)
+        following.prompt(frames[0], {ONE: DARK.mask(0)})
+        shown.append(play(following, frames[1:6])[5].logits)
+        kept.append(following.tracks[ONE][0].bank.tracked[-1])
+    assert not shown[0].equal(shown[1])
+    assert kept[0].logits.equal(kept[1].logits)
+    assert kept[0].features.equal(kept[1].features)
+
+
 def test_exclusion_is_for_the_output_and_not_for_memory():
     frames = video(DARK, LIGHT)
     kept = []

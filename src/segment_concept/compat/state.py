@@ -187,8 +187,14 @@ class InferenceState(DictLike):
                 memory = self.released[obj_id].on(index)
             if memory is not None and index not in self.absent.get(obj_id, ()):
                 found[row] = self._filled(memory.logits)
-        size, non_overlapping = self.source.info.size, self.session.tracker.non_overlapping
-        logits = upsample_logits(list(found.values()), size, non_overlapping=non_overlapping)
+        size, tracker = self.source.info.size, self.session.tracker
+        guided = tracker.guided_contours and found
+        logits = upsample_logits(
+            list(found.values()),
+            size,
+            non_overlapping=tracker.non_overlapping,
+            picture=self.frame(index).rgb if guided else None,
+        )
         rows = torch.full((len(self.obj_ids), *size), NO_OBJECT_LOGIT, device=logits.device)
         rows[list(found)] = logits
         return rows[:, None]
@@ -254,7 +260,7 @@ class InferenceState(DictLike):
                 return replace(bank, keyframes=(Keyframe(self.frame(first), prompt.bitmap),))
             if memory is not None:
                 frame = self.frame(first)
-                mask = upsample_logits([memory.logits], frame.size, non_overlapping=False)[0] > 0
+                mask = self.session.tracker.enlarge([memory.logits], frame)[0] > 0
                 return replace(bank, keyframes=(Keyframe(frame, mask.cpu().numpy()),))
         return bank  # all other prompts are so far away that their memories were dropped
 

@@ -72,6 +72,7 @@ def _bundled(name: str) -> Recipe:
         network="compact",
         weights=BUNDLED,
         refiner=PromptRefiner(),
+        guided_contours=True,
         weights_size="10 MB",
     )
 

@@ -51,6 +51,8 @@ class Recipe:
             found on its first frame.
         return_margin: the same within a shot, for an object that was not found on its first frame.
         non_overlapping: no two objects claim the same pixel.
+        guided_contours: contours follow the edges of the picture when masks are enlarged to the
+            size of the video. Chosen for the compact network; not measured with others.
         short_side: the shorter side of the compact network's input, in pixels.
         image_side: side of the square input of SAM 2.1, EdgeTAM and SeC's segmenter, in pixels, a
             multiple of 32 (EdgeTAM: 256) from 128 to 1024; None for the 1024 at which they were
@@ -85,6 +87,7 @@ class Recipe:
     concept_margin: float = 0.0
     return_margin: float = 0.0
     non_overlapping: bool = False
+    guided_contours: bool = False
     short_side: int = 448
     image_side: int | None = None
     dtype: DType = "auto"

@@ -20,7 +20,8 @@ def track_best_path(
 
     Results are delayed, but in order: a frame is yielded as soon as all remaining hypotheses have
     the same mask on it, and at the end of the video at the latest. Until then its masks are kept,
-    in the size of the mask decoder. With a policy of one hypothesis nothing is delayed.
+    in the size of the mask decoder. With a policy of one hypothesis nothing is delayed. Contours
+    are not guided by the picture, which would have to be kept as well.
 
     Args:
         session: with its objects already prompted. Do not use it until the iterator ends.

@@ -7,19 +7,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segment_concept.types import FrameResult
+from segment_concept.ops.guided import guided_upsample
+from segment_concept.types import FrameResult, Image
 
 SUPPRESSED_LOGIT = -10.0  # SAM 2 clamps a pixel that another object claims to at most this
 
 
 def upsample_logits(
-    small: Sequence[Tensor], size: tuple[int, int], *, non_overlapping: bool
+    small: Sequence[Tensor],
+    size: tuple[int, int],
+    *,
+    non_overlapping: bool,
+    picture: Image | None = None,
 ) -> Tensor:
-    """Logits (h, w) of O objects in the size of the video: (O, H, W) float32."""
+    """Logits (h, w) of O objects in the size of the video: (O, H, W) float32.
+
+    With the frame's picture (H, W, 3), contours follow its edges.
+    """
     if not small:
         return torch.zeros((0, *size))
     stacked = torch.stack(list(small)).float()
-    logits = F.interpolate(stacked[:, None], size, mode="bilinear")[:, 0]
+    if picture is not None:
+        logits = guided_upsample(stacked, picture)
+    else:
+        logits = F.interpolate(stacked[:, None], size, mode="bilinear")[:, 0]
     return suppress_overlap(logits) if non_overlapping else logits
 
 

@@ -20,7 +20,7 @@ from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.out_of_memory import unchanged_without_memory
 from segment_concept.tracking.prefetch import encode_ahead
-from segment_concept.tracking.results import merge_results, upsample_logits
+from segment_concept.tracking.results import merge_results
 from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.step import (
     FrameStep,
@@ -488,9 +488,7 @@ class Session:
         return FrameResult(
             frame_index=frame.index,
             object_ids=ids,
-            logits=upsample_logits(
-                [s.logits for s in states], frame.size, non_overlapping=self.tracker.non_overlapping
-            ),
+            logits=self.tracker.enlarge([s.logits for s in states], frame),
             presence=torch.tensor([s.presence for s in states]).sigmoid(),
             quality=torch.tensor([s.iou for s in states]),
             concept_queried=decision.query,

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.out_of_memory import general_advice
@@ -11,9 +13,10 @@ from segment_concept.tracking.placement import MovableTracker
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.refinement import PromptRefiner
+from segment_concept.tracking.results import upsample_logits
 from segment_concept.tracking.segmenter import Segmenter
 from segment_concept.tracking.triggers.base import Never, Trigger
-from segment_concept.types import InputError
+from segment_concept.types import Frame, InputError
 
 if TYPE_CHECKING:
     from segment_concept.tracking.session import Session
@@ -41,6 +44,8 @@ class Tracker(MovableTracker):
             memory finds it, confirms it. 0: no margin and no such queries, as published.
         return_margin: the margin of that confirmation.
         non_overlapping: no two objects claim the same pixel in the output.
+        guided_contours: contours follow the edges of the picture when masks are enlarged to the
+            size of the video (`guided_upsample`). Memory is not affected.
         track_before_prompt: an object is also looked for on frames that are played before the first
             one on which it was prompted, as SAM 2 does; else it has no mask there.
         share_cores: `Session.track` with prefetching gives each operator half of torch's threads,
@@ -62,6 +67,7 @@ class Tracker(MovableTracker):
     concept_margin: float = 0.0
     return_margin: float = 0.0
     non_overlapping: bool = False
+    guided_contours: bool = False
     track_before_prompt: bool = False
     share_cores: bool = False
     memory_advice: Callable[[], str] = general_advice
@@ -78,6 +84,15 @@ class Tracker(MovableTracker):
     def networks(self) -> Sequence[object]:
         """The segmenter, and the concept encoder if there is one."""
         return (self.segmenter,) if self.concept is None else (self.segmenter, self.concept)
+
+    def enlarge(self, small: Sequence[Tensor], frame: Frame) -> Tensor:
+        """Logits (h, w) of O objects on a frame in its size: (O, H, W) float32."""
+        return upsample_logits(
+            small,
+            frame.size,
+            non_overlapping=self.non_overlapping,
+            picture=frame.rgb if self.guided_contours else None,
+        )
 
     def session(self, features: FeatureCache | None = None) -> "Session":
         """Start a new video.
