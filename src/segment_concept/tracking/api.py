@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from segment_concept.types import Frame, FrameResult, ObjectId, Prompt
 
@@ -11,6 +11,9 @@ FramePrompts: TypeAlias = Mapping[ObjectId, Prompt]
 
 Prompts: TypeAlias = Mapping[int, FramePrompts]
 """The prompts of a video, by frame index."""
+
+Every: TypeAlias = Literal["auto", 1]
+"""Which frames are tracked: every one, or those that cannot be carried by optical flow."""
 
 NO_FRAME_PROMPTS: FramePrompts = MappingProxyType({})
 NO_PROMPTS: Prompts = MappingProxyType({})
@@ -65,8 +68,9 @@ class TrackingSession(Protocol):
             frames: the video, or a part of it.
             prompts: by frame index, as for `step`.
             prefetch: how many frames may be read and encoded in another thread before they are
-                tracked. Results do not change; two frames give the full speed. Do not use it for
-                live sources, and do not read `frames` elsewhere meanwhile.
+                tracked; two frames give the full speed. Do not use it for live sources, and do not
+                read `frames` elsewhere meanwhile. A tracker that carries frames by optical flow
+                does so only with prefetching; otherwise results do not depend on it.
 
         Raises:
             InputError: as `step`.

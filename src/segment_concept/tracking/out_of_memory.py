@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any
 
 import torch
 
 from segment_concept.ops.moving import release_memory
+from segment_concept.tracking.snapshot import restore_state, state_of
 from segment_concept.types import DeviceMemoryError
 
 # Beginnings of messages of torch's RuntimeError; for CUDA it has a class of its own.
@@ -41,15 +41,14 @@ def unchanged_without_memory(session: Any, frame_index: int | None) -> Iterator[
     Raises:
         DeviceMemoryError: there was too little memory. Nothing was changed.
     """
-    before = {} if frame_index is None else _state(session)
+    before = {} if frame_index is None else state_of(session)
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None  # its frames hold the tensors that took the memory
-        for name, value in before.items():
-            setattr(session, name, value)
+        restore_state(session, before)
         release_memory()
         tracker, objects = session.tracker, len(session.object_ids)
         where = "the next frames" if frame_index is None else f"frame {frame_index}"
@@ -58,9 +57,3 @@ def unchanged_without_memory(session: Any, frame_index: int | None) -> Iterator[
             f"object{'' if objects == 1 else 's'} before it). Nothing of it was tracked and the "
             f"earlier frames are kept. {tracker.memory_advice()}"
         ) from error
-
-
-def _state(session: Any) -> dict[str, Any]:
-    """The fields of a session, dictionaries copied."""
-    values = {field.name: getattr(session, field.name) for field in fields(session)}
-    return {name: dict(v) if type(v) is dict else v for name, v in values.items()}

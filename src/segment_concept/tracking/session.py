@@ -4,7 +4,7 @@ A step encodes the frame, queries the concept encoder if the trigger fires, and 
 objects together: recall -> propose -> choose -> remember (see `step`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,9 +14,17 @@ import torch
 
 from segment_concept.ops.moving import moved
 from segment_concept.runtime.parallel import core_pool, pool_in_use
-from segment_concept.tracking.api import NO_FRAME_PROMPTS, NO_PROMPTS, FramePrompts, Prompts
+from segment_concept.tracking.api import (
+    NO_FRAME_PROMPTS,
+    NO_PROMPTS,
+    Every,
+    FramePrompts,
+    Prompts,
+)
 from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.tracking.feature_cache import FeatureCache
+from segment_concept.tracking.frame_queue import FrameQueue
+from segment_concept.tracking.half_rate import HalfRate
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.out_of_memory import unchanged_without_memory
 from segment_concept.tracking.prefetch import encode_ahead
@@ -58,6 +66,14 @@ class _Previous:
     place: tuple[str, str] = ("", "")  # device and number type of the network that made them
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Passed:
+    """A frame after the last one that was played without being tracked."""
+
+    index: int
+    descriptor: FrameDescriptor
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One video being tracked. All state is in these fields, and its size is bounded.
@@ -78,6 +94,8 @@ class Session:
         missing: objects that were absent on the first frame of a shot, by the concept encoder, and
             that it has not found since (see `Tracker.concept_margin`).
         features: a cache of image features, or None to keep those of the last frame only.
+        passed: the frame after the last one that was not tracked, see `pass_over`.
+        held: how many of the next frames are not carried, see `half_rate`.
     """
 
     tracker: Tracker
@@ -91,6 +109,8 @@ class Session:
     finalized: frozenset[ObjectId] = frozenset()
     missing: frozenset[ObjectId] = frozenset()
     features: FeatureCache | None = None
+    passed: _Passed | None = None
+    held: int = 0
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
@@ -104,6 +124,7 @@ class Session:
         *,
         features: Features[Any] | None = None,
         backwards: bool | None = None,
+        descriptor: FrameDescriptor | None = None,
     ) -> FrameResult:
         """Segment the tracked objects in the next frame.
 
@@ -116,6 +137,7 @@ class Session:
                 are segmented first, then the prompts are applied.
             features: of the frame, if they are known (see `encode_ahead`).
             backwards: the playing direction. By default it follows from the last frame.
+            descriptor: what the tracker's trigger describes the frame by, if it is known.
 
         Returns:
             The tracked objects, followed by the prompted ones.
@@ -124,7 +146,7 @@ class Session:
             InputError: there is no object yet and no prompt, the frame is of another size than
                 those before it, or a prompt does not fit the frame.
         """
-        return self._step(frame, prompts, features, backwards)
+        return self._step(frame, prompts, features, backwards, descriptor)
 
     @torch.inference_mode()
     def prompt(self, frame: Frame, prompts: FramePrompts) -> FrameResult:
@@ -176,6 +198,7 @@ class Session:
         *,
         prefetch: int | None = None,
         backwards: bool | None = None,
+        every: Every | None = None,
     ) -> Iterator[FrameResult]:
         """`step` for every frame, in order.
 
@@ -183,11 +206,14 @@ class Session:
             frames: the video, or a part of it.
             prompts: by frame index, as for `step`.
             prefetch: how many frames may be read and encoded in another thread before they are
-                tracked. Results do not change; two frames give the full speed. Do not use it for
-                live sources, and do not read `frames` elsewhere meanwhile. Until the iterator
-                ends, torch may use half of its threads (`Tracker.share_cores`). By default two
-                frames on an NVIDIA GPU, which would else wait for the reader, and none elsewhere.
+                tracked. Two frames give the full speed. Do not use it for live sources, and do not
+                read `frames` elsewhere meanwhile. Until the iterator ends, torch may use half of
+                its threads (`Tracker.share_cores`). By default two frames on an NVIDIA GPU, which
+                would else wait for the reader, and none elsewhere. Results depend on it only if
+                it decides about `every`.
             backwards: as for `step`.
+            every: 1 tracks every frame; `auto` carries some by optical flow, see `Tracker.every`.
+                By default the tracker's where frames are prefetched, and else 1.
 
         Raises:
             InputError: as `step`.
@@ -195,21 +221,86 @@ class Session:
         on_gpu = self.tracker.device.type == "cuda"
         if prefetch is None:
             prefetch = PREFETCH_ON_GPU if on_gpu else 0
-        if prefetch == 0:
+        if every is None:
+            every = self.tracker.every if prefetch else 1
+        if prefetch == 0 and every == 1:
             for frame in frames:
                 yield self.step(frame, prompts.get(frame.index, {}), backwards=backwards)
             return
         with ExitStack() as stack:
-            pool = stack.enter_context(core_pool()) if self.tracker.share_cores else None
-            # cached features may be of another stream
-            device = self.tracker.device if on_gpu and self.features is None else None
-            encoded = encode_ahead(self._features, frames, prefetch, device)
+            pool = None
+            if prefetch and self.tracker.share_cores:
+                pool = stack.enter_context(core_pool())
             # for the frames that are encoded ahead; `_step` answers for its own
             stack.enter_context(unchanged_without_memory(self, None))
-            for frame, features in stack.enter_context(closing(encoded)):
+            results = (
+                self._track_every(frames, prompts, prefetch, backwards)
+                if every == 1
+                else self._track_some(frames, prompts, prefetch, backwards)
+            )
+            stack.enter_context(closing(results))
+            while True:
                 with pool_in_use(pool):
-                    result = self._step(frame, prompts.get(frame.index, {}), features, backwards)
+                    result = next(results, None)
+                if result is None:
+                    return
                 yield result
+
+    def _track_every(
+        self,
+        frames: Iterable[Frame],
+        prompts: Prompts,
+        prefetch: int,
+        backwards: bool | None,
+    ) -> Generator[FrameResult, None, None]:
+        # cached features may be of another stream
+        on_gpu = self.tracker.device.type == "cuda" and self.features is None
+        device = self.tracker.device if on_gpu else None
+        with closing(encode_ahead(self._features, frames, prefetch, device)) as encoded:
+            for frame, features in encoded:
+                yield self.step(
+                    frame, prompts.get(frame.index, {}), features=features, backwards=backwards
+                )
+
+    def _track_some(
+        self,
+        frames: Iterable[Frame],
+        prompts: Prompts,
+        prefetch: int,
+        backwards: bool | None,
+    ) -> Generator[FrameResult, None, None]:
+        describe = self.tracker.trigger.describe
+        with FrameQueue(frames, self._features, describe, prefetch) as queue:
+            yield from HalfRate(self, queue, prompts, backwards).results()
+
+    def pass_over(
+        self, frame: Frame, backwards: bool | None, descriptor: FrameDescriptor
+    ) -> TriggerDecision:
+        """Play the next frame without tracking it; only the trigger learns of it.
+
+        Only one frame may be passed over between two that are tracked.
+
+        Args:
+            frame: the next frame.
+            backwards: as for `step`.
+            descriptor: what the tracker's trigger describes the frame by.
+
+        Returns:
+            The trigger's decision, which has no other effect.
+        """
+        decision = self.decision_on(frame, backwards, descriptor)
+        self.trigger_state = decision.state
+        self.frames_since_query += 1
+        self.passed = _Passed(frame.index, descriptor)
+        return decision
+
+    def decision_on(
+        self, frame: Frame, backwards: bool | None, descriptor: FrameDescriptor
+    ) -> TriggerDecision:
+        """The trigger's decision on the next frame; nothing is changed."""
+        if backwards is None:
+            backwards = self._backwards(frame)
+        return self._decide(PlaybackPosition(frame.index, backwards), descriptor)
 
     def second_pass(self) -> "Session":
         """A new session for the same video that starts with the keyframe banks of this one.
@@ -240,6 +331,7 @@ class Session:
         prompts: FramePrompts,
         features: Features[Any] | None,
         backwards: bool | None,
+        descriptor: FrameDescriptor | None,
     ) -> FrameResult:
         with unchanged_without_memory(self, frame.index):
             self._follow_tracker()
@@ -251,7 +343,7 @@ class Session:
             features = self._encode(frame, features)
             if not self.tracks:
                 return self._prompt(frame, prompts, features)
-            result = self._advance(frame, features, backwards)
+            result = self._advance(frame, features, backwards, descriptor)
             if not prompts:
                 return result
             return merge_results(result, self._prompt(frame, prompts, features))
@@ -270,7 +362,8 @@ class Session:
         if self.previous is not None and self._is_previous(frame):
             states = {**self.previous.states, **states}
         self.previous = _Previous(frame, features, descriptor, states, self._place())
-        return self._with_keyframes(result)
+        self.passed = None
+        return self.with_keyframes(result)
 
     def _segment(
         self, frame: Frame, prompts: FramePrompts, features: Features[Any], *, refine: bool
@@ -286,12 +379,17 @@ class Session:
         )
 
     def _advance(
-        self, frame: Frame, features: Features[Any], backwards: bool | None
+        self,
+        frame: Frame,
+        features: Features[Any],
+        backwards: bool | None,
+        descriptor: FrameDescriptor | None,
     ) -> FrameResult:
         if backwards is None:
             backwards = self._backwards(frame)
         position = PlaybackPosition(frame.index, backwards)
-        descriptor = self._describe(frame)
+        if descriptor is None:
+            descriptor = self._describe(frame)
         decision = self._decide(position, descriptor)
         prompted = {
             i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None
@@ -309,7 +407,8 @@ class Session:
         self.trigger_state = decision.state
         self.backwards = backwards
         self.previous = _Previous(frame, features, descriptor, states, self._place())
-        return self._with_keyframes(result)
+        self.passed = None
+        return self.with_keyframes(result)
 
     def _place(self) -> tuple[str, str]:
         return str(self.tracker.device), str(self.tracker.dtype)
@@ -434,12 +533,15 @@ class Session:
     def _decide(self, position: PlaybackPosition, descriptor: FrameDescriptor) -> TriggerDecision:
         if self.previous is None:
             return TriggerDecision(False)
+        before, index = self.previous.descriptor, self.previous.frame.index
+        if self.passed is not None:
+            before, index = self.passed.descriptor, self.passed.index
         context = TriggerContext(
             frame_index=position.frame_index,
-            before=self.previous.descriptor,
+            before=before,
             now=descriptor,
             frames_since_query=self.frames_since_query + 1,
-            previous_index=self.previous.frame.index,
+            previous_index=index,
             backwards=position.backwards,
             queried_before=self.queried_before,
             states=self.previous.states,
@@ -473,8 +575,8 @@ class Session:
         bank = self.banks.get(object_id, KeyframeBank(at_most=self.tracker.keyframes))
         self.banks[object_id] = bank.add(keyframe)
 
-    def _with_keyframes(self, result: FrameResult) -> FrameResult:
-        """The result with the keyframe banks as they are after the frame."""
+    def with_keyframes(self, result: FrameResult) -> FrameResult:
+        """The result with the keyframe banks as they are now."""
         banks = (self.banks[i].keyframes for i in result.object_ids)
         return replace(result, keyframes=tuple(tuple(k.frame.index for k in b) for b in banks))
 

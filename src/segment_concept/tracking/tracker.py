@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from segment_concept.tracking.api import Every
 from segment_concept.tracking.concept import ConceptEncoder
 from segment_concept.tracking.feature_cache import FeatureCache
 from segment_concept.tracking.out_of_memory import general_advice
@@ -51,6 +52,9 @@ class Tracker(MovableTracker):
         share_cores: `Session.track` with prefetching gives each operator half of torch's threads,
             and runs independent parts of a step at the same time. Faster for small networks on a
             CPU.
+        every: which frames `Session.track` tracks where it prefetches: 1 for every frame; with
+            `auto` every other one where a film is calm. The others get their masks from both
+            neighbors, by optical flow, and are marked in their results (`FrameResult.carried`).
         memory_advice: what to do when a device ran out of memory, for the message.
 
     Raises:
@@ -70,6 +74,7 @@ class Tracker(MovableTracker):
     guided_contours: bool = False
     track_before_prompt: bool = False
     share_cores: bool = False
+    every: Every = 1
     memory_advice: Callable[[], str] = general_advice
 
     def __post_init__(self) -> None:

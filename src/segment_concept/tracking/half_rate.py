@@ -1,0 +1,249 @@
+"""Track every other frame where a film is calm; those between are carried by optical flow.
+
+The frame after the next is tracked first. If all is certain there, the next one gets its masks
+from both neighbors (see `between`); else both are tracked in their order, as if nothing had been
+tried. So a result comes when the frame after it was read.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import exp
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+
+from segment_concept.tracking.api import Prompts
+from segment_concept.tracking.between import (
+    SMALLEST,
+    FlowEstimator,
+    Limits,
+    Logits,
+    Motion,
+    agreement,
+    moved_logits,
+    small_gray,
+    small_size,
+)
+from segment_concept.tracking.frame_queue import FrameQueue, QueuedFrame
+from segment_concept.tracking.results import upsample_logits
+from segment_concept.tracking.snapshot import is_in_state, restore_state, state_of
+from segment_concept.tracking.step import ObjectState
+from segment_concept.tracking.triggers.base import TriggerDecision
+from segment_concept.types import Frame, FrameResult, ObjectId, SegmentConceptError
+
+if TYPE_CHECKING:  # which imports this module
+    from segment_concept.tracking.session import Session
+
+HELD = 4  # frames that are tracked in any case after two neighbors did not agree
+
+LIMITS = Limits()
+
+States: TypeAlias = Mapping[ObjectId, ObjectState]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """A carried frame, and the one after it, which was tracked before."""
+
+    carried: FrameResult
+    after: FrameResult
+    passed: dict[str, Any]  # the session's state between the two
+    reached: dict[str, Any]  # and after both
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attempt:
+    """A frame that was passed over, before it is known whether it can be carried."""
+
+    frame: Frame
+    after: QueuedFrame
+    motion: Motion
+    states: States  # of the frame before
+    moved: list[Logits]  # its masks, in this order, moved to the frame
+    decision: TriggerDecision
+
+
+class HalfRate:
+    """Tracks a video with a session and carries frames where that is safe.
+
+    Whenever a result is given, the session's state is that between the frame and the next one. It
+    can be stored there, and what is changed in it there counts for the frames that follow.
+
+    Args:
+        session: the session.
+        queue: the frames.
+        prompts: by frame index.
+        backwards: as for `Session.step`.
+        limits: when a frame may be carried.
+    """
+
+    def __init__(
+        self,
+        session: "Session",
+        queue: FrameQueue,
+        prompts: Prompts,
+        backwards: bool | None,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._session, self._queue, self._prompts = session, queue, prompts
+        self._backwards, self._limits = backwards, limits
+        self._estimator = FlowEstimator()
+        self._last: QueuedFrame | None = None  # the frame that was tracked last
+        self._calm = False  # whether the last frame that was looked at could be carried
+
+    def results(self) -> Iterator[FrameResult]:
+        """The result of every frame, in order. Raises InputError as `Session.step`."""
+        while (now := self._queue.pop()) is not None:
+            pair = self._carry(now)
+            if pair is None:
+                self._encode_from(0)
+                yield self._track(now)
+                continue
+            yield pair.carried
+            after = self._queue.pop()
+            assert after is not None, "the frame after was looked at"
+            if is_in_state(self._session, pair.passed):
+                restore_state(self._session, pair.reached)
+                yield pair.after
+            else:
+                yield self._track(after)
+
+    def _track(self, queued: QueuedFrame) -> FrameResult:
+        session = self._session
+        result = session.step(
+            queued.frame,
+            self._prompts.get(queued.frame.index, {}),
+            features=queued.features,
+            backwards=self._backwards,
+            descriptor=queued.descriptor,
+        )
+        session.held = max(0, session.held - 1)
+        self._last = queued
+        return result
+
+    def _encode_from(self, place: int) -> None:
+        """Begin to encode the frames, from a place in the queue, that will probably be tracked."""
+        places: list[int] = []
+        held = self._session.held
+        while len(places) < self._queue.prefetch:
+            skips = held == 0 and self._calm
+            place += skips
+            places.append(place)
+            place, held = place + 1, max(0, held - 1)
+        self._queue.encode(places)
+
+    def _carry(self, now: QueuedFrame) -> _Pair | None:
+        """The frame and the next one, if it can be carried; else the session is unchanged."""
+        session, last, start = self._session, self._last, state_of(self._session)
+        attempt = self._attempt(now)
+        if attempt is None:
+            restore_state(session, start)
+            return None
+        passed = state_of(session)
+        self._encode_from(1)
+        try:
+            after = self._track(attempt.after)
+            carried = self._between(attempt, after)
+        except SegmentConceptError:  # raised again when it is the frame's turn
+            carried = None
+        if carried is None:
+            restore_state(session, start)
+            session.held, self._last = HELD, last
+            return None
+        reached = state_of(session)
+        restore_state(session, passed)
+        return _Pair(session.with_keyframes(carried), after, passed, reached)
+
+    def _attempt(self, now: QueuedFrame) -> _Attempt | None:
+        """Pass the frame over if nothing that is known before the next one is against it."""
+        session, after = self._session, self._queue.peek(0)
+        previous = session.previous
+        if previous is None or after is None or not self._lies_between(now.frame, after.frame):
+            return None
+        self._calm = False
+        states = previous.states
+        known = self._last is not None and self._last.frame is previous.frame
+        gray = self._last.gray if self._last and known else small_gray(previous.frame.rgb)
+        motion = self._estimator.motion(gray, now.gray, after.gray)
+        moved = moved_logits(_logits(states, states), motion.flows[0])
+        if motion.unrest([each > 0 for each in moved]) > self._limits.unrest:
+            return None
+        decision = session.pass_over(now.frame, self._backwards, now.descriptor)
+        following = session.decision_on(after.frame, self._backwards, after.descriptor)
+        if decision.query or decision.cut or following.query or following.cut:
+            return None
+        self._calm = True
+        return _Attempt(now.frame, after, motion, states, moved, decision)
+
+    def _lies_between(self, frame: Frame, after: Frame) -> bool:
+        """Whether the last frame, this one and another follow each other, without prompts.
+
+        All objects must be certain on the last one.
+        """
+        session = self._session
+        previous = session.previous
+        if previous is None or session.passed is not None or session.held:
+            return False
+        steps = frame.index - previous.frame.index, after.index - frame.index
+        banks = [tracks[0].bank for tracks in session.tracks.values()]
+        prompted = {m.frame_index for bank in banks for m in bank.prompted} | set(self._prompts)
+        states = previous.states.values()
+        return (
+            steps in ((1, 1), (-1, -1))
+            and previous.frame.size == frame.size == after.size
+            and min(small_size(frame.size)) >= SMALLEST
+            and prompted.isdisjoint((frame.index, after.index))
+            and bool(states)
+            and all(self._is_certain(state) for state in states)
+        )
+
+    def _is_certain(self, state: ObjectState) -> bool:
+        """Whether an object is certainly there, with a good mask, or certainly not."""
+        score = _score(state)
+        if score < self._limits.absence:
+            return True
+        return min(score, state.iou) > self._limits.confidence
+
+    def _between(self, attempt: _Attempt, after: FrameResult) -> FrameResult | None:
+        """The result of the frame passed over; None if its neighbors do not agree on it."""
+        previous = self._session.previous
+        assert previous is not None, "the frame after was tracked"
+        ids, before, states = after.object_ids, attempt.states, previous.states
+        if after.concept_queried or set(before) != set(ids):
+            return None
+        if not all(self._agree(before[i], states[i]) for i in ids):
+            return None
+        moved = moved_logits(_logits(states, before), attempt.motion.flows[1])
+        if agreement(attempt.moved, moved) < self._limits.agreement:
+            return None
+        device = after.logits.device
+        pairs = zip(attempt.moved, moved, strict=True)
+        mean = {i: torch.from_numpy((a + b) / 2) for i, (a, b) in zip(before, pairs, strict=True)}
+        scores = {i: (_score(before[i]) + _score(states[i])) / 2 for i in ids}
+        return FrameResult(
+            frame_index=attempt.frame.index,
+            object_ids=ids,
+            logits=upsample_logits(
+                [mean[i].to(device) for i in ids],
+                attempt.frame.size,
+                non_overlapping=self._session.tracker.non_overlapping,
+            ),
+            presence=torch.tensor([scores[i] for i in ids]),
+            quality=torch.tensor([(before[i].iou + states[i].iou) / 2 for i in ids]),
+            scene_change=attempt.decision.distance,
+            seconds=attempt.frame.seconds,
+            carried=True,
+        )
+
+    def _agree(self, before: ObjectState, after: ObjectState) -> bool:
+        is_absent = [_score(each) < self._limits.absence for each in (before, after)]
+        return self._is_certain(after) and is_absent[0] == is_absent[1]
+
+
+def _logits(states: States, order: Iterable[ObjectId]) -> list[Logits]:
+    return [np.asarray(states[i].logits.float().cpu().numpy()) for i in order]
+
+
+def _score(state: ObjectState) -> float:
+    return 1 / (1 + exp(-state.presence))
