@@ -101,6 +101,7 @@ def load_tracker(
         return_margin=recipe.return_margin,
         non_overlapping=recipe.non_overlapping,
         guided_contours=recipe.guided_contours,
+        every=recipe.every,
         # The operators of larger networks are large enough to be divided among all threads.
         share_cores=recipe.network == "compact" and main.type == "cpu",
         memory_advice=partial(memory_advice, recipe, str(main)),

@@ -27,7 +27,13 @@ from segment_concept.cli.dataset_options import (
     Unseen,
     percent,
 )
-from segment_concept.cli.video_options import Compile, InputSize, NumberType, network_options
+from segment_concept.cli.video_options import (
+    Compile,
+    EveryFrame,
+    InputSize,
+    NumberType,
+    network_options,
+)
 from segment_concept.datasets.open import open_dataset, recognize_dataset
 from segment_concept.datasets.types import Dataset, Source
 from segment_concept.evaluate.fingerprint import dataset_fingerprint
@@ -143,6 +149,7 @@ def evaluate(
     dtype: NumberType = None,
     size: InputSize = None,
     compiled: Compile = None,
+    every: EveryFrame = None,
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=1, help="Number of worker processes.")
     ] = 1,
@@ -193,7 +200,7 @@ def evaluate(
         refuse_unscorable(dataset, rules)
         options = WorkerOptions(engine, workers, retries, Shard.parse(shard))
         command = shlex.join(["segment-concept", *sys.argv[1:]])
-        network = network_options(dtype, size, compiled)
+        network = network_options(dtype, size, compiled, every)
         job = Assignment(dataset, rules, options, device, objects_alone, offline, command, network)
         for name in recipes:
             job.check(name)

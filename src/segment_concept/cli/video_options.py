@@ -77,6 +77,17 @@ Compile = Annotated[
         rich_help_panel=ADVANCED,
     ),
 ]
+EveryFrame = Annotated[
+    str | None,
+    typer.Option(
+        "--every",
+        metavar="MODE",
+        help="Which frames are tracked: 1 for every frame, or auto: where a film is calm every "
+        "other one, and masks are carried to those between by optical flow, which needs about half "
+        "of the time. Cameras and streams: always every frame. Default: the recipe's.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 
@@ -104,6 +115,7 @@ class VideoOptions:
     dtype: NumberType = None
     size: InputSize = None
     compiled: Compile = None
+    every: EveryFrame = None
     fps: Rate = None
     quiet: Quiet = False
 
@@ -114,15 +126,27 @@ class VideoOptions:
     @property
     def network(self) -> "NetworkOptions":
         """How the networks are to be run."""
-        return network_options(self.dtype, self.size, self.compiled)
+        return network_options(self.dtype, self.size, self.compiled, self.every)
 
 
-def network_options(dtype: str | None, size: int | None, compiled: str | None) -> "NetworkOptions":
-    """How the networks are to be run. Values are checked when they are applied to a recipe."""
+def network_options(
+    dtype: str | None, size: int | None, compiled: str | None, every: str | None
+) -> "NetworkOptions":
+    """How the networks are to be run. Values are checked when they are applied to a recipe.
+
+    Raises:
+        InputError: `--every` is neither auto nor 1.
+    """
     from segment_concept.recipes.network_options import NetworkOptions
     from segment_concept.recipes.recipe import Compiled, DType
+    from segment_concept.tracking.api import Every
 
-    return NetworkOptions(cast(DType | None, dtype), size, cast(Compiled | None, compiled))
+    frames: dict[str | None, Every | None] = {None: None, "auto": "auto", "1": 1}
+    if every not in frames:
+        raise InputError(f"--every {every}: expected 1 (every frame) or auto")
+    return NetworkOptions(
+        cast(DType | None, dtype), size, cast(Compiled | None, compiled), frames[every]
+    )
 
 
 def opened_video(video: str, fps: str | None) -> "VideoSource":

@@ -42,8 +42,8 @@ class TrackerSource:
             return found
         if _is_tracker(found):
             raise InputError(
-                f"{self.name} returns a tracker, which is already loaded: leave --dtype, --size "
-                "and --compile out, or return a recipe"
+                f"{self.name} returns a tracker, which is already loaded: leave --dtype, --size, "
+                "--compile and --every out, or return a recipe"
             )
         return self.network.apply(cast("Recipe", found))
 

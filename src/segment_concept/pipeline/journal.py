@@ -49,6 +49,7 @@ class FrameRecord:
     color_change: float | None = None
     cut: bool = False  # the trigger reported the first frame of a shot
     backwards: bool = False  # whether the video was played backwards
+    carried: bool = False  # whether masks were carried from the neighbors by optical flow
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "FrameRecord":

@@ -224,6 +224,7 @@ class Recorder:
                 color_change=color_change,
                 cut=result.cut,
                 backwards=self._backwards,
+                carried=result.carried,
             )
         )
         for writer in self._writers:

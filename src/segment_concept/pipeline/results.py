@@ -168,6 +168,7 @@ def _scores(record: FrameRecord) -> dict[str, Any]:
         "concept_queried": record.concept_queried,
         "scene_change": _rounded(record.scene_change),
         "cut": record.cut,
+        "carried": record.carried,
         "objects": {
             str(s.id): {
                 "presence": _rounded(s.presence),

@@ -1,9 +1,10 @@
-"""How a network is run: number type, input size, compilation."""
+"""How a network is run: number type, input size, compilation, on which frames."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from segment_concept.recipes.recipe import SQUARE, Compiled, DType, Recipe
+from segment_concept.tracking.api import Every
 from segment_concept.types import InputError
 
 _RESIZED = SQUARE | {"compact"}
@@ -17,11 +18,13 @@ class NetworkOptions:
         dtype: number type of the networks.
         size: input size in pixels, see `Recipe.resized`.
         compiled: how the networks are compiled.
+        every: which frames are tracked, see `Recipe.every`.
     """
 
     dtype: DType | None = None
     size: int | None = None
     compiled: Compiled | None = None
+    every: Every | None = None
 
     @property
     def given(self) -> bool:
@@ -38,6 +41,8 @@ class NetworkOptions:
             recipe = replace(recipe, dtype=self.dtype, concept_dtype="auto")
         if self.compiled is not None:
             recipe = replace(recipe, compiled=self.compiled)
+        if self.every is not None:
+            recipe = replace(recipe, every=self.every)
         return recipe if self.size is None else recipe.resized(self.size)
 
     def apply_where_possible(self, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
@@ -50,6 +55,7 @@ class NetworkOptions:
             "dtype": (self.dtype is not None, SQUARE),
             "size": (self.size is not None, _RESIZED),
             "compile": (self.compiled is not None, SQUARE),
+            "every": (self.every is not None, _RESIZED),
         }
         for name, (wanted, networks) in taken.items():
             if wanted and not any(recipe.network in networks for recipe in recipes.values()):
@@ -59,4 +65,6 @@ class NetworkOptions:
     def _kept_for(self, recipe: Recipe) -> "NetworkOptions":
         if recipe.network in SQUARE:
             return self
-        return NetworkOptions(size=self.size if recipe.network in _RESIZED else None)
+        if recipe.network in _RESIZED:
+            return NetworkOptions(size=self.size, every=self.every)
+        return NetworkOptions()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
+from segment_concept.tracking.api import Every
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.refinement import PromptRefiner
@@ -63,6 +64,9 @@ class Recipe:
         compiled: how the networks of SAM 2.1, EdgeTAM and SeC's segmenter run. `inductor` compiles
             them when they are first used, by `torch.compile`; `graphs` captures them as CUDA graphs
             on an NVIDIA GPU; `no` runs them as they are, and so does `auto`.
+        every: which frames of a video file are tracked: 1 for every frame; with `auto` every other
+            one where a film is calm, and the frames between are carried from both neighbors by
+            optical flow (`Tracker.every`). Cutie and XMem track every frame.
         concept_weights: a compact model whose concept encoder SAM 2.1 or EdgeTAM uses, as
             `weights`; empty for none.
         tokenizer: folder of SeC's tokenizer, for weights that come without one; empty to look
@@ -93,6 +97,7 @@ class Recipe:
     dtype: DType = "auto"
     concept_dtype: DType = "auto"
     compiled: Compiled = "auto"
+    every: Every = 1
     concept_weights: str = ""
     tokenizer: str = ""
     four_bit: bool = False
@@ -125,9 +130,12 @@ class Recipe:
             ("dtype", self.dtype, DType),
             ("concept_dtype", self.concept_dtype, DType),
             ("compiled", self.compiled, Compiled),
+            ("every", self.every, Every),
         ):
             if value not in get_args(kind):
-                raise InputError(f"{name}={value!r}: expected one of {', '.join(get_args(kind))}")
+                raise InputError(
+                    f"{name}={value!r}: expected one of {', '.join(map(str, get_args(kind)))}"
+                )
         if self.network not in SQUARE:
             self._check_fixed_network()
         elif self.image_side is not None:
@@ -149,6 +157,10 @@ class Recipe:
             raise InputError(
                 f"recipe {self.name} cannot be compiled: leave it out, or use a recipe sam2_*, "
                 "samurai_*, sam2long_*, edgetam or sec_4b"
+            )
+        if self.every != 1 and self.network != "compact":
+            raise InputError(
+                f"recipe {self.name} tracks every frame: leave every={self.every!r} out"
             )
         if self.image_side is not None:
             raise InputError(

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from segment_concept.ops.flow import small_gray
 from segment_concept.runtime.background import read_ahead
-from segment_concept.tracking.between import small_gray
 from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.triggers.base import FrameDescriptor
 from segment_concept.types import Frame, Image

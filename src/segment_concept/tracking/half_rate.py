@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 
+from segment_concept.ops.flow import SMALLEST, Floats, FlowEstimator, small_gray, small_size
 from segment_concept.tracking.api import Prompts
 from segment_concept.tracking.between import (
-    SMALLEST,
-    FlowEstimator,
     Limits,
-    Logits,
     Motion,
     agreement,
+    motion_between,
     moved_logits,
-    small_gray,
-    small_size,
 )
 from segment_concept.tracking.frame_queue import FrameQueue, QueuedFrame
 from segment_concept.tracking.results import upsample_logits
@@ -35,7 +32,10 @@ from segment_concept.types import Frame, FrameResult, ObjectId, SegmentConceptEr
 if TYPE_CHECKING:  # which imports this module
     from segment_concept.tracking.session import Session
 
-HELD = 4  # frames that are tracked in any case after two neighbors did not agree
+# Frames that are tracked in any case after two neighbors did not agree: an attempt in vain costs
+# half of a frame. Twice as many if they did not agree the time before either, and so on.
+HELD, HELD_LONGEST = 4, 16
+LARGEST_EXPONENT = 700.0  # of a 64-bit float
 
 LIMITS = Limits()
 
@@ -60,7 +60,7 @@ class _Attempt:
     after: QueuedFrame
     motion: Motion
     states: States  # of the frame before
-    moved: list[Logits]  # its masks, in this order, moved to the frame
+    moved: list[Floats]  # its masks, in this order, moved to the frame
     decision: TriggerDecision
 
 
@@ -90,7 +90,7 @@ class HalfRate:
         self._backwards, self._limits = backwards, limits
         self._estimator = FlowEstimator()
         self._last: QueuedFrame | None = None  # the frame that was tracked last
-        self._calm = False  # whether the last frame that was looked at could be carried
+        self._calm = True  # whether the next frame will probably be carried
 
     def results(self) -> Iterator[FrameResult]:
         """The result of every frame, in order. Raises InputError as `Session.step`."""
@@ -149,8 +149,10 @@ class HalfRate:
             carried = None
         if carried is None:
             restore_state(session, start)
-            session.held, self._last = HELD, last
+            session.held = min(HELD << session.failed, HELD_LONGEST)
+            session.failed, self._last = session.failed + 1, last
             return None
+        session.failed = 0
         reached = state_of(session)
         restore_state(session, passed)
         return _Pair(session.with_keyframes(carried), after, passed, reached)
@@ -165,9 +167,9 @@ class HalfRate:
         states = previous.states
         known = self._last is not None and self._last.frame is previous.frame
         gray = self._last.gray if self._last and known else small_gray(previous.frame.rgb)
-        motion = self._estimator.motion(gray, now.gray, after.gray)
+        motion = motion_between(self._estimator, gray, now.gray, after.gray)
         moved = moved_logits(_logits(states, states), motion.flows[0])
-        if motion.unrest([each > 0 for each in moved]) > self._limits.unrest:
+        if motion.misfit([each > 0 for each in moved]) > self._limits.misfit:
             return None
         decision = session.pass_over(now.frame, self._backwards, now.descriptor)
         following = session.decision_on(after.frame, self._backwards, after.descriptor)
@@ -241,9 +243,9 @@ class HalfRate:
         return self._is_certain(after) and is_absent[0] == is_absent[1]
 
 
-def _logits(states: States, order: Iterable[ObjectId]) -> list[Logits]:
+def _logits(states: States, order: Iterable[ObjectId]) -> list[Floats]:
     return [np.asarray(states[i].logits.float().cpu().numpy()) for i in order]
 
 
 def _score(state: ObjectState) -> float:
-    return 1 / (1 + exp(-state.presence))
+    return 1 / (1 + exp(min(-state.presence, LARGEST_EXPONENT)))

@@ -96,6 +96,7 @@ class Session:
         features: a cache of image features, or None to keep those of the last frame only.
         passed: the frame after the last one that was not tracked, see `pass_over`.
         held: how many of the next frames are not carried, see `half_rate`.
+        failed: how often in a row two frames did not agree on the one between.
     """
 
     tracker: Tracker
@@ -111,6 +112,7 @@ class Session:
     features: FeatureCache | None = None
     passed: _Passed | None = None
     held: int = 0
+    failed: int = 0
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
