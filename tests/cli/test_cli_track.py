@@ -473,9 +473,26 @@ def test_number_type_size_and_compilation_are_handed_on(
     assert asked == [("float16", 512, "inductor")]
 
 
+@pytest.mark.parametrize(("word", "expected"), [("1", 1), ("auto", "auto")])
+def test_which_frames_are_tracked_is_handed_on(
+    film: Path, monkeypatch: pytest.MonkeyPatch, word: str, expected: object
+) -> None:
+    asked: list[Any] = []
+
+    def load(recipe: Any, **how: Any) -> ColorTracker:
+        asked.append(recipe.every)
+        return ColorTracker()
+
+    monkeypatch.setattr(build, "load", load)
+    assert run("track", film, "--box", RED, "--every", word)[0] == 0
+    assert asked == [expected]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--every", "2"], "--every 2: expected 1 (every frame) or auto"),
+        (["-r", "xmem", "--every", "auto"], "recipe xmem tracks every frame"),
         (["--dtype", "bfloat16"], "recipe sec_compact computes in float32 only"),
         (["-r", "sam2_tiny", "--dtype", "half"], "dtype='half': expected one of auto, float32"),
         (

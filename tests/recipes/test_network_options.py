@@ -62,6 +62,8 @@ def test_several_recipes_take_what_they_have():
     assert found["xmem"] == chosen["xmem"]
     assert found["sec_compact"] == replace(chosen["sec_compact"], short_side=512)
     assert found["sam2_tiny"] == replace(chosen["sam2_tiny"], dtype="bfloat16", image_side=512)
+    found = NetworkOptions(every="auto").apply_where_possible(chosen)
+    assert [found[name].every for name in chosen] == ["auto", "auto", 1]
 
 
 def test_an_option_that_none_of_several_recipes_has_is_refused():

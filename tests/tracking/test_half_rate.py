@@ -1,88 +1,23 @@
 """Frames that are not tracked because both neighbors show where their objects are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from helpers.tracking_toy import BLUE, ONE, RED, TWO, ColorSegmenter
-from segment_concept import Frame, Mask, Tracker
+from helpers.calm_film import CALM, Film, carrying_tracker, prompts_of
+from helpers.tracking_toy import BLUE, ONE, RED, TWO
+from segment_concept import Frame, Mask
 from segment_concept.pipeline.session_state import dump_session, load_session
-from segment_concept.tracking.concept import ConceptRequest
-from segment_concept.tracking.segmenter import Concept
 from segment_concept.tracking.session import Session
-from segment_concept.tracking.triggers.base import AtFrames, Never, Trigger
-from segment_concept.types import Bitmap, FrameResult, InputError
-
-SIZE = 64, 96
-BLOCK = 20  # pixels of a side of an object
-
-
-@dataclass(frozen=True)
-class Film:
-    """A camera that moves over a ground on which two blocks of another color lie."""
-
-    steps: Sequence[int]  # how far it moves to the right before each frame, in pixels
-    colors: Sequence[tuple[int, int, int]] = (RED, BLUE)
-    lefts: Sequence[int] = (20, 50)
-    other_ground: int = 1000  # the frame from which everything lies on another ground
-    hidden: frozenset[int] = frozenset()  # frames on which the first block is missing
-
-    def frames(self) -> list[Frame]:
-        return [Frame(index, self._picture(index)) for index in range(len(self.steps))]
-
-    def mask(self, index: int, number: int = 0) -> Mask:
-        return Mask(self._block(index, number))
-
-    def _block(self, index: int, number: int) -> Bitmap:
-        mask = np.zeros(SIZE, np.bool_)
-        left = self.lefts[number] - self._offset(index)
-        mask[20 : 20 + BLOCK, max(0, left) : max(0, left + BLOCK)] = True
-        return mask
-
-    def _offset(self, index: int) -> int:
-        return sum(self.steps[: index + 1])
-
-    def _picture(self, index: int) -> np.ndarray:
-        ground = _texture(7 if index < self.other_ground else 8)
-        left = self._offset(index) + 40
-        rgb = ground[:, left : left + SIZE[1]].repeat(3, axis=2).copy()
-        for number, color in enumerate(self.colors):
-            if number or index not in self.hidden:
-                rgb[self._block(index, number)] = color
-        return rgb
-
-
-def _texture(seed: int) -> np.ndarray:
-    """(64, 400, 1) uint8: gray blotches of 4 x 4 pixels."""
-    drawn = np.random.default_rng(seed).integers(60, 160, (SIZE[0] // 4, 100, 1), np.uint8)
-    return drawn.repeat(4, axis=0).repeat(4, axis=1)
-
-
-CALM = Film([0] + [1] * 13)
+from segment_concept.tracking.triggers.base import AtFrames, Trigger
+from segment_concept.types import FrameResult, InputError
 
 
 def track(film: Film, trigger: Trigger | None = None, **options) -> list[FrameResult]:
-    tracker = _tracker(trigger)
-    return list(tracker.session().track(film.frames(), {0: prompts(film)}, **options))
-
-
-def _tracker(trigger: Trigger | None = None) -> Tracker:
-    concept = None if trigger is None else NoConcept()
-    return Tracker(ColorSegmenter(), trigger=trigger or Never(), concept=concept, every="auto")
-
-
-class NoConcept:
-    """A concept encoder that is asked and knows nothing."""
-
-    def encode(self, requests: Sequence[ConceptRequest], *args) -> list[Concept | None]:
-        return [None] * len(requests)
-
-
-def prompts(film: Film):
-    return {ONE: film.mask(0), TWO: film.mask(0, 1)}
+    tracker = carrying_tracker(trigger)
+    return list(tracker.session().track(film.frames(), {0: prompts_of(film)}, **options))
 
 
 def carried(results: Sequence[FrameResult]) -> list[int]:
@@ -113,10 +48,12 @@ def test_scores_of_a_carried_frame_are_the_mean_of_its_neighbors():
 
 def test_a_carried_frame_is_not_encoded_and_leaves_no_memory():
     for prefetch in (0, 2):
-        tracker = _tracker()
+        tracker = carrying_tracker()
         session = tracker.session()
         frames = CALM.frames()
-        results = list(session.track(frames, {0: prompts(CALM)}, prefetch=prefetch, every="auto"))
+        results = list(
+            session.track(frames, {0: prompts_of(CALM)}, prefetch=prefetch, every="auto")
+        )
         (bank,) = {id(t.bank): t.bank for t in session.tracks[ONE]}.values()
         assert not {m.frame_index for m in bank.tracked} & set(carried(results))
         assert sorted(tracker.segmenter.encoded) == [
@@ -127,8 +64,8 @@ def test_a_carried_frame_is_not_encoded_and_leaves_no_memory():
 @pytest.mark.parametrize("options", [{}, {"prefetch": 0}, {"prefetch": 2, "every": 1}])
 def test_every_frame_is_tracked_if_it_is_asked_for_or_nothing_may_be_read_ahead(options):
     """A live source, of which nothing may be read ahead, is tracked without prefetching."""
-    session = _tracker().session()
-    stepped = [session.step(f, {} if f.index else prompts(CALM)) for f in CALM.frames()]
+    session = carrying_tracker().session()
+    stepped = [session.step(f, {} if f.index else prompts_of(CALM)) for f in CALM.frames()]
     results = track(CALM, **options)
     assert not carried(results)
     for expected, found in zip(stepped, results, strict=True):
@@ -150,8 +87,8 @@ def test_a_cut_is_tracked_and_so_is_the_frame_before_it():
 
 
 def test_a_prompted_frame_is_tracked_and_so_is_the_frame_before_it():
-    given = {0: prompts(CALM), 6: {ONE: CALM.mask(6)}}
-    results = list(_tracker().session().track(CALM.frames(), given, every="auto"))
+    given = {0: prompts_of(CALM), 6: {ONE: CALM.mask(6)}}
+    results = list(carrying_tracker().session().track(CALM.frames(), given, every="auto"))
     assert not {5, 6} & set(carried(results))
     assert {1, 3, 7} <= set(carried(results))
 
@@ -166,8 +103,8 @@ def test_an_object_that_is_in_doubt_forbids_carrying():
     """Predicted IoU falls with the distance to the color that is remembered."""
     film = replace(CALM, colors=((RED[0] - 25, *RED[1:]), BLUE))
     first = CALM.frames()[0]
-    session = _tracker().session()
-    session.step(first, prompts(CALM))
+    session = carrying_tracker().session()
+    session.step(first, prompts_of(CALM))
     results = list(session.track(film.frames()[1:], every="auto"))
     doubted = {r.frame_index for r in results if r.quality[0] < 0.5}
     assert 1 in doubted
@@ -182,7 +119,7 @@ def test_a_frame_before_an_object_vanishes_or_returns_is_tracked():
 
 
 def test_backwards_play_carries_as_well():
-    session = _tracker().session()
+    session = carrying_tracker().session()
     frames = CALM.frames()[::-1]
     given = {13: {ONE: CALM.mask(13), TWO: CALM.mask(13, 1)}}
     results = list(session.track(frames, given, every="auto"))
@@ -196,9 +133,9 @@ def test_a_session_that_was_stored_between_two_frames_goes_on_as_if_nothing_had_
     trigger = AtFrames(frozenset({8}))
     film = replace(CALM, hidden=frozenset({5, 6}))
     undisturbed = track(film, trigger, every="auto")
-    tracker = _tracker(trigger)
+    tracker = carrying_tracker(trigger)
     session = tracker.session()
-    started = session.track(film.frames(), {0: prompts(film)}, every="auto")
+    started = session.track(film.frames(), {0: prompts_of(film)}, every="auto")
     first = [next(started) for _ in range(ended_after)]
     stored = dump_session(session, tracker)
     started.close()
@@ -211,9 +148,9 @@ def test_a_session_that_was_stored_between_two_frames_goes_on_as_if_nothing_had_
 
 
 def test_what_is_changed_between_two_frames_counts_for_the_next():
-    session = _tracker().session()
+    session = carrying_tracker().session()
     seen = []
-    for result in session.track(CALM.frames(), {0: prompts(CALM)}, every="auto"):
+    for result in session.track(CALM.frames(), {0: prompts_of(CALM)}, every="auto"):
         seen.append(result.object_ids)
         if result.frame_index == 3:
             assert result.carried
@@ -226,7 +163,7 @@ def test_an_error_of_the_source_arrives_after_the_frames_before_it():
         yield from CALM.frames()[:4]
         raise OSError("the disk is gone")
 
-    results = _tracker().session().track(frames(), {0: prompts(CALM)}, every="auto")
+    results = carrying_tracker().session().track(frames(), {0: prompts_of(CALM)}, every="auto")
     assert [next(results).frame_index for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(OSError, match="the disk is gone"):
         next(results)
@@ -235,7 +172,7 @@ def test_an_error_of_the_source_arrives_after_the_frames_before_it():
 def test_a_frame_of_another_size_is_refused_after_the_frames_before_it():
     frames = CALM.frames()
     frames[4] = Frame(4, frames[4].rgb[:32].copy())
-    results = _tracker().session().track(frames, {0: prompts(CALM)}, every="auto")
+    results = carrying_tracker().session().track(frames, {0: prompts_of(CALM)}, every="auto")
     assert [next(results).frame_index for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(InputError, match="the video began with"):
         next(results)
@@ -244,5 +181,5 @@ def test_a_frame_of_another_size_is_refused_after_the_frames_before_it():
 def test_frames_that_are_too_small_for_flow_are_tracked():
     small = [Frame(f.index, f.rgb[20:32, 18:40].copy()) for f in CALM.frames()]
     mask = Mask(CALM.mask(0).bitmap[20:32, 18:40])
-    results = list(_tracker().session().track(small, {0: {ONE: mask}}, every="auto"))
+    results = list(carrying_tracker().session().track(small, {0: {ONE: mask}}, every="auto"))
     assert not carried(results)

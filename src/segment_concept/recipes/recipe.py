@@ -159,9 +159,7 @@ class Recipe:
                 "samurai_*, sam2long_*, edgetam or sec_4b"
             )
         if self.every != 1 and self.network != "compact":
-            raise InputError(
-                f"recipe {self.name} tracks every frame: leave every={self.every!r} out"
-            )
+            raise InputError(f"recipe {self.name} tracks every frame: set every=1")
         if self.image_side is not None:
             raise InputError(
                 f"recipe {self.name} has no square input: leave image_side out"

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segment_concept.ops.flow import Floats, Flow, FlowEstimator, dilated, gradient, resized, warp
+from segment_concept.ops.flow import (
+    Floats,
+    Flow,
+    FlowEstimator,
+    dilated,
+    floats,
+    gradient,
+    resized,
+    warp,
+)
 from segment_concept.ops.overlap import mask_iou
 from segment_concept.types import Bitmap, Image
 
@@ -25,7 +34,7 @@ class Limits:
     Attributes:
         agreement: the IoU that the moved masks of both neighbors must have, of every object.
         misfit: largest misfit of the moved neighbors near an object, in pixels of the small
-            pictures (see `Motion.misfit`). It tells fast motion, blur, occlusion and wrong flow.
+            pictures (see `Move.misfit`). It tells fast motion, blur, occlusion and wrong flow.
         confidence: the object score and the predicted IoU that an object must have.
         absence: the object score below which an object is certainly absent.
     """
@@ -37,16 +46,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion:
-    """How the picture of a frame lies in its two neighbors.
+class Move:
+    """How the picture of a frame lies in that of a neighbor.
 
     Attributes:
-        flows: from the frame to the one before, and to the one after.
-        residual: (h, w) gray levels between the frame and its moved neighbors, the larger one.
+        flow: from the frame to the neighbor.
+        residual: (h, w) gray levels between the frame and the moved neighbor.
         gradient: (h, w) gray levels a pixel, of the frame.
     """
 
-    flows: tuple[Flow, Flow]
+    flow: Flow
     residual: Floats
     gradient: Floats
 
@@ -54,7 +63,7 @@ class Motion:
         """The largest misfit near one of the masks (h, w); without any, that of the picture.
 
         It is the mean residual divided by the mean gradient: by about so many pixels the moved
-        neighbors would have to be displaced to look so different.
+        neighbor would have to be displaced to look so different.
         """
         near = [dilated(mask, NEAR) for mask in masks if mask.any()]
         return max(map(self._misfit, near or [np.ones(self.residual.shape, np.bool_)]))
@@ -64,15 +73,11 @@ class Motion:
         return float(self.residual[near].mean()) / gradient
 
 
-def motion_between(estimator: FlowEstimator, before: Image, frame: Image, after: Image) -> Motion:
-    """The motion of a frame to its neighbors; all three as made by `small_gray`."""
-    flows = estimator.flow(frame, before), estimator.flow(frame, after)
-    moved = [
-        warp(np.asarray(neighbor, np.float32), flow)
-        for neighbor, flow in zip((before, after), flows, strict=True)
-    ]
-    residual = np.maximum(*(np.abs(each - np.asarray(frame, np.float32)) for each in moved))
-    return Motion(flows, residual, gradient(frame))
+def move_to(estimator: FlowEstimator, frame: Image, neighbor: Image) -> Move:
+    """The move from a frame to a neighbor; both as made by `small_gray`."""
+    flow = estimator.flow(frame, neighbor)
+    moved = warp(floats(neighbor), flow)
+    return Move(flow, np.abs(moved - floats(frame)), gradient(frame))
 
 
 def moved_logits(logits: Sequence[Floats], flow: Flow) -> list[Floats]:

@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 
-from segment_concept.ops.flow import SMALLEST, Floats, FlowEstimator, small_gray, small_size
+from segment_concept.ops.flow import (
+    SMALLEST,
+    Floats,
+    Flow,
+    FlowEstimator,
+    small_gray,
+    small_size,
+)
 from segment_concept.tracking.api import Prompts
 from segment_concept.tracking.between import (
     Limits,
-    Motion,
     agreement,
-    motion_between,
+    move_to,
     moved_logits,
 )
 from segment_concept.tracking.frame_queue import FrameQueue, QueuedFrame
@@ -35,6 +41,7 @@ if TYPE_CHECKING:  # which imports this module
 # Frames that are tracked in any case after two neighbors did not agree: an attempt in vain costs
 # half of a frame. Twice as many if they did not agree the time before either, and so on.
 HELD, HELD_LONGEST = 4, 16
+RESTLESS = 3  # the same where the picture moved too much: flow costs a twentieth of a frame
 LARGEST_EXPONENT = 700.0  # of a 64-bit float
 
 LIMITS = Limits()
@@ -58,7 +65,7 @@ class _Attempt:
 
     frame: Frame
     after: QueuedFrame
-    motion: Motion
+    flow: Flow  # to the frame after
     states: States  # of the frame before
     moved: list[Floats]  # its masks, in this order, moved to the frame
     decision: TriggerDecision
@@ -90,7 +97,7 @@ class HalfRate:
         self._backwards, self._limits = backwards, limits
         self._estimator = FlowEstimator()
         self._last: QueuedFrame | None = None  # the frame that was tracked last
-        self._calm = True  # whether the next frame will probably be carried
+        self._calm = True  # whether frames will probably be carried
 
     def results(self) -> Iterator[FrameResult]:
         """The result of every frame, in order. Raises InputError as `Session.step`."""
@@ -134,11 +141,12 @@ class HalfRate:
         self._queue.encode(places)
 
     def _carry(self, now: QueuedFrame) -> _Pair | None:
-        """The frame and the next one, if it can be carried; else the session is unchanged."""
+        """The frame and the next one, if it can be carried; else nothing but `held` changes."""
         session, last, start = self._session, self._last, state_of(self._session)
         attempt = self._attempt(now)
+        if session.previous is not None:
+            self._calm = attempt is not None
         if attempt is None:
-            restore_state(session, start)
             return None
         passed = state_of(session)
         self._encode_from(1)
@@ -158,25 +166,28 @@ class HalfRate:
         return _Pair(session.with_keyframes(carried), after, passed, reached)
 
     def _attempt(self, now: QueuedFrame) -> _Attempt | None:
-        """Pass the frame over if nothing that is known before the next one is against it."""
+        """Pass the frame over if nothing is against it that is known before the next one."""
         session, after = self._session, self._queue.peek(0)
         previous = session.previous
         if previous is None or after is None or not self._lies_between(now.frame, after.frame):
             return None
-        self._calm = False
-        states = previous.states
+        states, start = previous.states, state_of(session)
         known = self._last is not None and self._last.frame is previous.frame
         gray = self._last.gray if self._last and known else small_gray(previous.frame.rgb)
-        motion = motion_between(self._estimator, gray, now.gray, after.gray)
-        moved = moved_logits(_logits(states, states), motion.flows[0])
-        if motion.misfit([each > 0 for each in moved]) > self._limits.misfit:
+        moves = [move_to(self._estimator, now.gray, gray)]
+        moved = moved_logits(_logits(states, states), moves[0].flow)
+        masks = [each > 0 for each in moved]
+        if moves[0].misfit(masks) <= self._limits.misfit:
+            moves.append(move_to(self._estimator, now.gray, after.gray))
+        if moves[-1].misfit(masks) > self._limits.misfit:
+            session.held = RESTLESS
             return None
         decision = session.pass_over(now.frame, self._backwards, now.descriptor)
         following = session.decision_on(after.frame, self._backwards, after.descriptor)
         if decision.query or decision.cut or following.query or following.cut:
+            restore_state(session, start)
             return None
-        self._calm = True
-        return _Attempt(now.frame, after, motion, states, moved, decision)
+        return _Attempt(now.frame, after, moves[-1].flow, states, moved, decision)
 
     def _lies_between(self, frame: Frame, after: Frame) -> bool:
         """Whether the last frame, this one and another follow each other, without prompts.
@@ -216,7 +227,7 @@ class HalfRate:
             return None
         if not all(self._agree(before[i], states[i]) for i in ids):
             return None
-        moved = moved_logits(_logits(states, before), attempt.motion.flows[1])
+        moved = moved_logits(_logits(states, before), attempt.flow)
         if agreement(attempt.moved, moved) < self._limits.agreement:
             return None
         device = after.logits.device
