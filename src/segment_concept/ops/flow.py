@@ -67,8 +67,10 @@ def gradient(gray: Image) -> Floats:
 
 
 def resized(values: Floats, size: tuple[int, int]) -> Floats:
-    """Values (h', w') in another size (h, w), bilinear."""
-    return floats(cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR))
+    """Values (h', w') in another size (h, w): bilinear, or means of areas where it is smaller."""
+    smaller = size[0] < values.shape[0] and size[1] < values.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return floats(cv2.resize(values, size[::-1], interpolation=how))
 
 
 def dilated(mask: Bitmap, pixels: int) -> Bitmap:

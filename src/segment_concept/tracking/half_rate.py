@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from segment_concept.ops.flow import (
     SMALLEST,
     Floats,
     Flow,
     FlowEstimator,
+    floats,
+    resized,
     small_gray,
     small_size,
 )
@@ -29,7 +32,6 @@ from segment_concept.tracking.between import (
     moved_logits,
 )
 from segment_concept.tracking.frame_queue import FrameQueue, QueuedFrame
-from segment_concept.tracking.results import upsample_logits
 from segment_concept.tracking.snapshot import is_in_state, restore_state, state_of
 from segment_concept.tracking.step import ObjectState
 from segment_concept.tracking.triggers.base import TriggerDecision
@@ -230,18 +232,13 @@ class HalfRate:
         moved = moved_logits(_logits(states, before), attempt.flow)
         if agreement(attempt.moved, moved) < self._limits.agreement:
             return None
-        device = after.logits.device
-        pairs = zip(attempt.moved, moved, strict=True)
-        mean = {i: torch.from_numpy((a + b) / 2) for i, (a, b) in zip(before, pairs, strict=True)}
+        pairs = zip(before, attempt.moved, moved, strict=True)
+        mean = {i: _tensor(floats((a + b) / 2), states[i].logits) for i, a, b in pairs}
         scores = {i: (_score(before[i]) + _score(states[i])) / 2 for i in ids}
         return FrameResult(
             frame_index=attempt.frame.index,
             object_ids=ids,
-            logits=upsample_logits(
-                [mean[i].to(device) for i in ids],
-                attempt.frame.size,
-                non_overlapping=self._session.tracker.non_overlapping,
-            ),
+            logits=self._session.tracker.enlarge([mean[i] for i in ids], attempt.frame),
             presence=torch.tensor([scores[i] for i in ids]),
             quality=torch.tensor([(before[i].iou + states[i].iou) / 2 for i in ids]),
             scene_change=attempt.decision.distance,
@@ -256,6 +253,11 @@ class HalfRate:
 
 def _logits(states: States, order: Iterable[ObjectId]) -> list[Floats]:
     return [np.asarray(states[i].logits.float().cpu().numpy()) for i in order]
+
+
+def _tensor(logits: Floats, like: Tensor) -> Tensor:
+    """Logits as those of a tracked frame: of their size and on their device."""
+    return torch.from_numpy(resized(logits, (like.shape[0], like.shape[1]))).to(like.device)
 
 
 def _score(state: ObjectState) -> float:
