@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from quality import Follow, Tally, follow_offline, follow_online, sequences, track
+from quality import (
+    Follow,
+    Tally,
+    follow_carried,
+    follow_offline,
+    follow_online,
+    sequences,
+    track,
+)
 
 from segment_concept.checkpoints.load import load_tracker
 from segment_concept.recipes import Recipe, find_recipe
@@ -96,6 +104,7 @@ def arms(choice: Choice) -> list[Arm]:
         Arm("memory of SeC (22)", replace(silent, policy=ReliableMemory(slots=22, pointers=16))),
         Arm("+ concept, published trigger", replace(full, trigger=published_hsv())),
         Arm("+ concept, its own trigger", full),
+        Arm("+ frames carried by flow", full, follow_carried),
         Arm("+ offline mode", full, follow_offline),
     ]
 

@@ -4,6 +4,7 @@
                                    [--reframed] [--solid SHARE] [--lines 448] [--only WORDS]
     python benchmarks/held_out.py ASSETS --kind grow,turn,fast,parts [--weights FILE] [--clips 12]
     python benchmarks/held_out.py ASSETS --kind photo_grow,photo_fast,photo_part --photos FOLDER
+    python benchmarks/held_out.py ASSETS --kind calm,grow --every 1,auto
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
 held-out part only, in pictures larger than the network's. Calm clips, of which J and F are told,
@@ -17,10 +18,11 @@ there, shots without the target are such views too, and not of other places.
 
 With `--kind` only the default recipe is measured, on clips without cuts in which object 1 grows to
 3 to 10 times its area, turns all its sides to the camera, moves three times as fast, or has two
-parts that drift apart. Clips of `photo_` are made of held-out photographs in FOLDER
-(`tools/prepare_training_photos.py`): the object grows, moves fast, or is only partly visible at
-first. `area` is the median, over frames, of the predicted area divided by the true one; J is also
-given for other thresholds of the logits.
+parts that drift apart; in `calm` ones nothing of that happens. Clips of `photo_` are made of
+held-out photographs in FOLDER (`tools/prepare_training_photos.py`): the object grows, moves fast,
+or is only partly visible at first; in `photo` none of it. `--every auto` tracks them as
+`segment-concept track --every auto` does. `area` is the median, over frames, of the predicted area
+divided by the true one; J is also given for other thresholds of the logits.
 """
 
 import argparse
@@ -40,6 +42,7 @@ from segment_concept.recipes import Recipe, find_recipe
 from segment_concept.synthetic import Assets, Clip, ClipSpec, load, render_clip
 from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
 from segment_concept.synthetic.photos import load_photos
+from segment_concept.tracking.api import Every as WhichFrames
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.tracker import Tracker
@@ -62,6 +65,7 @@ SPEC = ClipSpec(
 )
 REFRAMED = {"same_place": 1.0, "stand_in": 0.0}
 KINDS: dict[str, ClipSpec] = {
+    "calm": SPEC,
     "grow": replace(SPEC, growth=1.0),
     "turn": replace(SPEC, solid=1.0, turning=1.0),
     "fast": replace(SPEC, speed=3.0),
@@ -80,6 +84,7 @@ _PHOTO = PhotoClipSpec(
     least_area=470,
 )
 PHOTO_KINDS: dict[str, PhotoClipSpec] = {
+    "photo": _PHOTO,
     "photo_grow": replace(_PHOTO, growth=1.0, shrink=0.0, fills=0.3),
     "photo_fast": replace(_PHOTO, fast=1.0, speed=1.0),
     "photo_part": replace(_PHOTO, partial=1.0),
@@ -121,6 +126,7 @@ def main() -> None:
     parser.add_argument("--solid", type=float, default=0.0, help="share of objects that turn")
     parser.add_argument("--lines", type=int, help="another size of the input")
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--every", default="1", help="of clips of a kind: 1, auto or both")
     parser.add_argument("--only", default="", help="variants with these words in their name")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -134,7 +140,10 @@ def main() -> None:
     if options.kind:
         tracker = load_tracker(recipe)
         for kind in options.kind.split(","):
-            print(f"{kind:10s} {shrinkage(tracker, clips_of(kind, world, options))}", flush=True)
+            clips = clips_of(kind, world, options)
+            for every in options.every.split(","):
+                how: WhichFrames = "auto" if every == "auto" else 1
+                print(f"{kind:10s} {every:4s} {shrinkage(tracker, clips, how)}", flush=True)
         return
     spec = replace(SPEC, frames=options.frames, solid=options.solid)
     with_cuts = replace(spec, cut=1.0, **(REFRAMED if options.reframed else {}))
@@ -177,6 +186,7 @@ class Sight:
     after_cut: bool
     empty: bool
     asked: bool
+    carried: bool
 
 
 def measure(tracker: Tracker, calm: Sequence[Clip], cut: Sequence[Clip]) -> str:
@@ -198,13 +208,13 @@ def measure(tracker: Tracker, calm: Sequence[Clip], cut: Sequence[Clip]) -> str:
     return "  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
 
 
-def shrinkage(tracker: Tracker, clips: Sequence[Clip]) -> str:
+def shrinkage(tracker: Tracker, clips: Sequence[Clip], every: WhichFrames) -> str:
     """One line: J, F and relative area at the model's own threshold, then J at others."""
     own: list[Sight] = []
     areas: list[float] = []
     moved: dict[float, list[float]] = {threshold: [] for threshold in THRESHOLDS}
     for clip in clips:
-        for sight, logits, truth in followed(tracker, clip):
+        for sight, logits, truth in followed(tracker, clip, every):
             own.append(sight)
             if sight.visible:
                 areas.append(float((logits > 0).sum()) / float(truth.sum()))
@@ -215,6 +225,7 @@ def shrinkage(tracker: Tracker, clips: Sequence[Clip]) -> str:
         "F": 100 * fmean(s.f for s in own),
         "area": 100 * median(areas),
         "empty": 100 * fmean(s.empty for s in own if s.visible),
+        "carried": 100 * fmean(s.carried for s in own),
     } | {f"J at {threshold}": 100 * fmean(found) for threshold, found in moved.items()}
     return "  ".join(f"{name} {value:.1f}" for name, value in figures.items())
 
@@ -225,12 +236,14 @@ def follow(tracker: Tracker, clip: Clip) -> Iterator[Sight]:
         yield sight
 
 
-def followed(tracker: Tracker, clip: Clip) -> Iterator[tuple[Sight, NDArray[np.float32], Bitmap]]:
+def followed(
+    tracker: Tracker, clip: Clip, every: WhichFrames = 1
+) -> Iterator[tuple[Sight, NDArray[np.float32], Bitmap]]:
     """The same with the logits (H, W) and the truth (H, W)."""
-    session = tracker.session()
-    session.prompt(Frame(0, clip.rgb[0]), {WHO: Mask(clip.labels[0] == 1)})
-    for t in range(1, len(clip.rgb)):
-        result = session.step(Frame(t, clip.rgb[t]))
+    session, frames = tracker.session(), map(Frame, range(len(clip.rgb)), clip.rgb)
+    session.prompt(next(frames), {WHO: Mask(clip.labels[0] == 1)})
+    for result in session.track(frames, every=every):
+        t = result.frame_index
         mask, truth = result.mask(WHO), clip.labels[t] == 1
         sight = Sight(
             j=region_similarity(mask, truth),
@@ -239,6 +252,7 @@ def followed(tracker: Tracker, clip: Clip) -> Iterator[tuple[Sight, NDArray[np.f
             after_cut=any(t >= first for first in clip.cuts),
             empty=not mask.any(),
             asked=result.concept_queried,
+            carried=result.carried,
         )
         yield sight, result.logits[0].cpu().numpy(), truth
 

@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="comma-separated sequences")
     parser.add_argument("--offline", action="store_true", help="track every sequence twice")
+    parser.add_argument("--every", default="1", choices=["1", "auto"], help="frames tracked")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -69,7 +70,9 @@ def main() -> None:
     names = options.only.split(",") if options.only else sorted(sequences(options.data))
     figures: dict[str, dict[str, object]] = {}
     for kind in options.prompts.split(","):
-        follow = follow_offline if options.offline else follow_online
+        follow = follow_carried if options.every == "auto" else follow_online
+        if options.offline:
+            follow = follow_offline
         tallies = {name: track(tracker, options.data, name, kind, follow) for name in names}
         print(f"\n{recipe.name}{', offline' * options.offline}, prompt: {kind}")
         figures[kind] = report(tallies, clips)
@@ -103,6 +106,12 @@ def follow_online(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iter
     session, frames = tracker.session(), source.frames()
     yield session.prompt(next(frames), {WHO: prompt}).mask(WHO)
     for result in session.track(frames):
+        yield result.mask(WHO)
+
+
+def follow_carried(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
+    """As `track` does with `--every auto`."""
+    for result in tracker.session().track(source.frames(), {0: {WHO: prompt}}, every="auto"):
         yield result.mask(WHO)
 
 

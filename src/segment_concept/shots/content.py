@@ -6,12 +6,13 @@ so that two similar reds differ little (in PySceneDetect by up to 179).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_concept.types import Image
+from segment_concept.types import Frame, Image
 
 WIDTH = 160  # frames are compared at this width
 NEIGHBOURS = 2  # frames on each side whose changes are compared with that of a cut
@@ -25,6 +26,12 @@ def small_hsv(rgb: Image) -> Image:
     height = max(1, round(rgb.shape[0] * WIDTH / rgb.shape[1]))
     hsv: Image = np.asarray(cv2.cvtColor(thumbnail(rgb, (height, WIDTH)), cv2.COLOR_RGB2HSV))
     return hsv
+
+
+@lru_cache(maxsize=2)
+def hsv_of(frame: Frame) -> Image:
+    """`small_hsv` of a frame, computed once for all triggers that look at it. Do not change it."""
+    return small_hsv(frame.rgb)
 
 
 def thumbnail(rgb: Image, size: tuple[int, int]) -> Image:

@@ -8,7 +8,7 @@ from segment_concept.shots.content import (
     NEIGHBOURS,
     TIMES_NEIGHBOURS,
     change_between,
-    small_hsv,
+    hsv_of,
     stands_out,
 )
 from segment_concept.tracking.triggers.base import FrameDescriptor, TriggerContext, TriggerDecision
@@ -62,7 +62,7 @@ class AdaptiveContent:
             raise ValueError(f"AdaptiveContent needs at least 1 neighbor, got {self.neighbours}")
 
     def describe(self, frame: Frame) -> FrameDescriptor:
-        return (small_hsv(frame.rgb),)
+        return (hsv_of(frame),)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         change = change_between(context.before[0], context.now[0])

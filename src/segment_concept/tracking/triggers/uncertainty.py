@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from segment_concept.ops.color import Colors, color_distance, object_colors
-from segment_concept.shots.content import small_hsv
+from segment_concept.shots.content import hsv_of
 from segment_concept.tracking.step import ObjectState
 from segment_concept.tracking.triggers.base import (
     Cooldown,
@@ -65,7 +65,7 @@ class Uncertain:
             raise ValueError(f"area_times must be more than 1, got {self.area_times}")
 
     def describe(self, frame: Frame) -> FrameDescriptor:
-        return (small_hsv(frame.rgb),)
+        return (hsv_of(frame),)
 
     def decide(self, context: TriggerContext) -> TriggerDecision:
         models: Mapping[ObjectId, AppearanceModel] = context.state[0] if context.state else {}
