@@ -289,7 +289,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(job: TrackJob, tmp_path: Path, 
 def test_frames_encoded_ahead_change_nothing_and_are_lost_on_a_stop_harmlessly(
     job: TrackJob,
 ) -> None:
-    tracker = load(replace(find_recipe("sec_compact"), short_side=64))
+    tracker = load(replace(find_recipe("sec_compact"), short_side=64), every=1)
     session, frames = tracker.session(), job.source.frames(0)
     expected = [session.prompt(next(frames), {ONE: RED_BOX}), *session.track(frames)]
     assert not run_track(job, tracker, RunMonitor(should_stop=StopAfter(7))).finished

@@ -26,7 +26,8 @@ def sec_compact() -> Recipe:
     A concept query costs about as much as a frame, so it is made at cuts to other places, at cuts
     to other views of the same place, and occasionally while an object is uncertain. It has 7
     memories instead of SeC's 22, because on held-out synthetic clips a larger input is worth more
-    for the same CPU time. Both margins were chosen on validation clips (docs/LOG.md).
+    for the same CPU time. Both margins were chosen on validation clips (docs/LOG.md). Of a video
+    file it tracks every other frame where the film is calm.
     """
     return replace(
         _bundled("sec_compact"),
@@ -34,6 +35,7 @@ def sec_compact() -> Recipe:
         trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
         concept_margin=2.5,
         return_margin=1.0,
+        every="auto",
         about="the default; runs on a CPU; recognizes the object after cuts",
     )
 
