@@ -1,5 +1,6 @@
 """Frames that are not tracked because both neighbors show where their objects are."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -77,6 +78,26 @@ def test_prefetching_changes_no_result():
     assert carried(plain) == carried(ahead)
     for expected, found in zip(plain, ahead, strict=True):
         assert torch.equal(expected.logits, found.logits)
+
+
+def test_closing_the_results_ends_reading_and_encoding():
+    results = carrying_tracker().session().track(CALM.frames(), {0: prompts_of(CALM)}, prefetch=2)
+    next(results), next(results)
+    results.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("segment-concept")]
+
+
+def test_an_error_of_the_network_leaves_the_session_before_the_frame_it_would_have_carried():
+    tracker = carrying_tracker()
+    session = tracker.session()
+    results = session.track(CALM.frames(), {0: prompts_of(CALM)}, every="auto")
+    next(results)
+    tracker.segmenter.propose = None  # type: ignore[method-assign]
+    with pytest.raises(TypeError):
+        next(results)
+    assert session.passed is None
+    assert session.previous is not None
+    assert session.previous.frame.index == 0
 
 
 def test_a_cut_is_tracked_and_so_is_the_frame_before_it():

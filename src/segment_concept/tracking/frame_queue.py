@@ -1,7 +1,7 @@
 """Frames to come: read in one thread, and those that will be tracked encoded in another."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class FrameQueue:
     ) -> None:
         self.prefetch = prefetch
         self._encode, self._describe = encode, describe
-        self._source: Iterator[QueuedFrame] = self._looked_at(frames)
+        self._source = self._looked_at(frames)
         self._next: deque[QueuedFrame] = deque()
         self._error: BaseException | None = None
         self._ended = False
@@ -60,12 +60,11 @@ class FrameQueue:
 
     def __enter__(self) -> "FrameQueue":
         if self.prefetch:
-            reader = read_ahead(self._source, self.prefetch)
-            self._source = reader
-            self._stack.callback(reader.close)
+            self._source = read_ahead(self._source, self.prefetch)
             encoder = ThreadPoolExecutor(1, "segment-concept-encoder")
             self._stack.callback(encoder.shutdown, cancel_futures=True)
             self._encoder = encoder
+        self._stack.callback(self._source.close)
         return self
 
     def __exit__(

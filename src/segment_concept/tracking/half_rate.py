@@ -41,8 +41,8 @@ if TYPE_CHECKING:  # which imports this module
     from segment_concept.tracking.session import Session
 
 # Frames that are tracked in any case after two neighbors did not agree: an attempt in vain costs
-# half of a frame. Twice as many if they did not agree the time before either, and so on.
-HELD, HELD_LONGEST = 4, 16
+# half of a frame. Twice as many if they did not agree the time before either, twice at most.
+HELD, DOUBLINGS = 4, 2
 RESTLESS = 3  # the same where the picture moved too much: flow costs a twentieth of a frame
 LARGEST_EXPONENT = 700.0  # of a 64-bit float
 
@@ -157,10 +157,14 @@ class HalfRate:
             carried = self._between(attempt, after)
         except SegmentConceptError:  # raised again when it is the frame's turn
             carried = None
+        except BaseException:
+            restore_state(session, start)
+            raise
         if carried is None:
             restore_state(session, start)
-            session.held = min(HELD << session.failed, HELD_LONGEST)
-            session.failed, self._last = session.failed + 1, last
+            session.held = HELD << session.failed
+            session.failed = min(session.failed + 1, DOUBLINGS)
+            self._last = last
             return None
         session.failed = 0
         reached = state_of(session)

@@ -96,7 +96,7 @@ class Session:
         features: a cache of image features, or None to keep those of the last frame only.
         passed: the frame after the last one that was not tracked, see `pass_over`.
         held: how many of the next frames are not carried, see `half_rate`.
-        failed: how often in a row two frames did not agree on the one between.
+        failed: how often in a row two frames did not agree on the one between; 2 for more.
     """
 
     tracker: Tracker
