@@ -32,10 +32,13 @@ def test_allocation_settings_of_the_environment_are_respected(monkeypatch):
     assert not keep()
 
 
-def test_onednn_keeps_few_programs_unless_a_number_is_set(monkeypatch):
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+@pytest.mark.parametrize(
+    ("name", "number"), [("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256"), ("LRU_CACHE_CAPACITY", "16")]
+)
+def test_few_programs_are_kept_unless_a_number_is_set(monkeypatch, name, number):
+    monkeypatch.delenv(name, raising=False)
     allocator.keep_few_programs()
-    assert allocator.os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "256"
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "50")
+    assert allocator.os.environ[name] == number
+    monkeypatch.setenv(name, "50")
     allocator.keep_few_programs()
-    assert allocator.os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "50"
+    assert allocator.os.environ[name] == "50"
