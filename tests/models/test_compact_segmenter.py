@@ -8,7 +8,11 @@ import torch
 
 from segment_concept import Box, Frame, FrameResult, Mask, ObjectId, Points, Tracker
 from segment_concept.models.compact.roi import group_rois
-from segment_concept.models.compact.segmenter import CompactSegmenter, input_size
+from segment_concept.models.compact.segmenter import (
+    ISLAND_LOGIT,
+    CompactSegmenter,
+    input_size,
+)
 from segment_concept.runtime.parallel import shared_cores
 from segment_concept.tracking.memory import PlaybackPosition
 from segment_concept.tracking.policies.sam2 import RecentMemory
@@ -116,6 +120,28 @@ def test_the_mask_bias_moves_the_logits_of_tracked_frames_and_nothing_else(segme
     for one, other in zip(plain[1:], moved[1:], strict=True):
         torch.testing.assert_close(other.logits, one.logits + 0.75, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(other.presence, one.presence)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_specks_beside_a_mask_are_lowered_except_in_training(
+    segmenter, frames, monkeypatch, training
+):
+    decode = segmenter.network.propose
+
+    def with_a_speck(*args, **settings):
+        proposals = decode(*args, **settings)
+        logits = torch.full_like(proposals.logits, -5.0)
+        logits[..., 2:10, 2:10] = logits[..., 12, 20] = 5.0
+        return replace(proposals, logits=logits)
+
+    monkeypatch.setattr(segmenter.network, "propose", with_a_speck)
+    monkeypatch.setattr(segmenter, "training", training)
+    session = Tracker(segmenter).session()
+    session.prompt(frames[0], {A: Mask(square(30))})
+    session.step(frames[1])
+    seen = session.tracks[A][0].bank.tracked[-1].logits
+    assert (seen[2:10, 2:10] == 5).all()
+    assert seen[12, 20] == (5 if training else ISLAND_LOGIT)
 
 
 def test_a_correction_hears_the_logits_it_corrects(segmenter, frames):

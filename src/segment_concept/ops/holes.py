@@ -1,4 +1,4 @@
-"""Small holes and islands of masks, as SAM 2's compiled extension finds them."""
+"""Small holes and islands of masks. Holes are those that SAM 2's compiled extension finds."""
 
 import cv2
 import numpy as np
@@ -32,3 +32,23 @@ def fill_holes(logits: Tensor, largest: int) -> Tensor:
     if largest <= 0 or not logits.numel():
         return logits
     return torch.where(small_regions(logits <= 0, largest), FILLED, logits)
+
+
+def lower_islands(logits: Tensor, share: float, limit: float) -> Tensor:
+    """Logits (..., h, w), at most `limit` in 8-connected regions below `share` of their mask.
+
+    The largest region of a mask stays. The regions are found on the CPU, wherever the tensor is.
+    """
+    planes = (logits.detach() > 0).cpu().numpy().view(np.uint8).reshape(-1, *logits.shape[-2:])
+    islands = np.zeros(planes.shape, np.bool_)
+    for plane, found in zip(planes, islands, strict=True):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=8)
+        if count <= 2:  # the background and at most one region
+            continue
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        few = np.append(False, (areas < share * areas.sum()) & (areas < areas.max()))
+        found[:] = few[labels]
+    if not islands.any():
+        return logits
+    at = torch.from_numpy(islands).reshape(logits.shape).to(logits.device)
+    return torch.where(at, logits.clamp(max=limit), logits)

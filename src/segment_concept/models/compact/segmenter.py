@@ -18,12 +18,15 @@ from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.prompts import mask_area, mask_maps, prompt_maps
 from segment_concept.models.compact.verifier import FEATURES
+from segment_concept.ops.holes import lower_islands
 from segment_concept.ops.moving import move_float32
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, Mask, Points, Prompt
 
 STRIDE = 32  # of the backbone's coarsest level: sides of the network's input are multiples of it
+# Regions below this share of their mask are not taken for parts of the object (docs/LOG.md).
+ISLANDS, ISLAND_LOGIT = 0.03, -1.0
 _LONGEST = 4  # longest aspect ratio with the full short side
 
 
@@ -185,6 +188,8 @@ class CompactSegmenter(nn.Module):
         thresholds = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
         pointers = self.network.decoder.hide_absent(proposals.pointers, presence > thresholds)
         logits = proposals.logits + self.mask_bias  # after verification, which reads its own
+        if not self.training:  # what is lowered has no gradient
+            logits = lower_islands(logits, ISLANDS, ISLAND_LOGIT)
         proposals = replace(proposals, logits=logits, pointers=pointers, presence=presence)
         return VerifiedProposals(proposals, masks, verified)
 
