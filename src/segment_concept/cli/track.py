@@ -269,6 +269,11 @@ def tell(summary: "TrackSummary") -> None:
     if summary.stepped:
         speed = f"{summary.seconds:.1f} s ({summary.rate:.1f} frames/s)"
         say(f"{summary.stepped} frames in {speed}: {summary.out}")
+        if summary.carried:
+            say(
+                f"masks of {summary.carried} frames were carried from their neighbors by optical "
+                "flow; --every 1 tracks every frame"
+            )
     else:
         text = f"already complete: {summary.out} has all {summary.frames} frames"
         say(text)

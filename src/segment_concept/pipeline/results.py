@@ -41,6 +41,7 @@ class TrackSummary:
     objects: Mapping[int, ObjectSummary]
     queries: tuple[int, ...]  # frames on which the concept encoder was queried
     skipped: tuple[int, ...]  # damaged frames
+    carried: int = 0  # frames whose masks were carried from their neighbors by optical flow
 
     @property
     def rate(self) -> float:
@@ -69,6 +70,7 @@ class Digest:
     """Summary of a journal."""
 
     frames: int = 0
+    carried: int = 0
     queries: list[int] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     objects: dict[int, ObjectSummary] = field(default_factory=dict)
@@ -85,6 +87,7 @@ def digest(journal: Iterable[FrameRecord], end: int | None = None) -> Digest:
     found, sums, expected = Digest(), dict[int, _Sums](), None
     for record in journal:
         found.frames += 1
+        found.carried += record.carried
         found.skipped += range(record.frame if expected is None else expected, record.frame)
         expected = record.frame + 1
         if record.concept_queried:
@@ -121,6 +124,7 @@ def read_summary(out: Path, result: Mapping[str, Any]) -> TrackSummary:
         objects=objects,
         queries=tuple(result["concept_queries"]),
         skipped=tuple(result["damaged_frames"]),
+        carried=operator.index(result.get("carried_frames", 0)),
     )
 
 
@@ -130,6 +134,7 @@ def write_result(
     """Write `result.json`: the header, the digest, and the scores of every frame."""
     head = dict(header) | {
         "frames_with_masks": found.frames,
+        "carried_frames": found.carried,
         "concept_queries": found.queries,
         "damaged_frames": found.skipped,
         "objects": {str(i): as_json(summary) for i, summary in found.objects.items()},

@@ -253,6 +253,7 @@ class _Run:
             objects=found.objects,
             queries=tuple(found.queries),
             skipped=tuple(found.skipped),
+            carried=found.carried,
         )
 
 
