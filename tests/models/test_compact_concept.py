@@ -1,6 +1,5 @@
-"""The compact model's concept path, with random weights."""
+"""The compact model's concepts, with random weights."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,11 +12,10 @@ from safetensors.torch import save_file
 from segment_concept import Frame, InputError, Mask, ObjectId, Tracker
 from segment_concept.checkpoints.compact import load_compact, save_compact
 from segment_concept.checkpoints.load import load_tracker
-from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.roi import group_rois
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verifier import describe_keyframe
+from segment_concept.models.compact.verifier import Verifier, masked_mean
 from segment_concept.recipes import find_recipe
 from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.memory import PlaybackPosition
@@ -25,17 +23,16 @@ from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.triggers.base import Every
 
 A, B = ObjectId(1), ObjectId(2)
-SMALL = ConceptWidths(tokens=32, layers=2, likeness=8, concept=32)
 
 
-def model(*, lively: bool = True) -> CompactSegmenter:
-    """Random weights; a lively one has layers that were not left at their zeros."""
+def model(*, fitted: bool = True) -> CompactSegmenter:
+    """Random weights; the verifier of a fitted one weighs the similarity."""
     torch.manual_seed(0)
     segmenter = CompactSegmenter(short_side=64)
-    segmenter.concept = ConceptPath(segmenter.widths, SMALL)
+    segmenter.verifier = Verifier(segmenter.widths.descriptor)
     segmenter.eval().requires_grad_(False)
-    if lively:
-        segmenter.concept.presence.weight.normal_(0, 0.2)
+    if fitted:
+        segmenter.verifier.weigh.weight.copy_(torch.tensor([[0.5, 4.0]]))
         for kernel in segmenter.network.decoder.kernels:
             kernel[-1].weight.normal_(0, 0.05)
     return segmenter
@@ -64,7 +61,7 @@ def keyframes(frames: Sequence[Frame], x: int) -> ConceptRequest:
 
 
 def random_concept(segmenter) -> Concept:
-    return Concept(torch.randn(SMALL.concept), torch.randn(segmenter.widths.descriptor))
+    return Concept(torch.randn(segmenter.widths.descriptor))
 
 
 def ask(segmenter, requests, query):
@@ -84,19 +81,16 @@ def test_objects_with_banks_of_different_length_are_answered_together_as_alone(s
         )
 
 
-def test_a_concept_depends_on_which_object_is_marked_and_on_the_query(segmenter):
+def test_a_concept_depends_on_which_object_is_marked(segmenter):
     # Features of a picture, as a trunk of random weights does not make them.
-    seen, asked, other = torch.randn(3, 4 * 6, segmenter.widths.descriptor)
+    seen = torch.randn(1, 4 * 6, segmenter.widths.descriptor)
     left, right = torch.zeros(2, 64, 96)
     left[:, :48], right[:, 48:] = 1, 1
-
-    def concept(mask, query):
-        return segmenter.concept.network(
-            [[describe_keyframe(seen, (4, 6), mask)]], query[None], (4, 6)
-        )
-
-    assert (concept(left, asked) - concept(right, asked)).abs().max() > 1e-3
-    assert (concept(left, asked) - concept(left, other)).abs().max() > 1e-3
+    one, two = (
+        segmenter.verifier.prototype(masked_mean(seen, (4, 6), mask[None]))
+        for mask in (left, right)
+    )
+    assert (one - two).abs().max() > 1e-2
 
 
 def test_the_order_of_keyframes_does_not_matter(segmenter, frames):
@@ -127,8 +121,8 @@ def test_a_keyframe_is_read_once_and_the_query_not_at_all(frames, monkeypatch):
     assert read == [0]
 
 
-def test_an_untrained_concept_path_changes_nothing(frames):
-    plain = model(lively=False)
+def test_an_untrained_verifier_changes_nothing(frames):
+    plain = model(fitted=False)
     results = []
     for trigger in (Every(1), Every(1000)):
         tracker = Tracker(plain, trigger=trigger, concept=CompactConceptEncoder(plain))
@@ -160,32 +154,24 @@ def test_a_concept_changes_the_presence_of_its_own_object_and_no_mask(
     assert plain.presence[1] != informed.presence[1]
 
 
-def test_weights_with_a_concept_path_come_back_with_it(segmenter, tmp_path):
+def test_a_verifier_is_saved_with_the_model(segmenter, tmp_path):
     save_compact(segmenter, tmp_path / "model.safetensors", {})
     again = load_compact(tmp_path / "model.safetensors", short_side=64)
-    assert again.concept is not None
-    assert again.concept.widths == SMALL
-    torch.testing.assert_close(
-        again.concept.presence.weight, segmenter.concept.presence.weight.half().float()
-    )
+    assert again.verifier is not None
+    assert torch.equal(again.verifier.weigh.weight, segmenter.verifier.weigh.weight)
 
 
-def test_layers_of_older_files_by_which_concepts_changed_masks_are_not_read(segmenter, tmp_path):
+def test_of_older_files_everything_but_the_concept_network_is_read(segmenter, tmp_path):
+    plain = model()
+    plain.verifier = None
     path = tmp_path / "model.safetensors"
-    save_compact(segmenter, path, {})
+    save_compact(plain, path, {})
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
-    former = {
-        "concept.out.weight": torch.zeros(2, 2),
-        "concept.norm_out.weight": torch.ones(2),
-        "concept.attention.q.bias": torch.zeros(2),
-    }
-    metadata["concept"] = json.dumps({**json.loads(metadata["concept"]), "parts": 4})
-    save_file(weights | former, path, metadata=metadata)
-    again = load_compact(path, short_side=64)
-    assert again.concept is not None
-    assert again.concept.widths == SMALL
+    former = {"concept.out.weight": torch.zeros(2, 2), "concept.network.roles": torch.ones(2)}
+    save_file(weights | former, path, metadata={**metadata, "concept": '{"tokens": 128}'})
+    assert load_compact(path, short_side=64).verifier is None
 
 
 def test_a_recipe_that_asks_concepts_of_weights_without_them_is_refused(tmp_path):
@@ -199,8 +185,8 @@ def test_a_recipe_that_asks_concepts_of_weights_without_them_is_refused(tmp_path
         load_tracker(recipe)
 
 
-def test_a_model_without_a_concept_path_forms_no_concepts():
-    with pytest.raises(ValueError, match="without a concept path"):
+def test_a_model_without_a_verifier_forms_no_concepts():
+    with pytest.raises(ValueError, match="has no verifier"):
         CompactConceptEncoder(CompactSegmenter(short_side=64))
 
 

@@ -79,7 +79,7 @@ class Counted:
         return self.inner.decide(context)
 
 
-def test_presence_is_lowered_by_the_margin_where_the_concept_is_queried_at_a_cut():
+def test_presence_is_lowered_by_the_margin_where_the_concept_is_queried():
     concept = RotatingConcept()
     frames = cut_video()
     found = []
@@ -88,10 +88,10 @@ def test_presence_is_lowered_by_the_margin_where_the_concept_is_queried_at_a_cut
         following = replace(tracker, concept_margin=margin).session()
         following.prompt(frames[0], {ONE: Blob(RED).mask(0)})
         found.append(play(following, frames[1:]))
-    assert [index for index, result in found[0].items() if result.concept_queried] != [CUT]
+    assert 1 < sum(result.concept_queried for result in found[0].values()) < len(found[0])
     for index, plain in found[0].items():
         lowered = plain.presence.logit() - found[1][index].presence.logit()
-        expected = torch.tensor([2.5 if index == CUT else 0.0])
+        expected = torch.tensor([2.5 if plain.concept_queried else 0.0])
         torch.testing.assert_close(lowered, expected, atol=1e-2, rtol=0)
 
 
@@ -356,14 +356,14 @@ def test_a_tracker_needs_room_for_a_keyframe():
         Tracker(ColorSegmenter(), keyframes=0)
 
 
-def test_an_object_that_a_cut_left_without_returns_only_if_its_concept_is_found():
+def test_an_object_that_was_denied_returns_only_if_its_concept_is_found():
     """The concept is blue. Red, which memory follows, returns first; blue two frames later."""
     gone, late = frozenset({CUT, CUT + 1}), frozenset(range(CUT + 4))
     red = Blob(RED, top=0, left=1, hidden=gone)
     blue = Blob(tuple(np.roll(RED, -1).tolist()), top=8, left=9, hidden=late)
     frames = video(red, blue)
     seen = {}
-    for margin in (0.0, 0.5):
+    for margin in (None, 0.0):
         concept = RotatingConcept()
         following = session(at(CUT), concept, concept_margin=margin)
         following.prompt(frames[0], {ONE: red.mask(0)})
@@ -371,10 +371,10 @@ def test_an_object_that_a_cut_left_without_returns_only_if_its_concept_is_found(
         asked = [index for index, _ in concept.queried]
         assert asked == [index for index, r in results.items() if r.concept_queried]
         seen[margin] = asked, results
-    asked, results = seen[0.0]
+    asked, results = seen[None]
     assert asked == [CUT]
     assert np.array_equal(results[CUT + 2].mask(ONE), red.on(CUT + 2))
-    asked, results = seen[0.5]
+    asked, results = seen[0.0]
     assert asked == [CUT, CUT + 2, CUT + 3, CUT + 4]
     assert not any(results[index].mask(ONE).any() for index in range(CUT, CUT + 4))
     assert np.array_equal(results[CUT + 4].mask(ONE), blue.on(CUT + 4))
@@ -384,7 +384,7 @@ def test_a_prompt_ends_the_wait_for_a_concept():
     red = Blob(RED, top=0, left=1, hidden=frozenset({CUT}))
     frames = video(red)
     concept = RotatingConcept()
-    following = session(at(CUT), concept, concept_margin=0.5)
+    following = session(at(CUT), concept, concept_margin=0.0)
     following.prompt(frames[0], {ONE: red.mask(0)})
     play(following, frames[1 : CUT + 2])
     following.prompt(frames[CUT + 1], {ONE: red.mask(CUT + 1)})

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from segment_concept import Tracker
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
-from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import Verifier
 from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Clip
 from segment_concept.tracking.triggers.base import AtFrames
@@ -31,7 +31,7 @@ from segment_concept.types import CheckpointError, InputError
 def start(tmp_path_factory):
     torch.manual_seed(0)
     model = CompactSegmenter(short_side=64, mask_bias=0.5)
-    model.concept = ConceptPath(model.widths, ConceptWidths(32, 1, likeness=8, concept=32))
+    model.verifier = Verifier(model.widths.descriptor)
     path = tmp_path_factory.mktemp("start") / "start.safetensors"
     save_compact(model, path, {})
     return path
@@ -59,32 +59,28 @@ def trained(monkeypatch):
     return asked
 
 
-def test_stages_run_in_order_each_from_the_result_of_the_one_before(start, trained, tmp_path):
-    plan = Plan(tmp_path, tmp_path / "run", start, steps=(("clips", 3), ("concept", 5)))
+def test_a_stage_starts_from_the_given_weights_and_passes_on_a_share_of_them(
+    start, trained, tmp_path
+):
+    plan = Plan(tmp_path, tmp_path / "run", start, steps=(("clips", 3),))
     made = load_compact(run(plan))
-    names = [name for name, *_ in trained]
-    assert names == ["clips", "concept"]
-    assert trained[0] == (
-        "clips",
-        3,
-        stages.clips().short_side,
-        0.0,
-    )  # the bias of the start is not trained with
-    total = (1 - stages.clips().kept) * 3 + 5  # a share of the initial weights is kept
+    # the bias of the start is not trained with
+    assert trained == [("clips", 3, stages.clips().short_side, 0.0)]
+    total = (1 - stages.clips().kept) * 3
     weight = load_compact(start).network.decoder.prior_weight + total
     torch.testing.assert_close(made.network.decoder.prior_weight, weight, rtol=1e-3, atol=0)
     assert made.mask_bias == 1.25
 
 
 def test_a_finished_stage_is_not_trained_again(start, trained, tmp_path):
-    plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips", "concept"))
-    run(replace(plan, stages=("clips",)))
+    plan = Plan(tmp_path, tmp_path / "run", start, stages=("clips",))
     run(plan)
-    assert [name for name, *_ in trained] == ["clips", "concept"]
+    run(replace(plan, stages=("clips", "calibrate")))
+    assert [name for name, *_ in trained] == ["clips"]
 
 
 def test_an_unknown_stage_is_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match=r"no training stage polish: there are clips, concept"):
+    with pytest.raises(InputError, match=r"no training stage polish: there are clips, calibrate"):
         Plan(tmp_path, tmp_path, stages=("clips", "polish"))
 
 
@@ -114,22 +110,22 @@ def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weigh
     for module in (curriculum, verification):
         monkeypatch.setattr(module, "find_recipe", lambda name: recipe)
     monkeypatch.setattr(curriculum, "load_world", lambda data, sampler, part: World(None))
+    monkeypatch.setattr(World, "clip", lambda world, sampler, seed: clip)
+    monkeypatch.setattr(curriculum, "load_subjects", lambda folder, part: ())
+    monkeypatch.setattr(verification, "subject_clip", lambda subjects, seed: clip)
     monkeypatch.setattr(curriculum, "validation_clips", lambda world, sampler, count: [clip])
-    monkeypatch.setattr(curriculum, "_PROPOSAL_CLIPS", 2)
-    monkeypatch.setattr(verification, "render_clip", lambda world, spec, seed: clip)
     monkeypatch.setattr(verification, "_is_right", lambda mask, truth: next(answers))
     model = stages.initial_model(tmp_path, start).eval().requires_grad_(False)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    found = curriculum.calibrate(model, Plan(tmp_path, tmp_path))
+    plan = Plan(tmp_path, tmp_path, steps=(("calibrate", 2),))
+    found = curriculum.calibrate(model, plan)
     assert found["mask_bias"] == model.mask_bias
     assert model.mask_bias in calibration.BIASES
     assert (found["verification"]["right"], found["verification"]["wrong"]) == (2, 2)
     now = model.state_dict()
     changed = {name for name in now if not torch.equal(now[name], before[name])}
     assert changed
-    assert all(name.startswith("concept.verification.") for name in changed)
-    without = replace(Plan(tmp_path, tmp_path), stages=("clips", "calibrate"))
-    assert set(curriculum.calibrate(model, without)) == {"mask_bias"}  # the concept was not trained
+    assert all(name.startswith("verifier.") for name in changed)
 
 
 class TooSmall:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from segment_concept import Tracker
-from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import FEATURES, Verifier
@@ -25,7 +24,7 @@ from segment_concept.types import InputError
 def segmenter() -> CompactSegmenter:
     torch.manual_seed(0)
     model = CompactSegmenter(short_side=64)
-    model.concept = ConceptPath(model.widths, ConceptWidths(32, 1, likeness=8, concept=32))
+    model.verifier = Verifier(model.widths.descriptor)
     return model.eval().requires_grad_(False)
 
 
@@ -67,22 +66,40 @@ def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monke
 def test_the_fit_finds_the_informative_feature():
     torch.manual_seed(0)
     features = torch.randn(400, FEATURES)
-    right = features[:, 3] + 0.3 * torch.randn(400) > 0.8
+    right = features[:, 1] + 0.3 * torch.randn(400) > 0.8
     net = Verifier(8)
-    fit(net, Proposed(features, right))
+    fit(net, Proposed(features, right, torch.arange(400)))
     weights = net.weigh.weight[0]
-    assert weights[3] > 5 * weights[:3].abs().max()
+    assert weights[1] > 5 * weights[0].abs()
     says = net.weigh(features)[:, 0] > 0
     # Right and wrong ones count the same although there are fewer right ones.
     assert (says[right]).float().mean() > 0.85
     assert (~says[~right]).float().mean() > 0.85
 
 
+def test_a_clip_with_many_proposals_counts_as_much_as_another_one():
+    torch.manual_seed(0)
+    features = torch.randn(40, FEATURES)
+    right = features[:, 1] > 0
+    once = Proposed(features, right, torch.arange(40))
+    often = torch.tensor([0] * 30 + [*range(1, 40)])
+    repeated = Proposed(features[often], right[often], often)
+    one, two = Verifier(8), Verifier(8)
+    fit(one, once)
+    fit(two, repeated)
+    assert (one.weigh(features) > 0).equal(two.weigh(features) > 0)
+    ratio = one.weigh.weight[0, 1].item() / two.weigh.weight[0, 1].item()
+    assert ratio == pytest.approx(1, abs=0.2)
+
+
 @pytest.mark.parametrize("right", [[], [True, True], [False]])
 def test_proposals_of_one_kind_alone_are_refused(right):
     features = torch.randn(len(right), FEATURES)
     with pytest.raises(InputError, match="render more clips"):
-        fit(Verifier(8), Proposed(features, torch.tensor(right, dtype=torch.bool)))
+        fit(
+            Verifier(8),
+            Proposed(features, torch.tensor(right, dtype=torch.bool), torch.arange(len(right))),
+        )
 
 
 def test_places_are_drawn_from_all_of_a_clip(segmenter):
@@ -95,13 +112,13 @@ def test_fitting_the_verifier_changes_no_other_weight(segmenter, monkeypatch):
     model = deepcopy(segmenter)
     recipe = replace(find_recipe("sec_compact"), trigger=AtFrames((2, 4)))
     answers = cycle((True, False))
-    monkeypatch.setattr(verification, "render_clip", lambda world, spec, seed: clip())
+    monkeypatch.setattr(verification, "subject_clip", lambda subjects, seed: clip())
     monkeypatch.setattr(verification, "find_recipe", lambda name: recipe)
     monkeypatch.setattr(verification, "_is_right", lambda mask, truth: next(answers))
-    found = verification.fit_verification(model, None, clips=3)
+    found = verification.fit_verification(model, [clip()], (), clips=3)
     assert (found["right"], found["wrong"]) == (3, 3)
     old, new = segmenter.state_dict(), model.state_dict()
     changed = {name for name in new if not torch.equal(old[name], new[name])}
     assert changed
-    assert all(name.startswith("concept.verification.") for name in changed)
-    assert new["concept.verification.weigh.weight"][0].tolist() == pytest.approx(found["weights"])
+    assert all(name.startswith("verifier.") for name in changed)
+    assert new["verifier.weigh.weight"][0].tolist() == pytest.approx(found["weights"])

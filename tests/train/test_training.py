@@ -8,18 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import Verifier
 from segment_concept.recipes import find_recipe
 from segment_concept.synthetic import Assets, Background, ClipSpec, Cutout
 from segment_concept.synthetic.photo_clip import PhotoClipSpec
 from segment_concept.tracking.policies.sam2 import RecentMemory
-from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.segmenter import Proposals
 from segment_concept.train import compact
 from segment_concept.train import data as samples
 from segment_concept.train.compact import CompactTraining, Stage, take_over, tracker_of
-from segment_concept.train.concept import RecognitionTask
 from segment_concept.train.corruption import Corruption
 from segment_concept.train.data import (
     ReplayBuffer,
@@ -34,6 +32,7 @@ from segment_concept.train.prompts import correction, draw_prompt, loose_box
 from segment_concept.train.run_state import trained_weights
 from segment_concept.train.task import LoopOptions, Schedule
 from segment_concept.train.unroll import TrackingTask, unroll
+from segment_concept.train.weights import saved_state
 from segment_concept.types import Box, CheckpointError, Mask, Points
 
 SPEC = ClipSpec(frames=3, height=64, width=96, least_area=60)
@@ -247,7 +246,7 @@ def test_a_run_leaves_a_log_and_its_weights(stage, tmp_path):
     assert rows[-1]["j"] == pytest.approx(report["j"], abs=1e-4)
     assert report["score"] == report["j"]
     model = fresh_model()
-    take_over(model, stage, run)
+    take_over(model, run)
     for name, value in trained_weights(run).items():
         torch.testing.assert_close(model.network.state_dict()[name], value, rtol=0, atol=0)
 
@@ -291,85 +290,31 @@ def test_a_clip_played_backwards_is_cut_where_it_was(world, sampler, model):
     assert turned.cuts == tuple(5 - cut for cut in reversed(sample.cuts))
 
 
-@pytest.fixture
-def knowing(model) -> CompactSegmenter:
-    small = ConceptWidths(tokens=32, layers=1, likeness=8, concept=32)
-    model.concept = ConceptPath(model.widths, small)
-    return model
-
-
-def test_a_recognition_task_trains_the_concept_path_alone(world, sampler, knowing):
-    task = RecognitionTask()
-    for parameter in knowing.network.parameters():
-        parameter.requires_grad_(False)
-    stock = ReplayBuffer(
-        world, replace(sampler, clip=replace(SPEC, frames=4, cut=1.0)), knowing.trunk
-    )
-    for step in range(3):
-        clips = [stock.take(p) for p in clip_requests(sampler, 1, step, 0)]
-        losses = task.losses(knowing, ReliableMemory(slots=3, pointers=3), clips, 2)
-        losses.total.backward()
-    assert all(p.grad is None for p in knowing.network.parameters())
-    taught = [n for n, p in knowing.concept.named_parameters() if p.grad is not None]
-    assert any(name.startswith("presence") for name in taught)
-    assert any(name.startswith("network") for name in taught)
-
-
-def test_half_of_the_questions_are_of_frames_without_the_object_where_there_are_any():
-    rng = np.random.default_rng(0)
-    visible = torch.tensor([True, True, False, True, True, True])  # frames 1 to 6
-    task = RecognitionTask(after_cut=0.5)
-    asked = [task._query((3, 5), visible, rng) for _ in range(400)]
-    assert 0.5 < np.mean([t == 3 for t in asked]) < 0.75  # some of the others begin a shot too
-    assert set(asked) == {1, 2, 3, 4, 5, 6}
-    everywhere = [task._query((3, 5), visible | True, rng) for _ in range(400)]
-    assert 0.6 < np.mean([t in (3, 5) for t in everywhere]) < 0.8
-
-
-def test_a_state_of_another_version_is_refused_with_what_it_lacks(knowing, stage, tmp_path):
-    recognition = replace(stage, task=RecognitionTask())
+def test_a_state_of_another_version_is_refused_with_what_it_lacks(model, tmp_path):
     state = tmp_path / "state-1"
     state.mkdir()
     (state / "progress.json").write_text("{}")
-    weights = {
-        k: v for k, v in knowing.concept.state_dict().items() if not k.startswith("verification.")
-    }
+    weights = saved_state(model.network)
     save_file(weights, state / "trained.safetensors")
-    take_over(knowing, recognition, tmp_path)  # what is frozen is not in it
-    save_file(
-        {k: v for k, v in weights.items() if k != "presence.bias"}, state / "trained.safetensors"
-    )
-    with pytest.raises(CheckpointError, match=r"presence\.bias"):
-        take_over(knowing, recognition, tmp_path)
+    take_over(model, tmp_path)
+    del weights["decoder.prior_weight"]
+    save_file(weights, state / "trained.safetensors")
+    with pytest.raises(CheckpointError, match=r"decoder\.prior_weight"):
+        take_over(model, tmp_path)
 
 
-def test_validation_refines_boxes_and_clicks_like_the_recipe(sampler, knowing):
-    tracking = Stage("tiny", sampler, Schedule(steps=1))
-    recognition = replace(tracking, task=RecognitionTask())
-    for stage in (tracking, recognition):
-        assert tracker_of(knowing, stage).refiner == find_recipe("sec_compact").refiner
+def test_validation_refines_boxes_and_clicks_like_the_recipe(sampler, model):
+    stage = Stage("tiny", sampler, Schedule(steps=1))
+    assert tracker_of(model, stage).refiner == find_recipe("sec_compact").refiner
 
 
-def test_a_stage_of_concepts_needs_a_model_that_has_them(stage, model, tmp_path):
-    with pytest.raises(ValueError, match="give the model one"):
-        CompactTraining(model, replace(stage, task=RecognitionTask()), tmp_path)
-
-
-def test_parameters_that_a_task_freezes_do_not_change(stage, knowing, tmp_path):
-    cut = replace(stage.sampler, clip=replace(SPEC, frames=4, cut=1.0))
-    stage = replace(
-        stage,
-        sampler=cut,
-        schedule=Schedule(steps=2, warm_up=1),
-        task=RecognitionTask(),
-        validation_clips=0,
-    )
-    before = {k: v.clone() for k, v in knowing.state_dict().items()}
-    train(CompactTraining(knowing, stage, tmp_path), tmp_path / "run", OPTIONS)
-    changed = {k for k, v in knowing.state_dict().items() if not torch.equal(v, before[k])}
-    assert changed
-    assert {name.split(".")[0] for name in changed} == {"concept"}
-    assert not [k for k in changed if k.startswith("concept.verification.")]
+def test_trunk_and_verifier_do_not_change_in_training(stage, model, tmp_path):
+    model.verifier = Verifier(model.widths.descriptor)
+    stage = replace(stage, schedule=Schedule(steps=2, warm_up=1), validation_clips=0)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    train(CompactTraining(model, stage, tmp_path), tmp_path / "run", OPTIONS)
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert {name.split(".")[0] for name in changed} == {"network"}
 
 
 def test_varied_clips_keep_their_size_and_their_objects_move_little(world):

@@ -13,24 +13,16 @@ from safetensors.torch import save_file
 
 from segment_concept.checkpoints.strict_keys import refuse_not_finite, refuse_unknown_keys
 from segment_concept.models.compact.backbone import Backbone
-from segment_concept.models.compact.concept import ConceptPath, ConceptWidths
 from segment_concept.models.compact.neck import Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import Verifier
 from segment_concept.runtime.json_files import parse_json
 from segment_concept.types import CheckpointError, InputError
 
 FORMAT = "segment-concept/compact-1"
-# Layers by which a concept changed masks: older files have them, and they are not read.
-_FORMER = (
-    "concept.norm_",
-    "concept.attention.",
-    "concept.parts.",
-    "concept.cross.",
-    "concept.mlp.",
-    "concept.out.",
-    "concept.place.",
-)
+# Older files have a network that encoded concepts, which is not read: calibrate such a model.
+_FORMER = "concept."
 
 
 def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any]) -> None:
@@ -42,8 +34,8 @@ def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any
         "mask_bias": json.dumps(segmenter.mask_bias),
         "card": json.dumps(dict(card), sort_keys=True),
     }
-    if segmenter.concept is not None:
-        metadata["concept"] = json.dumps(asdict(segmenter.concept.widths))
+    if segmenter.verifier is not None:
+        metadata["verifier"] = "yes"
     save_file(weights, path, metadata=metadata)
 
 
@@ -98,16 +90,11 @@ def _laid_out(path: Path, metadata: Mapping[str, str], short_side: int) -> Compa
     try:
         with torch.device("meta"):
             widths = Widths(**_counts(metadata["widths"], path))
-            concept = None
-            if "concept" in metadata:
-                counts = _counts(metadata["concept"], path)
-                counts.pop("parts", None)  # of the former layers
-                concept = ConceptPath(widths, ConceptWidths(**counts))
             network = CompactNetwork(widths)
             return CompactSegmenter(
                 Backbone(),
                 network,
-                concept,
+                Verifier(widths.descriptor) if "verifier" in metadata else None,
                 short_side=short_side,
                 mask_bias=_mask_bias(metadata.get("mask_bias", "0.0"), path),
             )

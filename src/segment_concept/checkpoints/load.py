@@ -98,7 +98,6 @@ def load_tracker(
         refiner=recipe.refiner,
         keyframes=recipe.keyframes,
         concept_margin=recipe.concept_margin,
-        return_margin=recipe.return_margin,
         non_overlapping=recipe.non_overlapping,
         guided_contours=recipe.guided_contours,
         every=recipe.every,
@@ -200,7 +199,7 @@ def _compact(
 ) -> tuple[CompactSegmenter, CompactConceptEncoder | None]:
     segmenter = load_compact(_compact_file(weights), short_side=short_side).to(device)
     segmenter.trunk = fused(segmenter.trunk)
-    if segmenter.concept is None:
+    if segmenter.verifier is None:
         return segmenter, None
     return segmenter, CompactConceptEncoder(segmenter)
 
@@ -251,12 +250,12 @@ def _verifying(
     from segment_concept.models.verifying import SeparateConceptEncoder, VerifyingSegmenter
 
     compact, encoder = _compact(concept_weights, sec_compact().short_side, device)
-    if encoder is None or compact.concept is None:
+    if encoder is None or compact.verifier is None:
         raise CheckpointError(
             f"the compact model {concept_weights} has no concept encoder: use {BUNDLED}"
         )
     return (
-        VerifyingSegmenter(segmenter.network, segmenter.options, compact.concept),
+        VerifyingSegmenter(segmenter.network, segmenter.options, compact.verifier),
         SeparateConceptEncoder(compact, encoder),
     )
 

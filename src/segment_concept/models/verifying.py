@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verifier import VerifierInput
+from segment_concept.models.compact.verifier import Verifier, VerifierInput
 from segment_concept.models.sam2.network import SamNetwork
 from segment_concept.models.sam2.segmenter import Sam2Features, Sam2Options, Sam2Segmenter
 from segment_concept.tracking.concept import ConceptRequest
@@ -71,7 +70,7 @@ class SeparateConceptEncoder:
         """
         own = self.compact.encode([query])
         return [
-            None if each is None else LocatedConcept(each.embedding, each.prototype, own.maps)
+            None if each is None else LocatedConcept(each.embedding, own.maps)
             for each in self._encoder.encode(requests, query, own)
         ]
 
@@ -82,20 +81,22 @@ class VerifyingSegmenter(Sam2Segmenter):
     Args:
         network: SAM 2.1 or EdgeTAM.
         options: of the segmenter.
-        path: the compact model's concept path.
+        verifier: the compact model's.
     """
 
-    def __init__(self, network: SamNetwork, options: Sam2Options | None, path: ConceptPath) -> None:
+    def __init__(
+        self, network: SamNetwork, options: Sam2Options | None, verifier: Verifier
+    ) -> None:
         super().__init__(network, options)
-        self._path = path
+        self._verifier = verifier
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle and deepcopy, see `Sam2Segmenter`."""
-        return type(self), (self.network, self.options, self._path)
+        return type(self), (self.network, self.options, self._verifier)
 
     def with_options(self, options: Sam2Options) -> "VerifyingSegmenter":
         """The same network with other options."""
-        return VerifyingSegmenter(self.network, options, self._path)
+        return VerifyingSegmenter(self.network, options, self._verifier)
 
     def propose(
         self,
@@ -126,18 +127,7 @@ class VerifyingSegmenter(Sam2Segmenter):
     def _verified(self, proposals: Proposals, concepts: Sequence[LocatedConcept]) -> Tensor:
         """(R,) presence logits of the best mask of each row."""
         maps = [c.features for c in concepts if c.features is not None]
-        prototypes = [c.prototype for c in concepts if c.prototype is not None]
-        embeddings = torch.stack([c.embedding for c in concepts])
-        iou, best = proposals.iou.max(dim=1)
-        verifier = self._path.verification
-        given = VerifierInput(
-            descriptor=torch.cat([m.descriptor for m in maps]),
-            grid=maps[0].grid,
-            masks=proposals.logits[torch.arange(len(best), device=best.device), best],
-            prototype=torch.stack(prototypes),
-            memory=proposals.presence,
-            concept=self._path.presence(embeddings)[:, 0],
-            iou=iou,
-        )
-        verified: Tensor = verifier(verifier.features(given))
+        raw = torch.cat([m.descriptor for m in maps])
+        given = VerifierInput.of(raw, maps[0].grid, proposals, concepts)
+        verified: Tensor = self._verifier(self._verifier.features(given))
         return verified

@@ -23,18 +23,16 @@ SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 def sec_compact() -> Recipe:
     """The default: the bundled model with SeC's memory and the compact concept encoder.
 
-    A concept query costs about as much as a frame, so it is made at cuts to other places, at cuts
+    The concept is queried at cuts to other places, at cuts
     to other views of the same place, and occasionally while an object is uncertain. It has 7
     memories instead of SeC's 22, because on held-out synthetic clips a larger input is worth more
-    for the same CPU time. Both margins were chosen on validation clips (docs/LOG.md). Of a video
-    file it tracks every other frame where the film is calm.
+    for the same CPU time. Of a video file it tracks every other frame where the film is calm.
     """
     return replace(
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
         trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
-        concept_margin=2.5,
-        return_margin=1.0,
+        concept_margin=0.0,
         every="auto",
         about="the default; runs on a CPU; recognizes the object after cuts",
     )
@@ -132,8 +130,7 @@ def sec_edgetam() -> Recipe:
 
     On frames where it is queried, the concept encoder decides from the keyframes whether the masks
     that EdgeTAM proposes show the object at all (`VerifyingSegmenter`). Slots and pointers are
-    EdgeTAM's; the triggers are those of `sec_compact`, and so was the margin once. Neither was
-    chosen for EdgeTAM.
+    EdgeTAM's; trigger and margin are those of `sec_compact`. Neither was chosen for EdgeTAM.
     """
     like = sec_compact()
     return replace(
@@ -141,7 +138,7 @@ def sec_edgetam() -> Recipe:
         name="sec_edgetam",
         policy=ReliableMemory(slots=7, pointers=16),
         trigger=like.trigger,
-        concept_margin=1.5,
+        concept_margin=like.concept_margin,
         concept_weights=BUNDLED,
         about="EdgeTAM with SeC's memory; the bundled model detects absence after cuts",
     )

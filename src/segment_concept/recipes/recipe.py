@@ -47,10 +47,9 @@ class Recipe:
         trigger: when the concept encoder is queried.
         refiner: further decoder passes for clicks and boxes; None for one pass.
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
-        concept_margin: extra presence logit that a mask needs on the first frame of a shot, if the
-            concept encoder was queried. Within a shot there is no margin for objects that were
-            found on its first frame.
-        return_margin: the same within a shot, for an object that was not found on its first frame.
+        concept_margin: extra presence logit that a mask needs where the concept encoder is queried.
+            Objects that were absent there return only if the concept encoder confirms it. None: no
+            margin and no such confirmation, as SeC was published.
         non_overlapping: no two objects claim the same pixel.
         guided_contours: contours follow the edges of the picture when masks are enlarged to the
             size of the video. Chosen for the compact network; not measured with others.
@@ -88,8 +87,7 @@ class Recipe:
     trigger: Trigger = field(default_factory=Never)
     refiner: PromptRefiner | None = None
     keyframes: int = 7
-    concept_margin: float = 0.0
-    return_margin: float = 0.0
+    concept_margin: float | None = None
     non_overlapping: bool = False
     guided_contours: bool = False
     short_side: int = 448

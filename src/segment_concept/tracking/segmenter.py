@@ -33,7 +33,6 @@ class Concept:
     """What identifies one object, computed from its keyframes by a concept encoder."""
 
     embedding: Tensor  # (C,)
-    prototype: Tensor | None = None  # (D,) mean appearance in the keyframes; SeC has none
 
 
 @dataclass(frozen=True, slots=True, eq=False)

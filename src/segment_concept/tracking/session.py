@@ -91,8 +91,8 @@ class Session:
         trigger_state: the state that the trigger returned with its last decision.
         backwards: the direction of the last step.
         finalized: objects whose keyframe banks do not change.
-        missing: objects that were absent on the first frame of a shot, by the concept encoder, and
-            that it has not found since (see `Tracker.concept_margin`).
+        missing: objects that were absent when the concept encoder was last queried (see
+            `Tracker.concept_margin`).
         features: a cache of image features, or None to keep those of the last frame only.
         passed: the frame after the last one that was not tracked, see `pass_over`.
         held: how many of the next frames are not carried, see `half_rate`.
@@ -448,10 +448,7 @@ class Session:
         If memory finds an object that is missing, the concept encoder is queried too.
         """
         queried = [i for i in active if decision.queries(i)]
-        margins = dict.fromkeys(self.missing, self.tracker.return_margin)
-        if decision.cut:
-            margins |= dict.fromkeys(queried, self.tracker.concept_margin)
-        propose = partial(self._propose, frame, features, position, margins)
+        propose = partial(self._propose, frame, features, position)
         states = propose(active, queried)
         returned = [
             i for i in active if i in self.missing and i not in queried and states[i].presence > 0
@@ -459,8 +456,8 @@ class Session:
         states |= propose(returned, returned)
         queried += returned
         self.tracks |= {i: state.tracks for i, state in states.items()}
-        if self.tracker.concept_margin > 0:
-            absent = {i for i in queried if i in margins and states[i].presence <= 0}
+        if self.tracker.concept_margin is not None:
+            absent = {i for i in queried if states[i].presence <= 0}
             self.missing = (self.missing - frozenset(queried)) | absent
         return states, queried
 
@@ -469,11 +466,10 @@ class Session:
         frame: Frame,
         features: Features[Any],
         position: PlaybackPosition,
-        margins: Mapping[ObjectId, float],
         active: Sequence[ObjectId],
         queried: Sequence[ObjectId],
     ) -> dict[ObjectId, ObjectState]:
-        """Segment objects; those in `queried` have a concept, and some of them a margin."""
+        """Segment objects; those in `queried` have a concept."""
         if not active:
             return {}
         found = self._concepts(queried, frame, features) if queried else {}
@@ -484,7 +480,7 @@ class Session:
             [self.tracks[i] for i in active],
             [found.get(i) for i in active],
             [0] * len(active),
-            [margins.get(i, 0.0) for i in active],
+            self.tracker.concept_margin or 0.0,
         )
         return dict(zip(active, step.states, strict=True))
 

@@ -63,7 +63,7 @@ def track_objects(
     objects: Sequence[tuple[Track, ...]],
     concepts: Sequence[Concept | None],
     images: Sequence[int],
-    margins: Sequence[float] = (),
+    margin: float = 0.0,
 ) -> FrameStep:
     """Segment every object on the frame at `position` and remember the selected masks.
 
@@ -74,14 +74,13 @@ def track_objects(
         objects: the hypotheses about each object, best first.
         concepts: for each object its concept or None.
         images: for each object a row of `features`.
-        margins: for each object, by which its presence logits are reduced if it has a concept;
-            empty for none.
+        margin: by which presence logits of objects with a concept are reduced.
     """
     objects = [_continue(tracks, position) for tracks in objects]
     rows = _rows(objects)
     recalls = [model.policy.recall(bank, position) for bank in rows.banks]
     row_concepts = [concepts[i] for i in rows.owners]
-    row_margins = [margins[i] if margins and concepts[i] is not None else 0.0 for i in rows.owners]
+    row_margins = [0.0 if concepts[i] is None else margin for i in rows.owners]
     strict_recalls = [
         replace(recall, presence_threshold=recall.presence_threshold + margin) if margin else recall
         for recall, margin in zip(recalls, row_margins, strict=True)

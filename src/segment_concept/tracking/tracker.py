@@ -38,12 +38,10 @@ class Tracker(MovableTracker):
         keyframes: size of an object's keyframe bank (SeC's `mllm_memory_size`).
         keyframe_presence: a frame joins the bank if the concept encoder was queried on it, the
             mask is not empty, and the presence logit is above this.
-        concept_margin: on a frame that the trigger reports as the first of a shot, presence logits
-            of objects with a concept are reduced by this: after a cut the object is often absent,
-            and a false positive would be reinforced on the following frames. An object that is
-            absent by this rule returns within the shot only if the concept encoder, queried when
-            memory finds it, confirms it. 0: no margin and no such queries, as published.
-        return_margin: the margin of that confirmation.
+        concept_margin: where the concept encoder is queried, presence logits are reduced by this;
+            above 0 fewer absences are missed, and more visible objects. An object that was absent
+            there returns only if the concept encoder, queried when memory finds it, confirms it.
+            None: no margin and no such queries, as published.
         non_overlapping: no two objects claim the same pixel in the output.
         guided_contours: contours follow the edges of the picture when masks are enlarged to the
             size of the video (`guided_upsample`). Memory is not affected.
@@ -68,8 +66,7 @@ class Tracker(MovableTracker):
     refiner: PromptRefiner | None = None
     keyframes: int = 7
     keyframe_presence: float = 1.0
-    concept_margin: float = 0.0
-    return_margin: float = 0.0
+    concept_margin: float | None = None
     non_overlapping: bool = False
     guided_contours: bool = False
     track_before_prompt: bool = False

@@ -1,24 +1,21 @@
 """The stages of the compact model as training tasks of the loop."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segment_concept.checkpoints.strict_keys import refuse_unknown_keys
-from segment_concept.models.compact.concept_encoder import CompactConceptEncoder
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes.catalog import sec_compact
 from segment_concept.synthetic import Clip
 from segment_concept.tracking.policies.base import MemoryPolicy
 from segment_concept.tracking.policies.sam2 import RecentMemory
 from segment_concept.tracking.tracker import Tracker
-from segment_concept.tracking.triggers.base import Trigger
-from segment_concept.train.concept import RecognitionTask
 from segment_concept.train.data import (
     ClipLoader,
     ClipRequest,
@@ -43,9 +40,8 @@ class Stage:
     name: str
     sampler: SamplerConfig
     schedule: Schedule
-    task: TrackingTask | RecognitionTask = field(default_factory=TrackingTask)
+    task: TrackingTask = field(default_factory=TrackingTask)
     policy: MemoryPolicy = field(default_factory=lambda: RecentMemory(slots=7, pointers=8))
-    trigger: Trigger = field(default_factory=lambda: sec_compact().trigger)  # of validation
     validation_clips: int = 24
     validate_every: int = 400
     save_every: int = 100
@@ -66,18 +62,15 @@ class Stage:
 
 
 class CompactTraining:
-    """Implements `TrainingTask`: everything behind the trunk, or the concept path alone.
+    """Implements `TrainingTask`: the network behind the trunk.
 
     The losses of a micro-batch are means over its clips, as the recipes were tuned: a step is the
     same only if every process takes its share of the clips at once.
 
     Args:
-        segmenter: the model; what the stage does not train is frozen.
+        segmenter: the model; trunk and verifier are frozen.
         stage: what to train and how.
         data: folder of the training world.
-
-    Raises:
-        ValueError: the stage trains a concept path, and the model has none.
     """
 
     blocks: tuple[str, ...] = ()
@@ -85,11 +78,9 @@ class CompactTraining:
     def __init__(self, segmenter: CompactSegmenter, stage: Stage, data: Path) -> None:
         self.segmenter, self.stage, self._data = segmenter, stage, data
         self.name, self.schedule, self.seed = stage.name, stage.schedule, stage.seed
-        self.network = _trained(segmenter, stage)
+        self.network = segmenter.network
         segmenter.requires_grad_(False)
-        for name, parameter in self.network.named_parameters():
-            taught = name.startswith(stage.task.taught)
-            parameter.requires_grad_(taught and not name.startswith(stage.task.frozen))
+        self.network.requires_grad_(True)
 
     @cached_property
     def _stock(self) -> ReplayBuffer:
@@ -155,41 +146,26 @@ class CompactTraining:
         return f"clip {request.clip_seed}"
 
 
-def _trained(segmenter: CompactSegmenter, stage: Stage) -> nn.Module:
-    """What a stage trains; the rest is frozen."""
-    parts = {"network": segmenter.network, "concept": segmenter.concept}
-    part = parts[stage.task.part]
-    if part is None:
-        raise ValueError(f"stage {stage.name} trains a concept path: give the model one")
-    return part
-
-
 def tracker_of(segmenter: CompactSegmenter, stage: Stage) -> Tracker:
-    """The tracker to validate: with the recipe's refiner, and with concepts if they are trained."""
-    tracker = Tracker(segmenter, stage.policy, refiner=sec_compact().refiner)
-    if stage.task.part != "concept":
-        return tracker
-    encoder = CompactConceptEncoder(segmenter)
-    return replace(tracker, trigger=stage.trigger, concept=encoder)
+    """The tracker to validate, with the recipe's refiner and no concepts."""
+    return Tracker(segmenter, stage.policy, refiner=sec_compact().refiner)
 
 
-def take_over(segmenter: CompactSegmenter, stage: Stage, run: Path) -> None:
+def take_over(segmenter: CompactSegmenter, run: Path) -> None:
     """Load the weights that a run of a stage made, or their average.
 
     Raises:
         CheckpointError: there is no state in `run`, or it is of another network, or of another
             version of this one.
     """
-    part, given = _trained(segmenter, stage), trained_weights(run)
-    expected = set(part.state_dict())
-    frozen = {name for name in expected if name.startswith(stage.task.frozen)}
+    given, expected = trained_weights(run), set(segmenter.network.state_dict())
     refuse_unknown_keys(
         unknown=given.keys() - expected,
-        missing=expected - frozen - given.keys(),
-        network=f"the {stage.task.part} of this version's compact model",
+        missing=expected - given.keys(),
+        network="the network of this version's compact model",
         hint="Go on from an exported model, or train it again.",
     )
-    part.load_state_dict(given, strict=False)
+    segmenter.network.load_state_dict(given)
 
 
 def measure_levels(segmenter: CompactSegmenter, clips: Sequence[Tensor]) -> None:

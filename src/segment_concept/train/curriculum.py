@@ -1,12 +1,12 @@
-"""Train the compact model in three named stages.
+"""Train the compact model in two named stages.
 
-`clips` and `concept` are trained (`stages.py`), the second from the result of the first;
-`calibrate` fits the mask bias, and the verifier of a concept network that was trained, while the
-model tracks. A finished stage is not run again, and an interrupted one continues.
+`clips` is trained (`stages.py`); `calibrate` fits the mask bias and the verifier while the model
+tracks. A finished stage is not run again, and an interrupted one continues.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from segment_concept.checkpoints.compact import save_compact
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.recipes import find_recipe
+from segment_concept.synthetic.subjects import load_subjects
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.train.calibration import (
     annotated_clips,
@@ -29,15 +30,16 @@ from segment_concept.train.fit_verifier import fit_verification
 from segment_concept.train.loop import train
 from segment_concept.train.processes import own_rank
 from segment_concept.train.run_state import Progress, newest_state
-from segment_concept.train.stages import STAGES, clips, concept, find_stage, initial_model
+from segment_concept.train.stages import STAGES, clips, find_stage, initial_model
 from segment_concept.train.validation import validation_clips
 from segment_concept.types import InputError
 
-CALIBRATE, _CONCEPT = "calibrate", concept.__name__
+CALIBRATE = "calibrate"
 CURRICULUM = (*STAGES, CALIBRATE)
 RESULT = "model.safetensors"  # in the folder of the last stage
 _CALIBRATION_CLIPS = 24
-_PROPOSAL_CLIPS = 100  # tracked to fit the verifier
+_SUBJECT_CLIPS = 100  # to which the verifier is fitted, if the plan has no number for it
+_FIRST_SEED = 800_000_000  # no other clips of training have these
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,12 @@ class Plan:
     """One training of the compact model.
 
     Attributes:
-        data: folder with `assets.npz` and `photos`.
+        data: folder with `assets.npz` and `photos`, and `subjects` to calibrate.
         out: folder of the run, with one folder per stage; a run in it is continued.
         start: an exported model to start from; None to start from the ImageNet backbone alone.
         stages: the stages to run; weights that only the others train stay as in `start`.
-        steps: numbers of steps by stage, instead of the stages' own.
+        steps: numbers of steps by stage, instead of the stages' own; of `calibrate`: the clips to
+            which the verifier is fitted.
         videos: annotated videos in the layout of DAVIS, by which the mask bias is chosen too.
         device: the device to train on.
 
@@ -93,7 +96,7 @@ def run(plan: Plan) -> Path:
         if not finished(last, stage):
             training = CompactTraining(model, stage, plan.data)
             train(training, last, stage.options(plan.device))
-        take_over(model, stage, last)
+        take_over(model, last)
         blend_weights(model, before, stage.kept)
     if CALIBRATE not in plan.stages or own_rank()[0] != 0:
         return last
@@ -123,11 +126,10 @@ def finished(folder: Path, stage: Stage) -> bool:
 
 
 def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
-    """Fit the mask bias of a model, and its verifier if the concept was trained, in place.
+    """Fit the mask bias and the verifier of a model, in place.
 
     The bias has the highest mean J on held-out clips and, if the plan has videos, on these; both
-    sets have the same weight. The verifier is fitted only if the plan trains the concept network:
-    fitted again to masks of another `clips` alone, it detected fewer absences (docs/LOG.md).
+    sets have the same weight. The verifier is fitted to clips of the training subjects.
     """
     recipe = find_recipe("sec_compact")
     model.short_side, model.mask_bias = recipe.short_side, 0.0
@@ -142,11 +144,12 @@ def calibrate(model: CompactSegmenter, plan: Plan) -> dict[str, Any]:
     if plan.videos is not None:
         measured.append(mean_overlap(tracker, annotated_videos(plan.videos)))
     model.mask_bias = best_bias(measured)
-    found: dict[str, Any] = {"mask_bias": model.mask_bias}
-    if _CONCEPT in plan.stages:
-        world = load_world(plan.data, sampler, "train")
-        found["verification"] = fit_verification(model, world.assets, _PROPOSAL_CLIPS)
-    return found
+    world = load_world(plan.data, sampler, "train")
+    subjects = load_subjects(plan.data / "subjects", "train")
+    generated = (world.clip(sampler, seed) for seed in count(_FIRST_SEED))
+    clips_of_subjects = dict(plan.steps).get(CALIBRATE, _SUBJECT_CLIPS)
+    verification = fit_verification(model, generated, subjects, clips_of_subjects)
+    return {"mask_bias": model.mask_bias, "verification": verification}
 
 
 def card_of(plan: Plan) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Fit the verification layer of a compact model on proposals made while tracking."""
+"""Fit the verifier of a compact model to proposals made while tracking."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,15 @@ from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter, VerifiedProposals
 from segment_concept.models.compact.verifier import FEATURES, Verifier
 from segment_concept.recipes import find_recipe
-from segment_concept.synthetic import Assets, Clip, ClipSpec, render_clip
+from segment_concept.synthetic import Clip
+from segment_concept.synthetic.subjects import Subject, subject_clip
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, DelegatingSegmenter, Features, Proposals
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.types import Bitmap, Frame, InputError, Mask, ObjectId
 
-CLIP = ClipSpec(
-    frames=16,
-    height=480,
-    width=800,
-    cut=1.0,
-    absent=0.55,
-    absent_by_cut=1.0,
-    interlude=0.6,
-    solid=0.35,
-    camouflage=0.4,
-    least_area=470,
-    speed=0.6,
-)
-FIRST_SEED = 800_000_000  # no other clips of training have these
 RIGHT = 0.3  # overlap with the truth from which a proposal is the object
-_MEASURED = 24  # clips whose places set the whitening
+_MEASURED = 24  # generated clips whose places set the whitening
 _PLACES = 60  # of a frame
 _RIDGE = 1e-2  # on weights of standardized features
 _LOG_EVERY = 20  # clips
@@ -50,10 +38,19 @@ class Proposed:
 
     features: Tensor  # (N, FEATURES) that the verifier read
     right: Tensor  # (N,) bool: the proposal is the object
+    clips: Tensor  # (N,) numbers of the clips that they were made on
 
 
-def fit_verification(segmenter: CompactSegmenter, world: Assets, clips: int) -> dict[str, Any]:
-    """Fit the verifier of a model, in place, on proposals from tracking `clips` clips.
+def fit_verification(
+    segmenter: CompactSegmenter, generated: Iterable[Clip], subjects: Sequence[Subject], clips: int
+) -> dict[str, Any]:
+    """Fit the verifier of a model, in place.
+
+    Args:
+        segmenter: the model.
+        generated: clips whose places set the whitening of frozen features.
+        subjects: of the clips that are tracked; a fit to generated clips does not suit real video.
+        clips: how many clips are tracked.
 
     Returns:
         the weight of every feature, and how many proposals were right and wrong.
@@ -61,20 +58,19 @@ def fit_verification(segmenter: CompactSegmenter, world: Assets, clips: int) -> 
     Raises:
         InputError: all proposals were right, or all were wrong.
     """
-    path = segmenter.concept
-    assert path is not None, "the curriculum gives every model a concept path"
     recipe = find_recipe("sec_compact")
+    verifier = Verifier(segmenter.widths.descriptor).eval().requires_grad_(False)
+    segmenter.verifier = verifier.to(segmenter.device)
     # Without the recipe's concept margin: proposals must not depend on what is fitted to them.
     encoder = CompactConceptEncoder(segmenter)
     tracker = Tracker(segmenter, recipe.policy, trigger=recipe.trigger, concept=encoder)
-    path.verification = Verifier(segmenter.widths.descriptor).eval().requires_grad_(False)
-    path.verification.measure(places(segmenter, _rendered(world, _MEASURED)))
-    proposed = proposals(tracker, segmenter, _rendered(world, clips))
-    fit(path.verification, proposed)
+    verifier.measure(places(segmenter, islice(generated, _MEASURED)))
+    proposed = proposals(tracker, segmenter, _drawn(subjects, clips))
+    fit(verifier, proposed)
     right = int(proposed.right.sum())
     return {
-        "weights": path.verification.weigh.weight[0].tolist(),
-        "bias": path.verification.weigh.bias.item(),
+        "weights": verifier.weigh.weight[0].tolist(),
+        "bias": verifier.weigh.bias.item(),
         "right": right,
         "wrong": len(proposed.right) - right,
     }
@@ -96,9 +92,10 @@ def proposals(tracker: Tracker, segmenter: CompactSegmenter, clips: Iterable[Cli
     """Track object 1 of every clip, and keep the proposals on frames with a concept query."""
     features: list[Tensor] = []
     right: list[bool] = []
+    numbers: list[int] = []
     recorder = _VerifiedRecorder(segmenter)
     tracker = replace(tracker, segmenter=recorder)
-    for clip in clips:
+    for number, clip in enumerate(clips):
         truth: Bitmap = clip.labels == int(_WHO)
         session = tracker.session()
         session.prompt(Frame(0, clip.rgb[0]), {_WHO: Mask(truth[0])})
@@ -107,8 +104,9 @@ def proposals(tracker: Tracker, segmenter: CompactSegmenter, clips: Iterable[Cli
             for verified in recorder.take():
                 features.append(verified.features)
                 right.extend(_is_right(mask, truth[t]) for mask in verified.masks)
+                numbers.extend([number] * len(verified.masks))
     found = torch.cat(features).clone() if features else torch.zeros(0, FEATURES)
-    return Proposed(found, torch.tensor(right))
+    return Proposed(found, torch.tensor(right), torch.tensor(numbers))
 
 
 class _VerifiedRecorder(DelegatingSegmenter):
@@ -140,20 +138,25 @@ class _VerifiedRecorder(DelegatingSegmenter):
 def fit(verification: Verifier, proposed: Proposed) -> None:
     """Logistic regression in which right and wrong proposals count the same in all.
 
+    All proposals of a clip together count as much as those of another one: they resemble each
+    other, and a clip has the more of them the longer its object is not found.
+
     Raises:
         InputError: the proposals were all right or all wrong.
     """
     right = proposed.right.double()
-    share = float(right.mean()) if len(right) else 0.0
-    if not 0 < share < 1:
+    if not 0 < int(right.sum()) < len(right):
         raise InputError(
             f"{len(right)} proposals were kept, {int(right.sum())} of them right: "
             "both kinds are needed, so render more clips"
         )
+    counts = torch.bincount(proposed.clips)[proposed.clips]
+    weight = counts.double().reciprocal()
+    share = float((weight * right).sum() / weight.sum())
     features = proposed.features.double()
     mean, deviation = features.mean(0), features.std(0).clamp(min=1e-6)
     standard = (features - mean) / deviation
-    balance = torch.where(proposed.right, 0.5 / share, 0.5 / (1 - share))
+    weight *= torch.where(proposed.right, 0.5 / share, 0.5 / (1 - share)) / weight.sum()
     weights = torch.zeros(FEATURES + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -161,7 +164,7 @@ def fit(verification: Verifier, proposed: Proposed) -> None:
         optimizer.zero_grad()
         logits = standard @ weights[:-1] + weights[-1]
         each = F.binary_cross_entropy_with_logits(logits, right, reduction="none")
-        total: Tensor = (balance * each).mean() + _RIDGE * weights[:-1].square().sum()
+        total: Tensor = (weight * each).sum() + _RIDGE * weights[:-1].square().sum()
         total.backward()
         return total
 
@@ -173,9 +176,9 @@ def fit(verification: Verifier, proposed: Proposed) -> None:
         verification.weigh.bias.copy_((found[-1] - (slopes * mean).sum())[None])
 
 
-def _rendered(world: Assets, clips: int) -> Iterator[Clip]:
+def _drawn(subjects: Sequence[Subject], clips: int) -> Iterator[Clip]:
     for n in range(clips):
-        yield render_clip(world, CLIP, FIRST_SEED + n)
+        yield subject_clip(subjects, n)
         if (n + 1) % _LOG_EVERY == 0:
             _LOG.info("%d of %d clips", n + 1, clips)
 

@@ -1,19 +1,17 @@
 """The trained stages of the curriculum, in order; `curriculum.py` runs them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.efficientnet import imagenet_backbone
-from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
+from segment_concept.models.compact.verifier import Verifier
 from segment_concept.synthetic import ClipSpec
 from segment_concept.synthetic.photo_clip import PhotoClipSpec
 from segment_concept.train.compact import Stage, measure_levels
-from segment_concept.train.concept import RecognitionTask
 from segment_concept.train.corruption import Corruption
 from segment_concept.train.data import SamplerConfig, load_world
 from segment_concept.train.losses import LossWeights
@@ -82,44 +80,7 @@ def clips(steps: int = 240) -> Stage:
     )
 
 
-def concept(steps: int = 3000) -> Stage:
-    """The concept network alone: is the object in the query frame, and where?
-
-    It reads only features of the frozen backbone, so it does not depend on the other stages.
-    """
-    clip = replace(
-        _RENDERED,
-        frames=8,
-        height=320,
-        width=576,
-        least_area=200,
-        cut=1.0,
-        absent=0.6,
-        absent_by_cut=0.9,
-        lookalike=0.8,
-        growth=0.0,
-    )
-    photos = replace(_PHOTOS, frames=8, height=320, width=576, least_area=200, cut=1.0)
-    return Stage(
-        name="concept",
-        sampler=SamplerConfig(
-            clip,
-            fresh=1,
-            replayed=3,
-            stock=_FEW,
-            photos=photos,
-            photo_share=0.4,
-            streams=_STREAMS,
-        ),
-        schedule=Schedule(steps=steps, rate=6e-4, warm_up=50, average=0.995),
-        task=RecognitionTask(),
-        validate_every=steps,
-        seed=23,
-        short_side=320,
-    )
-
-
-STAGES = {stage.__name__: stage for stage in (clips, concept)}
+STAGES = {stage.__name__: stage for stage in (clips,)}
 
 
 def find_stage(name: str, steps: int | None = None) -> Stage:
@@ -143,16 +104,16 @@ def initial_model(data: Path, start: Path | None = None) -> CompactSegmenter:
         return fresh_model(data)
     model = load_compact(start)
     model.mask_bias = 0.0  # fitted again after training
-    if model.concept is None:
-        model.concept = ConceptPath(model.widths)
+    if model.verifier is None:
+        model.verifier = Verifier(model.widths.descriptor)
     return model
 
 
 def fresh_model(data: Path) -> CompactSegmenter:
     """An untrained network behind the ImageNet backbone, with input statistics of some clips."""
     network = CompactNetwork()
-    path = ConceptPath(network.widths)
-    segmenter = CompactSegmenter(imagenet_backbone().channels_last(), network, path)
+    verifier = Verifier(network.widths.descriptor)
+    segmenter = CompactSegmenter(imagenet_backbone().channels_last(), network, verifier)
     sampler = clips().sampler
     world = load_world(data, sampler, "train")
     drawn = [world.clip(sampler, seed) for seed in range(_MEASURED)]

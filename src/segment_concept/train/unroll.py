@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -47,10 +47,6 @@ class TrackingTask:
     visible_pixels: int = VISIBLE  # below, an object counts as absent
     corruption: Corruption = field(default_factory=Corruption)  # of memories
     click_passes: int = 1  # decoder passes of first clicks, at most; the number is drawn
-
-    part: ClassVar[str] = "network"  # what is trained
-    taught: ClassVar[str] = ""  # of it, what has a name that begins so
-    frozen: ClassVar[tuple[str, ...]] = ()  # and of that not what begins so
 
     def losses(
         self, segmenter: CompactSegmenter, policy: MemoryPolicy, clips: Clips, targets: int

@@ -1,4 +1,4 @@
-"""The compact model's concept path as a `ConceptEncoder`."""
+"""The compact model's verifier as a `ConceptEncoder`: concepts from keyframes."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from threading import Lock
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from segment_concept.models.compact.neck import CompactFeatures
 from segment_concept.models.compact.segmenter import CompactSegmenter
-from segment_concept.models.compact.verifier import KeyframeDescriptor, describe_keyframe
-from segment_concept.runtime.parallel import row_groups, side_by_side
+from segment_concept.models.compact.verifier import masked_mean
 from segment_concept.tracking.concept import ConceptRequest, Keyframe
 from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.types import Frame, InputError
@@ -24,20 +24,20 @@ class CompactConceptEncoder:
     several threads, may share an encoder.
 
     Args:
-        segmenter: a compact model with a concept path.
+        segmenter: a compact model with a verifier.
         at_most: keyframes to cache.
 
     Raises:
-        ValueError: the model has no concept path.
+        ValueError: the model has no verifier.
     """
 
     def __init__(self, segmenter: CompactSegmenter, *, at_most: int = 64) -> None:
-        if segmenter.concept is None:
-            raise ValueError("this compact model was trained without a concept path")
-        self._segmenter, self._path = segmenter, segmenter.concept
+        if segmenter.verifier is None:
+            raise ValueError("this compact model has no verifier: calibrate it (docs/training.md)")
+        self._segmenter, self._verifier = segmenter, segmenter.verifier
         self._at_most = at_most
         self._lock = Lock()
-        self._descriptors: OrderedDict[Keyframe, KeyframeDescriptor] = OrderedDict()
+        self._descriptors: OrderedDict[Keyframe, Tensor] = OrderedDict()
         self._last_query: tuple[Frame, Features[CompactFeatures]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class CompactConceptEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Device of the segmenter, whose concept path this is."""
+        """Device of the segmenter, whose verifier this is."""
         return self._segmenter.device
 
     @property
@@ -68,7 +68,7 @@ class CompactConceptEncoder:
     def encode(
         self, requests: Sequence[ConceptRequest], query: Frame, features: Features[CompactFeatures]
     ) -> Sequence[Concept | None]:
-        """One concept per request, see `ConceptPath.encode`.
+        """One concept per request, see `Verifier.prototype`.
 
         Raises:
             InputError: a request has no keyframe.
@@ -77,19 +77,13 @@ class CompactConceptEncoder:
             return []
         if not all(request.keyframes for request in requests):
             raise InputError("a concept needs at least one keyframe: prompt the object first")
-        keyframes = [[self._describe(k) for k in request.keyframes] for request in requests]
-        image = features.maps
-
-        def encode_rows(rows: slice) -> list[Concept]:
-            some = keyframes[rows]
-            return self._path.encode(some, image.descriptor.expand(len(some), -1, -1), image.grid)
-
-        groups = side_by_side(encode_rows, row_groups(len(requests)))
+        known = [torch.stack([self._describe(k) for k in each.keyframes]) for each in requests]
         with self._lock:
             self._last_query = (query, features)
-        return [concept for group in groups for concept in group]
+        return [Concept(self._verifier.prototype(keyframes)) for keyframes in known]
 
-    def _describe(self, keyframe: Keyframe) -> KeyframeDescriptor:
+    def _describe(self, keyframe: Keyframe) -> Tensor:
+        """(descriptor,) mean frozen features under the mask of a keyframe."""
         with self._lock:
             known = self._descriptors.get(keyframe)
             last = self._last_query
@@ -100,8 +94,8 @@ class CompactConceptEncoder:
             image = last[1].maps
         else:
             image = self._segmenter.encode([keyframe.frame]).maps
-        mask = torch.from_numpy(keyframe.mask).to(image.descriptor.device)
-        descriptor = describe_keyframe(image.descriptor[0], image.grid, mask)
+        mask = torch.from_numpy(keyframe.mask).to(image.descriptor)
+        descriptor = masked_mean(image.descriptor, image.grid, mask[None])[0]
         with self._lock:
             self._descriptors[keyframe] = descriptor
             while len(self._descriptors) > self._at_most:

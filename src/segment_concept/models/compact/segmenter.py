@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.backbone_onednn import fused, plain
-from segment_concept.models.compact.concept import ConceptPath
 from segment_concept.models.compact.mask_decoder import CERTAIN, MASKS
 from segment_concept.models.compact.memory_batch import batch_memory, map_entries, same_frame
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.prompts import mask_area, mask_maps, prompt_maps
-from segment_concept.models.compact.verifier import FEATURES
+from segment_concept.models.compact.verifier import FEATURES, Verifier, VerifierInput
 from segment_concept.ops.holes import lower_islands
 from segment_concept.ops.moving import move_float32
 from segment_concept.tracking.memory import Recall
@@ -59,7 +58,7 @@ class CompactSegmenter(nn.Module):
     Args:
         trunk: the frozen backbone.
         network: everything after it.
-        concept: the concept path, if the model has one.
+        verifier: decides about presence where there is a concept, if the model has one.
         short_side: pixels of the shorter side of the network's input; the aspect is kept.
         mask_bias: added to the mask logits of tracked frames; 0 leaves them as they are. It
             corrects masks that are too small. Memory, pointers and verification use the logits
@@ -70,7 +69,7 @@ class CompactSegmenter(nn.Module):
         self,
         trunk: Backbone | None = None,
         network: CompactNetwork | None = None,
-        concept: ConceptPath | None = None,
+        verifier: Verifier | None = None,
         *,
         short_side: int = 256,
         mask_bias: float = 0.0,
@@ -78,7 +77,7 @@ class CompactSegmenter(nn.Module):
         super().__init__()
         self.trunk = trunk or Backbone()
         self.network = network or CompactNetwork()
-        self.concept = concept
+        self.verifier = verifier
         self.short_side = short_side
         self.mask_bias = mask_bias
 
@@ -179,12 +178,13 @@ class CompactSegmenter(nn.Module):
         presence = proposals.presence
         rows = [i for i, concept in enumerate(concepts) if concept is not None]
         masks, verified = presence.new_zeros(0, 1, 1), presence.new_zeros(0, FEATURES)
-        if rows and self.concept is not None:
+        if rows and self.verifier is not None:
             index = torch.tensor(rows, device=presence.device)
             known = [concept for concept in concepts if concept is not None]
-            given = self.concept.verifier_input(_select(of_objects, rows), proposals[index], known)
-            masks, verified = given.masks, self.concept.verification.features(given)
-            presence = presence.index_put((index,), self.concept.verification(verified))
+            raw = _select(of_objects, rows).descriptor
+            given = VerifierInput.of(raw, of_objects.grid, proposals[index], known)
+            masks, verified = given.masks, self.verifier.features(given)
+            presence = presence.index_put((index,), self.verifier(verified))
         thresholds = torch.tensor([r.presence_threshold for r in recalls], device=presence.device)
         pointers = self.network.decoder.hide_absent(proposals.pointers, presence > thresholds)
         logits = proposals.logits + self.mask_bias  # after verification, which reads its own

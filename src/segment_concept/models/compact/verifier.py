@@ -1,6 +1,9 @@
-"""Verification: does a proposed mask show the object of the keyframes?
+"""The compact model's concept of an object, and whether a proposed mask shows that object.
 
-Compares mean frozen features under masks; nothing here needs the tracker.
+A concept is the mean appearance of the object in its keyframes, in frozen features of the backbone.
+SeC's concept comes from a language model and also changes the masks. This one decides only whether
+the object is in the query frame: a network that read keyframes and query, its presence logit, the
+predicted IoU and masks that depended on the concept added nothing (measurements in docs/LOG.md).
 """
 
 from collections.abc import Sequence
@@ -11,35 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.layers import Linear
+from segment_concept.tracking.segmenter import Concept, Proposals
 
-FEATURES = 4  # memory's presence, the concept's, the predicted IoU, the similarity
+FEATURES = 2  # memory's presence, the similarity
+_MOST = 6.0  # limit of memory's presence logit, which is higher than its errors justify
 _EMPTY = 1e-3  # tokens, added to the area of a mask: no division by 0
 _RIDGE = 1e-2  # of the mean channel variance, added to each: channels outnumber the examples
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KeyframeDescriptor:
-    """Mean frozen features of one keyframe of one object."""
-
-    inside: Tensor  # (descriptor,) under the object's mask
-    outside: Tensor  # (descriptor,) elsewhere
-
-
-def describe_keyframe(
-    descriptor: Tensor, grid: tuple[int, int], mask: Tensor
-) -> KeyframeDescriptor:
-    """Describe a keyframe.
-
-    Args:
-        descriptor: (L, descriptor) frozen features of the frame.
-        grid: (h16, w16), L tokens.
-        mask: (H, W) of the object, in [0, 1].
-    """
-    share = mask[None].to(descriptor.dtype)
-    return KeyframeDescriptor(
-        masked_mean(descriptor[None], grid, share)[0],
-        masked_mean(descriptor[None], grid, 1 - share)[0],
-    )
 
 
 def masked_mean(descriptor: Tensor, grid: tuple[int, int], masks: Tensor) -> Tensor:
@@ -57,14 +37,37 @@ class VerifierInput:
     masks: Tensor  # (O, h, w) mask logits
     prototype: Tensor  # (O, descriptor), see `Verifier.prototype`
     memory: Tensor  # (O,) presence logits from memory
-    concept: Tensor  # (O,) presence logits from the concept
-    iou: Tensor  # (O,) predicted IoU of the masks
+
+    @classmethod
+    def of(
+        cls,
+        descriptor: Tensor,
+        grid: tuple[int, int],
+        proposals: Proposals,
+        concepts: Sequence[Concept],
+    ) -> "VerifierInput":
+        """The mask with the highest predicted IoU of each of O objects.
+
+        Args:
+            descriptor: (O, L, descriptor) frozen features, one row per object.
+            grid: (h16, w16), L tokens.
+            proposals: with presence logits from memory.
+            concepts: one per object, see `Verifier.prototype`.
+        """
+        best = proposals.iou.argmax(1)
+        return cls(
+            descriptor=descriptor,
+            grid=grid,
+            masks=proposals.logits[torch.arange(len(best), device=best.device), best],
+            prototype=torch.stack([concept.embedding for concept in concepts]),
+            memory=proposals.presence,
+        )
 
 
 class Verifier(nn.Module):
-    """Logistic regression on four features: the logit that a proposed mask shows the object.
+    """Logistic regression on two features: the logit that a proposed mask shows the object.
 
-    Untrained it is the sum of the presence logits of memory and concept.
+    Untrained it is the presence logit of memory.
 
     Args:
         channels: of the frozen features.
@@ -79,13 +82,16 @@ class Verifier(nn.Module):
         self.register_buffer("whiten", torch.eye(channels))
         self.weigh = Linear(FEATURES, 1)
         with torch.no_grad():
-            self.weigh.weight.copy_(torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
+            self.weigh.weight.copy_(torch.tensor([[1.0, 0.0]]))
             self.weigh.bias.zero_()
 
-    def prototype(self, keyframes: Sequence[KeyframeDescriptor]) -> Tensor:
-        """(descriptor,) unit vector: mean of the whitened object features of the keyframes."""
-        whitened = self._whitened(torch.stack([keyframe.inside for keyframe in keyframes]))
-        return F.normalize(whitened.mean(0), dim=-1)
+    def prototype(self, keyframes: Tensor) -> Tensor:
+        """(descriptor,) unit vector: mean of the whitened features of K keyframes.
+
+        Args:
+            keyframes: (K, descriptor) mean frozen features under the object's masks.
+        """
+        return F.normalize(self._whitened(keyframes).mean(0), dim=-1)
 
     def features(self, given: VerifierInput) -> Tensor:
         """(O, FEATURES) inputs of the regression."""
@@ -93,7 +99,7 @@ class Verifier(nn.Module):
         mean = masked_mean(given.descriptor, given.grid, covered.to(given.descriptor.dtype))
         similarity = (self._whitened(mean) * given.prototype).sum(-1)
         similarity = similarity * covered.flatten(1).any(1)  # 0 for an empty mask
-        return torch.stack([given.memory, given.concept, given.iou, similarity], dim=-1)
+        return torch.stack([given.memory.clamp(-_MOST, _MOST), similarity], dim=-1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(O,) logits from features (O, FEATURES)."""
