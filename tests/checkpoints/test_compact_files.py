@@ -86,9 +86,6 @@ def written(saved, path, metadata=None, **weights):
         {"widths": '{"tokens": "many"}'},
         {"widths": '{"evil": 3}'},
         {"widths": '{"tokens": 1e999}'},
-        {"concept": "null"},
-        {"concept": '{"heads": 0}'},
-        {"concept": '{"heads": 7}'},
     ],
 )
 def test_a_header_without_usable_widths_is_refused(saved, tmp_path, metadata):
