@@ -102,7 +102,7 @@ def variants(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
             named = f"{side} lines, memory of {slots}"
             yield named, replace(without, short_side=side, policy=policy)
     cuts = AnyOf((AdaptiveContent(), fast_hsv()))
-    for margin in (0.0, 1.0, 1.5, 2.0):
+    for margin in (-1.0, -0.5, 0.0, 0.5):
         yield f"concept, margin {margin}", replace(recipe, concept_margin=margin)
     for name, trigger in {
         "cuts": cuts,
