@@ -134,7 +134,7 @@ class HalfRate:
     def _encode_from(self, place: int) -> None:
         """Begin to encode the frames, from a place in the queue, that will probably be tracked."""
         places: list[int] = []
-        held = self._session.held
+        held = max(0, self._session.held - 1)  # one is tracked before these
         while len(places) < self._queue.prefetch:
             skips = held == 0 and self._calm
             place += skips
