@@ -33,7 +33,7 @@ def assets(
 
 @app.command("compact")
 def compact(
-    data: Annotated[Path, typer.Option(help="Folder with assets.npz and photos.")],
+    data: Annotated[Path, typer.Option(help="Folder with assets.npz, photos and subjects.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; continued if it exists.")],
     start: Annotated[
         Path | None,
@@ -41,9 +41,12 @@ def compact(
     ] = None,
     stages: Annotated[
         str, typer.Option(help="Stages to run; weights of the others stay as in --from.")
-    ] = "clips,concept,calibrate",
+    ] = "clips,calibrate",
     steps: Annotated[
-        str, typer.Option(help="Steps per stage, for example clips=100,concept=50.")
+        str,
+        typer.Option(
+            help="Steps per stage, as in clips=100,calibrate=50 (clips to fit the verifier to)."
+        ),
     ] = "",
     videos: Annotated[
         Path | None,
@@ -84,7 +87,7 @@ def compact(
 
 
 def _numbers(steps: str) -> tuple[tuple[str, int], ...]:
-    """The pairs of `clips=100,concept=50`.
+    """The pairs of `clips=100,calibrate=50`.
 
     Raises:
         InputError: not a list of names and whole numbers.

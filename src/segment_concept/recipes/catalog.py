@@ -23,10 +23,10 @@ SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 def sec_compact() -> Recipe:
     """The default: the bundled model with SeC's memory and the compact concept encoder.
 
-    The concept is queried at cuts to other places, at cuts
-    to other views of the same place, and occasionally while an object is uncertain. It has 7
-    memories instead of SeC's 22, because on held-out synthetic clips a larger input is worth more
-    for the same CPU time. Of a video file it tracks every other frame where the film is calm.
+    The concept is queried at cuts to other places, at cuts to other views of the same place, and
+    occasionally while an object is uncertain. It has 7 memories instead of SeC's 22, because on
+    held-out synthetic clips a larger input is worth more for the same CPU time. Of a video file it
+    tracks every other frame where the film is calm.
     """
     return replace(
         _bundled("sec_compact"),
