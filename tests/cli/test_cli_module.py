@@ -49,5 +49,5 @@ def test_an_unknown_training_stage_is_answered_plainly(tmp_path):
         check=False,
     )
     assert answer.returncode == 2
-    assert "no training stage clip: there are clips, concept, calibrate" in answer.stderr
+    assert "no training stage clip: there are clips, calibrate" in answer.stderr
     assert "Traceback" not in answer.stderr
