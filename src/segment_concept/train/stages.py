@@ -22,8 +22,8 @@ from segment_concept.types import InputError
 _MEASURED = 24  # clips whose backbone features set the input statistics of an untrained network
 _FEW = 150  # clips whose features are kept for replay: 2 GB per process
 _STREAMS = 2  # of the concept stage, as when its recipe was settled
-_FRAMES, _HEIGHT, _WIDTH = 6, 448, 768  # the resolution that is tracked at
-_LEAST_AREA = 400  # pixels
+_FRAMES, _HEIGHT, _WIDTH = 6, 384, 672
+_LEAST_AREA = 300  # pixels
 
 # Rendered clips with cuts back to a place and away to another one; objects grow, turn, consist of
 # two parts and are hidden.
@@ -64,18 +64,19 @@ def clips(steps: int = 240) -> Stage:
             stock=_FEW,
             photos=_PHOTOS,
             photo_share=0.6,
-            varied=0.5,
+            varied=0.3,
+            streams=_STREAMS,
         ),
-        schedule=Schedule(steps=steps, rate=2e-4, last_rate=0.8, warm_up=40, average=0.993),
+        schedule=Schedule(steps=steps, rate=1e-4, last_rate=0.1, warm_up=40, average=0.995),
         # The published alpha of 0.25 gives background three times the weight of the object.
         task=TrackingTask(
-            weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4), click_passes=4
+            weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4), click_passes=3
         ),
         validation_clips=12,
         validate_every=steps,
         save_every=20,
-        seed=21,
-        short_side=448,
+        seed=31,
+        short_side=384,
         kept=0.5,
     )
 
