@@ -79,6 +79,7 @@ class Clip:
     labels: NDArray[np.uint8]  # (T, H, W) object ids from 1; 0 is background
     targets: tuple[int, ...]  # ids with at least `least_area` pixels on frame 0; includes 1
     cuts: tuple[int, ...]  # first frames of all shots after the first
+    composed: tuple[int, ...] = ()  # ids of objects of two things, which only a mask can show
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def _try_clip(assets: Assets, spec: ClipSpec, plan: _Plan, rng: Generator) -> Cl
         return None
     areas = np.bincount(labels[0].ravel(), minlength=len(objects) + 1)
     targets = tuple(i for i in range(1, len(objects) + 1) if areas[i] >= spec.least_area)
-    return Clip(rgb, labels, targets, plan.starts[1:])
+    return Clip(rgb, labels, targets, plan.starts[1:], () if second is None else (1,))
 
 
 def _draw_objects(

@@ -83,7 +83,7 @@ def _try_clip(
             if t > 0:
                 rgb[t], labels[t] = piece.shot.frame(t - piece.offset, rng)
     targets = tuple(i for i in range(1, len(areas)) if areas[i] >= spec.least_area)
-    return Clip(rgb, labels, targets, starts[1:])
+    return Clip(rgb, labels, targets, starts[1:], () if main.rider is None else (1,))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,8 +19,10 @@ from segment_concept.synthetic.photo_path import (
     scales,
     seen_at,
 )
+from segment_concept.synthetic.photo_rider import Rider, draw_rider
 from segment_concept.synthetic.photo_scene import (
     Scene,
+    draw_bar,
     draw_object,
     lift,
     make_plate,
@@ -45,6 +47,7 @@ class MainObject:
     rgba: Image  # cut out
     whole: bool  # it can be pasted elsewhere
     swing: float  # amplitude of its deformation, as a share of its size
+    rider: Rider | None = None  # a second thing that belongs to it
 
 
 def draw_main(photos: Photos, spec: PhotoClipSpec, rng: Generator, pasted: bool) -> MainObject:
@@ -58,7 +61,16 @@ def draw_main(photos: Photos, spec: PhotoClipSpec, rng: Generator, pasted: bool)
     whole = scene.photo.cutout or scene.can_be_loose(number)
     strong = 0.09 if scene.photo.cutout else 0.06
     swing = spec.deform * uniform(rng, 0.01, strong)
-    return MainObject(scene, number, lift(scene, number), whole, swing)
+    rider = _draw_rider(photos, spec, rng)
+    return MainObject(scene, number, lift(scene, number), whole, swing, rider)
+
+
+def _draw_rider(photos: Photos, spec: PhotoClipSpec, rng: Generator) -> Rider | None:
+    """What else belongs to object 1, if anything: a cut-out or an object of a scene."""
+    if not spec.rider or not chance(rng, spec.rider):
+        return None
+    rgba = _drawn_thing(photos, rng)
+    return None if rgba is None else draw_rider(rng, rgba)
 
 
 def _object_of_a_scene(photos: Photos, rng: Generator, whole: bool) -> tuple[Scene, int]:
@@ -106,8 +118,13 @@ class ShotMaker:
             main_sprite, path = self._main_sprite(rng, ground, frames, start, late)
         if part != "absent" and chance(rng, spec.lookalike):
             sprites.append(self._lookalike(rng, ground, frames, len(ids) + 2))
-        if main_sprite is not None:
-            sprites.insert(len(sprites) if chance(rng, 0.75) else 0, main_sprite)
+        shown = [main_sprite] if main_sprite is not None else []
+        if main.rider is not None and part != "absent":
+            rider = self._rider(rng, main.rider, path, None if part == "attached" else ground)
+            shown.insert(len(shown) if main.rider.front else 0, rider)
+        if shown:
+            at = len(sprites) if chance(rng, 0.75) else 0
+            sprites[at:at] = shown
         sprites += self._occluders(rng, path, ground)
         area = float(path.root[0]) ** 2
         return Shot(spec, plate, camera, tuple(sprites), draw_optics(rng), path.position, area)
@@ -167,6 +184,15 @@ class ShotMaker:
         shadow = uniform(rng, 0.15, 0.6) if chance(rng, 0.45) else 0.0
         return MovingSprite(sprite, path.matrices(sprite.center, sprite.area), 1, shadow), path
 
+    def _rider(
+        self, rng: Generator, rider: Rider, carrier: Path, ground: Scene | None
+    ) -> MovingSprite:
+        """The second thing of object 1, in the light of `ground` if given."""
+        rgba = rider.rgba if ground is None else relit(rng, rider.rgba, ground.rgb)
+        sprite = make_sprite(rng, rgba, self._spec.deform * uniform(rng, 0.01, 0.06))
+        matrices = rider.path(carrier).matrices(sprite.center, sprite.area)
+        return MovingSprite(sprite, matrices, 1, 0.0)
+
     def _neighbor(
         self, rng: Generator, ground: Scene, number: int, label: int, camera: Series
     ) -> MovingSprite:
@@ -203,7 +229,7 @@ class ShotMaker:
         """Occluders that pass in front of object 1 or hide a part of it on the first frame."""
         out = []
         for share, first in ((self._spec.covered, True), (self._spec.occluders, False)):
-            rgba = self._anything(rng) if chance(rng, share) else None
+            rgba = self._occluder(rng, ground) if chance(rng, share) else None
             if rgba is None:
                 continue
             sprite = make_sprite(rng, relit(rng, rgba, ground.rgb), self._spec.deform * 0.03)
@@ -211,10 +237,17 @@ class ShotMaker:
             out.append(MovingSprite(sprite, past.matrices(sprite.center, sprite.area), 0, 0.0))
         return out
 
-    def _anything(self, rng: Generator) -> Image | None:
-        """A cut-out, or an object of a scene that can be pasted; None if the scene has none."""
-        photo = self._photos.draw_cutout(rng) if chance(rng, 0.5) else None
-        return _drawn_cutout(rng, photo or self._photos.draw_scene(rng))
+    def _occluder(self, rng: Generator, ground: Scene) -> Image | None:
+        """A bar, a cut-out or an object of a scene; None if the scene has none."""
+        if self._spec.bars and chance(rng, self._spec.bars):
+            return draw_bar(rng, ground.rgb)
+        return _drawn_thing(self._photos, rng)
+
+
+def _drawn_thing(photos: Photos, rng: Generator) -> Image | None:
+    """A cut-out, or an object of a scene that can be pasted; None if the scene has none."""
+    photo = photos.draw_cutout(rng) if chance(rng, 0.5) else None
+    return _drawn_cutout(rng, photo or photos.draw_scene(rng))
 
 
 def _passing(rng: Generator, speed: float, path: Path, first: bool) -> Path:

@@ -20,6 +20,7 @@ from segment_concept.synthetic.pixels import (
     colors_of,
     grade_table,
     graded,
+    log_uniform,
     match_colors,
     pick,
     premultiply,
@@ -241,6 +242,21 @@ def relit(rng: Generator, rgba: Image, ground: Image) -> Image:
         share = uniform(rng, 0.2, 0.7)
         rgba = as_image(cv2.addWeighted(rgba, 1 - share, matched, share, 0))
     return graded(rgba, grade_table(rng, uniform(rng, 0.2, 0.9)))
+
+
+def draw_bar(rng: Generator, ground: Image) -> Image:
+    """A narrow bar (h, w, 4), as a pole or a rail, in the colors of a part of `ground`.
+
+    It splits what is behind it in two. Its place and angle are those of an occluder.
+    """
+    height, width = ground.shape[:2]
+    length = min(height, width) // 2
+    thick = max(4, round(length * log_uniform(rng, 0.03, 0.15)))
+    size = (length, thick) if chance(rng, 0.75) else (thick, length)
+    y, x = int(rng.integers(0, height - size[0] + 1)), int(rng.integers(0, width - size[1] + 1))
+    rgb = np.ascontiguousarray(ground[y : y + size[0], x : x + size[1]])
+    worn = graded(with_alpha(rgb, np.full(size, 255, np.uint8)), grade_table(rng, 1.5))
+    return worn
 
 
 def recolored(rng: Generator, rgba: Image) -> Image:

@@ -31,6 +31,8 @@ class PhotoClipSpec:
     fast: float = 0.25  # object 1 crosses up to a fifth of the frame between two frames
     deform: float = 1.0  # factor of all deformation; 0: none
     speed: float = 1.0  # factor of all movement
+    rider: float = 0.0  # object 1 has a second part with another look, which moves with it
+    bars: float = 0.0  # of occluders: narrow bars instead of objects
     cut: float = 0.35  # at least one hard cut
     late: float = 0.5  # of shots in another scene: object 1 enters after the cut
     most_objects: int = 4
@@ -44,7 +46,8 @@ class PhotoClipSpec:
             )
         how = (self.pasted, self.loose, self.growth, self.shrink, self.fills, self.partial)
         what = (self.covered, self.occluders, self.lookalike, self.leaves, self.fast, self.turns)
-        if not all(0 <= p <= 1 for p in (*how, *what, self.cut, self.late)):
+        more = (self.rider, self.bars, self.cut, self.late)
+        if not all(0 <= p <= 1 for p in (*how, *what, *more)):
             raise InputError(f"probabilities must be in [0, 1]: {self}")
         low, high = self.growth_range
         if not 1 <= low <= high:

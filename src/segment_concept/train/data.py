@@ -84,6 +84,7 @@ class Sample:
     labels: NDArray[np.uint8]  # (T, H, W)
     targets: tuple[int, ...]  # visible enough on the first frame
     cuts: tuple[int, ...] = ()  # first frame of every shot but the first
+    composed: tuple[int, ...] = ()  # objects of two things: a click or box cannot show them
 
     def reversed(self, least_area: int) -> "Sample | None":
         """Played backwards, if anything is visible enough on the last frame."""
@@ -96,6 +97,7 @@ class Sample:
             self.labels[::-1].copy(),
             targets,
             tuple(len(self.labels) - cut for cut in reversed(self.cuts)),
+            self.composed,
         )
 
 
@@ -151,7 +153,7 @@ class ReplayBuffer:
             levels = self._trunk(pixels.contiguous(memory_format=torch.channels_last))
         half = tuple(level.half().contiguous().clone() for level in levels)
         kept = self._stream(clip_seed)
-        kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts)
+        kept[clip_seed] = Sample(half, clip.labels, clip.targets, clip.cuts, clip.composed)
         while len(kept) > self._sampler.stock + self._sampler.fresh:
             kept.popitem(last=False)
 

@@ -41,11 +41,19 @@ _RENDERED = ClipSpec(
     solid=0.4,
     growth=0.5,
     turning=0.7,
-    pair=0.12,
+    pair=0.2,
 )
 
 _PHOTOS = PhotoClipSpec(
-    frames=_FRAMES, height=_HEIGHT, width=_WIDTH, least_area=_LEAST_AREA, cut=0.4, leaves=0.12
+    frames=_FRAMES,
+    height=_HEIGHT,
+    width=_WIDTH,
+    least_area=_LEAST_AREA,
+    cut=0.4,
+    leaves=0.12,
+    rider=0.35,
+    occluders=0.35,
+    bars=0.35,
 )
 
 
@@ -67,10 +75,10 @@ def clips(steps: int = 240) -> Stage:
             varied=0.3,
             streams=_STREAMS,
         ),
-        schedule=Schedule(steps=steps, rate=1e-4, last_rate=0.1, warm_up=40, average=0.995),
+        schedule=Schedule(steps=steps, rate=1.5e-4, last_rate=0.1, warm_up=30, average=0.99),
         # The published alpha of 0.25 gives background three times the weight of the object.
         task=TrackingTask(
-            weights=LossWeights(alpha=0.5), corruption=Corruption(objects=0.4), click_passes=3
+            weights=LossWeights(alpha=0.6), corruption=Corruption(objects=0.4), click_passes=3
         ),
         validation_clips=12,
         validate_every=steps,

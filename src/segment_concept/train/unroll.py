@@ -141,6 +141,7 @@ class Batch:
     features: tuple[Features[CompactFeatures], ...]  # of every frame
     images: list[int]  # (O,) the clip of an object
     truth: Tensor  # (T, O, H, W) bool, where the features are
+    composed: list[bool]  # (O,) whether an object consists of two things
     rng: Generator
 
     def bitmap(self, t: int, o: int) -> Bitmap:
@@ -163,7 +164,10 @@ def unroll(
     """Prompt the objects of the clips on the first frame, track them, and average the losses."""
     batch = _gather(segmenter, clips, targets, task)
     rng = batch.rng
-    prompts: list[Prompt] = [draw_prompt(batch.bitmap(0, o), rng) for o in range(len(batch.images))]
+    prompts: list[Prompt] = [
+        Mask(batch.bitmap(0, o)) if composed else draw_prompt(batch.bitmap(0, o), rng)
+        for o, composed in enumerate(batch.composed)
+    ]
     engine = _Model(segmenter, policy)
     objects: list[tuple[Track, ...]] = [() for _ in prompts]
     repeat = _RepeatedClicks(segmenter, int(rng.integers(0, task.click_passes)))
@@ -231,11 +235,12 @@ def _gather(
     task: TrackingTask,
 ) -> Batch:
     frames, size = len(clips[0][0].labels), clips[0][0].labels.shape[1:]
-    images, truth = [], []
+    images, truth, composed = [], [], []
     for image, (sample, rng) in enumerate(clips):
         for label in rng.permutation(sample.targets)[:targets]:
             images.append(image)
             truth.append(torch.from_numpy(sample.labels == label))
+            composed.append(int(label) in sample.composed)
     levels = [
         torch.cat([sample.levels[n] for sample, _ in clips]).float()
         for n in range(len(clips[0][0].levels))
@@ -248,7 +253,7 @@ def _gather(
 
     masks = torch.stack(truth, dim=1).to(levels[0].device)
     features = tuple(at(t) for t in range(frames))
-    return Batch(features, images, masks, clips[0][1])
+    return Batch(features, images, masks, composed, clips[0][1])
 
 
 def _prompt_losses(
