@@ -4,6 +4,7 @@
                                    [--reframed] [--solid SHARE] [--lines 448] [--only WORDS]
     python benchmarks/held_out.py ASSETS --kind grow,turn,fast,parts [--weights FILE] [--clips 12]
     python benchmarks/held_out.py ASSETS --kind photo_grow,photo_fast,photo_part --photos FOLDER
+    python benchmarks/held_out.py ASSETS --kind photo_rider,photo_bars --photos FOLDER
     python benchmarks/held_out.py ASSETS --kind calm,grow --every 1,auto
 
 ASSETS is the cache that `segment-concept train assets` writes; cut-outs and backgrounds of its
@@ -20,8 +21,9 @@ With `--kind` only the default recipe is measured, on clips without cuts in whic
 3 to 10 times its area, turns all its sides to the camera, moves three times as fast, or has two
 parts that drift apart; in `calm` ones nothing of that happens. Clips of `photo_` are made of
 held-out photographs in FOLDER (`tools/prepare_training_photos.py`): the object grows, moves fast,
-or is only partly visible at first; in `photo` none of it. `--every auto` tracks them as
-`segment-concept track --every auto` does. `area` is the median, over frames, of the predicted area
+is only partly visible at first, consists of two things that move together, or has occluders, among
+them bars; in `photo` none of it. `--every auto` tracks them as `segment-concept track --every auto`
+does. `area` is the median, over frames, of the predicted area
 divided by the true one; J is also given for other thresholds of the logits.
 """
 
@@ -88,6 +90,8 @@ PHOTO_KINDS: dict[str, PhotoClipSpec] = {
     "photo_grow": replace(_PHOTO, growth=1.0, shrink=0.0, fills=0.3),
     "photo_fast": replace(_PHOTO, fast=1.0, speed=1.0),
     "photo_part": replace(_PHOTO, partial=1.0),
+    "photo_rider": replace(_PHOTO, rider=1.0),
+    "photo_bars": replace(_PHOTO, occluders=1.0, bars=1.0),
 }
 THRESHOLDS = (0.5, 0.0, -0.5, -1.0)  # beside the model's own
 

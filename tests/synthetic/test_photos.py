@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from PIL import Image
 
 from segment_concept.synthetic import Clip
 from segment_concept.synthetic.photo_clip import PhotoClipSpec, render_photo_clip
-from segment_concept.synthetic.photo_scene import make_sprite, without
+from segment_concept.synthetic.photo_path import Path as Movement
+from segment_concept.synthetic.photo_rider import draw_rider
+from segment_concept.synthetic.photo_scene import draw_bar, make_sprite, without
 from segment_concept.synthetic.photo_warp import Pose
 from segment_concept.synthetic.photos import (
     MOST_OF_ONE_SOURCE,
@@ -91,6 +94,38 @@ def test_the_same_seed_gives_the_same_clip_and_another_seed_another(photos: Phot
     assert np.array_equal(first.labels, again.labels)
     assert (first.targets, first.cuts) == (again.targets, again.cuts)
     assert not np.array_equal(first.rgb, other.rgb)
+
+
+@pytest.mark.parametrize("pasted", [0.0, 1.0])
+def test_a_clip_says_which_object_consists_of_two_things(photos: Photos, pasted: float) -> None:
+    alone = PhotoClipSpec(**SMALL, **ALONE, pasted=pasted, cut=0.0)
+    for seed in range(4):
+        assert render_photo_clip(photos, alone, seed).composed == ()
+        assert render_photo_clip(photos, replace(alone, rider=1.0), seed).composed == (1,)
+
+
+def test_a_rider_grows_turns_and_moves_with_what_carries_it() -> None:
+    image = np.full((8, 8, 4), 255, np.uint8)
+    root = np.linspace(20, 60, 6)
+    carrier = Movement(np.linspace((30, 40), (90, 60), 6), root, np.linspace(0, 1.0, 6))
+    for seed in range(10):
+        rider = replace(draw_rider(np.random.default_rng(seed), image), sway=0.0, tilt=0.0)
+        path = rider.path(carrier)
+        away = path.position - carrier.position
+        distance = np.linalg.norm(away, axis=1)
+        np.testing.assert_allclose(distance / root, np.hypot(*rider.offset))
+        turned = np.unwrap(np.arctan2(away[:, 1], away[:, 0]))
+        np.testing.assert_allclose(turned - turned[0], carrier.angle)
+        np.testing.assert_allclose(path.root / root, rider.size)
+        # The two things touch: discs of these areas overlap or nearly do.
+        assert np.hypot(*rider.offset) < 1.02 * (1 + rider.size) / np.sqrt(np.pi)
+
+
+def test_bars_are_much_longer_than_they_are_thick() -> None:
+    ground = _scene(1)[0]
+    for seed in range(20):
+        sides = sorted(draw_bar(np.random.default_rng(seed), ground).shape[:2])
+        assert sides[1] > 4 * sides[0]
 
 
 @pytest.mark.parametrize("mode", ["attached", "loose", "pasted"])

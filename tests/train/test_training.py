@@ -274,6 +274,34 @@ def test_a_clip_with_wrong_memories_is_taught_the_whole_object(world, sampler, m
     assert not torch.allclose(wrong[1], unroll_masks(remembered)[1])
 
 
+def test_an_object_of_two_things_is_shown_by_its_mask(world, sampler, model, monkeypatch):
+    shown = []
+    segment = model.segment
+
+    def noted(features, prompts, previous, recalls, images):
+        shown.extend(prompts)
+        return segment(features, prompts, previous, recalls, images)
+
+    monkeypatch.setattr(model, "segment", noted)
+    stock = ReplayBuffer(world, sampler, model.trunk)
+    sample = stock.take(clip_requests(sampler, 1, 0, 0)[0])[0]
+    composed = replace(sample, composed=sample.targets)
+    for seed in range(4):
+        clips = [(composed, np.random.default_rng(seed))]
+        unroll(model, RecentMemory(), clips, 1, TrackingTask(corrections=0.0))
+    assert len(shown) == 4
+    assert all(isinstance(prompt, Mask) for prompt in shown)
+
+
+def test_a_network_in_training_decodes_the_whole_frame(model):
+    priors = torch.full((2, 12 * 20, 4), -1.0)
+    priors[:, 125] = 1.0  # one likely token in the middle
+    model.train()
+    assert {roi.size for roi in model.network.rois(priors, (12, 20))} == {(12, 20)}
+    model.eval()
+    assert {roi.size for roi in model.network.rois(priors, (12, 20))} != {(12, 20)}
+
+
 def unroll_masks(remembered):
     assert [prompted for prompted, _ in remembered] == [True, False, False]
     return [logits.sigmoid() for _, logits in remembered]

@@ -78,13 +78,15 @@ class CompactNetwork(nn.Module):
             proposals: Proposals = self.decoder((whole, part), rois, conditioned, pointers)
             return proposals
 
-        rois = self._rois(readout.prior, features.grid, anywhere)
+        rois = self.rois(readout.prior, features.grid, anywhere)
         groups = self._groups(rois)
         order = [o for objects, _ in groups for o in objects]
         decoded = Proposals.cat(side_by_side(decode, groups))
         return decoded[sorted(range(len(order)), key=order.__getitem__)]
 
-    def _rois(self, priors: Tensor, grid: tuple[int, int], anywhere: Sequence[int]) -> list[Roi]:
+    def rois(
+        self, priors: Tensor, grid: tuple[int, int], anywhere: Sequence[int] = ()
+    ) -> list[Roi]:
         """The region of interest of every object.
 
         In training the whole frame: outside of a region logits are constant, so an object that its
