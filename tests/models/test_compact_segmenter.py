@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from segment_concept import Box, Frame, FrameResult, Mask, ObjectId, Points, Tracker
+from segment_concept.models.compact.mask_decoder import MASKS
 from segment_concept.models.compact.roi import group_rois
 from segment_concept.models.compact.segmenter import (
     ISLAND_LOGIT,
@@ -16,6 +17,8 @@ from segment_concept.models.compact.segmenter import (
 from segment_concept.runtime.parallel import shared_cores
 from segment_concept.tracking.memory import PlaybackPosition
 from segment_concept.tracking.policies.sam2 import RecentMemory
+from segment_concept.tracking.policies.sam2long import TreeMemory
+from segment_concept.tracking.policies.samurai import MotionMemory
 from segment_concept.tracking.policies.sec import ReliableMemory
 
 A, B, C = ObjectId(1), ObjectId(2), ObjectId(3)
@@ -59,6 +62,28 @@ def test_the_input_of_a_long_video_has_about_as_many_pixels_as_at_four_to_one(vi
     h, w = input_size(video, 256)
     assert h * w <= 1.1 * 4 * 256**2
     assert (h > w) == (video[0] > video[1])
+
+
+@pytest.mark.parametrize(
+    ("policy", "masks"),
+    [(RecentMemory(), 1), (ReliableMemory(), 1), (MotionMemory(), MASKS), (TreeMemory(), MASKS)],
+)
+def test_a_tracked_frame_has_one_mask_unless_the_policy_chooses_among_several(
+    segmenter, frames, monkeypatch, policy, masks
+):
+    counted = []
+    propose = segmenter.propose
+
+    def noted(*inputs):
+        proposals = propose(*inputs)
+        counted.append(proposals.iou.shape[1])
+        return proposals
+
+    monkeypatch.setattr(segmenter, "propose", noted)
+    session = Tracker(segmenter, policy).session()
+    session.prompt(frames[0], {A: Mask(square(30))})
+    session.step(frames[1])
+    assert counted == [masks]
 
 
 def test_a_given_mask_is_its_own_answer(segmenter, frames):

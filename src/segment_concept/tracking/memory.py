@@ -95,6 +95,7 @@ class Recall:
     pointers: tuple[RecalledPointer, ...] = ()
     horizon: int = 15  # pointer distances are divided by this before embedding
     presence_threshold: float = 0.0  # presence logit above which the object is visible
+    alternatives: bool = False  # the policy chooses among masks by more than predicted IoU
 
 
 @dataclass(frozen=True, slots=True, eq=False)

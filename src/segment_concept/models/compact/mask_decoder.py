@@ -17,6 +17,7 @@ from segment_concept.models.compact.roi import Rois
 from segment_concept.tracking.segmenter import Proposals
 
 MASKS = 3
+WHOLE = MASKS - 1  # the mask that tracked frames teach and use; prompted frames choose among all
 CERTAIN = 10.0  # logit of a given mask or a certain presence, as in SAM 2
 
 
@@ -55,6 +56,8 @@ class MaskDecoder(nn.Module):
         rois: Rois,
         conditioned: ConditionedTokens,
         pointers: Pointers,
+        *,
+        alternatives: bool,
     ) -> Proposals:
         """Decode one row per object. Outside the region of interest all logits are -CERTAIN.
 
@@ -63,13 +66,17 @@ class MaskDecoder(nn.Module):
             rois: the region of interest of each object.
             conditioned: tokens of the regions of interest.
             pointers: remembered pointers of the objects.
+            alternatives: decode all masks, from which one is to be chosen; otherwise the mask of
+                the whole object alone.
         """
+        chosen = range(MASKS) if alternatives else (WHOLE,)
         whole, part = features
         tokens, x = self._decode_tokens(rois, conditioned.tokens)
         similarity = rois.tokens(conditioned.similarity)
-        logits = self._masks(part, tokens, x, conditioned.prior, similarity)
+        kernels = torch.stack([self.kernels[i](tokens[:, i]) for i in chosen], dim=1)
+        logits = self._masks(part, kernels, x, conditioned.prior, similarity)
         logits = rois.scatter(logits, 4, -CERTAIN)
-        iou = self.iou(tokens[:, MASKS]).sigmoid()
+        iou = self.iou(tokens[:, MASKS]).sigmoid()[:, chosen[0] :]
         proposed = self.describe(whole, logits.detach().sigmoid())
         best = iou.argmax(dim=1)
         rows = torch.arange(len(iou), device=iou.device)
@@ -122,7 +129,7 @@ class MaskDecoder(nn.Module):
     def _masks(
         self,
         features: CompactFeatures,
-        tokens: Tensor,
+        kernels: Tensor,
         x: Tensor,
         prior: Tensor,
         similarity: Tensor,
@@ -137,7 +144,6 @@ class MaskDecoder(nn.Module):
         fine = fine + F.interpolate(self.similar_eighth(similarity), scale_factor=2, mode="nearest")
         fine = self.refine_eighth(fine)
         fine = self.refine_quarter(F.pixel_shuffle(self.up_quarter(fine), 2) + features.quarter)
-        kernels = torch.stack([k(tokens[:, i]) for i, k in enumerate(self.kernels)], dim=1)
         logits = torch.einsum("omc,ochw->omhw", kernels[..., :-1], fine) / fine.shape[1] ** 0.5
         smooth = F.interpolate(prior, scale_factor=2, mode="bilinear")
         masks: Tensor = logits + kernels[..., -1, None, None] + self.prior_weight * smooth

@@ -51,6 +51,8 @@ class CompactNetwork(nn.Module):
         features: CompactFeatures,
         memory: MemoryBatch,
         anywhere: Sequence[int] = (),
+        *,
+        alternatives: bool,
     ) -> Proposals:
         """Segment O objects.
 
@@ -59,6 +61,7 @@ class CompactNetwork(nn.Module):
             memory: what the objects remember.
             anywhere: objects whose region of interest is the whole frame, because their memory
                 says little about their extent.
+            alternatives: see `MaskDecoder.forward`.
         """
         attention = self.memory_attention
         attended = attention.attend_frames(features, memory)
@@ -75,7 +78,9 @@ class CompactNetwork(nn.Module):
             part = whole.crop(rois)
             known = [attended[o] for o in objects]
             conditioned = attention(part, rois, readout[rows], known, pointers)
-            proposals: Proposals = self.decoder((whole, part), rois, conditioned, pointers)
+            proposals: Proposals = self.decoder(
+                (whole, part), rois, conditioned, pointers, alternatives=alternatives
+            )
             return proposals
 
         rois = self.rois(readout.prior, features.grid, anywhere)

@@ -174,7 +174,8 @@ class CompactSegmenter(nn.Module):
         of_objects = features.maps.of_objects(images)
         entries = [map_entries(recall) for recall in recalls]
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
-        proposals = self.network.propose(of_objects, memory)
+        alternatives = any(recall.alternatives for recall in recalls)
+        proposals = self.network.propose(of_objects, memory, alternatives=alternatives)
         presence = proposals.presence
         rows = [i for i, concept in enumerate(concepts) if concept is not None]
         masks, verified = presence.new_zeros(0, 1, 1), presence.new_zeros(0, FEATURES)
@@ -245,7 +246,7 @@ class CompactSegmenter(nn.Module):
             for recall, value, keys in zip(recalls, values, features.keys, strict=True)
         ]
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
-        proposals = self.network.propose(features, memory, anywhere=clicks)
+        proposals = self.network.propose(features, memory, clicks, alternatives=True)
         return replace(proposals, presence=certain * CERTAIN)
 
 

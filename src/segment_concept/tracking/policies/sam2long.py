@@ -52,7 +52,7 @@ class TreeMemory:
             raise ValueError(f"paths must be at least 1, got {self.paths}")
 
     def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
-        single = self._own().recall(bank, position)
+        single = replace(self._own().recall(bank, position), alternatives=True)
         if len(single.maps) < 2:
             return single
         prompted = {id(m) for m in bank.prompted}

@@ -86,6 +86,7 @@ class MotionMemory:
                 *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(recalled)))),
             ),
             presence_threshold=self.presence_threshold,
+            alternatives=True,
         )
 
     def choose(
