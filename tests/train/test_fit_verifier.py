@@ -52,8 +52,8 @@ def test_whatever_shows_the_object_is_right_and_nothing_else_is(segmenter, monke
     away.labels[4] = 0
     propose = segmenter.network.propose
 
-    def exact(*given):
-        found = propose(*given)
+    def exact(*given, **how):
+        found = propose(*given, **how)
         truth = torch.from_numpy(whole.labels[1] == 1).float()[None, None]
         mask = torch.nn.functional.interpolate(truth, size=found.logits.shape[-2:])[0, 0]
         return replace(found, logits=(mask * 20 - 10).expand_as(found.logits))
