@@ -21,8 +21,8 @@ from segment_concept.types import InputError
 
 _MEASURED = 24  # clips whose backbone features set the input statistics of an untrained network
 _FEW = 150  # clips whose features are kept for replay: 2 GB per process
-_STREAMS = 2  # of the concept stage, as when its recipe was settled
-_FRAMES, _HEIGHT, _WIDTH = 6, 384, 672
+_STREAMS = 2
+_FRAMES, _HEIGHT, _WIDTH = 6, 384, 672  # 448 lines, as in tracking, take half as long again
 _LEAST_AREA = 300  # pixels
 
 # Rendered clips with cuts back to a place and away to another one; objects grow, turn, consist of
@@ -57,11 +57,12 @@ _PHOTOS = PhotoClipSpec(
 )
 
 
-def clips(steps: int = 240) -> Stage:
+def clips(steps: int = 330) -> Stage:
     """Clips, made of photographs or rendered, in which objects grow, turn, vanish and return.
 
-    Some memories are wrong, and the target is the whole object (`corruption.py`). Half of
-    the clips have frames that differ more (`synthetic/variation.py`). A step has three clips.
+    Some objects consist of two things that move together. Some memories are wrong, and the target
+    is the whole object (`corruption.py`). Three of ten clips have frames that differ more
+    (`synthetic/variation.py`). A step has six clips.
     """
     return Stage(
         name="clips",
