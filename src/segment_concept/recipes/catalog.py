@@ -10,7 +10,6 @@ from segment_concept.tracking.policies.sec import ReliableMemory
 from segment_concept.tracking.refinement import PromptRefiner
 from segment_concept.tracking.triggers.base import AnyOf
 from segment_concept.tracking.triggers.scene_change import AdaptiveContent, fast_hsv, published_hsv
-from segment_concept.tracking.triggers.uncertainty import uncertain
 
 # SeC's release is Apache-2.0. Its language model derives from Qwen2.5-3B-Instruct, whose license
 # allows research and evaluation only (docs/checkpoints.md has the sources).
@@ -23,15 +22,14 @@ SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 def sec_compact() -> Recipe:
     """The default: the bundled model with SeC's memory and the compact concept encoder.
 
-    The concept is queried at cuts to other places, at cuts to other views of the same place, and
-    occasionally while an object is uncertain. It has 7 memories instead of SeC's 22, because on
+    The concept is queried at cuts, and when memory finds an object again that was denied. It has 7 memories instead of SeC's 22, because on
     held-out synthetic clips a larger input is worth more for the same CPU time. Of a video file it
     tracks every other frame where the film is calm.
     """
     return replace(
         _bundled("sec_compact"),
         policy=ReliableMemory(slots=7, pointers=8),
-        trigger=AnyOf((AdaptiveContent(), fast_hsv(), uncertain())),
+        trigger=AnyOf((AdaptiveContent(), fast_hsv())),
         concept_margin=0.0,
         every="auto",
         about="the default; runs on a CPU; recognizes the object after cuts",
