@@ -22,9 +22,10 @@ SAMURAI_LARGE, SAMURAI_SMALLER = 0.15, 0.25
 def sec_compact() -> Recipe:
     """The default: the bundled model with SeC's memory and the compact concept encoder.
 
-    The concept is queried at cuts, and when memory finds an object again that was denied. It has 7 memories instead of SeC's 22, because on
-    held-out synthetic clips a larger input is worth more for the same CPU time. Of a video file it
-    tracks every other frame where the film is calm.
+    The concept is queried at cuts, and when memory finds an object again that was denied. The
+    memory has 7 frames instead of SeC's 22, because on held-out synthetic clips a larger input is
+    worth more for the same CPU time. Of a video file every other frame is tracked where the film is
+    calm.
     """
     return replace(
         _bundled("sec_compact"),

@@ -86,7 +86,7 @@ def clips(steps: int = 330) -> Stage:
         save_every=20,
         seed=31,
         short_side=384,
-        kept=0.5,
+        kept=0.4,
     )
 
 

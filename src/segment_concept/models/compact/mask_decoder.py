@@ -17,7 +17,7 @@ from segment_concept.models.compact.roi import Rois
 from segment_concept.tracking.segmenter import Proposals
 
 MASKS = 3
-WHOLE = MASKS - 1  # the mask that tracked frames teach and use; prompted frames choose among all
+WHOLE = MASKS - 1  # the mask of the whole object, which is used unless a policy chooses
 CERTAIN = 10.0  # logit of a given mask or a certain presence, as in SAM 2
 
 

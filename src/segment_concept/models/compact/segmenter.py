@@ -246,7 +246,9 @@ class CompactSegmenter(nn.Module):
             for recall, value, keys in zip(recalls, values, features.keys, strict=True)
         ]
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
-        proposals = self.network.propose(features, memory, clicks, alternatives=True)
+        # In training the best of several is taught. Here a click means the whole object: the mask
+        # of a part often has the highest predicted IoU (docs/LOG.md).
+        proposals = self.network.propose(features, memory, clicks, alternatives=self.training)
         return replace(proposals, presence=certain * CERTAIN)
 
 
