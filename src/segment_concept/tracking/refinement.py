@@ -52,8 +52,7 @@ class PromptRefiner:
     A click says little about the extent of an object: it is decoded `click_passes` times, each
     time with the best mask of the pass before. A box is decoded a second time on an enlarged crop
     around it, and the mean of both masks is used. Defaults were chosen on held-out frames for the
-    compact network (docs/LOG.md): J of clicks is 62, 66, 66 with 1, 2, 3 passes; J of boxes
-    rises from 79.1 to 81.0. More passes make boxes worse.
+    compact network, with earlier weights (docs/LOG.md). More passes make boxes worse.
 
     Attributes:
         click_passes: decoder passes of a click without a box, at least 1.
