@@ -138,7 +138,7 @@ def test_a_concept_changes_the_presence_of_its_own_object_and_no_mask(
     segmenter, frames, monkeypatch, grouped
 ):
     if grouped:
-        monkeypatch.setattr(segmenter.network, "_groups", lambda rois: group_rois(rois, alike=True))
+        monkeypatch.setattr(segmenter.network, "_groups", group_rois)
     features = segmenter.encode([frames[1]])
     session = Tracker(segmenter).session()
     session.prompt(frames[0], {A: Mask(square(30)), B: Mask(square(80))})

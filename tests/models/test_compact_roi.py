@@ -79,19 +79,16 @@ def test_tokens_and_maps_are_cut_alike(corners):
     assert torch.equal(windows.tokens(tokens), again)
 
 
-@pytest.mark.parametrize("alike", [False, True])
-def test_grouped_regions_have_one_size_and_keep_their_content(alike):
+def test_grouped_regions_have_one_size_and_stay_as_they_are():
     torch.manual_seed(0)
     windows = []
     for _ in range(20):
         y, x = (2 * int(torch.randint(0, n, ())) for n in (6, 11))
         windows.append(Roi(y, y + 2 * int(torch.randint(1, 5, ())), x, x + 8, GRID))
-    groups = group_rois(windows, alike=alike)
+    groups = group_rois(windows)
     assert sorted(row for rows, _ in groups for row in rows) == list(range(20))
     for rows, of_them in groups:
         for row, window in zip(rows, of_them.each, strict=True):
             assert window.size == of_them.size
-            assert 0 <= window.y0 <= windows[row].y0 < windows[row].y1 <= window.y1 <= GRID[0]
-            assert 0 <= window.x0 <= windows[row].x0 < windows[row].x1 <= window.x1 <= GRID[1]
-            assert alike or window == windows[row]
-    assert not alike or len(groups) == 3
+            assert window == windows[row]
+    assert len(groups) == len({window.size for window in windows})

@@ -197,8 +197,7 @@ def test_objects_side_by_side_are_what_they_are_one_after_another(segmenter, fra
         torch.testing.assert_close(one.presence, other.presence, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("alike", [False, True], ids=["as on a GPU", "as in training"])
-def test_objects_decoded_in_groups_are_what_they_are_alone(segmenter, frames, monkeypatch, alike):
+def test_objects_decoded_in_groups_are_what_they_are_alone(segmenter, frames, monkeypatch):
     prompts = {A: Mask(square(30)), B: Box(60, 20, 90, 50), C: Points.on((20.0, 30.0))}
 
     def found() -> list[torch.Tensor]:
@@ -207,7 +206,7 @@ def test_objects_decoded_in_groups_are_what_they_are_alone(segmenter, frames, mo
         return [result.logits for result in session.track(frames[1:])]
 
     alone = found()
-    monkeypatch.setattr(segmenter.network, "_groups", lambda rois: group_rois(rois, alike=alike))
+    monkeypatch.setattr(segmenter.network, "_groups", group_rois)
     for together, expected in zip(found(), alone, strict=True):
         torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-4)
 

@@ -108,12 +108,11 @@ class CompactNetwork(nn.Module):
         """Which objects are decoded together, with their regions of interest.
 
         On a CPU each object alone: objects then run on different cores (`side_by_side`). On other
-        devices those with regions of the same size; in training those of similar size, which are
-        enlarged to one size.
+        devices those with regions of the same size.
         """
         if self.memory_attention.age.device.type == "cpu":
             return [([o], Rois((roi,))) for o, roi in enumerate(rois)]
-        return group_rois(rois, alike=self.training)
+        return group_rois(rois)
 
 
 def _as_rows(objects: Sequence[int], device: torch.device) -> slice | Tensor:

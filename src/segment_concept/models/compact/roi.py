@@ -8,7 +8,6 @@ small probability; outside of it the mask is empty.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,6 @@ _MIN_PROBABILITY = 0.3  # probability above which a mask cell belongs to the reg
 _MARGIN = 1  # tokens added on each side, then rounded to even
 _MIN_SIDE = 8  # minimum side of a region, in tokens
 _MAX_SHARE = 0.75  # of the frame; larger regions become the whole frame, which costs hardly more
-_GROUP_SIZE = 8  # regions that are padded to one size in training
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +33,6 @@ class Roi:
     def size(self) -> tuple[int, int]:
         """(h, w) in tokens."""
         return self.y1 - self.y0, self.x1 - self.x0
-
-    def widened(self, size: tuple[int, int]) -> "Roi":
-        """A region of `size` (h, w), at least as large, that contains this one."""
-        h, w = size
-        y0 = min(max(0, self.y0 - (h - self.size[0]) // 4 * 2), self.grid[0] - h)
-        x0 = min(max(0, self.x0 - (w - self.size[1]) // 4 * 2), self.grid[1] - w)
-        return Roi(y0, y0 + h, x0, x0 + w, self.grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,24 +121,14 @@ def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
     return rois
 
 
-def group_rois(rois: Sequence[Roi], *, alike: bool) -> list[tuple[list[int], Rois]]:
-    """Group regions that are processed together: rows of the same size, and their regions.
+def group_rois(rois: Sequence[Roi]) -> list[tuple[list[int], Rois]]:
+    """Group regions that are processed together: rows of the same size, and their regions."""
 
-    With `alike`, regions of similar area are widened to one size. This gives fewer and larger
-    groups, but the results then depend on the other objects in the batch.
-    """
-    order = sorted(range(len(rois)), key=lambda o: (prod(rois[o].size), rois[o].size))
-    groups: list[list[int]] = []
-    if alike:
-        groups = [order[i : i + _GROUP_SIZE] for i in range(0, len(order), _GROUP_SIZE)]
-    else:
-        groups = [list(rows) for _, rows in groupby(order, key=lambda o: rois[o].size)]
-    found = []
-    for rows in groups:
-        sizes = [rois[o].size for o in rows]
-        size = max(h for h, _ in sizes), max(w for _, w in sizes)
-        found.append((rows, Rois(tuple(rois[o].widened(size) for o in rows))))
-    return found
+    def size(row: int) -> tuple[int, int]:
+        return rois[row].size
+
+    groups = [list(rows) for _, rows in groupby(sorted(range(len(rois)), key=size), key=size)]
+    return [(rows, Rois(tuple(rois[o] for o in rows))) for rows in groups]
 
 
 def _span(likely: Tensor, length: int) -> tuple[int, int]:
