@@ -45,8 +45,13 @@ class FlowEstimator:
         return floats(self._dis.calc(start, end, found))
 
 
+def chained(first: Flow, second: Flow | None) -> Flow:
+    """The flow from one picture to a third one: to the second, and on from there. None: no way."""
+    return first if second is None else floats(first + warp(second, first))
+
+
 def warp(values: Floats, flow: Flow) -> Floats:
-    """The values (h, w) of a picture at the places that `flow` leads to."""
+    """The values (h, w) or (h, w, C) of a picture at the places that `flow` leads to."""
     height, width = flow.shape[:2]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     return floats(
@@ -60,6 +65,12 @@ def warp(values: Floats, flow: Flow) -> Floats:
     )
 
 
+def resized_flow(flow: Flow, size: tuple[int, int]) -> Flow:
+    """The same flow between pictures of another size (h, w)."""
+    scale = np.array([size[1] / flow.shape[1], size[0] / flow.shape[0]], np.float32)
+    return floats(resized(flow, size) * scale)
+
+
 def gradient(gray: Image) -> Floats:
     """(h, w) gray levels a pixel: the length of the Sobel gradient."""
     across, down = (cv2.Sobel(gray, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
@@ -67,7 +78,10 @@ def gradient(gray: Image) -> Floats:
 
 
 def resized(values: Floats, size: tuple[int, int]) -> Floats:
-    """Values (h', w') in another size (h, w): bilinear, or means of areas where it is smaller."""
+    """Values (h', w') or (h', w', C) in another size (h, w).
+
+    Bilinear, or means of areas where it is smaller.
+    """
     smaller = size[0] < values.shape[0] and size[1] < values.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return floats(cv2.resize(values, size[::-1], interpolation=how))

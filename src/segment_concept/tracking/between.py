@@ -1,12 +1,13 @@
-"""Masks of a frame between two tracked ones, carried there from both by optical flow.
+"""Masks of frames between two tracked ones, carried there from both by optical flow.
 
 Most frames of a calm film show what their neighbors show, moved by some pixels. Where the masks of
-both neighbors, moved as the picture moves, agree on the frame between, they need not be looked for
-there. `half_rate` decides which frames are carried.
+both tracked frames, moved as the picture moves, agree on those between, they need not be looked for
+there. `carrying` decides which frames are carried.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,14 +15,17 @@ from segment_concept.ops.flow import (
     Floats,
     Flow,
     FlowEstimator,
+    chained,
     dilated,
     floats,
     gradient,
     resized,
+    resized_flow,
     warp,
 )
 from segment_concept.ops.overlap import mask_iou
-from segment_concept.types import Bitmap, Image
+from segment_concept.tracking.step import ObjectState
+from segment_concept.types import Bitmap, Image, ObjectId
 
 NEAR = 4  # pixels around a mask that belong to its surroundings
 LEAST_GRADIENT = 0.5  # gray levels a pixel; noise alone has as much
@@ -32,7 +36,8 @@ class Limits:
     """When a frame may be carried. Chosen on held-out clips (docs/LOG.md).
 
     Attributes:
-        agreement: the IoU that the moved masks of both neighbors must have, of every object.
+        agreement: the IoU that the masks moved from both sides must have, of every object.
+        clear_agreement: the same if more frames in a row are to be tried the next time.
         misfit: largest misfit of the moved neighbors near an object, in pixels of the small
             pictures (see `Move.misfit`). It tells fast motion, blur, occlusion and wrong flow.
         confidence: the object score and the predicted IoU that an object must have.
@@ -40,9 +45,27 @@ class Limits:
     """
 
     agreement: float = 0.86
+    clear_agreement: float = 0.9
     misfit: float = 1.4
     confidence: float = 0.5
     absence: float = 0.1
+
+    def is_certain(self, state: ObjectState) -> bool:
+        """Whether an object is certainly there, with a good mask, or certainly not."""
+        return self.is_absent(state) or min(state.score, state.iou) > self.confidence
+
+    def is_absent(self, state: ObjectState) -> bool:
+        """Whether an object is certainly not there."""
+        return state.score < self.absence
+
+    def agree(
+        self, before: Mapping[ObjectId, ObjectState], after: Mapping[ObjectId, ObjectState]
+    ) -> bool:
+        """Whether the same objects are there on two frames, as far as is certain on the second."""
+        return set(before) == set(after) and all(
+            self.is_certain(after[i]) and self.is_absent(before[i]) == self.is_absent(after[i])
+            for i in before
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,10 +103,79 @@ def move_to(estimator: FlowEstimator, frame: Image, neighbor: Image) -> Move:
     return Move(flow, np.abs(moved - floats(frame)), gradient(frame))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """How a frame lies between two tracked ones.
+
+    Attributes:
+        moved: of every object, the logits (h', w') of the tracked frame before, moved to the frame.
+        onward: flow from the frame to the next one.
+    """
+
+    moved: list[Floats]
+    onward: Flow
+
+
+def ways_to(
+    estimator: FlowEstimator,
+    behind: Sequence[Image],
+    frames: Sequence[Image],
+    logits: Sequence[Floats],
+    misfit: float,
+) -> list[Way]:
+    """The ways of all frames but the last, up to the first whose picture moves too much.
+
+    Args:
+        estimator: computes flow.
+        behind: the last tracked frame and those passed over since, as made by `small_gray`.
+        frames: those that follow, likewise.
+        logits: (h', w') of objects on the tracked frame, all of one size.
+        misfit: the largest misfit of a frame's moves to both neighbors, near the objects.
+    """
+    size = (frames[0].shape[0], frames[0].shape[1])
+    total: Flow | None = None  # to the tracked frame
+    for before, now in pairwise(behind):
+        total = chained(estimator.flow(now, before), total)
+    ways: list[Way] = []
+    for before, now, after in zip([behind[-1], *frames], frames, frames[1:], strict=False):
+        back = move_to(estimator, now, before)
+        total = chained(back.flow, total)
+        moved = moved_logits(logits, total)
+        masks = [resized(each, size) > 0 for each in moved]
+        if back.misfit(masks) > misfit:
+            break
+        onward = move_to(estimator, now, after)
+        if onward.misfit(masks) > misfit:
+            break
+        ways.append(Way(moved, onward.flow))
+    return ways
+
+
+def moved_back(ways: Sequence[Way], logits: Sequence[Floats]) -> list[list[Floats]]:
+    """Logits (h', w') of objects on the tracked frame after, moved to every frame between.
+
+    Args:
+        ways: of the frames between.
+        logits: on the tracked frame, all of one size.
+    """
+    total: Flow | None = None
+    found: list[list[Floats]] = []
+    for way in reversed(ways):
+        total = chained(way.onward, total)
+        found.append(moved_logits(logits, total))
+    return found[::-1]
+
+
 def moved_logits(logits: Sequence[Floats], flow: Flow) -> list[Floats]:
-    """Logits of objects on a neighbor, of any size, as (h, w) on the frame where `flow` begins."""
-    height, width = flow.shape[:2]
-    return [warp(resized(each, (height, width)), flow) for each in logits]
+    """Logits (h', w') of objects on a picture, moved to the one where `flow` begins.
+
+    They are all of one size, which is that of the result, and are interpolated only once.
+    """
+    if not logits:
+        return []
+    height, width = logits[0].shape
+    scaled = resized_flow(flow, (height, width))
+    return [warp(each, scaled) for each in logits]
 
 
 def agreement(before: Sequence[Floats], after: Sequence[Floats]) -> float:

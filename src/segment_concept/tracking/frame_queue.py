@@ -28,10 +28,13 @@ class QueuedFrame:
     descriptor: FrameDescriptor  # what the trigger keeps of it
     gray: Image  # see `small_gray`
     encoded: "Future[Features[Any]] | None" = None
+    known: Features[Any] | None = None  # its features, if it was tracked in vain
 
     @property
     def features(self) -> Features[Any] | None:
         """Its features, once they are there; None if nobody encodes it."""
+        if self.known is not None:
+            return self.known
         return None if self.encoded is None else self.encoded.result()
 
 

@@ -4,8 +4,7 @@ A step encodes the frame, queries the concept encoder if the trigger fires, and 
 objects together: recall -> propose -> choose -> remember (see `step`).
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 
 from segment_concept.ops.moving import moved
-from segment_concept.runtime.parallel import core_pool, pool_in_use
 from segment_concept.tracking.api import (
     NO_FRAME_PROMPTS,
     NO_PROMPTS,
@@ -21,13 +19,11 @@ from segment_concept.tracking.api import (
     FramePrompts,
     Prompts,
 )
+from segment_concept.tracking.carry_state import CarryState, PassedFrame
 from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
 from segment_concept.tracking.feature_cache import FeatureCache
-from segment_concept.tracking.frame_queue import FrameQueue
-from segment_concept.tracking.half_rate import HalfRate
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.out_of_memory import unchanged_without_memory
-from segment_concept.tracking.prefetch import encode_ahead
 from segment_concept.tracking.results import merge_results
 from segment_concept.tracking.segmenter import Concept, Features
 from segment_concept.tracking.step import (
@@ -36,6 +32,7 @@ from segment_concept.tracking.step import (
     prompt_objects,
     track_objects,
 )
+from segment_concept.tracking.streaming import track_frames
 from segment_concept.tracking.tracker import Tracker
 from segment_concept.tracking.triggers.base import (
     FrameDescriptor,
@@ -52,8 +49,6 @@ from segment_concept.types import (
     check_prompts,
 )
 
-PREFETCH_ON_GPU = 2  # frames
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Previous:
@@ -64,14 +59,6 @@ class _Previous:
     descriptor: FrameDescriptor
     states: Mapping[ObjectId, ObjectState]  # the results on it
     place: tuple[str, str] = ("", "")  # device and number type of the network that made them
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Passed:
-    """A frame after the last one that was played without being tracked."""
-
-    index: int
-    descriptor: FrameDescriptor
 
 
 @dataclass(slots=True, eq=False)
@@ -94,9 +81,7 @@ class Session:
         missing: objects that were absent when the concept encoder was last queried (see
             `Tracker.concept_margin`).
         features: a cache of image features, or None to keep those of the last frame only.
-        passed: the frame after the last one that was not tracked, see `pass_over`.
-        held: how many of the next frames are not carried, see `half_rate`.
-        failed: how often in a row two frames did not agree on the one between; 2 for more.
+        carry: which frames were passed over after the last one, and which may be next.
     """
 
     tracker: Tracker
@@ -110,9 +95,7 @@ class Session:
     finalized: frozenset[ObjectId] = frozenset()
     missing: frozenset[ObjectId] = frozenset()
     features: FeatureCache | None = None
-    passed: _Passed | None = None
-    held: int = 0
-    failed: int = 0
+    carry: CarryState = field(default_factory=CarryState)
 
     @property
     def object_ids(self) -> tuple[ObjectId, ...]:
@@ -166,7 +149,7 @@ class Session:
             self._follow_tracker()
             self._check_size(frame)
             check_prompts(frame, prompts)
-            return self._prompt(frame, prompts, self._encode(frame, None))
+            return self._prompt(frame, prompts, self._known_or_encoded(frame, None))
 
     @torch.inference_mode()
     def preview(self, frame: Frame, prompts: FramePrompts, *, refine: bool = False) -> FrameResult:
@@ -190,7 +173,7 @@ class Session:
             self._follow_tracker()
             self._check_size(frame)
             check_prompts(frame, prompts)
-            step = self._segment(frame, prompts, self._encode(frame, None), refine=refine)
+            step = self._segment(frame, prompts, self._known_or_encoded(frame, None), refine=refine)
             return self._result(frame, tuple(prompts), step.states, TriggerDecision(False))
 
     def track(
@@ -220,89 +203,32 @@ class Session:
         Raises:
             InputError: as `step`.
         """
-        on_gpu = self.tracker.device.type == "cuda"
-        if prefetch is None:
-            prefetch = PREFETCH_ON_GPU if on_gpu else 0
-        if every is None:
-            every = self.tracker.every if prefetch else 1
-        if prefetch == 0 and every == 1:
-            for frame in frames:
-                yield self.step(frame, prompts.get(frame.index, {}), backwards=backwards)
-            return
-        with ExitStack() as stack:
-            pool = None
-            if prefetch and self.tracker.share_cores:
-                pool = stack.enter_context(core_pool())
-            # for the frames that are encoded ahead; `_step` answers for its own
-            stack.enter_context(unchanged_without_memory(self, None))
-            results = (
-                self._track_every(frames, prompts, prefetch, backwards)
-                if every == 1
-                else self._track_some(frames, prompts, prefetch, backwards)
-            )
-            stack.enter_context(closing(results))
-            while True:
-                with pool_in_use(pool):
-                    result = next(results, None)
-                if result is None:
-                    return
-                yield result
+        yield from track_frames(
+            self, frames, prompts, prefetch=prefetch, backwards=backwards, every=every
+        )
 
-    def _track_every(
-        self,
-        frames: Iterable[Frame],
-        prompts: Prompts,
-        prefetch: int,
-        backwards: bool | None,
-    ) -> Generator[FrameResult, None, None]:
-        # cached features may be of another stream
-        on_gpu = self.tracker.device.type == "cuda" and self.features is None
-        device = self.tracker.device if on_gpu else None
-        with closing(encode_ahead(self._features, frames, prefetch, device)) as encoded:
-            for frame, features in encoded:
-                yield self.step(
-                    frame, prompts.get(frame.index, {}), features=features, backwards=backwards
-                )
-
-    def _track_some(
-        self,
-        frames: Iterable[Frame],
-        prompts: Prompts,
-        prefetch: int,
-        backwards: bool | None,
-    ) -> Generator[FrameResult, None, None]:
-        describe = self.tracker.trigger.describe
-        with FrameQueue(frames, self._features, describe, prefetch) as queue:
-            yield from HalfRate(self, queue, prompts, backwards).results()
-
-    def pass_over(
-        self, frame: Frame, backwards: bool | None, descriptor: FrameDescriptor
-    ) -> TriggerDecision:
+    def pass_over(self, frame: PassedFrame, decision: TriggerDecision) -> None:
         """Play the next frame without tracking it; only the trigger learns of it.
-
-        Only one frame may be passed over between two that are tracked.
 
         Args:
             frame: the next frame.
-            backwards: as for `step`.
-            descriptor: what the tracker's trigger describes the frame by.
-
-        Returns:
-            The trigger's decision, which has no other effect.
+            decision: the trigger's on it, see `decision_on`; it has no other effect.
         """
-        decision = self.decision_on(frame, backwards, descriptor)
         self.trigger_state = decision.state
         self.frames_since_query += 1
-        self.passed = _Passed(frame.index, descriptor)
-        return decision
+        self.carry = self.carry.over(frame)
 
-    def decision_on(
-        self, frame: Frame, backwards: bool | None, descriptor: FrameDescriptor
-    ) -> TriggerDecision:
+    def decision_on(self, frame: PassedFrame, backwards: bool | None) -> TriggerDecision:
         """The trigger's decision on the next frame; nothing is changed."""
         if backwards is None:
-            backwards = self._backwards(frame)
-        return self._decide(PlaybackPosition(frame.index, backwards), descriptor)
+            backwards = self._backwards(frame.index)
+        return self._decide(PlaybackPosition(frame.index, backwards), frame.descriptor)
+
+    def encode(self, frame: Frame) -> Features[Any]:
+        """The features of a frame, from the session's cache if it has one."""
+        if self.features is not None:
+            return self.features.features(frame)
+        return self.tracker.segmenter.encode([frame])
 
     def second_pass(self) -> "Session":
         """A new session for the same video that starts with the keyframe banks of this one.
@@ -342,7 +268,7 @@ class Session:
             self._check_size(frame)
             if prompts:
                 check_prompts(frame, prompts)  # before anything changes
-            features = self._encode(frame, features)
+            features = self._known_or_encoded(frame, features)
             if not self.tracks:
                 return self._prompt(frame, prompts, features)
             result = self._advance(frame, features, backwards, descriptor)
@@ -364,14 +290,14 @@ class Session:
         if self.previous is not None and self._is_previous(frame):
             states = {**self.previous.states, **states}
         self.previous = _Previous(frame, features, descriptor, states, self._place())
-        self.passed = None
+        self.carry = self.carry.corrected()
         return self.with_keyframes(result)
 
     def _segment(
         self, frame: Frame, prompts: FramePrompts, features: Features[Any], *, refine: bool
     ) -> FrameStep:
         """Segment prompted objects; nothing is changed."""
-        position = PlaybackPosition(frame.index, self._backwards(frame))
+        position = PlaybackPosition(frame.index, self._backwards(frame.index))
         tracks = [self.tracks.get(i, ()) for i in prompts]
         refiner = self.tracker.refiner if refine else None
         passes = partial(refiner.refine, self.tracker.segmenter, frame) if refiner else None
@@ -388,7 +314,7 @@ class Session:
         descriptor: FrameDescriptor | None,
     ) -> FrameResult:
         if backwards is None:
-            backwards = self._backwards(frame)
+            backwards = self._backwards(frame.index)
         position = PlaybackPosition(frame.index, backwards)
         if descriptor is None:
             descriptor = self._describe(frame)
@@ -409,7 +335,7 @@ class Session:
         self.trigger_state = decision.state
         self.backwards = backwards
         self.previous = _Previous(frame, features, descriptor, states, self._place())
-        self.passed = None
+        self.carry = self.carry.tracked()
         return self.with_keyframes(result)
 
     def _place(self) -> tuple[str, str]:
@@ -484,16 +410,11 @@ class Session:
         )
         return dict(zip(active, step.states, strict=True))
 
-    def _encode(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
+    def _known_or_encoded(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
         """The frame's features: those of the last frame if it is the same, else as given."""
         if self.previous is not None and self.previous.frame is frame:
             return self.previous.features
-        return self._features(frame) if features is None else features
-
-    def _features(self, frame: Frame) -> Features[Any]:
-        if self.features is not None:
-            return self.features.features(frame)
-        return self.tracker.segmenter.encode([frame])
+        return self.encode(frame) if features is None else features
 
     def _describe(self, frame: Frame) -> FrameDescriptor:
         if self.previous is not None and self.previous.frame is frame:
@@ -503,11 +424,11 @@ class Session:
     def _is_previous(self, frame: Frame) -> bool:
         return self.previous is not None and self.previous.frame.index == frame.index
 
-    def _backwards(self, frame: Frame) -> bool:
+    def _backwards(self, index: int) -> bool:
         """Playing the current frame again does not change the direction."""
-        if self.previous is None or self._is_previous(frame):
+        if self.previous is None or self.previous.frame.index == index:
             return self.backwards
-        return frame.index < self.previous.frame.index
+        return index < self.previous.frame.index
 
     def _check_size(self, frame: Frame) -> None:
         if self.previous is not None and self.previous.frame.size != frame.size:
@@ -532,8 +453,9 @@ class Session:
         if self.previous is None:
             return TriggerDecision(False)
         before, index = self.previous.descriptor, self.previous.frame.index
-        if self.passed is not None:
-            before, index = self.passed.descriptor, self.passed.index
+        if self.carry.passed:
+            last = self.carry.passed[-1]
+            before, index = last.descriptor, last.index
         context = TriggerContext(
             frame_index=position.frame_index,
             before=before,

@@ -6,6 +6,7 @@ about each, are rows of one batch.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import exp
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -24,6 +25,8 @@ from segment_concept.tracking.segmenter import (
 )
 from segment_concept.types import Prompt
 
+LARGEST_EXPONENT = 700.0  # of a 64-bit float
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
@@ -33,6 +36,11 @@ class ObjectState:
     logits: Tensor  # (h, w)
     iou: float  # predicted, in [0, 1]
     presence: float  # logit
+
+    @property
+    def score(self) -> float:
+        """The object score: the presence in [0, 1]."""
+        return 1 / (1 + exp(min(-self.presence, LARGEST_EXPONENT)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ survive longer is returned in the decision and passed back with the next context
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp
 from typing import Any, Protocol, TypeAlias
 
 from segment_concept.tracking.step import ObjectState
@@ -134,7 +133,7 @@ class LowQuality(_Blind):
 
 def min_confidence(state: ObjectState) -> float:
     """The lower of predicted IoU and object score, in [0, 1]."""
-    return min(1 / (1 + exp(-state.presence)), state.iou)
+    return min(state.score, state.iou)
 
 
 @dataclass(frozen=True, slots=True)
