@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from segment_concept.ops.flow import (
@@ -28,6 +29,8 @@ from segment_concept.tracking.step import ObjectState
 from segment_concept.types import Bitmap, Image, ObjectId
 
 NEAR = 4  # pixels around a mask that belong to its surroundings
+WINDOW = 5  # pixels of the side over which an error is averaged
+NOISE = 2.0  # gray levels: the error that is expected where all is well
 LEAST_GRADIENT = 0.5  # gray levels a pixel; noise alone has as much
 
 
@@ -104,15 +107,31 @@ def move_to(estimator: FlowEstimator, frame: Image, neighbor: Image) -> Move:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a tracked frame says of another one.
+
+    Attributes:
+        logits: (h', w') of every object on the tracked frame, moved to the other one.
+        error: (h', w') gray levels: the difference between the other frame and the tracked one that
+            was moved to it.
+    """
+
+    logits: list[Floats]
+    error: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Way:
     """How a frame lies between two tracked ones.
 
     Attributes:
-        moved: of every object, the logits (h', w') of the tracked frame before, moved to the frame.
+        gray: the frame, as made by `small_gray`.
+        before: what the tracked frame before it says.
         onward: flow from the frame to the next one.
     """
 
-    moved: list[Floats]
+    gray: Image
+    before: View
     onward: Flow
 
 
@@ -140,45 +159,64 @@ def ways_to(
     for before, now, after in zip([behind[-1], *frames], frames, frames[1:], strict=False):
         back = move_to(estimator, now, before)
         total = chained(back.flow, total)
-        moved = moved_logits(logits, total)
-        masks = [resized(each, size) > 0 for each in moved]
+        view = _view(now, behind[0], total, logits)
+        masks = [resized(each, size) > 0 for each in view.logits]
         if back.misfit(masks) > misfit:
             break
         onward = move_to(estimator, now, after)
         if onward.misfit(masks) > misfit:
             break
-        ways.append(Way(moved, onward.flow))
+        ways.append(Way(now, view, onward.flow))
     return ways
 
 
-def moved_back(ways: Sequence[Way], logits: Sequence[Floats]) -> list[list[Floats]]:
-    """Logits (h', w') of objects on the tracked frame after, moved to every frame between.
+def views_after(ways: Sequence[Way], after: Image, logits: Sequence[Floats]) -> list[View]:
+    """What the tracked frame after says of every frame between.
 
     Args:
         ways: of the frames between.
-        logits: on the tracked frame, all of one size.
+        after: the tracked frame, as made by `small_gray`.
+        logits: (h', w') of objects on it, all of one size.
     """
     total: Flow | None = None
-    found: list[list[Floats]] = []
+    views: list[View] = []
     for way in reversed(ways):
         total = chained(way.onward, total)
-        found.append(moved_logits(logits, total))
-    return found[::-1]
+        views.append(_view(way.gray, after, total, logits))
+    return views[::-1]
 
 
-def moved_logits(logits: Sequence[Floats], flow: Flow) -> list[Floats]:
-    """Logits (h', w') of objects on a picture, moved to the one where `flow` begins.
+def _view(gray: Image, tracked: Image, flow: Flow, logits: Sequence[Floats]) -> View:
+    """What a tracked frame says of a frame, from which the flow leads to it.
 
-    They are all of one size, which is that of the result, and are interpolated only once.
+    Logits are interpolated only once, on their own grid.
     """
-    if not logits:
-        return []
-    height, width = logits[0].shape
-    scaled = resized_flow(flow, (height, width))
-    return [warp(each, scaled) for each in logits]
+    size = (logits[0].shape[0], logits[0].shape[1])
+    on_grid = resized_flow(flow, size)
+    error = cv2.blur(np.abs(warp(floats(tracked), flow) - floats(gray)), (WINDOW, WINDOW))
+    return View([warp(each, on_grid) for each in logits], resized(floats(error), size))
 
 
-def agreement(before: Sequence[Floats], after: Sequence[Floats]) -> float:
+def mixed(before: View, after: View, share: float) -> list[Floats]:
+    """Logits (h', w') of every object according to two tracked frames.
+
+    They are a weighted mean. Weights are those of linear interpolation, divided by the variance
+    that the error of each view suggests (inverse-variance weighting): what is hidden on one of the
+    two frames, or has moved otherwise than the flow says, is taken from the other.
+
+    Args:
+        before: what the tracked frame before says.
+        after: what the one after says.
+        share: of the time between the two that has passed, in (0, 1).
+    """
+    first = (1 - share) / (before.error**2 + NOISE**2)
+    second = share / (after.error**2 + NOISE**2)
+    weight = first / (first + second)
+    pairs = zip(before.logits, after.logits, strict=True)
+    return [floats(weight * a + (1 - weight) * b) for a, b in pairs]
+
+
+def agreement(before: View, after: View) -> float:
     """The lowest IoU, over objects, of masks that were moved to a frame from both sides."""
-    pairs = zip(before, after, strict=True)
+    pairs = zip(before.logits, after.logits, strict=True)
     return min((mask_iou(a > 0, b > 0) for a, b in pairs), default=1.0)

@@ -16,12 +16,19 @@ from segment_concept.ops.flow import (
     SMALLEST,
     Floats,
     FlowEstimator,
-    floats,
     small_gray,
     small_size,
 )
 from segment_concept.tracking.api import Prompts
-from segment_concept.tracking.between import Limits, Way, agreement, moved_back, ways_to
+from segment_concept.tracking.between import (
+    Limits,
+    View,
+    Way,
+    agreement,
+    mixed,
+    views_after,
+    ways_to,
+)
 from segment_concept.tracking.carry_state import CarryState, PassedFrame
 from segment_concept.tracking.frame_queue import FrameQueue, QueuedFrame
 from segment_concept.tracking.snapshot import is_in_state, restore_state, state_of
@@ -231,12 +238,12 @@ class CarriedTracking:
         if last.concept_queried or not self._limits.agree(first.states, second.states):
             return []
         ways = [each.way for each in passed]
-        moved = moved_back(ways, _logits(second.states, first.states))
-        agreed = min(agreement(a.moved, b) for a, b in zip(ways, moved, strict=True))
+        views = views_after(ways, after.gray, _logits(second.states, first.states))
+        agreed = min(agreement(way.before, view) for way, view in zip(ways, views, strict=True))
         if agreed < self._limits.agreement:
             return []
-        pairs = zip(passed, moved, strict=True)
-        results = [self._result(each, first, second, logits) for each, logits in pairs]
+        pairs = zip(passed, views, strict=True)
+        results = [self._result(each, first, second, view) for each, view in pairs]
         # of frames after others that were given it was known before these that they are carried
         resumed = len(carry.passed) > len(passed)
         clearly = None if resumed else agreed >= self._limits.clear_agreement
@@ -247,26 +254,29 @@ class CarriedTracking:
         ]
 
     def _result(
-        self, passed: _Passed, first: _Tracked, second: _Tracked, moved: Sequence[Floats]
+        self, passed: _Passed, first: _Tracked, second: _Tracked, view: View
     ) -> FrameResult:
-        """Of a frame between two tracked ones; the nearer one has more weight."""
-        frame, ids = passed.frame, [i for i in self._session.object_ids if i in second.states]
+        """Of a frame between two tracked ones; the nearer one has more weight.
+
+        Args:
+            passed: the frame.
+            first: the tracked frame before it.
+            second: the tracked frame after it.
+            view: what the second one says of the frame.
+        """
+        frame, before, after = passed.frame, first.states, second.states
         share = (frame.index - first.index) / (second.index - first.index)
-        before, after = first.states, second.states
-
-        def mixed(a: Any, b: Any) -> Any:
-            return (1 - share) * a + share * b
-
-        pairs = zip(before, passed.way.moved, moved, strict=True)
-        logits = {
-            i: torch.from_numpy(floats(mixed(a, b))).to(after[i].logits.device) for i, a, b in pairs
-        }
+        ids = [i for i in self._session.object_ids if i in after]
+        logits = dict(zip(before, mixed(passed.way.before, view, share), strict=True))
+        small = [torch.from_numpy(logits[i]).to(after[i].logits.device) for i in ids]
+        scores = [(1 - share) * before[i].score + share * after[i].score for i in ids]
+        quality = [(1 - share) * before[i].iou + share * after[i].iou for i in ids]
         result = FrameResult(
             frame_index=frame.index,
             object_ids=tuple(ids),
-            logits=self._session.tracker.enlarge([logits[i] for i in ids], frame),
-            presence=torch.tensor([mixed(before[i].score, after[i].score) for i in ids]),
-            quality=torch.tensor([mixed(before[i].iou, after[i].iou) for i in ids]),
+            logits=self._session.tracker.enlarge(small, frame),
+            presence=torch.tensor(scores),
+            quality=torch.tensor(quality),
             scene_change=passed.decision.distance,
             seconds=frame.seconds,
             carried=True,
