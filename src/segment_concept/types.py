@@ -378,7 +378,7 @@ class FrameResult:
     keyframes: tuple[tuple[int, ...], ...] = ()
     # Whether the trigger detects a cut here: the first frame of a shot, backwards the last one.
     cut: bool = False
-    carried: bool = False  # whether masks were carried from both neighbors, see `Tracker.every`
+    carried: bool = False  # whether masks were carried from both sides, see `Tracker.every`
     _host: _HostMasks = field(default_factory=lambda: _HostMasks(), repr=False)
 
     def __post_init__(self) -> None:

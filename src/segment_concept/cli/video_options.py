@@ -82,9 +82,9 @@ EveryFrame = Annotated[
     typer.Option(
         "--every",
         metavar="MODE",
-        help="Which frames are tracked: 1 for every frame, or auto: where a film is calm every "
-        "other one, and masks are carried to those between by optical flow, which needs about half "
-        "of the time. Cameras and streams: always every frame. Default: the recipe's.",
+        help="Which frames are tracked: 1 for every frame, or auto: where a film is calm one "
+        "in two to four, and masks are carried to those between by optical flow, which needs half "
+        "of the time or less. Cameras and streams: always every frame. Default: the recipe's.",
         rich_help_panel=ADVANCED,
     ),
 ]

@@ -24,7 +24,7 @@ def sec_compact() -> Recipe:
 
     The concept is queried at cuts, and when memory finds an object again that was denied. The
     memory has 7 frames instead of SeC's 22, because on held-out synthetic clips a larger input is
-    worth more for the same CPU time. Of a video file every other frame is tracked where the film is
+    worth more for the same CPU time. Of a video file not every frame is tracked where the film is
     calm.
     """
     return replace(

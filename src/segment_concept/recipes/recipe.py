@@ -63,8 +63,8 @@ class Recipe:
         compiled: how the networks of SAM 2.1, EdgeTAM and SeC's segmenter run. `inductor` compiles
             them when they are first used, by `torch.compile`; `graphs` captures them as CUDA graphs
             on an NVIDIA GPU; `no` runs them as they are, and so does `auto`.
-        every: which frames of a video file are tracked: 1 for every frame; with `auto` every other
-            one where a film is calm, and the frames between are carried from both neighbors by
+        every: which frames of a video file are tracked: 1 for every frame; with `auto` one in two
+            to four where a film is calm, and the frames between are carried from both sides by
             optical flow (`Tracker.every`). Cutie and XMem track every frame.
         concept_weights: a compact model whose concept encoder SAM 2.1 or EdgeTAM uses, as
             `weights`; empty for none.

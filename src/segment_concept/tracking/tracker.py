@@ -51,8 +51,9 @@ class Tracker(MovableTracker):
             and runs independent parts of a step at the same time. Faster for small networks on a
             CPU.
         every: which frames `Session.track` tracks where it prefetches: 1 for every frame; with
-            `auto` every other one where a film is calm. The others get their masks from both
-            neighbors, by optical flow, and are marked in their results (`FrameResult.carried`).
+            `auto` one in two to four where a film is calm. The others get their masks from the
+            tracked ones on both sides, by optical flow, and are marked in their results
+            (`FrameResult.carried`).
         memory_advice: what to do when a device ran out of memory, for the message.
 
     Raises:
