@@ -87,6 +87,11 @@ def resized(values: Floats, size: tuple[int, int]) -> Floats:
     return floats(cv2.resize(values, size[::-1], interpolation=how))
 
 
+def averaged(values: Floats, side: int) -> Floats:
+    """Means of (h, w) over a square window around every pixel, `side` pixels wide."""
+    return floats(cv2.blur(values, (side, side)))
+
+
 def dilated(mask: Bitmap, pixels: int) -> Bitmap:
     """A mask (h, w) that is larger by some pixels on every side."""
     side = 2 * pixels + 1

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from segment_concept.ops.flow import (
     Floats,
     Flow,
     FlowEstimator,
+    averaged,
     chained,
     dilated,
     floats,
@@ -47,7 +47,7 @@ class Limits:
         absence: the object score below which an object is certainly absent.
     """
 
-    agreement: float = 0.86
+    agreement: float = 0.84
     clear_agreement: float = 0.9
     misfit: float = 1.4
     confidence: float = 0.5
@@ -193,8 +193,8 @@ def _view(gray: Image, tracked: Image, flow: Flow, logits: Sequence[Floats]) -> 
     """
     size = (logits[0].shape[0], logits[0].shape[1])
     on_grid = resized_flow(flow, size)
-    error = cv2.blur(np.abs(warp(floats(tracked), flow) - floats(gray)), (WINDOW, WINDOW))
-    return View([warp(each, on_grid) for each in logits], resized(floats(error), size))
+    error = averaged(np.abs(warp(floats(tracked), flow) - floats(gray)), WINDOW)
+    return View([warp(each, on_grid) for each in logits], resized(error, size))
 
 
 def mixed(before: View, after: View, share: float) -> list[Floats]:
