@@ -15,6 +15,7 @@ from segment_concept.models.compact.memory_attention import (
     SECOND,
     MemoryAttention,
     MemoryBatch,
+    MemoryReadout,
     Pointers,
     RememberedFrame,
 )
@@ -73,12 +74,17 @@ def _asked(
 ) -> list[list[Tensor]]:
     """Of every object, in a window that is the whole picture: tokens, prior, similarity maps."""
     found = []
-    for o, attended in enumerate(attention.attend_frames(picture, memory)):
-        readout = attention.read_memory(picture.query[o], attended)
+    everywhere = [WHOLE] * len(picture)
+    for o, attended in enumerate(attention.attend_frames(picture, memory, everywhere)):
+        readout = attention.read_memory(attended, WHOLE)
         pointers = memory.pointers[o : o + 1]
         made = attention(picture[o : o + 1], Rois((WHOLE,)), readout, [attended], pointers)
         found.append([made.tokens[0], made.prior[0], made.similarity[0]])
     return found
+
+
+def _tensors(readout: MemoryReadout) -> tuple[Tensor, Tensor, Tensor]:
+    return readout.values, readout.prior, readout.similarity
 
 
 @pytest.fixture
@@ -125,8 +131,8 @@ def test_a_readout_is_one_softmax_over_all_frames(attention):
     attention.age_bias.normal_()
     attention.age.normal_()
     picture, memory = _picture(1), _memory([[PROMPTED, OLDER, NEWEST]])
-    (attended,) = attention.attend_frames(picture, memory)
-    found = attention.read_memory(picture.query[0], attended)
+    (attended,) = attention.attend_frames(picture, memory, [WHOLE])
+    found = attention.read_memory(attended, WHOLE)
     k, v = WIDTHS.match, WIDTHS.value
     cosines = torch.cat([picture.query[0] @ f.keys[:, :k].T for f in memory.frames], dim=1)
     ages = torch.tensor([f.ages[0] for f in memory.frames]).repeat_interleave(L)
@@ -140,6 +146,26 @@ def test_a_readout_is_one_softmax_over_all_frames(attention):
     for column, part in enumerate((inside, ~inside)):
         best = cosines.masked_fill(~part, -1.0).amax(-1)
         torch.testing.assert_close(found.similarity[0, :, column], best, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_tokens_of_a_region_attend_as_in_the_whole_frame(attention):
+    shared = _frame((0, 1, 2), (PROMPTED, SECOND, NEWEST))
+    own = [_frame((1,), (NEWEST,)), _frame((0, 2), (OLDER, OLDER))]
+    picture, memory = _picture(3), MemoryBatch((shared, *own), _pointers(3))
+    rois = [Roi(0, 2, 0, 2, GRID), None, Roi(1, 2, 1, 4, GRID)]
+    whole = attention.attend_frames(picture, memory, [WHOLE] * 3)
+    part = attention.attend_frames(picture, memory, rois)
+    assert part[1] == []
+    for o in (0, 2):
+        expected = attention.read_memory(whole[o], WHOLE)
+        found = attention.read_memory(part[o], rois[o])
+        rows = rois[o].rows()
+        for a, b in zip(_tensors(found), _tensors(expected), strict=True):
+            torch.testing.assert_close(a[0, rows], b[0, rows], rtol=1e-4, atol=1e-5)
+        outside = torch.ones(L, dtype=torch.bool).index_fill(0, rows, False)
+        assert (found.prior[0, outside] == -1).all()
+        assert (found.similarity[0, outside] == -1).all()
 
 
 @torch.no_grad()

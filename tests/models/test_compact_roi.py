@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from segment_concept.models.compact.roi import Roi, Rois, group_rois, propose_rois
+from segment_concept.models.compact.roi import (
+    Roi,
+    Rois,
+    around,
+    group_rois,
+    propose_rois,
+    union,
+    whole_frame,
+)
 
 GRID = (20, 30)
 
@@ -92,3 +100,64 @@ def test_grouped_regions_have_one_size_and_stay_as_they_are():
             assert window.size == of_them.size
             assert window == windows[row]
     assert len(groups) == len({window.size for window in windows})
+
+
+def _mask_cells(y: slice, x: slice) -> torch.Tensor:
+    cells = torch.full((*GRID, 4), -1.0)
+    cells[y, x] = 1.0
+    return cells.flatten(0, 1)
+
+
+def test_an_object_is_looked_for_around_its_mask():
+    near = around(_mask_cells(slice(9, 11), slice(12, 16)), GRID)
+    assert near.y0 <= 6
+    assert near.y1 >= 14
+    assert near.x0 <= 9
+    assert near.x1 >= 19
+    assert near.size != GRID
+
+
+def test_an_object_that_was_not_seen_is_looked_for_everywhere():
+    assert around(torch.full((20 * 30, 4), -1.0), GRID) == whole_frame(GRID)
+
+
+@pytest.mark.parametrize(
+    ("at", "held"),
+    [((9, 12), True), ((4, 12), False), ((9, 19), False), ((0, 12), False)],
+    ids=["inside", "at the upper border", "at the right border", "outside"],
+)
+def test_a_region_holds_an_object_that_does_not_reach_its_border(at, held):
+    near = Roi(4, 16, 6, 20, GRID)
+    prior = torch.full((*GRID, 4), -1.0)
+    prior[at] = 1.0
+    assert near.holds_object(prior.flatten(0, 1)) == held
+
+
+def test_an_object_may_reach_the_border_of_the_frame():
+    prior = _mask_cells(slice(0, 4), slice(0, 3))
+    assert Roi(0, 8, 0, 8, GRID).holds_object(prior)
+
+
+def test_a_region_does_not_hold_an_object_that_is_only_faintly_there():
+    near, prior = Roi(2, 18, 2, 20, GRID), torch.full((*GRID, 4), -1.0)
+    prior[9, 9] = -0.2
+    assert not near.holds_object(prior.flatten(0, 1))
+    assert whole_frame(GRID).holds_object(prior.flatten(0, 1))
+
+
+def test_tokens_of_several_regions_are_taken_once():
+    rois = [Roi(2, 6, 2, 8, GRID), Roi(4, 10, 6, 12, GRID)]
+    rows, each = union(rois)
+    tokens = torch.arange(GRID[0] * GRID[1]).view(GRID)
+    for roi, own in zip(rois, each, strict=True):
+        expected = tokens[roi.y0 : roi.y1, roi.x0 : roi.x1].flatten()
+        assert torch.equal(rows[own], expected)
+    assert len(rows) == 4 * 6 + 6 * 6 - 2 * 2
+
+
+def test_tokens_are_placed_where_they_were_taken():
+    roi, x = Roi(2, 6, 4, 12, GRID), torch.randn(GRID[0] * GRID[1], 3)
+    placed = roi.place(x[roi.rows()], -5.0)
+    outside = torch.ones(len(x), dtype=torch.bool).index_fill(0, roi.rows(), False)
+    assert torch.equal(placed[roi.rows()], x[roi.rows()])
+    assert (placed[outside] == -5).all()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.streaming_attention import attend, max_similarity, merge_softmax
+from segment_concept.models.compact.streaming_attention import KeyGroups, attend, merge_softmax
 
 
 @pytest.mark.parametrize("inference", [True, False])
@@ -25,7 +25,7 @@ def test_answers_of_frames_merge_to_one_softmax_over_all_of_them(inference):
             torch.testing.assert_close(found, expected @ values[:, o].flatten(0, 1))
             torch.testing.assert_close(shares, expected.unflatten(1, (3, 5)).sum(-1))
         best = (q @ keys.flatten(0, 1).T).unflatten(1, (3, 5)).amax(-1)
-        torch.testing.assert_close(torch.stack([a.best for a in answers], dim=1), best)
+        torch.testing.assert_close(torch.cat([a.best for a in answers], dim=1), best)
 
 
 def test_gradients_are_those_of_one_softmax():
@@ -59,12 +59,29 @@ def test_attention_over_a_large_frame_runs_in_blocks():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.8, 1.0])
-def test_the_best_match_is_found_inside_the_object_and_outside(share):
+@torch.no_grad()
+def test_the_best_match_is_found_inside_each_object_and_outside(share):
     torch.manual_seed(0)
     q, keys = (F.normalize(torch.randn(n, 6), dim=-1) for n in (30, 40))
-    inside, likeness = torch.rand(40) < share, q @ keys.T
-    with torch.inference_mode():
-        found = max_similarity(q, keys, likeness.amax(-1), inside)
-    for column, part in enumerate((inside, ~inside)):
-        expected = likeness.masked_fill(~part, -1.0).amax(1)
-        torch.testing.assert_close(found[:, column], expected)
+    inside, values = torch.rand(3, 40) < share, torch.randn(3, 40, 4)
+    groups = KeyGroups.of(inside)
+    found = attend(q, keys[groups.order], values[:, groups.order], sizes=groups.sizes)
+    plain = attend(q, keys, values)
+    torch.testing.assert_close(found.values, plain.values)
+    torch.testing.assert_close(found.weight, plain.weight)
+    for o, own in enumerate(inside):
+        for column, part in enumerate((own, ~own)):
+            expected = (q @ keys.T).masked_fill(~part, -torch.inf).amax(1)
+            torch.testing.assert_close(groups.best(found.best, o)[:, column], expected)
+
+
+def test_keys_of_the_same_objects_are_one_group():
+    inside = torch.tensor([[0, 1, 0, 1, 0], [0, 1, 1, 1, 0]], dtype=torch.bool)
+    groups = KeyGroups.of(inside)
+    assert sorted(groups.order.tolist()) == [0, 1, 2, 3, 4]
+    first = 0
+    for size, members in zip(groups.sizes, groups.members.T, strict=True):
+        keys = groups.order[first : first + size]
+        assert (inside[:, keys] == members[:, None]).all()
+        first += size
+    assert sorted(groups.sizes) == [1, 2, 2]

@@ -96,6 +96,7 @@ class Recall:
     horizon: int = 15  # pointer distances are divided by this before embedding
     presence_threshold: float = 0.0  # presence logit above which the object is visible
     alternatives: bool = False  # the policy chooses among masks by more than predicted IoU
+    previous: Memory | None = None  # of one of the last frames, whatever its quality; see `step`
 
 
 @dataclass(frozen=True, slots=True, eq=False)

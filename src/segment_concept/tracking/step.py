@@ -52,6 +52,9 @@ class FrameStep:
     # hypotheses about an object that share their memory bank share a row
 
 
+MOMENT = 4  # frames: where a film is calm, up to three in a row are not tracked
+
+
 Refine: TypeAlias = Callable[[PromptQuery, Proposals], Proposals]
 
 
@@ -86,7 +89,10 @@ def track_objects(
     """
     objects = [_continue(tracks, position) for tracks in objects]
     rows = _rows(objects)
-    recalls = [model.policy.recall(bank, position) for bank in rows.banks]
+    recalls = [
+        replace(model.policy.recall(bank, position), previous=_previous(bank, position))
+        for bank in rows.banks
+    ]
     row_concepts = [concepts[i] for i in rows.owners]
     row_margins = [0.0 if concepts[i] is None else margin for i in rows.owners]
     strict_recalls = [
@@ -157,6 +163,13 @@ def prompt_objects(
         for bank, m in zip(banks, memories, strict=True)
     )
     return FrameStep(states, proposals)
+
+
+def _previous(bank: MemoryBank, position: PlaybackPosition) -> Memory | None:
+    """The newest memory of the last `MOMENT` frames, None if there is none."""
+    both = (*bank.prompted, *bank.tracked)
+    ages = {position.frames_since(m.frame_index): m for m in both}
+    return next((ages[age] for age in range(1, MOMENT + 1) if age in ages), None)
 
 
 def _recall_of_correction(

@@ -20,11 +20,11 @@ from segment_concept.models.compact.layers import (
     rotate,
 )
 from segment_concept.models.compact.neck import CompactFeatures, Widths
-from segment_concept.models.compact.roi import Rois
+from segment_concept.models.compact.roi import Roi, Rois, union
 from segment_concept.models.compact.streaming_attention import (
     AttentionOutput,
+    KeyGroups,
     attend,
-    max_similarity,
     merge_softmax,
 )
 from segment_concept.runtime.parallel import side_by_side
@@ -74,9 +74,9 @@ class FrameAttention:
     keys: Tensor  # (L, 2 * match) of the frame
     values: Tensor  # (L, value + CELLS) of the frame
     age: int
-    read: Tensor  # (L, value + CELLS) mean values for the tokens of the image
-    weight: Tensor  # (L,) logarithmic weight of the frame, see `AttentionOutput`
-    best: Tensor  # (L,) largest logit
+    read: Tensor  # (l, value + CELLS) mean values for the l tokens of the region
+    weight: Tensor  # (l,) logarithmic weight of the frame, see `AttentionOutput`
+    best: Tensor  # (l, 2) largest logit of a key inside the object, and outside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,40 +135,70 @@ class MemoryAttention(nn.Module):
         self.prior_mix = nn.Parameter(torch.zeros(2))
 
     def attend_frames(
-        self, features: CompactFeatures, memory: MemoryBatch
+        self, features: CompactFeatures, memory: MemoryBatch, rois: Sequence[Roi | None]
     ) -> list[list[FrameAttention]]:
         """First attention: for each object, one result per remembered frame.
 
         Args:
             features: one row per object; rows of objects that share a frame are equal.
             memory: of the objects.
+            rois: region of each object, whose tokens attend; objects without one get no result.
         """
-        k, sharpness = self.widths.match, self.log_sharpness[0].exp()
+        sharpness = self.log_sharpness[0].exp()
 
-        def attend_frame(frame: RememberedFrame) -> AttentionOutput:
-            query = features.query[frame.objects[0]] * sharpness
-            return attend(query, frame.keys[:, :k], frame.values)
+        def attend_frame(frame: RememberedFrame) -> list[tuple[int, FrameAttention]]:
+            return self._attend_frame(features.query[frame.objects[0]] * sharpness, frame, rois)
 
         attended: list[list[FrameAttention]] = [[] for _ in range(len(features))]
-        outputs = side_by_side(attend_frame, memory.frames)
-        for frame, output in zip(memory.frames, outputs, strict=True):
-            for o, age, values, read in zip(
-                frame.objects, frame.ages, frame.values, output.values, strict=True
-            ):
-                attended[o].append(
-                    FrameAttention(frame.keys, values, age, read, output.weight, output.best)
-                )
+        frames = [frame for frame in memory.frames if any(rois[o] for o in frame.objects)]
+        for of_frame in side_by_side(attend_frame, frames):
+            for o, result in of_frame:
+                attended[o].append(result)
         return attended
 
-    def read_memory(self, query: Tensor, attended: Sequence[FrameAttention]) -> MemoryReadout:
-        """Merge the first attention of one object over its frames; `query` is (L, match)."""
+    def _attend_frame(
+        self, query: Tensor, frame: RememberedFrame, rois: Sequence[Roi | None]
+    ) -> list[tuple[int, FrameAttention]]:
+        """(object, result) of all objects with a region that remember a frame; query (L, match)."""
         k, v = self.widths.match, self.widths.value
+        known = [(n, o, roi) for n, o in enumerate(frame.objects) if (roi := rois[o]) is not None]
+        values = frame.values
+        if len(known) < len(values):
+            values = values[[n for n, _, _ in known]]
+        groups = KeyGroups.of(values[..., v:].mean(-1) > 0)
+        rows, own_rows = union([roi for _, _, roi in known], query.device)
+        output = attend(
+            query.index_select(0, rows),
+            frame.keys[:, :k].index_select(0, groups.order),
+            values.index_select(1, groups.order),
+            sizes=groups.sizes,
+        )
+        return [
+            (
+                o,
+                FrameAttention(
+                    frame.keys,
+                    frame.values[n],
+                    frame.ages[n],
+                    read=output.values[i, own],
+                    weight=output.weight[own],
+                    best=groups.best(output.best[own], i),
+                ),
+            )
+            for i, ((n, o, _), own) in enumerate(zip(known, own_rows, strict=True))
+        ]
+
+    def read_memory(self, attended: Sequence[FrameAttention], roi: Roi) -> MemoryReadout:
+        """Merge the first attention of one object over its frames.
+
+        Tokens outside its region have a prior and similarities of -1.
+        """
+        v = self.widths.value
         merged = self._merge(0, attended, [(each.read, each.weight) for each in attended])
-        best = torch.stack([each.best for each in attended]).amax(0) / self.log_sharpness[0].exp()
-        keys = torch.cat([each.keys[:, :k] for each in attended])
-        cells = torch.cat([each.values[:, v:] for each in attended])
-        similarity = max_similarity(query, keys, best, cells.mean(-1) > 0)
-        return MemoryReadout(merged[None, :, :v], merged[None, :, v:], similarity[None])
+        best = torch.stack([each.best for each in attended]).amax(0)
+        similarity = (best / self.log_sharpness[0].exp()).clamp(min=-1.0)
+        parts = (merged[:, :v], 0.0), (merged[:, v:], -1.0), (similarity, -1.0)
+        return MemoryReadout(*(roi.place(part, outside)[None] for part, outside in parts))
 
     def forward(
         self,

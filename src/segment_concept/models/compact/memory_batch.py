@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segment_concept.models.compact.memory_attention import (
+    CELLS,
     NEWEST,
     OLDER,
     PROMPTED,
@@ -16,9 +17,12 @@ from segment_concept.models.compact.memory_attention import (
     Pointers,
     RememberedFrame,
 )
+from segment_concept.models.compact.roi import Roi, around, whole_frame
 from segment_concept.tracking.memory import Recall, RecalledMap, RecalledPointer
 
 T = TypeVar("T")
+
+DOUBTFUL = 0.5  # predicted IoU, as where frames are carried
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +39,17 @@ class MemoryEntry:
 def map_entries(recall: Recall) -> list[MemoryEntry]:
     """The memory maps of a recall."""
     return [_entry(m) for m in recall.maps]
+
+
+def look_near(recall: Recall, grid: tuple[int, int]) -> Roi:
+    """Where to look for an object first: around where it was a moment ago.
+
+    The whole frame if that is not known, or the mask of that time is doubtful.
+    """
+    previous = recall.previous
+    if previous is None or previous.iou <= DOUBTFUL:
+        return whole_frame(grid)
+    return around(previous.features[:, -CELLS:], grid)
 
 
 def same_frame(values: Tensor, keys: Tensor) -> MemoryEntry:

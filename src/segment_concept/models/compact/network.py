@@ -7,6 +7,8 @@ Differences from SAM 2.1, with the reasons (measurements in docs/LOG.md):
   that is added to the mask logits with a learned weight.
 - The queries of the first cross-attention depend on the image alone, so that its weights are
   computed once for all objects that remember a frame.
+- It looks near where the object was a moment ago, and in the whole frame only where that does not
+  show the object, or shows it at the border (`roi`).
 - Per-object work is limited to a region of interest around what the first attention takes for the
   object (`roi`), and keys of its self-attention are means of 2x2 tokens.
 - A softmax does not tell how good the best match was, which "absent" depends on: the largest
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from segment_concept.models.compact.mask_decoder import MaskDecoder
 from segment_concept.models.compact.memory_attention import (
+    FrameAttention,
     MemoryAttention,
     MemoryBatch,
     MemoryReadout,
@@ -53,6 +56,7 @@ class CompactNetwork(nn.Module):
         anywhere: Sequence[int] = (),
         *,
         alternatives: bool,
+        near: Sequence[Roi] | None = None,
     ) -> Proposals:
         """Segment O objects.
 
@@ -62,14 +66,10 @@ class CompactNetwork(nn.Module):
             anywhere: objects whose region of interest is the whole frame, because their memory
                 says little about their extent.
             alternatives: see `MaskDecoder.forward`.
+            near: where each object is looked for first; by default in the whole frame.
         """
         attention = self.memory_attention
-        attended = attention.attend_frames(features, memory)
-
-        def read(o: int) -> MemoryReadout:
-            return attention.read_memory(features.query[o], attended[o])
-
-        readout = MemoryReadout.cat(side_by_side(read, range(len(attended))))
+        attended, readout = self._look(features, memory, near)
 
         def decode(group: tuple[Sequence[int], Rois]) -> Proposals:
             objects, rois = group
@@ -88,6 +88,26 @@ class CompactNetwork(nn.Module):
         order = [o for objects, _ in groups for o in objects]
         decoded = Proposals.cat(side_by_side(decode, groups))
         return decoded[sorted(range(len(order)), key=order.__getitem__)]
+
+    def _look(
+        self, features: CompactFeatures, memory: MemoryBatch, near: Sequence[Roi] | None
+    ) -> tuple[list[list[FrameAttention]], MemoryReadout]:
+        """First attention: near where each object was; where that does not do, everywhere."""
+        attention, whole = self.memory_attention, whole_frame(features.grid)
+        rois = [whole] * len(features) if near is None or self.training else list(near)
+        attended = attention.attend_frames(features, memory, rois)
+
+        def read(o: int) -> MemoryReadout:
+            return attention.read_memory(attended[o], rois[o])
+
+        readouts = side_by_side(read, range(len(rois)))
+        missed = {o for o, roi in enumerate(rois) if not roi.holds_object(readouts[o].prior[0])}
+        if missed:
+            again = [whole if o in missed else None for o in range(len(rois))]
+            for o, found in enumerate(attention.attend_frames(features, memory, again)):
+                if o in missed:
+                    attended[o], readouts[o] = found, attention.read_memory(found, whole)
+        return attended, MemoryReadout.cat(readouts)
 
     def rois(
         self, priors: Tensor, grid: tuple[int, int], anywhere: Sequence[int] = ()

@@ -3,6 +3,9 @@
 The first attention is shared by all objects; everything after it runs per object, inside its region
 only. The region covers every token that the first attention assigns to the object with at least a
 small probability; outside of it the mask is empty.
+
+Where an object was seen a moment ago, the first attention, too, has a region: around its mask. If
+the object is not found there, or reaches its border, the whole frame is looked at after all.
 """
 
 from collections.abc import Sequence
@@ -15,6 +18,8 @@ from torch import Tensor
 
 _MIN_PROBABILITY = 0.3  # probability above which a mask cell belongs to the region
 _MARGIN = 1  # tokens added on each side, then rounded to even
+_NEAR = 2  # tokens around its last region of interest in which an object is looked for first
+_LIKELY = 0.5  # highest probability in them, below which the whole frame is looked at
 _MIN_SIDE = 8  # minimum side of a region, in tokens
 _MAX_SHARE = 0.75  # of the frame; larger regions become the whole frame, which costs hardly more
 
@@ -33,6 +38,45 @@ class Roi:
     def size(self) -> tuple[int, int]:
         """(h, w) in tokens."""
         return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the whole frame."""
+        return self.size == self.grid
+
+    def contains(self, other: "Roi") -> bool:
+        """Whether all tokens of a region are tokens of this one."""
+        return (
+            self.y0 <= other.y0
+            and other.y1 <= self.y1
+            and self.x0 <= other.x0
+            and other.x1 <= self.x1
+        )
+
+    def rows(self, device: torch.device | None = None) -> Tensor:
+        """(h * w,) indices of its tokens in the flattened frame, in order."""
+        h, w = self.grid
+        tokens = torch.arange(h * w, device=device).view(h, w)
+        return tokens[self.y0 : self.y1, self.x0 : self.x1].flatten()
+
+    def holds_object(self, prior: Tensor) -> bool:
+        """Whether a region that was looked at shows an object, and all of it.
+
+        Args:
+            prior: (H * W, CELLS) in [-1, 1], -1 outside of the region.
+        """
+        if self.whole:
+            return True
+        (found,) = propose_rois(prior[None], self.grid)
+        return self.contains(found) and float(prior.amax() + 1) / 2 > _LIKELY
+
+    def place(self, x: Tensor, outside: float) -> Tensor:
+        """Tokens (h * w, C) in those of the whole frame (H * W, C), filled elsewhere."""
+        if self.whole:
+            return x
+        placed = x.new_full((*self.grid, x.shape[-1]), outside)
+        placed[self.y0 : self.y1, self.x0 : self.x1] = x.unflatten(0, self.size)
+        return placed.flatten(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +163,33 @@ def propose_rois(priors: Tensor, grid: tuple[int, int]) -> list[Roi]:
         large = (y1 - y0) * (x1 - x0) > _MAX_SHARE * h * w
         rois.append(whole_frame(grid) if large else Roi(y0, y1, x0, x1, grid))
     return rois
+
+
+def around(cells: Tensor, grid: tuple[int, int]) -> Roi:
+    """Where to look for an object first: around its remembered mask cells (h * w, CELLS).
+
+    The whole frame if the mask is empty.
+    """
+    h, w = grid
+    covered = (cells.detach().amax(-1) > 0).unflatten(-1, grid).cpu()
+    rows, columns = covered.any(1), covered.any(0)
+    if not rows.any():
+        return whole_frame(grid)
+    y0, y1 = _span(rows, h)
+    x0, x1 = _span(columns, w)
+    return Roi(max(0, y0 - _NEAR), min(h, y1 + _NEAR), max(0, x0 - _NEAR), min(w, x1 + _NEAR), grid)
+
+
+def union(
+    rois: Sequence[Roi], device: torch.device | None = None
+) -> tuple[Tensor, list[Tensor | slice]]:
+    """Indices of the tokens of any of the regions, and which of these are each region's own."""
+    rows = rois[0].rows(device)
+    if all(roi == rois[0] for roi in rois):
+        return rows, [slice(None)] * len(rois)
+    each = [roi.rows(device) for roi in rois]
+    rows = torch.cat(each).unique()
+    return rows, [torch.searchsorted(rows, own) for own in each]
 
 
 def group_rois(rois: Sequence[Roi]) -> list[tuple[list[int], Rois]]:

@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.backbone_onednn import fused, plain
 from segment_concept.models.compact.mask_decoder import CERTAIN, MASKS
-from segment_concept.models.compact.memory_batch import batch_memory, map_entries, same_frame
+from segment_concept.models.compact.memory_batch import (
+    batch_memory,
+    look_near,
+    map_entries,
+    same_frame,
+)
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.prompts import mask_area, mask_maps, prompt_maps
+from segment_concept.models.compact.roi import whole_frame
 from segment_concept.models.compact.verifier import FEATURES, Verifier, VerifierInput
 from segment_concept.ops.holes import lower_islands
 from segment_concept.ops.moving import move_float32
@@ -175,7 +181,12 @@ class CompactSegmenter(nn.Module):
         entries = [map_entries(recall) for recall in recalls]
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
         alternatives = any(recall.alternatives for recall in recalls)
-        proposals = self.network.propose(of_objects, memory, alternatives=alternatives)
+        grid = of_objects.grid
+        near = [  # a question about a concept is one about the whole frame
+            look_near(recall, grid) if concept is None else whole_frame(grid)
+            for recall, concept in zip(recalls, concepts, strict=True)
+        ]
+        proposals = self.network.propose(of_objects, memory, alternatives=alternatives, near=near)
         presence = proposals.presence
         rows = [i for i, concept in enumerate(concepts) if concept is not None]
         masks, verified = presence.new_zeros(0, 1, 1), presence.new_zeros(0, FEATURES)

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from segment_concept.models.compact import onednn
 
-_TIE = 1e-4  # equal dot products computed in different matrices differ by less
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionOutput:
@@ -22,10 +20,45 @@ class AttentionOutput:
 
     values: Tensor  # (O, L, V) attended values of O objects
     weight: Tensor  # (L,) log-sum-exp of the logits
-    best: Tensor  # (L,) maximum dot product with a key
+    best: Tensor  # (L, G) maximum logit of each group of keys
 
 
-def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> AttentionOutput:
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyGroups:
+    """K keys in an order in which those that belong to the same objects are consecutive."""
+
+    order: Tensor  # (K,) indices
+    sizes: tuple[int, ...]  # of G groups, which sum to K
+    members: Tensor  # (O, G) bool: the keys of the group belong to the object
+
+    @classmethod
+    def of(cls, inside: Tensor) -> "KeyGroups":
+        """Groups of keys by the objects that they belong to: `inside` is (O, K) bool."""
+        groups = [torch.arange(inside.shape[1], device=inside.device)]
+        for own in inside:
+            halves = [(group[own[group]], group[~own[group]]) for group in groups]
+            groups = [half for both in halves for half in both if len(half)]
+        first = torch.stack([group[0] for group in groups])
+        sizes = tuple(len(group) for group in groups)
+        return cls(torch.cat(groups), sizes, inside[:, first])
+
+    def best(self, best: Tensor, o: int) -> Tensor:
+        """(L, 2) maximum inside object `o` and outside of it, from that of each group (L, G).
+
+        It is -inf where there are no such keys.
+        """
+        inside = self.members[o]
+        parts = (best.masked_fill(others, -torch.inf) for others in (~inside, inside))
+        return torch.stack([part.amax(-1) for part in parts], -1)
+
+
+def attend(
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    bias: Tensor | None = None,
+    sizes: Sequence[int] | None = None,
+) -> AttentionOutput:
     """Compute softmax(q keys^T + bias) values, without scaling.
 
     Args:
@@ -33,15 +66,18 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) 
         keys: (K, C).
         values: (O, K, V), for O objects.
         bias: (K,), added to the logits; finite.
+        sizes: of G consecutive groups of keys, see `AttentionOutput.best`; by default one group.
     """
+    groups = list(sizes or (len(keys),))
     columns = values.transpose(1, 2).flatten(0, 1).contiguous()  # (O * V, K)
     parts = []
     for some in onednn.in_blocks(q, len(keys)):
         logits = onednn.linear(some, keys, bias)
-        best = logits.amax(-1)
+        best = torch.stack([part.amax(-1) for part in logits.split(groups, -1)], -1)
         shares = logits.softmax(-1)
         # log-sum-exp = maximum logit - log of its softmax weight; both are available.
-        parts.append((onednn.linear(shares, columns), best - shares.amax(-1).log(), best))
+        weight = best.amax(-1) - shares.amax(-1).log()
+        parts.append((onednn.linear(shares, columns), weight, best))
     read, weight, best = (torch.cat(each) for each in zip(*parts, strict=True))
     return AttentionOutput(read.unflatten(-1, (len(values), -1)).transpose(0, 1), weight, best)
 
@@ -58,29 +94,3 @@ def merge_softmax(values: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[
     """
     shares = torch.stack(list(weights), dim=-1).softmax(-1)
     return (shares[:, None] @ torch.stack(list(values), dim=1))[:, 0], shares
-
-
-def max_similarity(q: Tensor, keys: Tensor, best: Tensor, inside: Tensor) -> Tensor:
-    """Maximum dot product of each query with the keys inside and outside a region: (L, 2).
-
-    Args:
-        q: (L, C).
-        keys: (K, C); dot products are approximately in [-1, 1].
-        best: (L,), the maximum over all keys.
-        inside: (K,) bool.
-    """
-    few_are_inside = 2 * int(inside.sum()) <= len(inside)
-    few = inside if few_are_inside else ~inside
-    if few.any():
-        to_few = onednn.linear(q, keys[few]).amax(-1)
-        # The overall maximum is that of the larger set, except where the smaller set ties it.
-        rows = torch.nonzero(to_few >= best - _TIE)[:, 0]
-        theirs = [
-            onednn.linear(some, keys).masked_fill(few, -1.0).amax(-1)
-            for some in onednn.in_blocks(q[rows], len(keys))
-        ]
-        to_many = best.index_put((rows,), torch.cat(theirs))
-    else:
-        to_few, to_many = torch.full_like(best, -1.0), best
-    maps = (to_few, to_many) if few_are_inside else (to_many, to_few)
-    return torch.stack(maps, dim=-1).clamp(min=-1.0)
