@@ -42,3 +42,14 @@ def overlap(prediction: Bits, truth: Bits) -> Overlap:
 def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Intersection over union of two (H, W) masks; 1 if both are empty."""
     return overlap(as_bits(a), as_bits(b)).jaccard()
+
+
+def share_apart(mask: NDArray[np.generic], other: NDArray[np.generic]) -> float:
+    """The share of a mask (H, W) that lies in its largest region without a pixel of another one."""
+    bits = as_bits(mask)
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(bits, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    touched = np.unique(regions[as_bits(other) != 0])
+    areas[touched] = 0
+    areas[0] = 0  # what is not in the mask
+    return float(areas.max()) / max(1, cv2.countNonZero(bits))

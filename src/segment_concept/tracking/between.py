@@ -24,7 +24,7 @@ from segment_concept.ops.flow import (
     resized_flow,
     warp,
 )
-from segment_concept.ops.overlap import mask_iou
+from segment_concept.ops.overlap import mask_iou, share_apart
 from segment_concept.tracking.step import ObjectState
 from segment_concept.types import Bitmap, Image, ObjectId
 
@@ -40,7 +40,10 @@ class Limits:
 
     Attributes:
         agreement: the IoU that the masks moved from both sides must have, of every object.
-        clear_agreement: the same if more frames in a row are to be tried the next time.
+        apart: the largest share of an object's mask that may lie apart from where the mask from the
+            other side is, in one region. Something else was taken there, or a part was lost.
+        clear_agreement: the agreement that they must have if more frames in a row are to be tried
+            the next time.
         misfit: largest misfit of the moved neighbors near an object, in pixels of the small
             pictures (see `Move.misfit`). It tells fast motion, blur, occlusion and wrong flow.
         confidence: the object score and the predicted IoU that an object must have.
@@ -48,6 +51,7 @@ class Limits:
     """
 
     agreement: float = 0.84
+    apart: float = 0.01
     clear_agreement: float = 0.9
     misfit: float = 1.4
     confidence: float = 0.5
@@ -220,3 +224,9 @@ def agreement(before: View, after: View) -> float:
     """The lowest IoU, over objects, of masks that were moved to a frame from both sides."""
     pairs = zip(before.logits, after.logits, strict=True)
     return min((mask_iou(a > 0, b > 0) for a, b in pairs), default=1.0)
+
+
+def most_apart(before: View, after: View) -> float:
+    """The largest share of any of these masks that lies apart from the same object's other one."""
+    pairs = [(a > 0, b > 0) for a, b in zip(before.logits, after.logits, strict=True)]
+    return max((max(share_apart(a, b), share_apart(b, a)) for a, b in pairs), default=0.0)

@@ -26,6 +26,7 @@ from segment_concept.tracking.between import (
     Way,
     agreement,
     mixed,
+    most_apart,
     views_after,
     ways_to,
 )
@@ -225,7 +226,8 @@ class CarriedTracking:
 
     def _played(self, passed: Sequence[_Passed], after: QueuedFrame) -> list[_Played]:
         """The results of frames passed over and of the next one; none if they are in doubt."""
-        session, carry, previous = self._session, self._session.carry, self._session.previous
+        session, limits = self._session, self._limits
+        carry, previous = session.carry, session.previous
         assert previous is not None, "frames are passed over after a tracked one"
         try:
             last = self._track(after)
@@ -235,18 +237,20 @@ class CarriedTracking:
         after.known = session.previous.features
         first = _Tracked(previous.frame.index, previous.states)
         second = _Tracked(last.frame_index, session.previous.states)
-        if last.concept_queried or not self._limits.agree(first.states, second.states):
+        if last.concept_queried or not limits.agree(first.states, second.states):
             return []
         ways = [each.way for each in passed]
         views = views_after(ways, after.gray, _logits(second.states, first.states))
-        agreed = min(agreement(way.before, view) for way, view in zip(ways, views, strict=True))
-        if agreed < self._limits.agreement:
+        both = [(way.before, view) for way, view in zip(ways, views, strict=True)]
+        agreed = min(agreement(*each) for each in both)
+        apart = max(most_apart(*each) for each in both)
+        if agreed < limits.agreement or apart > limits.apart:
             return []
         pairs = zip(passed, views, strict=True)
         results = [self._result(each, first, second, view) for each, view in pairs]
         # of frames after others that were given it was known before these that they are carried
         resumed = len(carry.passed) > len(passed)
-        clearly = None if resumed else agreed >= self._limits.clear_agreement
+        clearly = None if resumed else agreed >= limits.clear_agreement
         states = [*(each.state for each in passed), state_of(session)]
         return [
             _Played(result, _agreed(state, len(passed), number, clearly))
