@@ -20,17 +20,17 @@ from segment_concept.tracking.api import (
     Prompts,
 )
 from segment_concept.tracking.carry_state import CarryState, PassedFrame
-from segment_concept.tracking.concept import ConceptRequest, Keyframe, KeyframeBank
+from segment_concept.tracking.concept import Keyframe, KeyframeBank
 from segment_concept.tracking.feature_cache import FeatureCache
+from segment_concept.tracking.finding import Found, FrameFinder
 from segment_concept.tracking.memory import PlaybackPosition, Track
 from segment_concept.tracking.out_of_memory import unchanged_without_memory
 from segment_concept.tracking.results import merge_results
-from segment_concept.tracking.segmenter import Concept, Features
+from segment_concept.tracking.segmenter import Features
 from segment_concept.tracking.step import (
     FrameStep,
     ObjectState,
     prompt_objects,
-    track_objects,
 )
 from segment_concept.tracking.streaming import track_frames
 from segment_concept.tracking.tracker import Tracker
@@ -319,12 +319,10 @@ class Session:
         if descriptor is None:
             descriptor = self._describe(frame)
         decision = self._decide(position, descriptor)
-        prompted = {
-            i: s for i in self.tracks if (s := self._prompted_on(i, frame.index)) is not None
-        }
-        active = [i for i in self.tracks if i not in prompted and self._is_active(i, position)]
-        states, queried = self._track(frame, features, position, active, decision)
-        states |= prompted
+        finder = FrameFinder(self.tracker, self.tracks, self.banks, frame, features, position)
+        found = finder.find(decision, self.missing)
+        self._keep_found(found)
+        states, queried = found.states, found.queried
         ids = tuple(i for i in self.tracks if i in states)
         result = self._result(
             frame, ids, [states[i] for i in ids], replace(decision, query=bool(queried))
@@ -337,6 +335,11 @@ class Session:
         self.previous = _Previous(frame, features, descriptor, states, self._place())
         self.carry = self.carry.tracked()
         return self.with_keyframes(result)
+
+    def _keep_found(self, found: Found) -> None:
+        self.tracks |= {i: state.tracks for i, state in found.states.items()}
+        if self.tracker.concept_margin is not None:
+            self.missing = (self.missing - frozenset(found.queried)) | found.absent
 
     def _place(self) -> tuple[str, str]:
         return str(self.tracker.device), str(self.tracker.dtype)
@@ -360,55 +363,6 @@ class Session:
         # encoded anew: features of another number type do not fit the weights
         features = self.tracker.segmenter.encode([previous.frame])
         self.previous = replace(previous, features=features, states=states, place=place)
-
-    def _track(
-        self,
-        frame: Frame,
-        features: Features[Any],
-        position: PlaybackPosition,
-        active: Sequence[ObjectId],
-        decision: TriggerDecision,
-    ) -> tuple[dict[ObjectId, ObjectState], list[ObjectId]]:
-        """The states of tracked objects, and for which of them the concept encoder was queried.
-
-        If memory finds an object that is missing, the concept encoder is queried too.
-        """
-        queried = [i for i in active if decision.queries(i)]
-        propose = partial(self._propose, frame, features, position)
-        states = propose(active, queried)
-        returned = [
-            i for i in active if i in self.missing and i not in queried and states[i].presence > 0
-        ]
-        states |= propose(returned, returned)
-        queried += returned
-        self.tracks |= {i: state.tracks for i, state in states.items()}
-        if self.tracker.concept_margin is not None:
-            absent = {i for i in queried if states[i].presence <= 0}
-            self.missing = (self.missing - frozenset(queried)) | absent
-        return states, queried
-
-    def _propose(
-        self,
-        frame: Frame,
-        features: Features[Any],
-        position: PlaybackPosition,
-        active: Sequence[ObjectId],
-        queried: Sequence[ObjectId],
-    ) -> dict[ObjectId, ObjectState]:
-        """Segment objects; those in `queried` have a concept."""
-        if not active:
-            return {}
-        found = self._concepts(queried, frame, features) if queried else {}
-        step = track_objects(
-            self.tracker,
-            features,
-            position,
-            [self.tracks[i] for i in active],
-            [found.get(i) for i in active],
-            [0] * len(active),
-            self.tracker.concept_margin or 0.0,
-        )
-        return dict(zip(active, step.states, strict=True))
 
     def _known_or_encoded(self, frame: Frame, features: Features[Any] | None) -> Features[Any]:
         """The frame's features: those of the last frame if it is the same, else as given."""
@@ -438,17 +392,6 @@ class Session:
                 "resize it, or start a new session"
             )
 
-    def _is_active(self, object_id: ObjectId, position: PlaybackPosition) -> bool:
-        prompted = self.tracks[object_id][0].bank.prompted
-        return self.tracker.track_before_prompt or any(
-            position.frames_since(m.frame_index) > 0 for m in prompted
-        )
-
-    def _prompted_on(self, object_id: ObjectId, frame_index: int) -> ObjectState | None:
-        tracks = self.tracks[object_id]
-        on = [m for m in tracks[0].bank.prompted if m.frame_index == frame_index]
-        return ObjectState(tracks, on[0].logits, on[0].iou, on[0].presence) if on else None
-
     def _decide(self, position: PlaybackPosition, descriptor: FrameDescriptor) -> TriggerDecision:
         if self.previous is None:
             return TriggerDecision(False)
@@ -468,14 +411,6 @@ class Session:
             state=self.trigger_state,
         )
         return self.tracker.trigger.decide(context)
-
-    def _concepts(
-        self, ids: Sequence[ObjectId], frame: Frame, features: Features[Any]
-    ) -> Mapping[ObjectId, Concept | None]:
-        encoder = self.tracker.concept
-        assert encoder is not None, "Tracker refuses a trigger without a concept encoder"
-        requests = [ConceptRequest(self.banks[i].keyframes) for i in ids]
-        return dict(zip(ids, encoder.encode(requests, frame, features), strict=True))
 
     def _keep_keyframes(
         self,
