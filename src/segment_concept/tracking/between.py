@@ -52,7 +52,7 @@ class Limits:
 
     agreement: float = 0.84
     apart: float = 0.01
-    clear_agreement: float = 0.9
+    clear_agreement: float = 0.88
     misfit: float = 1.4
     confidence: float = 0.5
     absence: float = 0.1
