@@ -9,6 +9,7 @@ from segment_concept.models.compact import onednn
 from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.backbone_onednn import OneDnnBackbone, fused
 from segment_concept.models.compact.layers import Attention, Linear
+from segment_concept.runtime.processor import fast_dtype
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
 
@@ -48,6 +49,34 @@ def test_a_large_picture_is_made_in_strips_that_fit_together(trunk, monkeypatch,
         with torch.inference_mode():
             for expected, found in zip(trunk(pixels), made(pixels), strict=True):
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+needs_bfloat16 = pytest.mark.skipif(
+    fast_dtype() != torch.bfloat16, reason="this processor has no fast bfloat16"
+)
+
+
+@needs_bfloat16
+@torch.inference_mode()
+def test_a_trunk_in_bfloat16_gives_float32_levels_that_are_those_of_float32_but_for_rounding(trunk):
+    made = fused(trunk, torch.bfloat16)
+    pixels = torch.rand(1, 3, 96, 160).mul(255).contiguous(memory_format=torch.channels_last)
+    for expected, found in zip(trunk(pixels), made(pixels), strict=True):
+        assert found.dtype == torch.float32
+        deviation = (found - expected).square().mean().sqrt() / expected.std()
+        assert deviation < 0.1
+
+
+@needs_bfloat16
+@torch.inference_mode()
+def test_a_large_picture_in_bfloat16_is_made_in_strips_that_fit_together(trunk, monkeypatch):
+    whole = fused(trunk, torch.bfloat16)
+    pixels = torch.rand(1, 3, 96, 160).mul(255).contiguous(memory_format=torch.channels_last)
+    expected = whole(pixels)
+    monkeypatch.setattr(fused_module, "_LARGEST", 0)
+    monkeypatch.setattr(fused_module, "_STRIP", 20_000)
+    for a, b in zip(expected, fused(trunk, torch.bfloat16)(pixels), strict=True):
+        torch.testing.assert_close(b, a, rtol=0.05, atol=0.02)
 
 
 def test_a_fused_trunk_has_the_trunks_parameters(trunk):

@@ -23,6 +23,7 @@ from segment_concept.recipes.catalog import sec_compact
 from segment_concept.recipes.recipe import BUNDLED, LARGEST_SIDE, DType
 from segment_concept.runtime.cpu_memory import keep_few_programs, keep_freed_memory
 from segment_concept.runtime.gpu import allow_tf32, computes_bfloat16, find_device
+from segment_concept.runtime.processor import fast_dtype
 from segment_concept.runtime.versions import torchvision_misfit
 from segment_concept.tracking.api import VideoTracker
 from segment_concept.tracking.concept import ConceptEncoder
@@ -198,7 +199,7 @@ def _compact(
     weights: str, short_side: int, device: torch.device
 ) -> tuple[CompactSegmenter, CompactConceptEncoder | None]:
     segmenter = load_compact(_compact_file(weights), short_side=short_side).to(device)
-    segmenter.trunk = fused(segmenter.trunk)
+    segmenter.trunk = fused(segmenter.trunk, fast_dtype())
     if segmenter.verifier is None:
         return segmenter, None
     return segmenter, CompactConceptEncoder(segmenter)

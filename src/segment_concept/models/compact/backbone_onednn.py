@@ -4,6 +4,10 @@ Outputs equal those of `Backbone` to rounding. Differences: a convolution and it
 oneDNN call; weights are laid out once per input size, not once per frame; stride-2 convolutions
 use a kernel that is one wider in place of padding; the largest feature map is computed in strips,
 because an allocation of that size is rarely reused and the system clears a new one each time.
+
+With bfloat16 (`runtime.processor`) weights and feature maps are rounded to it between layers, sums
+within a layer are float32. The levels then differ by 5 to 6 % of their deviation, and J by nothing
+that can be told (docs/LOG.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +29,17 @@ SIZES = 4  # input sizes whose reordered weights are cached, 14 MB each
 Layer = Callable[[Tensor], Tensor]
 
 
-def fused(backbone: Backbone) -> Backbone:
-    """The backbone for inference on a CPU; the given one itself if oneDNN cannot be used."""
+def fused(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
+    """The backbone for inference on a CPU; the given one itself if oneDNN cannot be used.
+
+    Args:
+        backbone: with float32 weights.
+        dtype: number type of the computation, float32 or bfloat16.
+    """
     with torch.no_grad():
-        return OneDnnBackbone(backbone) if onednn.usable(backbone.stem.weight) else backbone
+        if not onednn.usable(backbone.stem.weight):
+            return backbone
+        return OneDnnBackbone(backbone, dtype)
 
 
 def plain(backbone: Backbone) -> Backbone:
@@ -44,9 +55,10 @@ def plain(backbone: Backbone) -> Backbone:
 class OneDnnBackbone(Backbone):
     """A backbone on a CPU. It shares its parameters with `backbone`; do not change them later."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, dtype: torch.dtype = torch.float32) -> None:
         with torch.device("meta"):
             super().__init__()
+        self._dtype = dtype
         self.load_state_dict(backbone.state_dict(), assign=True)
         self.requires_grad_(False)
         self.train(backbone.training)
@@ -63,31 +75,31 @@ class OneDnnBackbone(Backbone):
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         first, layers = self._layers_for((pixels.shape[-2], pixels.shape[-1]))
-        x = first((pixels - 127.0) / 128.0)
+        x = first(((pixels - 127.0) / 128.0).to(self._dtype))
         levels = []
         for i, layer in enumerate(layers):
             x = layer(x)
             if i in self.is_output:
-                levels.append(x)
+                levels.append(x.to(pixels.dtype))
         return tuple(levels)
 
     def _make_layers(self, size: tuple[int, int]) -> tuple[Layer, list[Layer]]:
         """Stem and blocks for inputs of size (h, w); oneDNN orders the weights per input size."""
-        first = fused_conv(self.stem, size, clamped=True)
+        first = fused_conv(self.stem, size, self._dtype, clamped=True)
         h, w = (side // 2 for side in size)
         layers = []
         for block in cast(Sequence[MobileBlock], self.blocks):
-            layers.append(_fused_block(block, (h, w)))
+            layers.append(_fused_block(block, (h, w), self._dtype))
             stride = block.depthwise.stride[0]
             h, w = h // stride, w // stride
         return first, layers
 
 
-def _fused_block(block: MobileBlock, size: tuple[int, int]) -> Layer:
+def _fused_block(block: MobileBlock, size: tuple[int, int], dtype: torch.dtype) -> Layer:
     h, w = size
     stride = block.depthwise.stride[0]
-    expand = _expand(block, size)
-    project = fused_conv(block.project, (h // stride, w // stride), clamped=False)
+    expand = _expand(block, size, dtype)
+    project = fused_conv(block.project, (h // stride, w // stride), dtype, clamped=False)
 
     def run(x: Tensor) -> Tensor:
         projected = project(expand(x))
@@ -96,14 +108,14 @@ def _fused_block(block: MobileBlock, size: tuple[int, int]) -> Layer:
     return run
 
 
-def _expand(block: MobileBlock, size: tuple[int, int]) -> Layer:
+def _expand(block: MobileBlock, size: tuple[int, int], dtype: torch.dtype) -> Layer:
     """Expansion and depthwise convolution of a block; in strips if the feature map is large."""
     h, w = size
-    depthwise = fused_conv(block.depthwise, size, clamped=True)
+    depthwise = fused_conv(block.depthwise, size, dtype, clamped=True)
     if block.expand is None:
         return depthwise
-    expand = fused_conv(block.expand, size, clamped=True)
-    needed = 4 * block.depthwise.in_channels * h * w
+    expand = fused_conv(block.expand, size, dtype, clamped=True)
+    needed = dtype.itemsize * block.depthwise.in_channels * h * w
     if needed <= _LARGEST:
         return lambda x: depthwise(expand(x))
     stride, (k, _) = block.depthwise.stride[0], block.depthwise.kernel_size
@@ -111,7 +123,7 @@ def _expand(block: MobileBlock, size: tuple[int, int]) -> Layer:
     rows = h // stride
     strips = min(rows, -(-needed // _STRIP))
     bounds = [rows * n // strips for n in range(strips + 1)]
-    inner = fused_conv(block.depthwise, (h // strips + k, w), clamped=True, padded=False)
+    inner = fused_conv(block.depthwise, (h // strips + k, w), dtype, clamped=True, padded=False)
 
     def run(x: Tensor) -> Tensor:
         if len(x) > 1:
@@ -130,7 +142,12 @@ def _expand(block: MobileBlock, size: tuple[int, int]) -> Layer:
 
 @torch.no_grad()
 def fused_conv(
-    conv: SameConv, size: tuple[int, int], *, clamped: bool, padded: bool = True
+    conv: SameConv,
+    size: tuple[int, int],
+    dtype: torch.dtype,
+    *,
+    clamped: bool,
+    padded: bool = True,
 ) -> Layer:
     """A convolution as one oneDNN call.
 
@@ -140,10 +157,12 @@ def fused_conv(
     Args:
         conv: the convolution.
         size: (h, w) of the inputs, about.
+        dtype: number type of inputs and outputs.
         clamped: apply ReLU6 in the same pass.
         padded: pad rows; otherwise the input contains the rows that the kernel needs.
     """
-    weight, padding = conv.weight, list(conv.padding)
+    weight, bias, padding = conv.weight.to(dtype), conv.bias, list(conv.padding)
+    bias = None if bias is None else bias.to(dtype)
     if conv.stride[0] == 2:
         weight, padding = F.pad(weight, (1, 0, int(padded), 0)), [conv.near + 1] * 2
     if not padded:
@@ -157,7 +176,7 @@ def fused_conv(
 
     def run(x: Tensor) -> Tensor:
         convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, reordered, conv.bias, *rest, *after
+            x, reordered, bias, *rest, *after
         )
         return convolved
 

@@ -25,6 +25,7 @@ from segment_concept.models.compact.roi import whole_frame
 from segment_concept.models.compact.verifier import FEATURES, Verifier, VerifierInput
 from segment_concept.ops.holes import lower_islands
 from segment_concept.ops.moving import move_float32
+from segment_concept.runtime.processor import fast_dtype
 from segment_concept.tracking.memory import Recall
 from segment_concept.tracking.segmenter import Concept, Features, Proposals, SelectedMasks
 from segment_concept.types import Box, Frame, Mask, Points, Prompt
@@ -106,7 +107,7 @@ class CompactSegmenter(nn.Module):
         trunk = plain(self.trunk)
         self.trunk = trunk
         move_float32(self, device, dtype, "the compact model")
-        self.trunk = fused(trunk)
+        self.trunk = fused(trunk, fast_dtype())
 
     @property
     def widths(self) -> Widths:
