@@ -8,7 +8,7 @@ from segment_concept.models.compact import backbone_onednn as fused_module
 from segment_concept.models.compact import onednn
 from segment_concept.models.compact.backbone import Backbone
 from segment_concept.models.compact.backbone_onednn import OneDnnBackbone, fused
-from segment_concept.models.compact.layers import Attention, Linear
+from segment_concept.models.compact.layers import Attention, Linear, PointwiseConv
 from segment_concept.runtime.processor import fast_dtype
 
 needs_onednn = pytest.mark.skipif(not onednn.AVAILABLE, reason="this torch has no oneDNN")
@@ -132,3 +132,14 @@ def test_pooled_keys_are_means_of_two_by_two(grid):
         # Keys and values are linear in x: means of theirs are those of means.
         means = F.avg_pool2d(x.transpose(1, 2).unflatten(-1, grid), 2).flatten(2).transpose(1, 2)
         torch.testing.assert_close(found, attention(x, means, means))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_pointwise_convolution_is_a_convolution(layout):
+    torch.manual_seed(0)
+    conv, x = PointwiseConv(6, 10), torch.randn(2, 6, 4, 5).contiguous(memory_format=layout)
+    expected = F.conv2d(x, conv.weight, conv.bias)
+    assert expected.requires_grad
+    torch.testing.assert_close(conv(x), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(conv(x), expected)

@@ -41,6 +41,24 @@ class Linear(nn.Linear):
         return onednn.linear(x, self.weight, self.bias)
 
 
+class PointwiseConv(nn.Conv2d):
+    """1x1 convolution, computed by oneDNN on a CPU if no gradient is needed.
+
+    torch gives 1x1 convolutions of one thread to a slow kernel of its own (docs/LOG.md).
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not onednn.usable(x):
+            convolved: Tensor = super().forward(x)
+            return convolved
+        return onednn.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias).permute(
+            0, 3, 1, 2
+        )
+
+
 class ConvRefine(nn.Module):
     """x + conv3x3(gelu(norm(x)))."""
 

@@ -8,6 +8,7 @@ from segment_concept.models.compact.layers import (
     Attention,
     ConvRefine,
     Linear,
+    PointwiseConv,
     TwoWayBlock,
     perceptron,
 )
@@ -35,12 +36,12 @@ class MaskDecoder(nn.Module):
         self.blocks = nn.ModuleList(TwoWayBlock(d, widths.inner) for _ in range(2))
         self.final = Attention(d, widths.inner)
         self.norm = nn.LayerNorm(d)
-        self.up_eighth = nn.Conv2d(d, 4 * widths.eighth, 1)
-        self.skip_eighth = nn.Conv2d(widths.eighth, widths.eighth, 1)
-        self.prior_eighth = nn.Conv2d(1, widths.eighth, 1)
-        self.similar_eighth = nn.Conv2d(2, widths.eighth, 1)
+        self.up_eighth = PointwiseConv(d, 4 * widths.eighth)
+        self.skip_eighth = PointwiseConv(widths.eighth, widths.eighth)
+        self.prior_eighth = PointwiseConv(1, widths.eighth)
+        self.similar_eighth = PointwiseConv(2, widths.eighth)
         self.refine_eighth = ConvRefine(widths.eighth)
-        self.up_quarter = nn.Conv2d(widths.eighth, 4 * widths.quarter, 1)
+        self.up_quarter = PointwiseConv(widths.eighth, 4 * widths.quarter)
         self.refine_quarter = ConvRefine(widths.quarter)
         self.kernels = nn.ModuleList(_kernel(d, widths.quarter + 1) for _ in range(MASKS))
         self.prior_weight = nn.Parameter(torch.tensor(3.0))

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segment_concept.models.compact.layers import ConvRefine, Linear
+from segment_concept.models.compact.layers import ConvRefine, Linear, PointwiseConv
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 
 PROMPT_CHANNELS = 5  # mask, binary mask, clicks on the object, clicks off it, box
@@ -16,10 +16,10 @@ class MemoryEncoder(nn.Module):
     def __init__(self, widths: Widths) -> None:
         super().__init__()
         v = widths.value
-        self.mask_in = nn.Conv2d(16 * PROMPT_CHANNELS, 64, 1)
-        self.mask_mix = nn.Sequential(nn.GroupNorm(1, 64), nn.GELU(), nn.Conv2d(64, v, 1))
+        self.mask_in = PointwiseConv(16 * PROMPT_CHANNELS, 64)
+        self.mask_mix = nn.Sequential(nn.GroupNorm(1, 64), nn.GELU(), PointwiseConv(64, v))
         self.image_in = Linear(widths.tokens, v)
-        self.mix = nn.Sequential(ConvRefine(v), nn.GroupNorm(1, v), nn.Conv2d(v, v, 1))
+        self.mix = nn.Sequential(ConvRefine(v), nn.GroupNorm(1, v), PointwiseConv(v, v))
         self.absent = nn.Parameter(torch.zeros(v))
 
     def forward(self, features: CompactFeatures, hints: Tensor, visible: Tensor) -> Tensor:

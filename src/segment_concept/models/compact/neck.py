@@ -13,6 +13,7 @@ from segment_concept.models.compact.layers import (
     ConvRefine,
     FeedForward,
     Linear,
+    PointwiseConv,
     grid_rotation,
     rotate,
 )
@@ -100,11 +101,11 @@ class Neck(nn.Module):
         for i, channels in enumerate(CHANNELS):
             self.register_buffer(f"mean{i}", torch.zeros(1, channels, 1, 1))
             self.register_buffer(f"deviation{i}", torch.ones(1, channels, 1, 1))
-        self.to_tokens = nn.Conv2d(CHANNELS[2] + CHANNELS[3] + 4 * CHANNELS[1], d, 1)
+        self.to_tokens = PointwiseConv(CHANNELS[2] + CHANNELS[3] + 4 * CHANNELS[1], d)
         self.refine = ConvRefine(d)
-        self.eighth = nn.Conv2d(CHANNELS[1], widths.eighth, 1)
-        self.down = nn.Conv2d(d, widths.eighth, 1)
-        self.quarter = nn.Conv2d(CHANNELS[0], widths.quarter, 1)
+        self.eighth = PointwiseConv(CHANNELS[1], widths.eighth)
+        self.down = PointwiseConv(d, widths.eighth)
+        self.quarter = PointwiseConv(CHANNELS[0], widths.quarter)
         self.norm = nn.LayerNorm(d)
         self.attention = Attention(d, d)
         self.mlp = FeedForward(d, 2 * d)
