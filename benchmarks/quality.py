@@ -31,7 +31,8 @@ from segment_concept.video import VideoSource, open_video
 WHO = ObjectId(1)
 RATES = {"frames_per_second"}  # all else is in [0, 1] and printed as percent
 
-Follow = Callable[[Tracker, VideoSource, Prompt], Iterator[Bitmap]]  # a mask for every frame
+# For every frame a mask, and whether it was carried by optical flow.
+Follow = Callable[[Tracker, VideoSource, Prompt], Iterator[tuple[Bitmap, bool]]]
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Tally:
     f: list[float] = field(default_factory=list)
     visible: list[bool] = field(default_factory=list)
     empty: list[bool] = field(default_factory=list)
+    carried: list[bool] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -90,8 +92,9 @@ def track(tracker: Tracker, data: Path, name: str, kind: str, follow: Follow) ->
     source = open_video(_root(data, "JPEGImages") / name)
     began = time.perf_counter()
     masks = follow(tracker, source, prompt(truths[0], kind))
-    for t, (mask, truth) in enumerate(zip(masks, truths, strict=True)):
+    for t, ((mask, carried), truth) in enumerate(zip(masks, truths, strict=True)):
         tally.seconds += time.perf_counter() - began
+        tally.carried.append(carried)
         began = time.perf_counter()
         if t in (0, len(truths) - 1):
             continue
@@ -102,22 +105,28 @@ def track(tracker: Tracker, data: Path, name: str, kind: str, follow: Follow) ->
     return tally
 
 
-def follow_online(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
+def follow_online(
+    tracker: Tracker, source: VideoSource, prompt: Prompt
+) -> Iterator[tuple[Bitmap, bool]]:
     session, frames = tracker.session(), source.frames()
-    yield session.prompt(next(frames), {WHO: prompt}).mask(WHO)
+    yield session.prompt(next(frames), {WHO: prompt}).mask(WHO), False
     for result in session.track(frames):
-        yield result.mask(WHO)
+        yield result.mask(WHO), False
 
 
-def follow_carried(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
+def follow_carried(
+    tracker: Tracker, source: VideoSource, prompt: Prompt
+) -> Iterator[tuple[Bitmap, bool]]:
     """As `track` does with `--every auto`."""
     for result in tracker.session().track(source.frames(), {0: {WHO: prompt}}, every="auto"):
-        yield result.mask(WHO)
+        yield result.mask(WHO), result.carried
 
 
-def follow_offline(tracker: Tracker, source: VideoSource, prompt: Prompt) -> Iterator[Bitmap]:
+def follow_offline(
+    tracker: Tracker, source: VideoSource, prompt: Prompt
+) -> Iterator[tuple[Bitmap, bool]]:
     for result in track_offline(source, {0: {WHO: prompt}}, tracker):
-        yield result.mask(WHO)
+        yield result.mask(WHO), False
 
 
 def prompt(truth: Bitmap, kind: str) -> Prompt:
@@ -138,10 +147,11 @@ def report(tallies: dict[str, Tally], clips: dict[str, dict[str, str]]) -> dict[
     figures: dict[str, object] = {}
     for name, tally in tallies.items():
         j, f = np.mean(tally.j), np.mean(tally.f)
-        figures[name] = {"J": j, "F": f}
+        figures[name] = {"J": j, "F": f, "carried": np.mean(tally.carried)}
         print(
             f"  {name:28s} J {100 * j:5.1f}  F {100 * f:5.1f}  "
-            f"{len(tally.j) / max(tally.seconds, 1e-9):5.1f} frames/s"
+            f"{len(tally.j) / max(tally.seconds, 1e-9):5.1f} frames/s  "
+            f"{100 * np.mean(tally.carried):3.0f} % carried"
         )
     groups = {"all": list(tallies)}
     for name, clip in clips.items():
