@@ -237,3 +237,15 @@ def test_keys_are_scaled_where_a_policy_says_so(segmenter, frames):
 
     assert torch.equal(conditioned(1.0), conditioned(1.0))
     assert not torch.allclose(conditioned(1.0), conditioned(0.5), atol=1e-3)
+
+
+@torch.inference_mode()
+def test_the_backbone_computes_in_float32_where_that_is_asked_for(frames):
+    torch.manual_seed(0)
+    model = CompactSegmenter(short_side=64).eval().requires_grad_(False)
+    plain = model.encode(frames[:1]).maps.tokens
+    model.move(None, torch.float32)
+    torch.testing.assert_close(model.encode(frames[:1]).maps.tokens, plain, rtol=1e-3, atol=1e-4)
+    model.move(None, None)
+    rounded = model.encode(frames[:1]).maps.tokens
+    assert (rounded - plain).square().mean().sqrt() < 0.1 * plain.std()

@@ -101,13 +101,15 @@ class CompactSegmenter(nn.Module):
     def move(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
         """See `tracking.placement.Movable`.
 
+        Where float32 is asked for, the backbone, too, computes in it.
+
         Raises:
             InputError: another number type than float32.
         """
         trunk = plain(self.trunk)
         self.trunk = trunk
         move_float32(self, device, dtype, "the compact model")
-        self.trunk = fused(trunk, fast_dtype())
+        self.trunk = fused(trunk, dtype or fast_dtype())
 
     @property
     def widths(self) -> Widths:
