@@ -149,7 +149,7 @@ class CarriedTracking:
         session, start = self._session, state_of(self._session)
         frames = list(self._following(now))
         ways = self._ways(frames) if len(frames) > 1 else []
-        passed = self._pass_over(frames, ways)
+        passed = self._pass_over(frames, ways) if ways else []
         if session.previous is not None:
             self._calm = bool(passed)
         if not passed:
