@@ -24,6 +24,7 @@ POLICIES: list[MemoryPolicy] = [
     ReliableMemory(slots=1, pointers=1),
     RecentMemory(prompted=1),
     ReliableMemory(slots=4, prompted=2),
+    ReliableMemory(slots=7, pointers=8, ranks=(0, 2, 5)),
     RecentMemory(prompted=None),
 ]
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=repr)

@@ -101,6 +101,14 @@ def test_reliable_memory_recalls_by_rank_and_not_by_age():
     assert maps(recall) == [(0, 3), (4, 2), (9, 1), (11, 0)]
 
 
+def test_reliable_memory_can_recall_some_of_the_ranks():
+    some = ReliableMemory(slots=7, ranks=(0, 2, 5))
+    recall = some.recall(bank([0], range(1, 12)), PlaybackPosition(12))
+    assert maps(recall) == [(0, 6), (6, 5), (9, 2), (11, 0)]
+    early = some.recall(bank([0], range(1, 3)), PlaybackPosition(3))
+    assert maps(early) == [(0, 6), (2, 0)]
+
+
 def test_reliable_memory_never_leaves_out_the_previous_frame():
     recall = ReliableMemory(slots=4).recall(bank([0], [1, bad(2), 3, bad(4)]), PlaybackPosition(5))
     assert maps(recall) == [(0, 3), (1, 2), (3, 1), (4, 0)]
@@ -228,12 +236,13 @@ def test_the_first_of_equally_good_masks_is_selected():
         ({"slots": 0}, "slots and pointers are at least 1, got 0 and 16"),
         ({"pointers": 0}, "at least 1"),
         ({"min_iou": 1.5}, r"min_iou is a score in \[0, 1\], got 1.5"),
+        ({"slots": 4, "ranks": (0, 3)}, r"ranks are from 0 to slots - 2, got \(0, 3\)"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ReliableMemory(**settings)
-    if "min_iou" not in settings:
+    if not settings.keys() & {"min_iou", "ranks"}:
         with pytest.raises(ValueError, match=message):
             RecentMemory(**settings)
 

@@ -23,13 +23,13 @@ def sec_compact() -> Recipe:
     """The default: the bundled model with SeC's memory and the compact concept encoder.
 
     The concept is queried at cuts, and when memory finds an object again that was denied. The
-    memory has 7 frames instead of SeC's 22, because on held-out synthetic clips a larger input is
-    worth more for the same CPU time. Of a video file not every frame is tracked where the film is
-    calm.
+    memory spans 7 frames instead of SeC's 22, because on held-out synthetic clips a larger input is
+    worth more for the same CPU time, and has the prompted frame and 3 of the others. Of a video
+    file not every frame is tracked where the film is calm.
     """
     return replace(
         _bundled("sec_compact"),
-        policy=ReliableMemory(slots=7, pointers=8),
+        policy=ReliableMemory(slots=7, pointers=8, ranks=(0, 2, 5)),
         trigger=AnyOf((AdaptiveContent(), fast_hsv())),
         concept_margin=0.0,
         every="auto",

@@ -38,6 +38,8 @@ class ReliableMemory:
 
     Attributes:
         slots: number of memory maps, including one for prompted frames (`num_maskmem`).
+        ranks: ranks of the tracked frames that are recalled as maps, 0 for the newest, all below
+            `slots - 1`; None recalls all of these. Fewer that are spaced cost less time.
         min_iou: predicted IoU above which a mask is good, if the object is also visible.
         pointers, video_length, prompted: as in `RecentMemory`.
     """
@@ -47,21 +49,25 @@ class ReliableMemory:
     pointers: int = 16
     video_length: int | None = None
     prompted: int | None = PROMPTED_RECALLED
+    ranks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         check_slots(self.slots, self.pointers, self.prompted)
+        if self.ranks is not None and not all(0 <= rank < self.slots - 1 for rank in self.ranks):
+            raise ValueError(f"ranks are from 0 to slots - 2, got {self.ranks}")
         if not 0 <= self.min_iou <= 1:
             raise ValueError(f"min_iou is a score in [0, 1], got {self.min_iou}")
 
     def recall(self, bank: MemoryBank, position: PlaybackPosition) -> Recall:
         kept = self._walk(bank, position)
         reach = pointer_reach(self.pointers, self.video_length)
-        recalled = kept[: self.slots - 1]
+        ranked = list(enumerate(kept[: self.slots - 1]))
+        recalled = [(rank, m) for rank, m in ranked if self.ranks is None or rank in self.ranks]
         prompted = nearest_prompted(bank, position, self.prompted)
         return Recall(
             maps=(
                 *prompted_maps(prompted, self.slots),
-                *(RecalledMap(rank, m) for rank, m in reversed(list(enumerate(recalled)))),
+                *(RecalledMap(rank, m) for rank, m in reversed(recalled)),
             ),
             # As published: the distance is the rank, and the oldest kept frame has no pointer.
             pointers=(
