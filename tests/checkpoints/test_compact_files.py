@@ -63,6 +63,17 @@ def test_missing_and_unknown_names_are_listed(saved, tmp_path):
         load_compact(odd)
 
 
+def test_a_file_from_before_the_classifiers_is_read_as_if_they_said_nothing(saved, tmp_path):
+    later = {n: t for n, t in load_file(saved[0]).items() if "score" in n}
+    assert later, "no weight reads scores"
+    with safe_open(saved[0], "pt") as file:
+        metadata = file.metadata()
+    earlier = {n: t for n, t in load_file(saved[0]).items() if n not in later}
+    save_file(earlier, tmp_path / "earlier.safetensors", metadata)
+    loaded = load_compact(tmp_path / "earlier.safetensors").state_dict()
+    assert not any(loaded[name].any() for name in later)
+
+
 def written(saved, path, metadata=None, **weights):
     """The saved model with another header, or with other weights."""
     with safe_open(saved[0], "pt") as file:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segment_concept.models.compact.backbone import CHANNELS
 from segment_concept.models.compact.memory_attention import (
     CELLS,
     NEWEST,
@@ -36,6 +37,8 @@ def _picture(objects: int) -> CompactFeatures:
         query=_keys(1, L),
         keys=torch.randn(1, L, 2 * WIDTHS.match),
         descriptor=torch.randn(1, L, WIDTHS.descriptor),
+        fine=torch.randn(1, sum(CHANNELS[:2]), 2 * h, 2 * w),
+        coarse=torch.randn(1, WIDTHS.descriptor, h, w),
     )
     return one[torch.zeros(objects, dtype=torch.long)]
 
@@ -78,7 +81,8 @@ def _asked(
     for o, attended in enumerate(attention.attend_frames(picture, memory, everywhere)):
         readout = attention.read_memory(attended, WHOLE)
         pointers = memory.pointers[o : o + 1]
-        made = attention(picture[o : o + 1], Rois((WHOLE,)), readout, [attended], pointers)
+        scores = pointers.classify(picture[o : o + 1])
+        made = attention(picture[o : o + 1], Rois((WHOLE,)), readout, [attended], pointers, scores)
         found.append([made.tokens[0], made.prior[0], made.similarity[0]])
     return found
 
@@ -178,3 +182,15 @@ def test_a_pointer_that_is_hidden_says_nothing(attention):
     assert torch.equal(unmoved, plain)
     shown = _asked(attention, picture, memory)[0][0]
     assert not torch.allclose(shown, plain)
+
+
+def test_an_object_without_a_remembered_place_gets_a_finite_gradient(attention):
+    picture, memory = _picture(1), _memory([[PROMPTED]])
+    values = memory.frames[0].values.clone()
+    values[..., WIDTHS.value :] = -1.0  # nothing of it is seen
+    absent = replace(memory, frames=(replace(memory.frames[0], values=values),))
+    tokens, prior, similarity = _asked(attention, picture, absent)[0]
+    assert similarity[:, 0].max() == -1
+    (tokens.sum() + prior.sum() + similarity.sum()).backward()
+    gradients = [p.grad for p in attention.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)

@@ -7,7 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from segment_concept.models.compact import onednn
-from segment_concept.models.compact.streaming_attention import KeyGroups, attend, merge_softmax
+from segment_concept.models.compact.streaming_attention import (
+    NO_KEY,
+    KeyGroups,
+    attend,
+    merge_softmax,
+)
 
 
 @pytest.mark.parametrize("inference", [True, False])
@@ -71,7 +76,7 @@ def test_the_best_match_is_found_inside_each_object_and_outside(share):
     torch.testing.assert_close(found.weight, plain.weight)
     for o, own in enumerate(inside):
         for column, part in enumerate((own, ~own)):
-            expected = (q @ keys.T).masked_fill(~part, -torch.inf).amax(1)
+            expected = (q @ keys.T).masked_fill(~part, NO_KEY).amax(1)
             torch.testing.assert_close(groups.best(found.best, o)[:, column], expected)
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from segment_concept import Tracker
 from segment_concept.checkpoints.compact import load_compact, read_card, save_compact
+from segment_concept.models.compact.memory_attention import SCORES
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import Verifier
 from segment_concept.recipes import find_recipe
@@ -126,6 +127,14 @@ def test_calibration_fits_the_bias_and_the_verification_and_moves_no_other_weigh
     changed = {name for name in now if not torch.equal(now[name], before[name])}
     assert changed
     assert all(name.startswith("verifier.") for name in changed)
+
+
+def test_training_from_weights_that_do_not_read_scores_begins_to_read_them(start, tmp_path):
+    attention = stages.initial_model(tmp_path, start).network.memory_attention
+    inside, outside = attention.similar.weight.unbind(1)
+    expected = (inside - outside)[:, None].expand(-1, SCORES)
+    likeness = torch.nn.functional.cosine_similarity(attention.score.weight, expected, dim=0)
+    torch.testing.assert_close(likeness, torch.ones(SCORES))
 
 
 class TooSmall:

@@ -23,6 +23,8 @@ from segment_concept.types import CheckpointError, InputError
 FORMAT = "segment-concept/compact-1"
 # Older files have a network that encoded concepts, which is not read: calibrate such a model.
 _FORMER = "concept."
+# Older files lack what reads the scores of classifiers: with weights of 0 nothing does.
+_LATER = ("network.memory_attention.score.weight", "network.decoder.score_eighth.weight")
 
 
 def save_compact(segmenter: CompactSegmenter, path: Path, card: Mapping[str, Any]) -> None:
@@ -60,6 +62,8 @@ def load_compact(path: Path, *, short_side: int = 256) -> CompactSegmenter:
         raise _another(path, f"format {metadata.get('format')!r}, expected {FORMAT!r}")
     segmenter = _laid_out(path, metadata, short_side)
     expected = {name: tensor.shape for name, tensor in segmenter.state_dict().items()}
+    for name in _LATER:
+        weights.setdefault(name, torch.zeros(expected[name]))
     refuse_unknown_keys(
         unknown=weights.keys() - expected.keys(),
         missing=expected.keys() - weights.keys(),

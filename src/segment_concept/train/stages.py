@@ -6,6 +6,7 @@ import torch
 
 from segment_concept.checkpoints.compact import load_compact
 from segment_concept.checkpoints.efficientnet import imagenet_backbone
+from segment_concept.models.compact.memory_attention import SCORES
 from segment_concept.models.compact.network import CompactNetwork
 from segment_concept.models.compact.segmenter import CompactSegmenter
 from segment_concept.models.compact.verifier import Verifier
@@ -23,6 +24,7 @@ _MEASURED = 24  # clips whose backbone features set the input statistics of an u
 _FEW = 150  # clips whose features are kept for replay: 2 GB per process
 _STREAMS = 2
 _FRAMES, _HEIGHT, _WIDTH = 6, 384, 672  # 448 lines, as in tracking, take half as long again
+_SCORE = 2.5  # weight of a score beside those of similarity, before training
 _LEAST_AREA = 300  # pixels
 
 # Rendered clips with cuts back to a place and away to another one; objects grow, turn, consist of
@@ -116,7 +118,23 @@ def initial_model(data: Path, start: Path | None = None) -> CompactSegmenter:
     model.mask_bias = 0.0  # fitted again after training
     if model.verifier is None:
         model.verifier = Verifier(model.widths.descriptor)
+    begin_scores(model.network)
     return model
+
+
+@torch.no_grad()
+def begin_scores(network: CompactNetwork) -> None:
+    """Let a network that does not read the scores of classifiers yet read them as similarity.
+
+    A score says what the difference between the similarities to object and to background does, and
+    what the remembered mask does: the network already listens to both. The factors were chosen on
+    held-out clips and validation video (docs/LOG.md).
+    """
+    attention, decoder = network.memory_attention, network.decoder
+    if not attention.score.weight.any():
+        inside, outside = attention.similar.weight.unbind(1)
+        attention.score.weight.copy_((_SCORE * (inside - outside) / 2)[:, None])
+        decoder.score_eighth.weight.copy_(decoder.prior_eighth.weight / SCORES)
 
 
 def fresh_model(data: Path) -> CompactSegmenter:

@@ -47,8 +47,8 @@ class PointwiseConv(nn.Conv2d):
     torch gives 1x1 convolutions of one thread to a slow kernel of its own (docs/LOG.md).
     """
 
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__(c_in, c_out, 1)
+    def __init__(self, c_in: int, c_out: int, *, bias: bool = True) -> None:
+        super().__init__(c_in, c_out, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if not onednn.usable(x):

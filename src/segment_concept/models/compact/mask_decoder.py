@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segment_concept.models.compact.classifier import fit_classifiers
 from segment_concept.models.compact.layers import (
     Attention,
     ConvRefine,
@@ -12,7 +13,7 @@ from segment_concept.models.compact.layers import (
     TwoWayBlock,
     perceptron,
 )
-from segment_concept.models.compact.memory_attention import ConditionedTokens, Pointers
+from segment_concept.models.compact.memory_attention import SCORES, ConditionedTokens, Pointers
 from segment_concept.models.compact.neck import CompactFeatures, Widths
 from segment_concept.models.compact.roi import Rois
 from segment_concept.tracking.segmenter import Proposals
@@ -40,6 +41,8 @@ class MaskDecoder(nn.Module):
         self.skip_eighth = PointwiseConv(widths.eighth, widths.eighth)
         self.prior_eighth = PointwiseConv(1, widths.eighth)
         self.similar_eighth = PointwiseConv(2, widths.eighth)
+        self.score_eighth = PointwiseConv(SCORES, widths.eighth, bias=False)
+        nn.init.zeros_(self.score_eighth.weight)
         self.refine_eighth = ConvRefine(widths.eighth)
         self.up_quarter = PointwiseConv(widths.eighth, 4 * widths.quarter)
         self.refine_quarter = ConvRefine(widths.quarter)
@@ -74,8 +77,9 @@ class MaskDecoder(nn.Module):
         whole, part = features
         tokens, x = self._decode_tokens(rois, conditioned.tokens)
         similarity = rois.tokens(conditioned.similarity)
+        scores = rois.cells(conditioned.scores, 2)
         kernels = torch.stack([self.kernels[i](tokens[:, i]) for i in chosen], dim=1)
-        logits = self._masks(part, kernels, x, conditioned.prior, similarity)
+        logits = self._masks(part, kernels, x, conditioned.prior, similarity, scores)
         logits = rois.scatter(logits, 4, -CERTAIN)
         iou = self.iou(tokens[:, MASKS]).sigmoid()[:, chosen[0] :]
         proposed = self.describe(whole, logits.detach().sigmoid())
@@ -90,8 +94,8 @@ class MaskDecoder(nn.Module):
     def describe(self, features: CompactFeatures, masks: Tensor) -> Tensor:
         """Pointers (O, M, pointer) of soft masks (O, M, h4, w4) in [0, 1].
 
-        A learned part, from mean tokens inside and outside the mask; a unit identity vector; and
-        the unit mean of the frozen descriptors inside.
+        A learned part, from mean tokens inside and outside the mask; a unit identity vector; the
+        unit mean of the frozen descriptors inside; and a classifier of frozen features.
         """
         inside = F.avg_pool2d(masks, 4).flatten(2)  # (O, M, L)
         fg = _pool(inside, features.tokens)
@@ -101,6 +105,7 @@ class MaskDecoder(nn.Module):
                 self.pointer(torch.cat([fg, bg], dim=-1)),
                 F.normalize(self.identity(fg), dim=-1),
                 F.normalize(_pool(inside, features.descriptor), dim=-1),
+                fit_classifiers(features.fine, features.coarse, F.avg_pool2d(masks, 2)),
             ],
             dim=-1,
         )
@@ -134,6 +139,7 @@ class MaskDecoder(nn.Module):
         x: Tensor,
         prior: Tensor,
         similarity: Tensor,
+        scores: Tensor,
     ) -> Tensor:
         """Mask logits (O, M, 4h, 4w) of regions of interest of h x w tokens."""
         h, w = features.grid
@@ -143,6 +149,7 @@ class MaskDecoder(nn.Module):
         fine = F.pixel_shuffle(self.up_eighth(on_grid), 2) + self.skip_eighth(features.eighth)
         fine = fine + self.prior_eighth(prior)
         fine = fine + F.interpolate(self.similar_eighth(similarity), scale_factor=2, mode="nearest")
+        fine = fine + self.score_eighth(scores)
         fine = self.refine_eighth(fine)
         fine = self.refine_quarter(F.pixel_shuffle(self.up_quarter(fine), 2) + features.quarter)
         logits = torch.einsum("omc,ochw->omhw", kernels[..., :-1], fine) / fine.shape[1] ** 0.5
@@ -161,7 +168,7 @@ class MaskDecoder(nn.Module):
         d, i = self.widths.tokens, self.widths.identity
         seen = ~remembered.hidden
         cosines = []
-        for part in (slice(d, d + i), slice(d + i, None)):
+        for part in (slice(d, d + i), slice(d + i, self.widths.description)):
             cosine = (remembered.vectors[..., part] @ pointer[:, part, None])[..., 0]  # (O, P)
             cosines.append(cosine[:, :1])
             cosines.append(cosine.masked_fill(~seen, -1.0).amax(dim=1, keepdim=True))

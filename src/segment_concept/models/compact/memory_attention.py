@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segment_concept.models.compact.classifier import CLASSIFIER, classify
 from segment_concept.models.compact.layers import (
     Attention,
     FeedForward,
@@ -32,6 +33,7 @@ from segment_concept.runtime.parallel import side_by_side
 AGES = 5  # embeddings of the age of a memory, which is one of these; the last is a prompt's own
 PROMPTED, NEWEST, SECOND, OLDER, SAME_FRAME = range(AGES)
 CELLS = 4  # 2x2 mask cells of a token
+SCORES = 2  # of a place: by the classifiers of prompted frames, and of tracked ones
 FAR = SECOND, OLDER  # ages that the second attention does not read
 _HIDDEN = -1e4  # added to the logits of absent keys
 
@@ -57,6 +59,23 @@ class Pointers:
 
     def __getitem__(self, rows: slice | Tensor) -> "Pointers":
         return Pointers(self.vectors[rows], self.ages[rows], self.scales[rows], self.hidden[rows])
+
+    def classify(self, features: CompactFeatures) -> Tensor:
+        """Scores (O, SCORES, h8, w8) by the mean classifiers of two kinds of frames.
+
+        Prompted ones, which are right, and tracked ones, which know the object of today; where one
+        kind is missing, both are by the other.
+
+        Args:
+            features: of the image of each object.
+        """
+        classifiers = self.vectors[..., -CLASSIFIER:]
+        is_prompted = self.ages == PROMPTED
+        kinds = torch.stack([is_prompted & ~self.hidden, ~is_prompted & ~self.hidden], dim=1)
+        kinds = torch.where(kinds.any(-1, keepdim=True), kinds, kinds.flip(1))
+        shares = kinds.to(classifiers.dtype)
+        means = (shares @ classifiers) / shares.sum(-1, keepdim=True).clamp(min=1)
+        return classify(features.fine, features.coarse, means)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +126,7 @@ class ConditionedTokens:
     tokens: Tensor  # (O, l, tokens)
     prior: Tensor  # (O, l, CELLS) in [-1, 1]
     similarity: Tensor  # (O, L, 2) of the whole image, see `MemoryReadout`
+    scores: Tensor  # (O, SCORES, h8, w8) of the whole image, see `Pointers.classify`
 
 
 class MemoryAttention(nn.Module):
@@ -121,14 +141,16 @@ class MemoryAttention(nn.Module):
         self.log_sharpness = nn.Parameter(torch.tensor([3.3, 3.3]))  # e^3.3 = 27
         self.out_first = Linear(v, d)
         self.similar = Linear(2, d)
+        self.score = Linear(SCORES, d, bias=False)
+        nn.init.zeros_(self.score.weight)
         self.mlp_first = FeedForward(d, 2 * d)
         self.norm_self = nn.LayerNorm(d)
         self.attention = Attention(d, d)
         self.norm_query = nn.LayerNorm(d)
         self.query = Linear(d, k)
-        self.pointer_age = nn.Parameter(torch.zeros(AGES, widths.pointer))
-        self.pointer_key = Linear(widths.pointer, k)
-        self.pointer_value = Linear(widths.pointer, v)
+        self.pointer_age = nn.Parameter(torch.zeros(AGES, widths.description))
+        self.pointer_key = Linear(widths.description, k)
+        self.pointer_value = Linear(widths.description, v)
         self.out_second = Linear(v, d)
         self.mlp_second = FeedForward(d, 2 * d)
         self.norm_out = nn.LayerNorm(d)
@@ -207,6 +229,7 @@ class MemoryAttention(nn.Module):
         readout: MemoryReadout,
         attended: Sequence[Sequence[FrameAttention]],
         pointers: Pointers,
+        scores: Tensor,
     ) -> ConditionedTokens:
         """Condition the regions of interest of O objects, l tokens each.
 
@@ -216,10 +239,12 @@ class MemoryAttention(nn.Module):
             readout: of the whole images.
             attended: remembered frames of each object.
             pointers: of each object.
+            scores: (O, SCORES, h8, w8) of the whole images.
         """
         v, grid = self.widths.value, rois.size
         x = features.tokens + self.out_first(rois.tokens(readout.values))
         x = x + self.similar(rois.tokens(readout.similarity))
+        x = x + self.score(rois.tokens(F.avg_pool2d(scores, 2).flatten(2).transpose(1, 2)))
         x = x + self.mlp_first(x)
         normed = self.norm_self(x)
         rotation = grid_rotation(*grid, self.widths.pairs // 2, x)
@@ -234,7 +259,7 @@ class MemoryAttention(nn.Module):
         x = x + self.mlp_second(x)
         mix = self.prior_mix.softmax(0)
         prior = mix[0] * rois.tokens(readout.prior) + mix[1] * second[..., v:]
-        return ConditionedTokens(self.norm_out(x), prior, readout.similarity)
+        return ConditionedTokens(self.norm_out(x), prior, readout.similarity, scores)
 
     def _read_near(
         self, query: Tensor, attended: Sequence[Sequence[FrameAttention]], pointers: Pointers
@@ -244,7 +269,8 @@ class MemoryAttention(nn.Module):
         Older frames changed nothing here (docs/LOG.md), and the cost is per object.
         """
         k = self.widths.match
-        described = pointers.vectors + self.pointer_age[pointers.ages]
+        described = pointers.vectors[..., : self.widths.description]
+        described = described + self.pointer_age[pointers.ages]
         keys = F.normalize(self.pointer_key(described), dim=-1) * pointers.scales[..., None]
         values = F.pad(self.pointer_value(described), (0, CELLS))
         bias = torch.zeros_like(pointers.scales).masked_fill(pointers.hidden, _HIDDEN)

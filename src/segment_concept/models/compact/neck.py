@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segment_concept.models.compact.backbone import CHANNELS
+from segment_concept.models.compact.classifier import CLASSIFIER, classifier_inputs
 from segment_concept.models.compact.layers import (
     Attention,
     ConvRefine,
@@ -39,9 +40,14 @@ class Widths:
         return CHANNELS[2] + CHANNELS[3]
 
     @property
+    def description(self) -> int:
+        """Channels of an object pointer that are attended to and compared."""
+        return self.tokens + self.identity + self.descriptor
+
+    @property
     def pointer(self) -> int:
         """Channels of an object pointer, see `MaskDecoder.describe`."""
-        return self.tokens + self.identity + self.descriptor
+        return self.description + CLASSIFIER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +63,8 @@ class CompactFeatures:
     query: Tensor  # (B, L, match)
     keys: Tensor  # (B, L, 2 * match), for the first and the second cross-attention
     descriptor: Tensor  # (B, L, descriptor), standardized backbone features
+    fine: Tensor  # (B, F, h8, w8), and
+    coarse: Tensor  # (B, C, h16, w16): see `classifier_inputs`
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -83,6 +91,8 @@ class CompactFeatures:
             query=rois.tokens(self.query),
             keys=rois.tokens(self.keys),
             descriptor=rois.tokens(self.descriptor),
+            fine=rois.cells(self.fine, 2),
+            coarse=rois.cells(self.coarse, 1),
         )
 
     @property
@@ -146,6 +156,7 @@ class Neck(nn.Module):
         rotation = grid_rotation(h, w, self.pairs, tokens)
         normed = self.match_norm(tokens)
         keys = self.keys(normed).unflatten(-1, (2, -1))
+        fine, coarse = classifier_inputs(f4, f8, descriptor)
         keys = rotate(F.normalize(keys, dim=-1).transpose(-2, -3), rotation).transpose(-2, -3)
         return CompactFeatures(
             tokens=tokens,
@@ -154,6 +165,8 @@ class Neck(nn.Module):
             query=rotate(F.normalize(self.query(normed), dim=-1), rotation),
             keys=keys.flatten(-2),
             descriptor=descriptor.flatten(2).transpose(1, 2),
+            fine=fine,
+            coarse=coarse,
         )
 
 

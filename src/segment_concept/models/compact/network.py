@@ -14,6 +14,8 @@ Differences from SAM 2.1, with the reasons (measurements in docs/LOG.md):
 - A softmax does not tell how good the best match was, which "absent" depends on: the largest
   similarity to object and to background is kept in two maps.
 - Object pointers are mask-pooled descriptors; comparing them over time predicts presence.
+- A pointer contains a linear classifier of frozen features, fitted to its own mask (`classifier`).
+  The scores of the remembered ones tell object from background without any training.
 - A box or a click is a memory of the same frame with a rough mask: one path for all prompts.
 """
 
@@ -77,7 +79,8 @@ class CompactNetwork(nn.Module):
             whole, pointers = features[rows], memory.pointers[rows]
             part = whole.crop(rois)
             known = [attended[o] for o in objects]
-            conditioned = attention(part, rois, readout[rows], known, pointers)
+            scores = pointers.classify(whole)
+            conditioned = attention(part, rois, readout[rows], known, pointers, scores)
             proposals: Proposals = self.decoder(
                 (whole, part), rois, conditioned, pointers, alternatives=alternatives
             )

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from segment_concept.models.compact import onednn
 
+NO_KEY = -1e4  # a logit lower than any
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionOutput:
@@ -45,10 +47,10 @@ class KeyGroups:
     def best(self, best: Tensor, o: int) -> Tensor:
         """(L, 2) maximum inside object `o` and outside of it, from that of each group (L, G).
 
-        It is -inf where there are no such keys.
+        It is `NO_KEY` where there are no such keys; infinity would have no gradient.
         """
         inside = self.members[o]
-        parts = (best.masked_fill(others, -torch.inf) for others in (~inside, inside))
+        parts = (best.masked_fill(others, NO_KEY) for others in (~inside, inside))
         return torch.stack([part.amax(-1) for part in parts], -1)
 
 
