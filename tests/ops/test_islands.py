@@ -44,3 +44,12 @@ def test_masks_are_judged_one_by_one():
 
 def test_an_empty_mask_stays_as_it_is():
     assert lower_islands(plane(), 0.03, -1.0).equal(plane())
+
+
+def test_a_second_part_is_lowered_if_it_looks_like_background():
+    pair = torch.stack([plane(LARGE, HALF), plane(HALF)])
+    scores = -plane(HALF)[None]
+    lowered = lower_islands(pair, 0.03, -1.0, scores)
+    assert (lowered[0] > 0).equal(plane(LARGE) > 0)
+    assert lowered[1].equal(pair[1]), "the largest region stays whatever it looks like"
+    assert lower_islands(pair, 0.03, -1.0, -scores).equal(pair)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 FILLED = 0.1  # SAM 2 sets the logits of a filled hole to this
+UNLIKE = -0.2  # of scores; a lower mean is that of background (docs/LOG.md)
 
 
 def small_regions(inside: Tensor, largest: int) -> Tensor:
@@ -34,20 +35,33 @@ def fill_holes(logits: Tensor, largest: int) -> Tensor:
     return torch.where(small_regions(logits <= 0, largest), FILLED, logits)
 
 
-def lower_islands(logits: Tensor, share: float, limit: float) -> Tensor:
-    """Logits (..., h, w), at most `limit` in 8-connected regions below `share` of their mask.
+def lower_islands(
+    logits: Tensor, share: float, limit: float, scores: Tensor | None = None
+) -> Tensor:
+    """Logits (..., h, w), at most `limit` in 8-connected regions that are not the object's.
 
-    The largest region of a mask stays. The regions are found on the CPU, wherever the tensor is.
+    These are below `share` of their mask, or have a mean score below `UNLIKE`. The largest region
+    of a mask stays. The regions are found on the CPU, wherever the tensor is.
+
+    Args:
+        logits: of masks.
+        share: of the area of a mask.
+        limit: a logit.
+        scores: (..., h, w) in [-1, 1], +1 where all looks like the object; by default unknown.
     """
     planes = (logits.detach() > 0).cpu().numpy().view(np.uint8).reshape(-1, *logits.shape[-2:])
     islands = np.zeros(planes.shape, np.bool_)
-    for plane, found in zip(planes, islands, strict=True):
+    known = np.zeros(planes.shape, np.float32)
+    if scores is not None:
+        known[:] = scores.expand(logits.shape).cpu().numpy().reshape(planes.shape)
+    for plane, score, found in zip(planes, known, islands, strict=True):
         count, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=8)
         if count <= 2:  # the background and at most one region
             continue
         areas = stats[1:, cv2.CC_STAT_AREA]
-        few = np.append(False, (areas < share * areas.sum()) & (areas < areas.max()))
-        found[:] = few[labels]
+        unlike = np.bincount(labels.ravel(), score.ravel())[1:] < UNLIKE * areas
+        lowered = (areas < areas.max()) & ((areas < share * areas.sum()) | unlike)
+        found[:] = np.append(False, lowered)[labels]
     if not islands.any():
         return logits
     at = torch.from_numpy(islands).reshape(logits.shape).to(logits.device)

@@ -204,7 +204,9 @@ class CompactSegmenter(nn.Module):
         pointers = self.network.decoder.hide_absent(proposals.pointers, presence > thresholds)
         logits = proposals.logits + self.mask_bias  # after verification, which reads its own
         if not self.training:  # what is lowered has no gradient
-            logits = lower_islands(logits, ISLANDS, ISLAND_LOGIT)
+            scores = memory.pointers.classify(of_objects).amax(1, keepdim=True)
+            scores = F.interpolate(scores, size=logits.shape[-2:], mode="bilinear")
+            logits = lower_islands(logits, ISLANDS, ISLAND_LOGIT, scores)
         proposals = replace(proposals, logits=logits, pointers=pointers, presence=presence)
         return VerifiedProposals(proposals, masks, verified)
 
