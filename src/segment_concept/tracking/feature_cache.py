@@ -18,7 +18,7 @@ class FeatureCache:
 
     Args:
         segmenter: the network; all sessions that share the cache need the same one.
-        max_frames: features of more frames are not kept. One frame of 854x480 takes about 7 MB
+        max_frames: features of more frames are not kept. One frame of 854x480 takes about 11 MB
             with the compact network.
 
     Raises:

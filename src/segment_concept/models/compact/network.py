@@ -55,6 +55,7 @@ class CompactNetwork(nn.Module):
         self,
         features: CompactFeatures,
         memory: MemoryBatch,
+        scores: Tensor,
         anywhere: Sequence[int] = (),
         *,
         alternatives: bool,
@@ -65,6 +66,7 @@ class CompactNetwork(nn.Module):
         Args:
             features: one row per object.
             memory: what the objects remember.
+            scores: (O, SCORES, h8, w8) by what is remembered, see `Pointers.classify`.
             anywhere: objects whose region of interest is the whole frame, because their memory
                 says little about their extent.
             alternatives: see `MaskDecoder.forward`.
@@ -79,8 +81,7 @@ class CompactNetwork(nn.Module):
             whole, pointers = features[rows], memory.pointers[rows]
             part = whole.crop(rois)
             known = [attended[o] for o in objects]
-            scores = pointers.classify(whole)
-            conditioned = attention(part, rois, readout[rows], known, pointers, scores)
+            conditioned = attention(part, rois, readout[rows], known, pointers, scores[rows])
             proposals: Proposals = self.decoder(
                 (whole, part), rois, conditioned, pointers, alternatives=alternatives
             )

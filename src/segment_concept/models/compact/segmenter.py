@@ -189,7 +189,10 @@ class CompactSegmenter(nn.Module):
             look_near(recall, grid) if concept is None else whole_frame(grid)
             for recall, concept in zip(recalls, concepts, strict=True)
         ]
-        proposals = self.network.propose(of_objects, memory, alternatives=alternatives, near=near)
+        scores = memory.pointers.classify(of_objects)
+        proposals = self.network.propose(
+            of_objects, memory, scores, alternatives=alternatives, near=near
+        )
         presence = proposals.presence
         rows = [i for i, concept in enumerate(concepts) if concept is not None]
         masks, verified = presence.new_zeros(0, 1, 1), presence.new_zeros(0, FEATURES)
@@ -204,9 +207,9 @@ class CompactSegmenter(nn.Module):
         pointers = self.network.decoder.hide_absent(proposals.pointers, presence > thresholds)
         logits = proposals.logits + self.mask_bias  # after verification, which reads its own
         if not self.training:  # what is lowered has no gradient
-            scores = memory.pointers.classify(of_objects).amax(1, keepdim=True)
-            scores = F.interpolate(scores, size=logits.shape[-2:], mode="bilinear")
-            logits = lower_islands(logits, ISLANDS, ISLAND_LOGIT, scores)
+            higher = scores.amax(1, keepdim=True)
+            looks = F.interpolate(higher, size=logits.shape[-2:], mode="bilinear")
+            logits = lower_islands(logits, ISLANDS, ISLAND_LOGIT, looks)
         proposals = replace(proposals, logits=logits, pointers=pointers, presence=presence)
         return VerifiedProposals(proposals, masks, verified)
 
@@ -231,10 +234,11 @@ class CompactSegmenter(nn.Module):
         area = torch.stack([mask_area(p.bitmap, like.shape[-2:], like) for p in prompts])
         edge = torch.sigmoid(torch.tensor(-CERTAIN)).item()
         masks = area[:, None].expand(-1, MASKS, -1, -1)
+        pointers = self.network.decoder.describe(features, area[:, None])
         return Proposals(
             logits=masks.clamp(edge, 1 - edge).logit(),
             iou=like.new_ones(len(area), MASKS),
-            pointers=self.network.decoder.describe(features, masks),
+            pointers=pointers.expand(-1, MASKS, -1),
             presence=like.new_full((len(area),), CERTAIN),
         )
 
@@ -264,7 +268,10 @@ class CompactSegmenter(nn.Module):
         memory = batch_memory(entries, recalls, images, self.widths.pointer)
         # In training the best of several is taught. Here a click means the whole object: the mask
         # of a part often has the highest predicted IoU (docs/LOG.md).
-        proposals = self.network.propose(features, memory, clicks, alternatives=self.training)
+        scores = memory.pointers.classify(features)
+        proposals = self.network.propose(
+            features, memory, scores, clicks, alternatives=self.training
+        )
         return replace(proposals, presence=certain * CERTAIN)
 
 
